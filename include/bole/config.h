@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/* Configuration in git-config syntax (git-config(1), "CONFIGURATION FILE"): a file, a config
+ * partition, or words "section.key=value" of a command line. Section and key are case-insensitive,
+ * the subsection is not; the last value wins, get_all sees every one. */
+#ifndef BOLE_CONFIG_H
+#define BOLE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bole/alloc.h"
+#include "bole/status.h"
+#include "bole/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bole_config;
+
+BOLE_MUST_USE enum bole_status bole_config_open(struct bole_alloc *, struct bole_config **out);
+void bole_config_close(struct bole_config *);
+/* Adds a whole file. BOLE_E_INVALID: *line is the line at fault (1-based). Nothing is added then.
+ */
+BOLE_MUST_USE enum bole_status bole_config_parse(struct bole_config *, struct bole_bytes text,
+                                                 unsigned *line);
+/* Adds one "section.key=value" or "section.subsection.key=value"; "section.key" alone is true. */
+BOLE_MUST_USE enum bole_status bole_config_set(struct bole_config *, const char *assignment);
+/* Splits a kernel command line at spaces (double quotes group) and adds each word that has a dot
+ * before any '='; other words are ignored. */
+BOLE_MUST_USE enum bole_status bole_config_command_line(struct bole_config *, const char *line);
+/* The last value or NULL; owned by the config. key: "http.listen". */
+const char *bole_config_get(const struct bole_config *, const char *key);
+/* The i-th value of a multi-valued key, or NULL. */
+const char *bole_config_get_nth(const struct bole_config *, const char *key, size_t i);
+/* Git's booleans (true yes on 1 "" / false no off 0); otherwise `missing` and BOLE_E_INVALID. */
+enum bole_status bole_config_bool(const struct bole_config *, const char *key, bool missing,
+                                  bool *out);
+/* Integers with k, m, g suffixes. */
+enum bole_status bole_config_u64(const struct bole_config *, const char *key, uint64_t missing,
+                                 uint64_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BOLE_CONFIG_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* The node: the services (git daemon, smart HTTP) over one store on one platform. The same code is
+ * `bole serve` on a host and the whole machine in an image. */
+#ifndef BOLE_NODE_H
+#define BOLE_NODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bole/config.h"
+#include "bole/platform.h"
+#include "bole/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bole_node;
+
+/* Configuration keys that the node reads (docs/CONFIG.md lists them all with defaults):
+ *   http.listen         address, "off" = none              127.0.0.1:8080
+ *   git.listen          address, "off" = none              127.0.0.1:9418
+ *   receive.enable      accept pushes                      false
+ *   receive.create      a push creates a missing repository false
+ *   receive.denyNonFastForwards, receive.denyDeletes
+ *   repo.<name>.…       the same keys for one repository
+ */
+
+/* Starts listening; returns when the sockets are bound. store, cfg and platform are borrowed until
+ * close. BOLE_E_INVALID (configuration; logged), BOLE_E_BUSY (port taken), BOLE_E_NO_MEMORY. */
+BOLE_MUST_USE enum bole_status bole_node_start(struct bole_platform *, struct bole_store *,
+                                               const struct bole_config *, struct bole_node **out);
+/* The ports in use (0 = off). */
+uint16_t bole_node_http_port(const struct bole_node *);
+uint16_t bole_node_git_port(const struct bole_node *);
+/* Stops accepting, lets requests in flight finish until deadline_ns, then cuts them; blocks the
+ * caller until no connection is left. Frees. */
+void bole_node_close(struct bole_node *, uint64_t deadline_ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BOLE_NODE_H */

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+/* The waist, part 4: objects as stored, snapshots, transactions.
+ *
+ * A store keeps *entries*: an object in Git's pack entry encoding (gitformat-pack(5)): the
+ * type-and-size head, for a delta the base (offset or id), and the deflated bytes. The store never
+ * inflates and knows nothing of Git beyond "an id has an entry"; resolving deltas is src/git's
+ * work. So a received pack is stored and served byte for byte.
+ *
+ * Two kinds of home: a *record* holds one entry (extent 0 never occurs; offset 0); an *extent*
+ * holds the entries of one received pack at the pack's own offsets (its 12-byte header included),
+ * so offset deltas stay valid. A record's delta base is named by id only.
+ *
+ * The oldest entry of an id wins: publishing an id again never replaces the entry that lookups
+ * find. Together with "a delta's base was findable when the delta was published" this keeps chains
+ * free of cycles.
+ *
+ * Nothing unverified is served: view() has checked the checksum of every byte that it shows.
+ */
+#ifndef BOLE_ODB_H
+#define BOLE_ODB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bole/oid.h"
+#include "bole/refs.h"
+#include "bole/repos.h"
+#include "bole/status.h"
+#include "bole/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bole_store;
+
+/* Where and how an object is stored. (extent, offset) identifies the entry in its volume; sorting
+ * by (extent, offset) is the order of the log, good for sequential reading. */
+struct bole_entry {
+	uint64_t extent;
+	uint64_t offset;
+	uint64_t stored_bytes; /* the whole entry: head, base, deflated bytes */
+	uint8_t type;          /* enum bole_object_type, after resolving deltas */
+};
+
+/* An immutable view of one repository: its references and every object published in its domain
+ * when it was opened (objects published later may show up; references never change). Used by one
+ * fiber at a time. Pins what it may read. */
+struct bole_snapshot {
+	struct bole_store *store;
+	struct bole_repo repo;
+};
+
+/* A transaction on one repository. view sees what is published and what this transaction wrote;
+ * it is valid until commit or abort. Used by one fiber at a time. */
+struct bole_tx {
+	struct bole_store *store;
+	struct bole_snapshot *view;
+};
+
+/* One row of an extent's table. The checksum is the store's affair. */
+struct bole_extent_row {
+	struct bole_oid oid;
+	uint64_t offset;
+	uint64_t stored_bytes;
+	uint8_t type;
+};
+
+/* Names a prepared transaction across restarts. */
+struct bole_tx_token {
+	uint8_t bytes[16];
+};
+
+struct bole_odb_ops {
+	enum bole_status (*snapshot_open)(struct bole_store *, uint32_t repo,
+	                                  struct bole_snapshot **out);
+	void (*snapshot_close)(struct bole_snapshot *);
+
+	/* BOLE_OK, BOLE_E_NOT_FOUND, or an error of reading the index. */
+	enum bole_status (*find)(struct bole_snapshot *, const struct bole_oid *,
+	                         struct bole_entry *out);
+	/* The entry that starts at offset in an extent (the base of an offset delta), and its id.
+	 * It may be a duplicate that find() does not return. */
+	enum bole_status (*entry_at)(struct bole_snapshot *, uint64_t extent, uint64_t offset,
+	                             struct bole_oid *oid, struct bole_entry *out);
+	/* Shows verified stored bytes of an entry from position pos (< stored_bytes): the whole
+	 * rest when stored_bytes <= BOLE_VIEW_BYTES, else at least 1 byte. *out is borrowed until
+	 * the next call on this snapshot. Reading entries in the order of the log is the hot path
+	 * of clone: a store keeps a read-ahead window per snapshot. */
+	enum bole_status (*view)(struct bole_snapshot *, const struct bole_entry *, uint64_t pos,
+	                         struct bole_bytes *out);
+	/* Every findable object of the domain, in the order of the log. *cursor starts at 0 and is
+	 * opaque; BOLE_END. */
+	enum bole_status (*next)(struct bole_snapshot *, uint64_t *cursor, struct bole_oid *oid,
+	                         struct bole_entry *out);
+};
+
+struct bole_tx_ops {
+	enum bole_status (*begin)(struct bole_store *, uint32_t repo, struct bole_tx **out);
+	/* Adds one object as a record: entry is the concatenation of count pieces in pack entry
+	 * encoding, at most record_bytes_max (store info); never an offset delta. An id that is
+	 * findable already is left as it is (BOLE_OK). BOLE_E_NO_SPACE before anything is kept. */
+	enum bole_status (*put)(struct bole_tx *, const struct bole_oid *, uint8_t type,
+	                        const struct bole_bytes *pieces, size_t count);
+	/* Streams one pack into a pending extent: begin, append any number of times (the pack from
+	 * its first header byte to before its trailer), finish with the table sorted by offset.
+	 * Several extents one after another are allowed, not nested. Space is reserved segment by
+	 * segment: append fails with BOLE_E_NO_SPACE at the floor. */
+	enum bole_status (*extent_begin)(struct bole_tx *, uint64_t *extent);
+	enum bole_status (*extent_append)(struct bole_tx *, struct bole_bytes);
+	/* Reads pending bytes of the extent in progress, before its table exists; len bytes at
+	 * offset, all of which were appended. */
+	enum bole_status (*extent_read)(struct bole_tx *, uint64_t offset, void *dst, size_t len);
+	enum bole_status (*extent_finish)(struct bole_tx *, const struct bole_extent_row *rows,
+	                                  size_t count);
+	/* Makes everything so far durable but unpublished; survives restart until commit, abort
+	 * or expiry. After it only commit and abort are allowed. */
+	enum bole_status (*prepare)(struct bole_tx *, struct bole_tx_token *out);
+	/* Reopens a prepared transaction after a restart. BOLE_E_NOT_FOUND. */
+	enum bole_status (*resume)(struct bole_store *, const struct bole_tx_token *,
+	                           struct bole_tx **out);
+	/* Publishes all or nothing: objects, aux writes and reference updates become visible after
+	 * the one flush returned. BOLE_E_CONFLICT: *failed is the index of the first update whose
+	 * compare failed, or that would make a directory/file clash; the transaction stays open and
+	 * may be committed again with other updates. Any other result ends the transaction.
+	 * BOLE_E_IO: outcome unknown, the volume is read-only until reopened. */
+	enum bole_status (*commit)(struct bole_tx *, const struct bole_ref_update *updates,
+	                           size_t count, size_t *failed);
+	/* Drops everything and frees tx. NULL is fine. */
+	void (*abort)(struct bole_tx *);
+};
+
+BOLE_MUST_USE enum bole_status bole_snapshot_open(struct bole_store *, uint32_t repo,
+                                                  struct bole_snapshot **out);
+/* NULL is fine. */
+void bole_snapshot_close(struct bole_snapshot *);
+BOLE_MUST_USE enum bole_status bole_odb_find(struct bole_snapshot *, const struct bole_oid *,
+                                             struct bole_entry *out);
+BOLE_MUST_USE enum bole_status bole_odb_entry_at(struct bole_snapshot *, uint64_t extent,
+                                                 uint64_t offset, struct bole_oid *oid,
+                                                 struct bole_entry *out);
+BOLE_MUST_USE enum bole_status bole_odb_view(struct bole_snapshot *, const struct bole_entry *,
+                                             uint64_t pos, struct bole_bytes *out);
+BOLE_MUST_USE enum bole_status bole_odb_next(struct bole_snapshot *, uint64_t *cursor,
+                                             struct bole_oid *oid, struct bole_entry *out);
+
+BOLE_MUST_USE enum bole_status bole_tx_begin(struct bole_store *, uint32_t repo,
+                                             struct bole_tx **out);
+BOLE_MUST_USE enum bole_status bole_tx_put(struct bole_tx *, const struct bole_oid *, uint8_t type,
+                                           const struct bole_bytes *pieces, size_t count);
+BOLE_MUST_USE enum bole_status bole_tx_extent_begin(struct bole_tx *, uint64_t *extent);
+BOLE_MUST_USE enum bole_status bole_tx_extent_append(struct bole_tx *, struct bole_bytes);
+BOLE_MUST_USE enum bole_status bole_tx_extent_read(struct bole_tx *, uint64_t offset, void *dst,
+                                                   size_t len);
+BOLE_MUST_USE enum bole_status
+bole_tx_extent_finish(struct bole_tx *, const struct bole_extent_row *rows, size_t count);
+BOLE_MUST_USE enum bole_status bole_tx_prepare(struct bole_tx *, struct bole_tx_token *out);
+BOLE_MUST_USE enum bole_status bole_tx_resume(struct bole_store *, const struct bole_tx_token *,
+                                              struct bole_tx **out);
+BOLE_MUST_USE enum bole_status bole_tx_commit(struct bole_tx *,
+                                              const struct bole_ref_update *updates, size_t count,
+                                              size_t *failed);
+void bole_tx_abort(struct bole_tx *);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BOLE_ODB_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* Sets of objects, the walk that fills them, and a pack stream out of one. */
+#ifndef BOLE_GIT_PACK_EMIT_H
+#define BOLE_GIT_PACK_EMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "bole/alloc.h"
+#include "bole/odb.h"
+#include "bole/platform.h"
+#include "git/object_read.h"
+
+/* What to send: everything reachable from wants, less everything reachable from haves. */
+struct bole_reach {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	struct bole_snapshot *snapshot;
+	const struct bole_oid *wants;
+	size_t want_count;
+	const struct bole_oid *haves; /* all findable in the snapshot */
+	size_t have_count;
+	bool include_tags; /* add annotated tags (refs/tags/…) whose target is sent */
+	bool thin;         /* the receiver has the haves: delta bases may be left out */
+	bool ofs_delta;    /* the receiver understands offset deltas */
+	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
+	void *progress_ctx;
+	/* True = the client is gone, stop. May be NULL. */
+	bool (*cancelled)(void *ctx);
+	void *cancelled_ctx;
+};
+
+struct bole_pack_plan; /* the chosen entries in the order of the log */
+
+BOLE_MUST_USE enum bole_status bole_pack_plan_open(const struct bole_reach *,
+                                                   struct bole_pack_plan **out);
+void bole_pack_plan_close(struct bole_pack_plan *);
+uint64_t bole_pack_plan_objects(const struct bole_pack_plan *);
+/* Writes the pack: header, entries as stored (bases rewritten where they moved), trailer. */
+BOLE_MUST_USE enum bole_status bole_pack_emit(struct bole_pack_plan *, struct bole_writer *);
+
+#endif /* BOLE_GIT_PACK_EMIT_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/* Receives a pack as it streams in: parses, hashes with collision detection, stores it through the
+ * transaction (small packs as records, others verbatim as an extent), resolves deltas with bounded
+ * memory, and checks that every link of every object received leads to an object that is in the
+ * pack or findable in the domain, with the type that the link implies. So whatever a domain
+ * publishes is closed, and no walk is ever needed before a reference moves. */
+#ifndef BOLE_GIT_PACK_INGEST_H
+#define BOLE_GIT_PACK_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "bole/alloc.h"
+#include "bole/odb.h"
+#include "bole/platform.h"
+#include "bole/types.h"
+
+/* 0 = the default named in pack_ingest.c. */
+struct bole_ingest_limits {
+	uint64_t pack_bytes_max;     /* received */
+	uint64_t object_bytes_max;   /* one object, inflated */
+	uint64_t inflated_bytes_max; /* the whole pack, inflated: stops delta and zlib bombs */
+	uint64_t objects_max;
+	uint32_t delta_depth_max;
+	size_t memory_bytes_max; /* working memory of this ingestion */
+};
+
+struct bole_ingest_report {
+	uint64_t objects;
+	uint64_t deltas;
+	uint64_t pack_bytes;
+	uint64_t inflated_bytes;
+	char error[200]; /* why it failed, one line for the client; "" when BOLE_OK */
+};
+
+struct bole_ingest {
+	struct bole_platform *platform; /* yield, now */
+	struct bole_alloc *alloc;
+	struct bole_tx *tx;
+	struct bole_ingest_limits limits;
+	/* Called at most a few times a second; may be NULL. */
+	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
+	void *progress_ctx;
+};
+
+/* Reads exactly one pack (header to trailer) from in. On failure the transaction must be aborted.
+ * BOLE_E_INVALID (malformed, lying, incomplete), BOLE_E_LIMIT, BOLE_E_CORRUPT (a collision attack,
+ * or a stored base is damaged), BOLE_E_NO_SPACE, BOLE_E_NO_MEMORY, or what reading in returned. */
+BOLE_MUST_USE enum bole_status bole_pack_ingest(const struct bole_ingest *, struct bole_input *in,
+                                                struct bole_ingest_report *report);
+
+#endif /* BOLE_GIT_PACK_INGEST_H */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/* The Git services over any byte stream: upload-pack (fetch, clone) and receive-pack (push), as
+ * gitprotocol-pack(5), gitprotocol-v2(5), gitprotocol-http(5) and gitprotocol-capabilities(5)
+ * define them. Transports (git://, HTTP, stdin/stdout) fill a bole_service and call in. */
+#ifndef BOLE_GIT_SERVICE_H
+#define BOLE_GIT_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "bole/alloc.h"
+#include "bole/platform.h"
+#include "bole/store.h"
+#include "git/pack_ingest.h"
+
+struct bole_service_policy {
+	bool receive_enable;
+	bool deny_non_fast_forward;
+	bool deny_delete;
+	struct bole_ingest_limits ingest;
+	size_t request_memory_max; /* budget of one request; 0 = 32 MiB + 64 bytes an object sent */
+};
+
+struct bole_service {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc; /* the request's budget */
+	struct bole_store *store;
+	struct bole_repo repo;
+	const struct bole_service_policy *policy;
+	struct bole_input *in;
+	struct bole_output *out;
+	int version;    /* protocol asked for: 0, 1 or 2 (receive-pack answers 2 as 0) */
+	bool stateless; /* HTTP: one request, one answer */
+	bool advertise; /* HTTP: only the advertisement (GET info/refs) */
+	/* True once the client hung up; may be NULL. */
+	bool (*cancelled)(void *ctx);
+	void *cancelled_ctx;
+	const char *peer; /* for the log */
+};
+
+/* Serve one session (or one stateless request). Every refusal has been told to the client as an ERR
+ * packet, a side-band error or an ng line, and logged, when these return an error. */
+BOLE_MUST_USE enum bole_status bole_upload_pack(struct bole_service *);
+BOLE_MUST_USE enum bole_status bole_receive_pack(struct bole_service *);
+
+#endif /* BOLE_GIT_SERVICE_H */
