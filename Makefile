@@ -1,37 +1,175 @@
+# SPDX-License-Identifier: ISC
 # Bole. `make help` lists the targets. One Makefile, not recursive; everything is built under build/.
+#
+# A configuration has its own tree build/<cfg>: host (release), asan (tests), tsan (thread tests),
+# fuzz (clang's libFuzzer). New sources, tests and fuzz targets are picked up by their place.
+# Fragments add targets: runtime/image.mk, tests/tests.mk, tools/bench.mk.
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 SHELL := /bin/bash
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang-14
 WERROR ?= -Werror
+PREFIX ?= /usr/local
+VERSION := 0.1.0
+CONFIGS := host asan tsan fuzz
 
-# cfg: host (release), asan (tests), tsan. Each has its own tree build/$(cfg).
-WARN := -std=c11 -Wall -Wextra -Wpedantic $(WERROR) -Wshadow -Wconversion -Wsign-conversion \
+# --- flags ---------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wcast-qual -Wcast-align -Wstrict-prototypes -Wmissing-prototypes -Wmissing-declarations \
 	-Wold-style-definition -Wundef -Wvla -Wswitch-enum -Wimplicit-fallthrough -Wpointer-arith \
 	-Wwrite-strings -Wformat=2 -Wdouble-promotion -Wdate-time -Wnested-externs \
-	-Wredundant-decls -fno-common
-INC := -Iinclude -Isrc
-CFLAGS_host := -O2 -g
-CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_tsan := -O1 -g -fsanitize=thread
+	-Wredundant-decls
+WARN_GCC := -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+is_gcc := $(shell $(CC) -Werror $(WARN_GCC) -Wnull-dereference -x c -fsyntax-only /dev/null \
+	2>/dev/null && echo yes)
+ifeq ($(is_gcc),yes)
+WARN_CC := $(WARN_GCC)
+WARN_host := -Wnull-dereference
+endif
 
-SRC := $(sort $(wildcard src/base/*.c src/base/arch/*/*.c src/git/*.c src/flash/*.c src/kv/*.c \
-	src/node/*.c src/backends/*.c src/backends/host/*.c))
-LIBS := -lz -ldeflate -lxxhash
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+COMMON := -std=c11 -g -fno-common -ffile-prefix-map=$(CURDIR)=.
+CC_host := $(CC)
+CC_asan := $(CC)
+CC_tsan := $(CC)
+CC_fuzz := $(CLANG)
+CFLAGS_host := -O2 -fPIC
+CFLAGS_asan := -O1 $(SANITIZE)
+CFLAGS_tsan := -O1 -fsanitize=thread
+CFLAGS_fuzz := -O1 -fsanitize=fuzzer-no-link $(SANITIZE)
+LDFLAGS_asan := $(SANITIZE)
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := $(SANITIZE)
 
+# Third-party headers are system headers: their warnings are not ours.
+THIRD := $(if $(wildcard deps.lock),sha1 ubc_check)
+SHA1DC := build/deps/libgit2/src/util/hash/sha1dc
+INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash
+# Hosted code only; the core is strict C11 and never sees these.
+HOSTED := -D_GNU_SOURCE -I. -Itests
+LIBS := -Wl,--as-needed -lgit2 -llmdb -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
+
+# --- sources -------------------------------------------------------------------------------------
+CORE := $(sort $(wildcard src/base/*.c src/base/arch/*/*.c src/git/*.c src/flash/*.c src/kv/*.c \
+	src/node/*.c src/backends/*.c))
+HOST := $(sort $(wildcard src/backends/host/*.c))
+POSIX := $(sort $(wildcard runtime/platform/posix/*.c))
+CLI := $(sort $(wildcard tools/bole/*.c))
+SUPPORT := $(sort $(wildcard tests/support/*.c))
+UNIT_AREAS := $(sort $(patsubst tests/unit/%/,%,$(dir $(wildcard tests/unit/*/*.c))))
+TSAN := $(sort $(patsubst tests/tsan/%.c,%,$(wildcard tests/tsan/*.c)))
+FUZZ := $(sort $(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
+SRC := $(CORE) $(HOST)
+
+objs = $(patsubst %.c,build/$(1)/%.o,$(2))
+
+# --- the rules of one configuration --------------------------------------------------------------
 define CONFIG_RULES
-build/$(1)/%.o: %.c Makefile
+FLAGS_$(1) = $$(COMMON) $$(WARN) $$(WARN_$(1)) $$(if $$(filter $$(CC),$$(CC_$(1))),$$(WARN_CC)) \
+	$$(WERROR) $$(CFLAGS_$(1)) $$(INC) -MMD -MP
+build/$(1)/src/backends/host/%.o build/$(1)/runtime/%.o build/$(1)/tools/%.o \
+	build/$(1)/tests/%.o build/$(1)/fuzz/%.o: EXTRA = $$(HOSTED)
+build/$(1)/%.o: %.c Makefile | build/deps/.stamp
 	@mkdir -p $$(@D)
-	$$(CC) $(WARN) $$(CFLAGS_$(1)) $(INC) -ffile-prefix-map=$$(CURDIR)=. -MMD -MP -c $$< -o $$@
-build/$(1)/libbole.a: $(SRC:%.c=build/$(1)/%.o)
+	$$(CC_$(1)) $$(FLAGS_$(1)) $$(EXTRA) -c $$< -o $$@
+# Collision-detecting SHA-1 from libgit2's sources: not ours, so no warnings and no sanitizers.
+build/$(1)/third/%.o: | build/deps/.stamp
+	@mkdir -p $$(@D)
+	$$(CC_$(1)) -std=c99 -O3 -w -fPIC -ffile-prefix-map=$$(CURDIR)=. \
+		-DSHA1DC_NO_STANDARD_INCLUDES=1 -DSHA1DC_CUSTOM_INCLUDE_SHA1_C='<stdint.h>' \
+		-include stdint.h -include stdlib.h -include string.h \
+		-c $$(SHA1DC)/$$*.c -o $$@
+build/$(1)/libbole.a: $$(call objs,$(1),$$(SRC)) $$(THIRD:%=build/$(1)/third/%.o)
 	@rm -f $$@
 	$$(AR) rcsD $$@ $$^
+build/$(1)/libposix.a: $$(call objs,$(1),$$(POSIX))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcsD $$@ $$^
+build/$(1)/bole: $$(call objs,$(1),$$(CLI)) build/$(1)/libposix.a build/$(1)/libbole.a
+	$$(CC_$(1)) $$(LDFLAGS_$(1)) $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
+		-Wl,--end-group $$(LIBS) -o $$@
 endef
-$(foreach c,host asan tsan,$(eval $(call CONFIG_RULES,$(c))))
+$(foreach c,$(CONFIGS),$(eval $(call CONFIG_RULES,$(c))))
 
-.PHONY: help lib clean
+# $(call LINK,cfg,libraries): the test double of the platform is in tests/support; it comes before
+# libposix.a, which only fills what is still missing.
+LINK = $(CC_$(1)) $(LDFLAGS_$(1)) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	-Wl,--end-group $(2) $(LIBS) -o $@
+define TEST_RULES
+build/$(1)/tests/unit-$(2): $$(call objs,$(1),$$(sort $$(wildcard tests/unit/$(2)/*.c)) $$(SUPPORT)) \
+		build/$(1)/libposix.a build/$(1)/libbole.a
+	@mkdir -p $$(@D)
+	$$(call LINK,$(1),-lcriterion)
+endef
+$(foreach c,host asan tsan,$(foreach a,$(UNIT_AREAS),$(eval $(call TEST_RULES,$(c),$(a)))))
+$(TSAN:%=build/tsan/tests/tsan-%): build/tsan/tests/tsan-%: build/tsan/tests/tsan/%.o \
+		$(call objs,tsan,$(SUPPORT)) build/tsan/libposix.a build/tsan/libbole.a
+	$(call LINK,tsan,)
+$(FUZZ:%=build/fuzz/fuzz-%): build/fuzz/fuzz-%: build/fuzz/fuzz/%.o \
+		$(call objs,fuzz,$(SUPPORT)) build/fuzz/libposix.a build/fuzz/libbole.a
+	$(call LINK,fuzz,-fsanitize=fuzzer)
+
+UNIT_BINS := $(UNIT_AREAS:%=build/asan/tests/unit-%)
+TSAN_BINS := $(TSAN:%=build/tsan/tests/tsan-%)
+FUZZ_BINS := $(FUZZ:%=build/fuzz/fuzz-%)
+CLI_BINS := $(if $(CLI),build/host/bole build/asan/bole)
+
+# --- targets -------------------------------------------------------------------------------------
+.PHONY: help lib all deps deps-update test test-bins test-interop test-unit test-fuzz check fuzz \
+	install uninstall format clean distclean hooks run image bench
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
-lib: build/host/libbole.a ## build the library
-clean: ## remove build/ except fetched sources
-	rm -rf build/host build/asan build/tsan
--include $(shell find build -name '*.d' 2>/dev/null)
+	@echo "Bole $(VERSION). Targets:"
+	@grep -hE '^[a-z_.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24 | sort
+	@echo "Variables: CC, CLANG, PREFIX, DESTDIR, WERROR= (warnings do not stop the build),"
+	@echo "DEPS_DIR=folder (cache of source packages; works without network once filled)."
+
+lib: build/host/libbole.a ## build the library (build/host/libbole.a)
+all: lib $(CLI_BINS) ## build the library, the command line and, where it can, the image
+test-bins: $(UNIT_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) lib
+
+deps: ## install missing Debian packages and fetch the pinned sources
+	@tools/deps packages
+	@tools/deps sources
+deps-update: ## renew deps.lock from what Debian offers now
+	@tools/deps update
+build/deps/.stamp: $(wildcard deps.lock tools/deps)
+	@if [ -x tools/deps ]; then tools/deps sources; else mkdir -p build/deps; touch $@; fi
+
+# The second make is a fresh one: it sees the compiler that `deps` may just have installed.
+test: ## install what is missing, build with sanitizers, run every test
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory test-bins $(TEST_EXTRA)
+	@tests/run
+test-unit: $(UNIT_BINS) ## run the unit tests only
+	@tests/run 'unit-*'
+test-fuzz: $(FUZZ_BINS) ## run the fuzz targets over their corpus
+	@tests/run 'fuzz-*'
+check: ## format, layers, headers, banned calls, symbols, style
+	@$(MAKE) --no-print-directory lib
+	@tools/check/all
+format: ## format every source in place
+	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
+hooks: ## run the quick checks before each commit
+	git config core.hooksPath tools/hooks
+FUZZ_SECONDS ?= 60
+fuzz: $(FUZZ_BINS) ## fuzz each target for FUZZ_SECONDS (60), from its corpus
+	@for f in $(FUZZ); do mkdir -p build/fuzz/new/$$f fuzz/corpus/$$f; \
+		build/fuzz/fuzz-$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
+		-artifact_prefix=build/fuzz/$$f- build/fuzz/new/$$f fuzz/corpus/$$f || exit 1; done
+clean: ## remove what was built; fetched sources stay
+	rm -rf $(CONFIGS:%=build/%) build/bench build/image build/test compile_commands.json
+distclean: clean ## remove build/ whole
+	rm -rf build
+
+FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tools/bench.mk)
+include $(FRAGMENTS)
+# What no fragment makes yet says so in one line.
+fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
+$(filter-out $(fragment_targets),run image bench test-interop):
+	@echo "make $@: not built yet in this version" >&2; exit 1
+
+-include $(shell find $(wildcard $(CONFIGS:%=build/%)) -name '*.d' 2>/dev/null)
