@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+/* The command table of the bole tool, and what every command shares. One file per command: it
+ * defines one struct bole_command, declares it here and adds it to the list in main.c. */
+#ifndef BOLE_TOOLS_COMMANDS_H
+#define BOLE_TOOLS_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bole/limits.h"
+#include "bole/platform.h"
+#include "bole/store.h"
+
+/* Exit codes, the same for every command. */
+enum bole_exit {
+	BOLE_EXIT_OK = 0,
+	BOLE_EXIT_FAILED = 1,    /* the work failed; the reason is on stderr */
+	BOLE_EXIT_USAGE = 2,     /* wrong arguments; nothing was done */
+	BOLE_EXIT_NOT_FOUND = 3, /* no such store, repository, branch or key */
+	BOLE_EXIT_CONFLICT = 4,  /* somebody else changed it first, or holds the store */
+	BOLE_EXIT_DAMAGED = 5,   /* stored bytes are damaged: run bole fsck */
+	BOLE_EXIT_NO_SPACE = 6,  /* the volume is full */
+};
+
+struct bole_cli {
+	struct bole_platform *platform;
+	bool json; /* --json anywhere on the command line (main.c takes it out) */
+};
+
+/* argv[0] is the command's name; returns an enum bole_exit. */
+struct bole_command {
+	const char *name;
+	const char *summary; /* "serve STORE [OPTIONS]  serve a store to Git clients" */
+	int (*run)(struct bole_cli *, int argc, char **argv);
+};
+
+extern const struct bole_command bole_command_serve;
+extern const struct bole_command bole_command_upload_pack;
+extern const struct bole_command bole_command_receive_pack;
+
+/* -- STORE#repo@branch (store_open.c) -- */
+
+struct bole_cli_spec {
+	char store[4096];                  /* path, or "mem:" */
+	char repo[BOLE_REPO_NAME_MAX + 1]; /* "main" unless given */
+	char branch[BOLE_REF_NAME_MAX];    /* "" unless given: HEAD */
+};
+/* Says what is wrong on stderr and returns BOLE_EXIT_USAGE, or BOLE_EXIT_OK. */
+int bole_cli_spec_parse(const char *text, struct bole_cli_spec *out);
+
+enum bole_cli_access { BOLE_CLI_READ, BOLE_CLI_WRITE };
+
+struct bole_cli_store {
+	struct bole_store *store;
+	struct bole_block *disk;    /* NULL for mem: */
+	struct bole_block *offload; /* the disk behind the I/O workers */
+};
+/* Opens the store that spec names; says what is wrong and what to do on stderr. Returns an enum
+ * bole_exit. close is safe on a zeroed struct. */
+int bole_cli_store_open(struct bole_cli *, const struct bole_cli_spec *, enum bole_cli_access,
+                        struct bole_cli_store *out);
+/* BOLE_EXIT_OK, or BOLE_EXIT_FAILED after saying why. */
+int bole_cli_store_close(struct bole_cli_store *);
+
+/* Prints "bole: what: reason" and what to do next; returns the exit code for rc. */
+int bole_cli_fail(const char *what, enum bole_status rc);
+
+#endif /* BOLE_TOOLS_COMMANDS_H */

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC */
+/* bole: the command line. Finds the command in the table and runs it on the posix platform. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bole/posix.h"
+#include "commands.h"
+
+/* One a line, in the order in which `bole help` shows them. */
+static const struct bole_command *const commands[] = {
+        &bole_command_serve,
+        &bole_command_upload_pack,
+        &bole_command_receive_pack,
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static int usage(FILE *to, int code)
+{
+	fputs("usage: bole COMMAND [ARGUMENTS]\n\n", to);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(to, "  %s\n", commands[i]->summary);
+	fputs("\nSTORE is a file or disk, or mem: ; STORE#repo@branch names a repository in it\n"
+	      "and a branch. --json prints JSON where a command prints at all.\n"
+	      "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not found, 4 conflict or in\n"
+	      "use, 5 damaged, 6 no space.\n",
+	      to);
+	return code;
+}
+
+static const struct bole_command *command_find(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	}
+	return NULL;
+}
+
+/* Takes --json out of the arguments before "--". Returns the new count. */
+static int take_json(int argc, char **argv, bool *json)
+{
+	int kept = 0;
+	bool options = true;
+
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0)
+			options = false;
+		if (options && strcmp(argv[i], "--json") == 0)
+			*json = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	return kept;
+}
+
+int main(int argc, char **argv)
+{
+	struct bole_cli cli = {0};
+
+	argc = take_json(argc, argv, &cli.json);
+	if (argc < 2)
+		return usage(stderr, BOLE_EXIT_USAGE);
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+		return usage(stdout, BOLE_EXIT_OK);
+	const struct bole_command *command = command_find(argv[1]);
+	if (command == NULL) {
+		fprintf(stderr, "bole: no command '%s'; try: bole help\n", argv[1]);
+		return BOLE_EXIT_USAGE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	enum bole_status rc = bole_posix_open(NULL, &cli.platform);
+	if (rc != BOLE_OK)
+		return bole_cli_fail("cannot start", rc);
+	int code = command->run(&cli, argc - 1, argv + 1);
+	bole_posix_close(cli.platform);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fputs("bole: cannot write to standard output\n", stderr);
+		return code == BOLE_EXIT_OK ? BOLE_EXIT_FAILED : code;
+	}
+	return code;
+}
