@@ -43,6 +43,9 @@ struct bole_ingest {
 	/* Called at most a few times a second; may be NULL. */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
+	/* True = the client is gone: stop with BOLE_E_CLOSED. May be NULL. */
+	bool (*cancelled)(void *ctx);
+	void *cancelled_ctx;
 };
 
 /* Reads exactly one pack (header to trailer) from in. On failure the transaction must be aborted.

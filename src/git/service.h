@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* The Git services over any byte stream: upload-pack (fetch, clone) and receive-pack (push), as
  * gitprotocol-pack(5), gitprotocol-v2(5), gitprotocol-http(5) and gitprotocol-capabilities(5)
- * define them. Transports (git://, HTTP, stdin/stdout) fill a bole_service and call in. */
+ * define them. Transports (git://, HTTP, stdin/stdout) fill a bole_service and call in.
+ *
+ * The "# service=git-..." packet and its flush, which HTTP puts before an advertisement of version
+ * 0 or 1 (not 2), are the transport's to write. receive-pack answers version 2 as 0, so there they
+ * are always written. */
 #ifndef BOLE_GIT_SERVICE_H
 #define BOLE_GIT_SERVICE_H
 
@@ -29,10 +33,10 @@ struct bole_service {
 	struct bole_store *store;
 	struct bole_repo repo;
 	const struct bole_service_policy *policy;
-	struct bole_input *in;
+	struct bole_input *in; /* any buffer size; longer packets are gathered in alloc */
 	struct bole_output *out;
 	int version;    /* protocol asked for: 0, 1 or 2 (receive-pack answers 2 as 0) */
-	bool stateless; /* HTTP: one request, one answer */
+	bool stateless; /* HTTP: one request, one answer (set it for the advertisement too) */
 	bool advertise; /* HTTP: only the advertisement (GET info/refs) */
 	/* True once the client hung up; may be NULL. */
 	bool (*cancelled)(void *ctx);
