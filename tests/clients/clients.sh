@@ -1,0 +1,119 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: every Git implementation that Debian and npm provide clones from Bole and pushes to it.
+# Method: git, libgit2 (pygit2), dulwich, JGit and isomorphic-git, each against the booted image and
+# against `bole serve`; each clone passes git fsck and equals the source, each push is read back by
+# git. Needs the packages of `tools/deps packages interop` (make test-interop installs them).
+set -uo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+. "$top/tests/support/node.sh"
+here=$top/tests/clients
+dir=$(mktemp -d)
+server=
+passed=0 failed=0
+trap 'node_kill 2>/dev/null; [ -n "$server" ] && kill $server 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+NODE_LOG=$dir/console
+
+# Debian's jgit-cli lacks jars on its class path.
+java=/usr/share/java
+export JGIT_CLASSPATH=$java/org.eclipse.jgit.lfs.jar:$java/org.eclipse.jgit.http.apache.jar:$java/httpclient.jar:$java/httpcore.jar:$java/commons-logging.jar:$java/commons-codec.jar
+export NODE_PATH=$top/build/npm/node_modules
+export HOME=$dir GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
+git config --global user.name t && git config --global user.email t@localhost
+git config --global init.defaultBranch main
+
+# One source for all: a synthetic history with merges and annotated tags.
+git init -q --bare source.git
+"$top/build/host/tests/gen_history" 7 400 | git -C source.git fast-import --quiet || exit 1
+git -C source.git symbolic-ref HEAD refs/heads/main-0
+git -C source.git rev-list --objects --no-object-names main-0 | sort >want
+
+result() { # name rc
+	if [ "$2" = 0 ]; then
+		passed=$((passed + 1))
+		echo "  ok    $1"
+	else
+		failed=$((failed + 1))
+		echo "  FAIL  $1"
+		tail -n 12 out.txt | sed 's/^/        /'
+	fi
+}
+
+# Runs a client's clone, then checks what it got: all of the default branch, and sound.
+clone_with() { # name command...
+	local name=$1
+	shift
+	rm -rf copy
+	timeout 120 "$@" >out.txt 2>&1 && git -C copy fsck --full --strict >>out.txt 2>&1 &&
+		git -C copy rev-list --objects --no-object-names HEAD | sort | cmp - want >>out.txt 2>&1
+	result "$name" $?
+}
+
+# Makes a commit in copy by plain git, pushes it with the client, reads it back with git.
+push_with() { # name url reference command...
+	local name=$1 url=$2 ref=$3 id
+	shift 3
+	git -C copy checkout -q --detach >out.txt 2>&1
+	head -c 100000 /dev/urandom >copy/new-file
+	git -C copy add new-file >>out.txt 2>&1 && git -C copy commit -q -m "$name" >>out.txt 2>&1
+	git -C copy branch -f "${ref#refs/heads/}" && git -C copy checkout -q "${ref#refs/heads/}"
+	id=$(git -C copy rev-parse HEAD)
+	timeout 120 "$@" >>out.txt 2>&1 &&
+		[ "$(git ls-remote "$url" "$ref" 2>>out.txt | cut -f1)" = "$id" ]
+	result "$name" $?
+}
+
+clients() { # where http-port git-port
+	local http=http://127.0.0.1:$2/src.git raw=git://127.0.0.1:$3/src.git
+	git -C source.git push -q --mirror "$http" >out.txt 2>&1
+	result "$1: git push --mirror creates the repository" $?
+	local url
+	for url in "$http" "$raw"; do
+		local t=${url%%:*}
+		clone_with "$1: git clone, $t" git clone -q "$url" copy
+		push_with "$1: git push, $t" "$url" refs/heads/git-$t \
+			git -C copy push -q "$url" HEAD:refs/heads/git-$t
+		clone_with "$1: libgit2 clone, $t" /usr/bin/python3 "$here/libgit2_client.py" clone "$url" copy
+		push_with "$1: libgit2 push, $t" "$url" refs/heads/libgit2-$t \
+			/usr/bin/python3 "$here/libgit2_client.py" push copy "$url" refs/heads/libgit2-$t
+		clone_with "$1: dulwich clone, $t" /usr/bin/python3 "$here/dulwich_client.py" clone "$url" copy
+		push_with "$1: dulwich push, $t" "$url" refs/heads/dulwich-$t \
+			/usr/bin/python3 "$here/dulwich_client.py" push copy "$url" refs/heads/dulwich-$t
+		clone_with "$1: JGit clone, $t" jgit clone "$url" copy
+		push_with "$1: JGit push, $t" "$url" refs/heads/jgit-$t \
+			jgit --git-dir copy/.git push "$url" HEAD:refs/heads/jgit-$t
+	done
+	clone_with "$1: isomorphic-git clone, http" node "$here/isomorphic_client.js" clone "$http" copy
+	push_with "$1: isomorphic-git push, http" "$http" refs/heads/isomorphic \
+		node "$here/isomorphic_client.js" push copy "$http" refs/heads/isomorphic
+}
+
+"$bole" init host.img --size 256M || exit 1
+http=$(node_free_port) git=$(node_free_port)
+"$bole" serve host.img --http "127.0.0.1:$http" --git "127.0.0.1:$git" --push --create >serve.log 2>&1 &
+server=$!
+for _ in $(seq 1 100); do
+	(exec 3<>"/dev/tcp/127.0.0.1/$http") 2>/dev/null && break
+	sleep 0.1
+done
+clients 'bole serve' "$http" "$git"
+kill $server
+wait $server 2>/dev/null
+server=
+"$bole" fsck host.img >out.txt 2>&1
+result "bole serve: fsck of the volume" $?
+
+"$bole" init disk.img --size 256M || exit 1
+if node_boot disk.img receive.enable=true receive.create=true; then
+	clients 'booted image' "$NODE_HTTP" "$NODE_GIT"
+	node_stop >out.txt 2>&1
+	result "booted image: shutdown" $?
+	"$bole" fsck disk.img >out.txt 2>&1
+	result "booted image: fsck of the volume" $?
+else
+	tail -n 20 console >out.txt
+	result "booted image: boot" 1
+fi
+echo "clients: $passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: ISC
+# Small programs that the shell tests use; included by the top Makefile.
+TEST_TOOLS := $(patsubst tests/tools/%.c,build/host/tests/%,$(sort $(wildcard tests/tools/*.c)))
+
+build/host/tests/%: tests/tools/%.c Makefile tests/tests.mk
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -o $@ $<
+
+.PHONY: test-tools
+test-tools: $(TEST_TOOLS)
