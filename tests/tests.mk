@@ -8,3 +8,9 @@ build/host/tests/%: tests/tools/%.c Makefile tests/tests.mk
 
 .PHONY: test-tools
 test-tools: $(TEST_TOOLS)
+
+# The emulator's own floor under boot times.
+build/host/tests/stub.elf: tests/tools/stub.S tests/tests.mk
+	@mkdir -p $(@D)
+	$(CC) -m32 -nostdlib -static -Wl,-e,start -Wl,-Ttext=0x100000 -Wl,--build-id=none -o $@ $<
+test-tools: build/host/tests/stub.elf
