@@ -73,6 +73,8 @@ static void log_open(struct log *log, const char *path)
 	log->fd = open(path, O_RDONLY);
 	if (log->fd < 0 || pread(log->fd, super, sizeof super, 0) != (ssize_t)sizeof super)
 		fail("the log cannot be read");
+	if (le64(super) == 0)
+		return; /* nothing was logged yet: the first flush writes the head */
 	if (le64(super) != LOG_MAGIC)
 		fail("this is not a write log");
 	log->count = le64(super + 16);
