@@ -61,6 +61,7 @@ CLI := $(sort $(wildcard tools/bole/*.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
 UNIT_AREAS := $(sort $(patsubst tests/unit/%/,%,$(dir $(wildcard tests/unit/*/*.c))))
 TSAN := $(sort $(patsubst tests/tsan/%.c,%,$(wildcard tests/tsan/*.c)))
+MODEL := $(sort $(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
 FUZZ := $(sort $(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
 SRC := $(CORE) $(HOST)
 
@@ -109,14 +110,27 @@ $(foreach c,host asan tsan,$(foreach a,$(UNIT_AREAS),$(eval $(call TEST_RULES,$(
 $(TSAN:%=build/tsan/tests/tsan-%): build/tsan/tests/tsan-%: build/tsan/tests/tsan/%.o \
 		$(call objs,tsan,$(SUPPORT)) build/tsan/libposix.a build/tsan/libbole.a
 	$(call LINK,tsan,)
+$(MODEL:%=build/asan/tests/model-%): build/asan/tests/model-%: build/asan/tests/model/%.o \
+		$(call objs,asan,$(SUPPORT)) build/asan/libposix.a build/asan/libbole.a
+	$(call LINK,asan,)
 $(FUZZ:%=build/fuzz/fuzz-%): build/fuzz/fuzz-%: build/fuzz/fuzz/%.o \
 		$(call objs,fuzz,$(SUPPORT)) build/fuzz/libposix.a build/fuzz/libbole.a
 	$(call LINK,fuzz,-fsanitize=fuzzer)
 
 UNIT_BINS := $(UNIT_AREAS:%=build/asan/tests/unit-%)
+MODEL_BINS := $(MODEL:%=build/asan/tests/model-%)
 TSAN_BINS := $(TSAN:%=build/tsan/tests/tsan-%)
 FUZZ_BINS := $(FUZZ:%=build/fuzz/fuzz-%)
 CLI_BINS := $(if $(CLI),build/host/bole build/asan/bole)
+
+# --- fragments: the image, the small programs of shell tests, the benches ---------------------------
+FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tools/bench.mk)
+include $(FRAGMENTS)
+fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
+TEST_EXTRA := $(filter image,$(fragment_targets))
+# What no fragment makes yet says so in one line.
+$(filter-out $(fragment_targets),image bench):
+	@echo "make $@: not built yet in this version" >&2; exit 1
 
 # --- targets -------------------------------------------------------------------------------------
 .PHONY: help lib all deps deps-update test test-bins test-interop test-unit test-fuzz check fuzz \
@@ -129,7 +143,7 @@ help: ## list the targets
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
 all: lib $(CLI_BINS) ## build the library, the command line and, where it can, the image
-test-bins: $(UNIT_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) lib
+test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) $(TEST_TOOLS) lib
 
 deps: ## install missing Debian packages and fetch the pinned sources
 	@tools/deps packages
@@ -165,11 +179,14 @@ clean: ## remove what was built; fetched sources stay
 distclean: clean ## remove build/ whole
 	rm -rf build
 
-FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tools/bench.mk)
-include $(FRAGMENTS)
-# What no fragment makes yet says so in one line.
-fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
-$(filter-out $(fragment_targets),run image bench test-interop):
-	@echo "make $@: not built yet in this version" >&2; exit 1
+run: ## boot a machine that serves this repository, and say how to clone it
+	@tools/deps packages build run
+	@$(MAKE) --no-print-directory all image
+	@tools/run $(if $(FRESH),--fresh)
+test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
+	@$(MAKE) --no-print-directory deps
+	@tools/deps packages interop
+	@$(MAKE) --no-print-directory all image test-tools
+	@tests/clients/clients.sh
 
 -include $(shell find $(wildcard $(CONFIGS:%=build/%)) -name '*.d' 2>/dev/null)
