@@ -189,4 +189,4 @@ test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
 	@$(MAKE) --no-print-directory all image test-tools
 	@tests/clients/clients.sh
 
--include $(shell find $(wildcard $(CONFIGS:%=build/%)) -name '*.d' 2>/dev/null)
+-include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)

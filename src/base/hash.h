@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* SHA-1 (FIPS 180-4, plain and with collision detection) and SHA-256. Which instructions are used
- * is found once per process, by cpuid; both give the same bytes. */
+ * is found at run time (src/base/arch); all give the same bytes. Contexts may be copied to fork a
+ * running hash. */
 #ifndef BOLE_BASE_HASH_H
 #define BOLE_BASE_HASH_H
 
@@ -17,6 +18,9 @@ struct bole_hash {
 	uint32_t state[8];
 	uint64_t len;
 	uint8_t block[64];
+	/* The compression function in use; the processor is asked only once enough came in. */
+	void (*blocks)(uint32_t *state, const uint8_t *src, size_t count);
+	bool probed;
 };
 void bole_hash_init(struct bole_hash *, uint8_t algo);
 void bole_hash_update(struct bole_hash *, const void *src, size_t len);
@@ -26,7 +30,7 @@ void bole_hash_final(struct bole_hash *, struct bole_oid *out);
  * cryptanalysis", 2013), for SHA-256 plain. final returns BOLE_E_CORRUPT when the input is a
  * collision attack. Opaque: large enough for sha1dc's context. */
 struct bole_identity {
-	uint64_t opaque[160];
+	uint64_t opaque[304];
 	uint8_t algo;
 };
 void bole_identity_init(struct bole_identity *, uint8_t algo);

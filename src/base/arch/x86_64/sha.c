@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+/* SHA-1 and SHA-256 with the SHA extensions (Intel SDM volume 2, SHA1RNDS4 .. SHA256MSG2). Only
+ * these functions are compiled for them; the choice is made by cpuid at run time. */
+#include "base/sha.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+
+#include "bole/oid.h"
+
+#define SHA_TARGET __attribute__((target("sha,sse4.1,ssse3")))
+
+/* A typed load without a cast that changes alignment. */
+SHA_TARGET static inline __m128i load(const void *src)
+{
+	return _mm_loadu_si128((const __m128i *)src);
+}
+
+/* Four SHA-1 steps: e0 is the running e, e1 receives the next; m0 the message words now. */
+#define SHA1_ROUND(e0, e1, m0, f)                          \
+	do {                                               \
+		(e0) = _mm_sha1nexte_epu32((e0), m0);      \
+		(e1) = abcd;                               \
+		abcd = _mm_sha1rnds4_epu32(abcd, (e0), f); \
+	} while (0)
+/* Four new message words into m0 from the sixteen before. */
+#define SHA1_EXPAND(m0, m1, m2, m3) \
+	((m0) = _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32((m0), (m1)), (m2)), (m3)))
+
+SHA_TARGET static void sha1_blocks_ni(uint32_t *state, const uint8_t *src, size_t count)
+{
+	const __m128i swap = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
+	__m128i abcd = _mm_shuffle_epi32(load(state), 0x1b);
+	__m128i e0 = _mm_set_epi32((int)state[4], 0, 0, 0);
+
+	for (; count > 0; count--, src += 64) {
+		const __m128i abcd_before = abcd;
+		const __m128i e_before = e0;
+		__m128i e1;
+		__m128i m[4];
+
+		for (unsigned i = 0; i < 4; i++)
+			m[i] = _mm_shuffle_epi8(load(src + 16 * i), swap);
+		/* The first four steps add e itself; nexte would rotate it. */
+		e0 = _mm_add_epi32(e0, m[0]);
+		e1 = abcd;
+		abcd = _mm_sha1rnds4_epu32(abcd, e0, 0);
+		SHA1_ROUND(e1, e0, m[1], 0);
+		SHA1_ROUND(e0, e1, m[2], 0);
+		SHA1_ROUND(e1, e0, m[3], 0);
+		SHA1_EXPAND(m[0], m[1], m[2], m[3]);
+		SHA1_ROUND(e0, e1, m[0], 0);
+#define SHA1_FOUR(f0, f1, f2, f3)                    \
+	do {                                         \
+		SHA1_EXPAND(m[1], m[2], m[3], m[0]); \
+		SHA1_ROUND(e1, e0, m[1], f0);        \
+		SHA1_EXPAND(m[2], m[3], m[0], m[1]); \
+		SHA1_ROUND(e0, e1, m[2], f1);        \
+		SHA1_EXPAND(m[3], m[0], m[1], m[2]); \
+		SHA1_ROUND(e1, e0, m[3], f2);        \
+		SHA1_EXPAND(m[0], m[1], m[2], m[3]); \
+		SHA1_ROUND(e0, e1, m[0], f3);        \
+	} while (0)
+		SHA1_FOUR(1, 1, 1, 1);
+		SHA1_FOUR(1, 2, 2, 2);
+		SHA1_FOUR(2, 2, 3, 3);
+		SHA1_EXPAND(m[1], m[2], m[3], m[0]);
+		SHA1_ROUND(e1, e0, m[1], 3);
+		SHA1_EXPAND(m[2], m[3], m[0], m[1]);
+		SHA1_ROUND(e0, e1, m[2], 3);
+		SHA1_EXPAND(m[3], m[0], m[1], m[2]);
+		SHA1_ROUND(e1, e0, m[3], 3);
+		e0 = _mm_sha1nexte_epu32(e0, e_before);
+		abcd = _mm_add_epi32(abcd, abcd_before);
+	}
+	_mm_storeu_si128((__m128i *)(void *)state, _mm_shuffle_epi32(abcd, 0x1b));
+	state[4] = (uint32_t)_mm_extract_epi32(e0, 3);
+}
+
+static const uint32_t sha256_k[64] = {
+        0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
+        0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
+        0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
+        0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
+        0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
+        0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
+        0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
+        0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+        0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
+        0xc67178f2,
+};
+
+SHA_TARGET static void sha256_blocks_ni(uint32_t *state, const uint8_t *src, size_t count)
+{
+	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+	/* The instructions want the state as {f,e,b,a} and {h,g,d,c}, lowest lane first. */
+	__m128i badc = _mm_shuffle_epi32(load(state), 0xb1);
+	__m128i hgfe = _mm_shuffle_epi32(load(state + 4), 0x1b);
+	__m128i abef = _mm_alignr_epi8(badc, hgfe, 8);
+	__m128i cdgh = _mm_blend_epi16(hgfe, badc, 0xf0);
+
+	for (; count > 0; count--, src += 64) {
+		const __m128i abef_before = abef;
+		const __m128i cdgh_before = cdgh;
+		__m128i m[4];
+
+		for (unsigned i = 0; i < 4; i++)
+			m[i] = _mm_shuffle_epi8(load(src + 16 * i), swap);
+		for (unsigned i = 0; i < 16; i++) {
+			__m128i now = m[i & 3];
+
+			if (i >= 4) {
+				/* w[t] = s1(w[t-2]) + w[t-7] + s0(w[t-15]) + w[t-16] */
+				__m128i seven = _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4);
+
+				now = _mm_add_epi32(_mm_sha256msg1_epu32(now, m[(i + 1) & 3]),
+				                    seven);
+				now = _mm_sha256msg2_epu32(now, m[(i + 3) & 3]);
+				m[i & 3] = now;
+			}
+			now = _mm_add_epi32(now, load(sha256_k + 4 * i));
+			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, now);
+			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(now, 0x0e));
+		}
+		abef = _mm_add_epi32(abef, abef_before);
+		cdgh = _mm_add_epi32(cdgh, cdgh_before);
+	}
+	__m128i feba = _mm_shuffle_epi32(abef, 0x1b);
+	__m128i dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+	_mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(feba, dchg, 0xf0));
+	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
+{
+	enum { SSSE3 = 1 << 9, SSE41 = 1 << 19, SHA = 1 << 29 };
+	unsigned a;
+	unsigned b;
+	unsigned c;
+	unsigned d;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & SSSE3) == 0 || (c & SSE41) == 0)
+		return NULL;
+	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & SHA) == 0)
+		return NULL;
+	return algo == BOLE_HASH_SHA1 ? sha1_blocks_ni : sha256_blocks_ni;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: ISC */
+/* Identities: hashes of bytes that others may have chosen, so SHA-1 watches for collision attacks.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "sha1dc/sha1.h"
+
+_Static_assert(sizeof(SHA1_CTX) <= sizeof((struct bole_identity *)0)->opaque, "grow opaque");
+_Static_assert(sizeof(struct bole_hash) <= sizeof((struct bole_identity *)0)->opaque,
+               "grow opaque");
+
+static SHA1_CTX *detecting(struct bole_identity *identity)
+{
+	return (SHA1_CTX *)(void *)identity->opaque;
+}
+
+static struct bole_hash *plain(struct bole_identity *identity)
+{
+	return (struct bole_hash *)(void *)identity->opaque;
+}
+
+void bole_identity_init(struct bole_identity *identity, uint8_t algo)
+{
+	identity->algo = algo;
+	if (algo == BOLE_HASH_SHA1)
+		SHA1DCInit(detecting(identity));
+	else
+		bole_hash_init(plain(identity), algo);
+}
+
+void bole_identity_update(struct bole_identity *identity, const void *src, size_t len)
+{
+	if (identity->algo == BOLE_HASH_SHA1)
+		SHA1DCUpdate(detecting(identity), src, len);
+	else
+		bole_hash_update(plain(identity), src, len);
+}
+
+enum bole_status bole_identity_final(struct bole_identity *identity, struct bole_oid *out)
+{
+	if (identity->algo != BOLE_HASH_SHA1) {
+		bole_hash_final(plain(identity), out);
+		return BOLE_OK;
+	}
+	uint8_t raw[20];
+	bool attack = SHA1DCFinal(raw, detecting(identity)) != 0;
+
+	bole_oid_from_raw(raw, BOLE_HASH_SHA1, out);
+	return attack ? BOLE_E_CORRUPT : BOLE_OK;
+}
+
+enum bole_status bole_object_id(uint8_t algo, unsigned type, struct bole_bytes data, bool checked,
+                                struct bole_oid *out)
+{
+	const char *name = bole_object_type_name(type);
+	char head[32];
+
+	BOLE_ASSERT(name != NULL);
+	/* The NUL belongs to the head. */
+	size_t head_len = (size_t)snprintf(head, sizeof head, "%s %zu", name, data.len) + 1;
+	if (!checked) {
+		struct bole_hash hash;
+
+		bole_hash_init(&hash, algo);
+		bole_hash_update(&hash, head, head_len);
+		bole_hash_update(&hash, data.ptr, data.len);
+		bole_hash_final(&hash, out);
+		return BOLE_OK;
+	}
+	struct bole_identity identity;
+
+	bole_identity_init(&identity, algo);
+	bole_identity_update(&identity, head, head_len);
+	bole_identity_update(&identity, data.ptr, data.len);
+	return bole_identity_final(&identity, out);
+}

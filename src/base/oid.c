@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+#include "bole/oid.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+size_t bole_hash_bytes(uint8_t algo)
+{
+	switch (algo) {
+	case BOLE_HASH_SHA1: return 20;
+	case BOLE_HASH_SHA256: return 32;
+	}
+	return 0;
+}
+
+const char *bole_hash_name(uint8_t algo)
+{
+	switch (algo) {
+	case BOLE_HASH_SHA1: return "sha1";
+	case BOLE_HASH_SHA256: return "sha256";
+	}
+	return NULL;
+}
+
+const char *bole_object_type_name(unsigned type)
+{
+	switch (type) {
+	case BOLE_OBJECT_COMMIT: return "commit";
+	case BOLE_OBJECT_TREE: return "tree";
+	case BOLE_OBJECT_BLOB: return "blob";
+	case BOLE_OBJECT_TAG: return "tag";
+	}
+	return NULL;
+}
+
+/* 0..15, or 16 for anything that is no hex digit. */
+static unsigned hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0');
+	if (c >= 'a' && c <= 'f')
+		return (unsigned)(c - 'a') + 10;
+	if (c >= 'A' && c <= 'F')
+		return (unsigned)(c - 'A') + 10;
+	return 16;
+}
+
+enum bole_status bole_oid_parse(const char *hex, size_t len, uint8_t algo, struct bole_oid *out)
+{
+	struct bole_oid oid = {.algo = algo};
+	size_t bytes = bole_hash_bytes(algo);
+
+	if (bytes == 0 || len != 2 * bytes)
+		return BOLE_E_INVALID;
+	for (size_t i = 0; i < bytes; i++) {
+		unsigned high = hex_value(hex[2 * i]);
+		unsigned low = hex_value(hex[2 * i + 1]);
+
+		if (high > 15 || low > 15)
+			return BOLE_E_INVALID;
+		oid.bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	*out = oid;
+	return BOLE_OK;
+}
+
+char *bole_oid_format(const struct bole_oid *oid, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t bytes = bole_hash_bytes(oid->algo);
+
+	for (size_t i = 0; i < bytes; i++) {
+		hex[2 * i] = digits[oid->bytes[i] >> 4];
+		hex[2 * i + 1] = digits[oid->bytes[i] & 15];
+	}
+	hex[2 * bytes] = '\0';
+	return hex;
+}
+
+void bole_oid_from_raw(const uint8_t *raw, uint8_t algo, struct bole_oid *out)
+{
+	size_t bytes = bole_hash_bytes(algo);
+
+	BOLE_ASSERT(bytes != 0);
+	memset(out, 0, sizeof *out);
+	memcpy(out->bytes, raw, bytes);
+	out->algo = algo;
+}
+
+int bole_oid_compare(const struct bole_oid *a, const struct bole_oid *b)
+{
+	int order = memcmp(a->bytes, b->bytes, sizeof a->bytes);
+
+	return order != 0 ? order : (int)a->algo - (int)b->algo;
+}
+
+bool bole_oid_equal(const struct bole_oid *a, const struct bole_oid *b)
+{
+	return bole_oid_compare(a, b) == 0;
+}
+
+bool bole_oid_is_null(const struct bole_oid *oid)
+{
+	for (size_t i = 0; i < sizeof oid->bytes; i++)
+		if (oid->bytes[i] != 0)
+			return false;
+	return true;
+}
