@@ -15,6 +15,12 @@ WERROR ?= -Werror
 PREFIX ?= /usr/local
 VERSION := 0.1.0
 CONFIGS := host asan tsan fuzz
+# Short lines by default; V=1 shows the commands.
+Q := $(if $(V),,@)
+SAY := @$(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),:,echo)
+
+# A fresh make (it sees the compiler that `deps` may just have installed) on all processors.
+AGAIN = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # --- flags ---------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
@@ -75,24 +81,26 @@ build/$(1)/src/backends/host/%.o build/$(1)/runtime/%.o build/$(1)/tools/%.o \
 	build/$(1)/tests/%.o build/$(1)/fuzz/%.o: EXTRA = $$(HOSTED)
 build/$(1)/%.o: %.c Makefile | build/deps/.stamp
 	@mkdir -p $$(@D)
-	$$(CC_$(1)) $$(FLAGS_$(1)) $$(EXTRA) -c $$< -o $$@
+	$$(SAY) "  cc    $$@"
+	$$(Q)$$(CC_$(1)) $$(FLAGS_$(1)) $$(EXTRA) -c $$< -o $$@
 # Collision-detecting SHA-1 from libgit2's sources: not ours, so no warnings and no sanitizers.
 build/$(1)/third/%.o: | build/deps/.stamp
 	@mkdir -p $$(@D)
-	$$(CC_$(1)) -std=c99 -O3 -w -fPIC -ffile-prefix-map=$$(CURDIR)=. \
+	$$(SAY) "  cc    $$@"
+	$$(Q)$$(CC_$(1)) -std=c99 -O3 -w -fPIC -ffile-prefix-map=$$(CURDIR)=. \
 		-DSHA1DC_NO_STANDARD_INCLUDES=1 -DSHA1DC_CUSTOM_INCLUDE_SHA1_C='<stdint.h>' \
 		-include stdint.h -include stdlib.h -include string.h \
 		-c $$(SHA1DC)/$$*.c -o $$@
 build/$(1)/libbole.a: $$(call objs,$(1),$$(SRC)) $$(THIRD:%=build/$(1)/third/%.o)
 	@rm -f $$@
-	$$(AR) rcsD $$@ $$^
+	$$(Q)$$(AR) rcsD $$@ $$^
 build/$(1)/libposix.a: $$(call objs,$(1),$$(POSIX))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcsD $$@ $$^
+	$$(Q)$$(AR) rcsD $$@ $$^
 build/$(1)/bole: $$(call objs,$(1),$$(CLI)) build/$(1)/libposix.a build/$(1)/libbole.a
-	$$(CC_$(1)) $$(LDFLAGS_$(1)) $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
-		-Wl,--end-group $$(LIBS) -o $$@
+	$$(SAY) "  link  $$@"
+	$$(Q)$$(call LINK,$(1),)
 endef
 $(foreach c,$(CONFIGS),$(eval $(call CONFIG_RULES,$(c))))
 
@@ -104,18 +112,22 @@ define TEST_RULES
 build/$(1)/tests/unit-$(2): $$(call objs,$(1),$$(sort $$(wildcard tests/unit/$(2)/*.c)) $$(SUPPORT)) \
 		build/$(1)/libposix.a build/$(1)/libbole.a
 	@mkdir -p $$(@D)
-	$$(call LINK,$(1),-lcriterion)
+	$$(SAY) "  link  $$@"
+	$$(Q)$$(call LINK,$(1),-lcriterion)
 endef
 $(foreach c,host asan tsan,$(foreach a,$(UNIT_AREAS),$(eval $(call TEST_RULES,$(c),$(a)))))
 $(TSAN:%=build/tsan/tests/tsan-%): build/tsan/tests/tsan-%: build/tsan/tests/tsan/%.o \
 		$(call objs,tsan,$(SUPPORT)) build/tsan/libposix.a build/tsan/libbole.a
-	$(call LINK,tsan,)
+	$(SAY) "  link  $@"
+	$(Q)$(call LINK,tsan,)
 $(MODEL:%=build/asan/tests/model-%): build/asan/tests/model-%: build/asan/tests/model/%.o \
 		$(call objs,asan,$(SUPPORT)) build/asan/libposix.a build/asan/libbole.a
-	$(call LINK,asan,)
+	$(SAY) "  link  $@"
+	$(Q)$(call LINK,asan,)
 $(FUZZ:%=build/fuzz/fuzz-%): build/fuzz/fuzz-%: build/fuzz/fuzz/%.o \
 		$(call objs,fuzz,$(SUPPORT)) build/fuzz/libposix.a build/fuzz/libbole.a
-	$(call LINK,fuzz,-fsanitize=fuzzer)
+	$(SAY) "  link  $@"
+	$(Q)$(call LINK,fuzz,-fsanitize=fuzzer)
 
 UNIT_BINS := $(UNIT_AREAS:%=build/asan/tests/unit-%)
 MODEL_BINS := $(MODEL:%=build/asan/tests/model-%)
@@ -129,15 +141,15 @@ include $(FRAGMENTS)
 fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
 TEST_EXTRA := $(filter image,$(fragment_targets))
 # What no fragment makes yet says so in one line.
-$(filter-out $(fragment_targets),image bench):
-	@echo "make $@: not built yet in this version" >&2; exit 1
+$(filter-out $(fragment_targets),image bench-run):
+	@echo "make $(@:-run=): not built yet in this version" >&2; exit 1
 
 # --- targets -------------------------------------------------------------------------------------
 .PHONY: help lib all deps deps-update test test-bins test-interop test-unit test-fuzz check fuzz \
 	install uninstall format clean distclean hooks run image bench
 help: ## list the targets
 	@echo "Bole $(VERSION). Targets:"
-	@grep -hE '^[a-z_.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24 | sort
+	@grep -hE '^[a-z_.-]+:.*## ' $(filter-out %.d,$(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 24 | sort
 	@echo "Variables: CC, CLANG, PREFIX, DESTDIR, WERROR= (warnings do not stop the build),"
 	@echo "DEPS_DIR=folder (cache of source packages; works without network once filled)."
 
@@ -153,18 +165,22 @@ deps-update: ## renew deps.lock from what Debian offers now
 build/deps/.stamp: $(wildcard deps.lock tools/deps)
 	@if [ -x tools/deps ]; then tools/deps sources; else mkdir -p build/deps; touch $@; fi
 
-# The second make is a fresh one: it sees the compiler that `deps` may just have installed.
 test: ## install what is missing, build with sanitizers, run every test
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory test-bins $(TEST_EXTRA)
+	@$(AGAIN) deps
+	@$(AGAIN) test-bins $(TEST_EXTRA)
 	@tests/run
 test-unit: $(UNIT_BINS) ## run the unit tests only
 	@tests/run 'unit-*'
 test-fuzz: $(FUZZ_BINS) ## run the fuzz targets over their corpus
 	@tests/run 'fuzz-*'
+bench: ## measure, beside the peers; writes build/bench/results.tsv
+	@$(AGAIN) deps
+	@$(AGAIN) all image
+	@$(AGAIN) bench-run
 check: ## format, layers, headers, banned calls, symbols, style
-	@$(MAKE) --no-print-directory lib
-	@tools/check/all
+	@$(AGAIN) deps
+	@$(AGAIN) lib
+	@CC='$(CC)' tools/check/all
 format: ## format every source in place
 	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
 hooks: ## run the quick checks before each commit
@@ -174,6 +190,48 @@ fuzz: $(FUZZ_BINS) ## fuzz each target for FUZZ_SECONDS (60), from its corpus
 	@for f in $(FUZZ); do mkdir -p build/fuzz/new/$$f fuzz/corpus/$$f; \
 		build/fuzz/fuzz-$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
 		-artifact_prefix=build/fuzz/$$f- build/fuzz/new/$$f fuzz/corpus/$$f || exit 1; done
+compile_commands.json: Makefile ## for editors and clang tools
+	$(SAY) "  make  $@"
+	@{ echo '['; $(MAKE) -Bns V=1 lib test-bins 2>/dev/null | grep -v /third/ | $(COMPDB); echo ']'; } >$@
+COMPDB = sed -nE -e '/ -c /!d; s/[\\"]/\\&/g' \
+	-e 's|^(.* -c ([^ ]+) -o .*)$$|{"directory": "$(CURDIR)", "command": "\1", "file": "\2"},|p' \
+	| sort -u | sed '$$s/,$$//'
+
+# --- the installed library: the core, its host back ends and the POSIX platform in one -----------
+LIBDIR ?= $(PREFIX)/lib
+INSTALLED := $(call objs,host,$(SRC) $(POSIX)) $(THIRD:%=build/host/third/%.o)
+build/host/install/libbole.a: $(INSTALLED)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)$(AR) rcsD $@ $^
+build/host/install/libbole.so.0: $(INSTALLED)
+	@mkdir -p $(@D)
+	$(SAY) "  link  $@"
+	@echo '{ global: bole_*; local: *; };' >$(@D)/exports
+	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now \
+		$^ $(LIBS) -o $@
+build/host/install/bole.pc: Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
+		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
+		'Requires.private: zlib libdeflate libgit2 lmdb' \
+		'Libs: -L$${libdir} -lbole' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' >$@
+INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
+DEST = $(DESTDIR)$(PREFIX)
+DESTLIB = $(DESTDIR)$(LIBDIR)
+install: $(INSTALL_FILES) $(CLI_BINS) ## library, headers and command line to PREFIX
+	install -d $(DEST)/include/bole $(DESTLIB)/pkgconfig $(DEST)/bin $(DEST)/share/doc/bole
+	install -m 644 include/bole/*.h $(DEST)/include/bole
+	install -m 644 build/host/install/libbole.a build/host/install/libbole.so.0 $(DESTLIB)
+	ln -sf libbole.so.0 $(DESTLIB)/libbole.so
+	install -m 644 build/host/install/bole.pc $(DESTLIB)/pkgconfig
+	$(if $(CLI),install -m 755 build/host/bole $(DEST)/bin)
+	install -m 644 README.md LICENSE NOTICE $(wildcard docs/*.md) $(DEST)/share/doc/bole
+uninstall: ## remove what install put there
+	rm -rf $(DEST)/include/bole $(DEST)/share/doc/bole $(DEST)/bin/bole
+	rm -f $(DESTLIB)/libbole.a $(DESTLIB)/libbole.so $(DESTLIB)/libbole.so.0 \
+		$(DESTLIB)/pkgconfig/bole.pc
+
 clean: ## remove what was built; fetched sources stay
 	rm -rf $(CONFIGS:%=build/%) build/bench build/image build/test compile_commands.json
 distclean: clean ## remove build/ whole
@@ -181,12 +239,12 @@ distclean: clean ## remove build/ whole
 
 run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps packages build run
-	@$(MAKE) --no-print-directory all image
+	@$(AGAIN) all image
 	@tools/run $(if $(FRESH),--fresh)
 test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
-	@$(MAKE) --no-print-directory deps
+	@$(AGAIN) deps
 	@tools/deps packages interop
-	@$(MAKE) --no-print-directory all image test-tools
+	@$(AGAIN) all image test-tools
 	@tests/clients/clients.sh
 
 -include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)

@@ -17,7 +17,9 @@ NODE_LOG=$dir/console
 
 # Debian's jgit-cli lacks jars on its class path.
 java=/usr/share/java
-export JGIT_CLASSPATH=$java/org.eclipse.jgit.lfs.jar:$java/org.eclipse.jgit.http.apache.jar:$java/httpclient.jar:$java/httpcore.jar:$java/commons-logging.jar:$java/commons-codec.jar
+JGIT_CLASSPATH=$java/org.eclipse.jgit.lfs.jar:$java/org.eclipse.jgit.http.apache.jar
+JGIT_CLASSPATH+=:$java/httpclient.jar:$java/httpcore.jar:$java/commons-logging.jar
+export JGIT_CLASSPATH+=:$java/commons-codec.jar
 export NODE_PATH=$top/build/npm/node_modules
 export HOME=$dir GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
 git config --global user.name t && git config --global user.email t@localhost

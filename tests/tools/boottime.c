@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	double times[RUNS_MAX];
 	int runs;
 
-	if (argc < 4 || (runs = atoi(argv[1])) < 1 || runs > RUNS_MAX) {
+	if (argc < 4 || (runs = (int)strtol(argv[1], NULL, 10)) < 1 || runs > RUNS_MAX) {
 		fprintf(stderr, "usage: boottime RUNS TEXT COMMAND [ARG...]\n");
 		return 2;
 	}

@@ -21,7 +21,8 @@ NODE_HTTP=$(node_free_port) NODE_GIT=$(node_free_port)
 set -- $(node_accel) $(NODE_MACHINE=microvm node_machine "$NODE_HTTP" "$NODE_GIT") -m 128 -nodefaults \
 	-display none -no-reboot -device isa-debug-exit,iobase=0x501,iosize=4 -serial stdio \
 	-drive if=none,id=disk,format=raw,file=empty.img
-read -r stub stub_min _ < <("$tools/boottime" $((runs * 3)) ready qemu-system-x86_64 "$@" -kernel "$tools/stub.elf" </dev/null)
+read -r stub stub_min _ < <("$tools/boottime" $((runs * 3)) ready \
+	qemu-system-x86_64 "$@" -kernel "$tools/stub.elf" </dev/null)
 read -r full full_min _ < <("$tools/boottime" $((runs * 3)) 'ready in' qemu-system-x86_64 "$@" \
 	-kernel "$image/bole.elf" -append 'net.dhcp=false net.address=10.0.2.15/24 net.gateway=10.0.2.2' </dev/null)
 row 'exec to accept, microvm, median' "$full" ms 'empty PVH stub' "$stub"
