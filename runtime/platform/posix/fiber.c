@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Fibers: stacks with a guard page, start, switch, park. The sanitizers are told of each switch. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -254,7 +255,7 @@ enum bole_status posix_fiber_start(struct bole_platform *platform, const char *n
 	f->arg = arg;
 	f->heap_index = SIZE_MAX;
 	f->sp = posix_switch_prepare(f->stack.base + f->stack.mapped, fiber_entry);
-	strncpy(f->name, name, sizeof f->name - 1);
+	snprintf(f->name, sizeof f->name, "%s", name);
 #if POSIX_TSAN
 	f->tsan_fiber = __tsan_create_fiber(0);
 	__tsan_set_fiber_name(f->tsan_fiber, f->name);
