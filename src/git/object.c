@@ -348,7 +348,7 @@ size_t bole_entry_head_format(const struct bole_entry_head *head, uint8_t algo, 
 
 	BOLE_ASSERT(head->type >= 1);
 	BOLE_ASSERT(head->type <= 7 && head->type != 5);
-	dst[len++] = (uint8_t)(head->type << 4 | (head->inflated_bytes & 15));
+	dst[len++] = (uint8_t)((unsigned)head->type << 4 | (head->inflated_bytes & 15));
 	for (; size > 0; size >>= 7) {
 		dst[len - 1] |= 0x80;
 		dst[len++] = size & 0x7f;
