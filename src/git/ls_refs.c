@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: ISC */
+/* The ls-refs command of protocol version 2. */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "git/service_impl.h"
+
+enum { PREFIX_CHUNK_BYTES = 4096, PREFIX_CAP_MIN = 16 };
+
+struct listing {
+	struct bole_session *s;
+	struct bole_arena text; /* of the prefixes */
+	struct bole_bytes *prefixes;
+	size_t count;
+	size_t cap;
+	size_t text_bytes;
+	bool all; /* too many prefixes: they are a hint and may be ignored */
+	bool peel;
+	bool symrefs;
+	bool unborn;
+};
+
+static enum bole_status add_prefix(struct listing *l, struct bole_bytes prefix)
+{
+	if (l->all)
+		return BOLE_OK;
+	if (l->count == BOLE_REF_PREFIXES_MAX ||
+	    prefix.len > BOLE_REF_PREFIX_BYTES_MAX - l->text_bytes || prefix.len == 0) {
+		l->all = true;
+		return BOLE_OK;
+	}
+	if (l->count == l->cap) {
+		size_t cap = l->cap == 0 ? PREFIX_CAP_MIN : l->cap * 2;
+		struct bole_bytes *grown = bole_alloc_resize(l->s->svc->alloc, l->prefixes, l->cap,
+		                                             cap, sizeof *grown);
+		if (grown == NULL)
+			return BOLE_E_NO_MEMORY;
+		l->prefixes = grown;
+		l->cap = cap;
+	}
+	uint8_t *copy = bole_arena_alloc(&l->text, prefix.len, 1);
+	if (copy == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(copy, prefix.ptr, prefix.len);
+	l->prefixes[l->count++] = bole_bytes_of(copy, prefix.len);
+	l->text_bytes += prefix.len;
+	return BOLE_OK;
+}
+
+static enum bole_status take_argument(struct listing *l, struct bole_bytes line)
+{
+	struct bole_bytes rest;
+	char shown[80];
+
+	if (bole_pkt_is(line, "peel"))
+		l->peel = true;
+	else if (bole_pkt_is(line, "symrefs"))
+		l->symrefs = true;
+	else if (bole_pkt_is(line, "unborn"))
+		l->unborn = true;
+	else if (bole_pkt_word(line, "ref-prefix", &rest))
+		return bole_session_check(l->s, add_prefix(l, rest), "ls-refs: ref-prefix");
+	else
+		return bole_session_refuse(l->s, BOLE_E_UNSUPPORTED,
+		                           "ls-refs: unknown argument: '%s'",
+		                           bole_printable(shown, sizeof shown, line));
+	return BOLE_OK;
+}
+
+static enum bole_status read_arguments(struct listing *l)
+{
+	for (;;) {
+		struct bole_pkt pkt;
+		enum bole_status rc = bole_session_read(l->s, &pkt);
+		if (rc == BOLE_END)
+			return bole_session_refuse(l->s, BOLE_E_INVALID,
+			                           "protocol error: the request is cut short");
+		if (rc != BOLE_OK)
+			return rc;
+		if (pkt.type == BOLE_PKT_FLUSH)
+			return BOLE_OK;
+		if (pkt.type != BOLE_PKT_DATA)
+			return bole_session_refuse(l->s, BOLE_E_INVALID,
+			                           "protocol error: unexpected special packet");
+		BOLE_TRY(take_argument(l, pkt.line));
+	}
+}
+
+static int compare_prefixes(const void *a, const void *b)
+{
+	const struct bole_bytes *x = a;
+	const struct bole_bytes *y = b;
+
+	return bole_bytes_compare(*x, *y);
+}
+
+/* Sorts and drops what a shorter prefix covers, so that the rest select disjoint, ordered runs of
+ * the references: a listing costs what it shows, not prefixes times references. */
+static void normalize(struct listing *l)
+{
+	size_t kept = 0;
+
+	if (l->count == 0)
+		return;
+	qsort(l->prefixes, l->count, sizeof *l->prefixes, compare_prefixes);
+	for (size_t i = 1; i < l->count; i++)
+		if (!bole_bytes_start(l->prefixes[i], l->prefixes[kept]))
+			l->prefixes[++kept] = l->prefixes[i];
+	l->count = kept + 1;
+}
+
+static enum bole_status show(struct listing *l, const struct bole_ref *ref)
+{
+	struct bole_listed_ref listed;
+	struct bole_pkt_line line;
+
+	enum bole_status rc = bole_ref_resolve(l->s->snapshot, ref, &listed);
+	bool missing = rc == BOLE_E_NOT_FOUND;
+	if (rc != BOLE_OK && !missing)
+		return rc;
+	/* Only an unborn HEAD is of use to a client. */
+	if (missing && !(l->unborn && bole_bytes_equal(ref->name, bole_bytes_z("HEAD"))))
+		return BOLE_OK;
+	bole_pkt_line_init(&line);
+	if (missing)
+		bole_pkt_line_text(&line, "unborn");
+	else
+		bole_pkt_line_oid(&line, &listed.oid);
+	bole_pkt_line_text(&line, " ");
+	bole_pkt_line_bytes(&line, listed.name);
+	if (ref->symbolic && (l->symrefs || missing)) {
+		bole_pkt_line_text(&line, " symref-target:");
+		bole_pkt_line_bytes(&line, listed.target);
+	}
+	if (l->peel && !missing)
+		BOLE_TRY(bole_ref_fill_peeled(l->s, &listed));
+	if (l->peel && listed.has_peeled) {
+		bole_pkt_line_text(&line, " peeled:");
+		bole_pkt_line_oid(&line, &listed.peeled);
+	}
+	bole_pkt_line_text(&line, "\n");
+	bole_pkt_line_write(&line, l->s->svc->out);
+	return l->s->svc->out->rc;
+}
+
+static enum bole_status show_prefix(struct listing *l, struct bole_bytes prefix)
+{
+	struct bole_bytes after = bole_bytes_of("", 0);
+	struct bole_ref ref;
+	enum bole_status rc;
+
+	while ((rc = bole_ref_next(l->s->snapshot, prefix, after, &ref)) == BOLE_OK) {
+		after = ref.name;
+		BOLE_TRY(show(l, &ref));
+		BOLE_TRY(bole_session_tick(l->s));
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+static enum bole_status show_all(struct listing *l)
+{
+	if (l->all || l->count == 0)
+		return show_prefix(l, bole_bytes_of("", 0));
+	normalize(l);
+	for (size_t i = 0; i < l->count; i++) {
+		BOLE_TRY(show_prefix(l, l->prefixes[i]));
+		BOLE_TRY(bole_session_tick(l->s));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_ls_refs(struct bole_session *s, bool args_follow)
+{
+	struct listing l = {.s = s};
+	enum bole_status rc = BOLE_OK;
+
+	bole_arena_init(&l.text, s->svc->alloc, PREFIX_CHUNK_BYTES);
+	if (args_follow)
+		rc = read_arguments(&l);
+	if (rc == BOLE_OK)
+		rc = bole_session_check(s, show_all(&l), "ls-refs");
+	if (rc == BOLE_OK) {
+		bole_pkt_flush(s->svc->out);
+		rc = bole_session_flush(s);
+	}
+	bole_alloc_free(s->svc->alloc, l.prefixes, l.cap, sizeof *l.prefixes);
+	bole_arena_release(&l.text);
+	return rc;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/* What a session learns about history: a table of ids, a lazily loaded graph of commits, and the
+ * two questions that the protocol asks of it: "have we heard of enough common commits?" and "is
+ * this a fast-forward?". Everything is bounded by the session's memory. */
+#ifndef BOLE_GIT_NEGOTIATE_H
+#define BOLE_GIT_NEGOTIATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bole/alloc.h"
+#include "bole/odb.h"
+#include "bole/oid.h"
+#include "bole/platform.h"
+
+struct bole_session;
+
+/* Ids that a client may choose, mapped to small numbers: open addressing with a seeded hash. */
+struct bole_id_row {
+	struct bole_oid oid;
+	bool used;
+	uint32_t value;
+};
+struct bole_id_map {
+	struct bole_alloc *alloc;
+	struct bole_id_row *rows;
+	size_t cap; /* 0 or a power of two */
+	size_t count;
+	size_t limit;
+	uint64_t seed;
+};
+void bole_id_map_init(struct bole_id_map *, struct bole_platform *, struct bole_alloc *,
+                      size_t limit);
+void bole_id_map_release(struct bole_id_map *);
+/* NULL when absent. Valid until the next add. */
+struct bole_id_row *bole_id_map_find(const struct bole_id_map *, const struct bole_oid *);
+/* The row of the id; *fresh when it was added (value is then 0). BOLE_E_NO_MEMORY, BOLE_E_LIMIT. */
+BOLE_MUST_USE enum bole_status bole_id_map_add(struct bole_id_map *, const struct bole_oid *,
+                                               struct bole_id_row **row, bool *fresh);
+
+/* A growing list of ids. */
+struct bole_id_list {
+	struct bole_alloc *alloc;
+	struct bole_oid *ids;
+	size_t count;
+	size_t cap;
+};
+BOLE_MUST_USE enum bole_status bole_id_list_add(struct bole_id_list *, const struct bole_oid *);
+void bole_id_list_release(struct bole_id_list *);
+
+/* Commits that were looked at. Everything else (trees, blobs, ids that are not here) is a node
+ * without parents. */
+struct bole_history_node {
+	struct bole_oid oid;
+	int64_t date;
+	uint32_t parents; /* index of the first in history.links */
+	uint32_t parent_count;
+	uint32_t epoch; /* flags are of this question, else 0 */
+	uint8_t flags;
+	bool loaded;
+	bool is_commit;
+	bool common; /* both sides have it */
+};
+struct bole_history {
+	struct bole_session *session;
+	struct bole_snapshot *view;
+	struct bole_id_map index; /* id -> node */
+	struct bole_history_node *nodes;
+	size_t node_count;
+	size_t node_cap;
+	uint32_t *links;
+	size_t link_count;
+	size_t link_cap;
+	uint32_t *queue; /* stack or heap of the question in progress */
+	size_t queue_count;
+	size_t queue_cap;
+	uint32_t epoch;
+	uint64_t visits; /* of all questions so far */
+	int64_t oldest_common;
+	bool any_common;
+	bool changed; /* commons were added since the last question */
+	bool enough;
+};
+void bole_history_init(struct bole_history *, struct bole_session *, struct bole_snapshot *view);
+void bole_history_release(struct bole_history *);
+/* Both sides have oid (findable here); *fresh when it was not known to be. */
+BOLE_MUST_USE enum bole_status bole_history_common(struct bole_history *, const struct bole_oid *,
+                                                   bool *fresh);
+/* Can every tip (a wanted commit, tags peeled) reach a commit that both sides have? Sticky once
+ * true. When the answer would cost too much it is false: the client then goes on, which is right,
+ * only longer. */
+BOLE_MUST_USE enum bole_status
+bole_history_enough(struct bole_history *, const struct bole_oid *tips, size_t count, bool *out);
+/* Is `older` an ancestor of `newer` (or the same)? Both are commits. BOLE_E_NO_MEMORY when history
+ * does not fit the budget. */
+BOLE_MUST_USE enum bole_status bole_history_ancestor(struct bole_history *,
+                                                     const struct bole_oid *older,
+                                                     const struct bole_oid *newer, bool *out);
+
+#endif /* BOLE_GIT_NEGOTIATE_H */

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: ISC */
+#include <inttypes.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/pack_emit.h"
+#include "git/upload_pack_impl.h"
+
+void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
+{
+	struct bole_alloc *alloc = s->svc->alloc;
+
+	*f = (struct bole_fetch){.s = s};
+	f->wants.alloc = f->tips.alloc = f->haves.alloc = alloc;
+	bole_id_map_init(&f->want_index, s->svc->platform, alloc, BOLE_WANTS_MAX);
+	bole_history_init(&f->history, s, s->snapshot);
+}
+
+void bole_fetch_release(struct bole_fetch *f)
+{
+	bole_history_release(&f->history);
+	bole_id_list_release(&f->haves);
+	bole_id_list_release(&f->tips);
+	bole_id_list_release(&f->wants);
+	bole_id_map_release(&f->want_index);
+}
+
+static enum bole_status parse_id(struct bole_fetch *f, struct bole_bytes hex, const char *what,
+                                 struct bole_oid *oid)
+{
+	char shown[80];
+
+	if (bole_oid_parse((const char *)hex.ptr, hex.len, f->s->svc->repo.algo, oid) == BOLE_OK)
+		return BOLE_OK;
+	return bole_session_refuse(f->s, BOLE_E_INVALID,
+	                           "upload-pack: %s line without an object id: '%s'", what,
+	                           bole_printable(shown, sizeof shown, hex));
+}
+
+enum bole_status bole_fetch_want(struct bole_fetch *f, struct bole_bytes hex)
+{
+	struct bole_id_row *row;
+	struct bole_oid oid;
+	bool fresh;
+
+	BOLE_TRY(parse_id(f, hex, "want", &oid));
+	enum bole_status rc = bole_id_map_add(&f->want_index, &oid, &row, &fresh);
+	if (rc == BOLE_OK && fresh)
+		rc = bole_id_list_add(&f->wants, &oid);
+	return bole_session_check(f->s, rc, "upload-pack: too many wants");
+}
+
+/* Allows the want of id, if there is one. */
+static void allow(struct bole_fetch *f, const struct bole_oid *oid, size_t *left)
+{
+	struct bole_id_row *row = bole_id_map_find(&f->want_index, oid);
+
+	if (row == NULL || row->value != 0)
+		return;
+	row->value = 1;
+	--*left;
+}
+
+/* peel: also find out what tags name whose writer did not say. That reads objects, so only a
+ * second pass for wants that the first left over does it. */
+static enum bole_status allow_refs(struct bole_fetch *f, bool peel, size_t *left)
+{
+	struct bole_bytes after = bole_bytes_of("", 0);
+	struct bole_ref ref;
+	enum bole_status rc = BOLE_OK;
+
+	while (*left > 0 && rc == BOLE_OK) {
+		struct bole_listed_ref listed;
+		rc = bole_ref_next(f->s->snapshot, bole_bytes_of("", 0), after, &ref);
+		if (rc != BOLE_OK)
+			break;
+		after = ref.name;
+		BOLE_TRY(bole_session_tick(f->s));
+		if (bole_ref_resolve(f->s->snapshot, &ref, &listed) != BOLE_OK)
+			continue;
+		allow(f, &listed.oid, left);
+		if (peel)
+			BOLE_TRY(bole_ref_fill_peeled(f->s, &listed));
+		if (listed.has_peeled)
+			allow(f, &listed.peeled, left);
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* One answer for every id that is not a tip: whether it exists in another repository, here but
+ * unreferenced, or nowhere, nothing is learnt. */
+static enum bole_status refuse_want(struct bole_fetch *f)
+{
+	char hex[BOLE_OID_HEX_MAX + 1];
+
+	for (size_t i = 0; i < f->wants.count; i++)
+		if (bole_id_map_find(&f->want_index, &f->wants.ids[i])->value == 0)
+			return bole_session_refuse(f->s, BOLE_E_DENIED,
+			                           "upload-pack: not our ref %s",
+			                           bole_oid_format(&f->wants.ids[i], hex));
+	BOLE_UNREACHABLE();
+}
+
+/* Tips whose ancestry negotiation looks at. A tag of a tree or blob has none. */
+static enum bole_status find_tips(struct bole_fetch *f)
+{
+	for (size_t i = 0; i < f->wants.count; i++) {
+		struct bole_oid peeled;
+		uint8_t type;
+		BOLE_TRY(bole_session_peel(f->s, f->s->snapshot, &f->wants.ids[i], &peeled, &type));
+		if (type == BOLE_OBJECT_COMMIT)
+			BOLE_TRY(bole_id_list_add(&f->tips, &peeled));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_fetch_check_wants(struct bole_fetch *f)
+{
+	size_t left = f->wants.count;
+	enum bole_status rc = allow_refs(f, false, &left);
+
+	if (rc == BOLE_OK && left > 0)
+		rc = allow_refs(f, true, &left);
+	if (rc == BOLE_OK && left > 0)
+		return refuse_want(f);
+	if (rc == BOLE_OK)
+		rc = find_tips(f);
+	return bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted");
+}
+
+enum bole_status bole_fetch_have(struct bole_fetch *f, struct bole_bytes hex, struct bole_oid *oid,
+                                 bool *known)
+{
+	struct bole_entry entry;
+	bool fresh;
+
+	*known = false;
+	BOLE_TRY(parse_id(f, hex, "have", oid));
+	enum bole_status rc = bole_odb_find(f->s->snapshot, oid, &entry);
+	if (rc == BOLE_E_NOT_FOUND)
+		return BOLE_OK;
+	if (rc == BOLE_OK && f->haves.count >= BOLE_HAVES_MAX)
+		rc = BOLE_E_LIMIT;
+	if (rc == BOLE_OK)
+		rc = bole_history_common(&f->history, oid, &fresh);
+	if (rc == BOLE_OK && fresh)
+		rc = bole_id_list_add(&f->haves, oid);
+	*known = rc == BOLE_OK;
+	return bole_session_check(f->s, rc, "upload-pack: cannot use a have line");
+}
+
+enum bole_status bole_fetch_enough(struct bole_fetch *f, bool *out)
+{
+	enum bole_status rc = bole_history_enough(&f->history, f->tips.ids, f->tips.count, out);
+
+	return bole_session_check(f->s, rc, "upload-pack: cannot walk the history");
+}
+
+static enum bole_status send_plan(struct bole_fetch *f, struct bole_pack_plan *plan)
+{
+	struct bole_service *svc = f->s->svc;
+	uint64_t start = svc->out->written;
+
+	BOLE_TRY(bole_pack_emit(plan, &f->s->band.writer));
+	bole_sideband_phase_end(&f->s->band);
+	bole_sideband_push(&f->s->band);
+	if (f->band != BOLE_SIDEBAND_NONE)
+		bole_pkt_flush(svc->out);
+	BOLE_TRY(bole_session_flush(f->s));
+	bole_log(svc->platform, BOLE_LOG_INFO,
+	         "git: %s: %s: sent %" PRIu64 " objects, %" PRIu64 " bytes",
+	         svc->peer == NULL ? "-" : svc->peer, svc->repo.name, bole_pack_plan_objects(plan),
+	         svc->out->written - start);
+	return BOLE_OK;
+}
+
+enum bole_status bole_fetch_send(struct bole_fetch *f)
+{
+	struct bole_session *s = f->s;
+	struct bole_service *svc = s->svc;
+	struct bole_pack_plan *plan = NULL;
+	bool bare = f->band == BOLE_SIDEBAND_NONE;
+
+	/* The walk has its own sets; negotiation's memory is of no more use. */
+	bole_history_release(&f->history);
+	bole_session_drop_reader(s);
+	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc, f->band,
+	                            f->no_progress));
+	s->band_open = true;
+	struct bole_reach reach = {
+	        .platform = svc->platform,
+	        .alloc = svc->alloc,
+	        .snapshot = s->snapshot,
+	        .wants = f->wants.ids,
+	        .want_count = f->wants.count,
+	        .haves = f->haves.ids,
+	        .have_count = f->haves.count,
+	        .include_tags = f->include_tag,
+	        .thin = f->thin,
+	        .ofs_delta = f->ofs_delta,
+	        .progress = bare ? NULL : bole_sideband_on_progress,
+	        .progress_ctx = &s->band,
+	        .cancelled = svc->cancelled,
+	        .cancelled_ctx = svc->cancelled_ctx,
+	};
+	enum bole_status rc = bole_pack_plan_open(&reach, &plan);
+	if (rc == BOLE_OK)
+		rc = send_plan(f, plan);
+	if (plan != NULL)
+		bole_pack_plan_close(plan);
+	rc = bole_session_check(s, rc, "upload-pack: cannot send the pack");
+	bole_sideband_close(&s->band);
+	s->band_open = false;
+	return rc;
+}
+
+enum bole_status bole_upload_pack(struct bole_service *svc)
+{
+	struct bole_session s;
+	enum bole_status rc = bole_session_open(&s, svc);
+
+	if (rc == BOLE_OK)
+		rc = svc->version == 2 ? bole_upload_pack_v2(&s) : bole_upload_pack_v0(&s);
+	rc = bole_session_check(&s, rc, "upload-pack");
+	if (s.refused)
+		bole_session_drain(&s);
+	bole_session_close(&s);
+	return rc;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/* One fetch: what the client wants and has, how it likes its pack. Versions 0 and 2 fill it in
+ * their own ways. Private to src/git. */
+#ifndef BOLE_GIT_UPLOAD_PACK_IMPL_H
+#define BOLE_GIT_UPLOAD_PACK_IMPL_H
+
+#include "git/negotiate.h"
+#include "git/service_impl.h"
+
+enum bole_ack_mode {
+	BOLE_ACK_SINGLE = 0,
+	BOLE_ACK_MULTI = 1,
+	BOLE_ACK_DETAILED = 2,
+};
+
+struct bole_fetch {
+	struct bole_session *s;
+	struct bole_id_map want_index; /* value: 1 = a client of this repository may have it */
+	struct bole_id_list wants;
+	struct bole_id_list tips;  /* the commits that the wants name, tags peeled */
+	struct bole_id_list haves; /* findable here */
+	struct bole_history history;
+	enum bole_ack_mode acks;
+	enum bole_sideband_mode band;
+	bool thin;
+	bool ofs_delta;
+	bool include_tag;
+	bool no_progress;
+	bool no_done;
+	bool done;
+	bool wait_for_done;
+	bool have_seen;
+};
+
+void bole_fetch_init(struct bole_fetch *, struct bole_session *);
+void bole_fetch_release(struct bole_fetch *);
+/* hex: of a want line. Refuses what is not an id. */
+BOLE_MUST_USE enum bole_status bole_fetch_want(struct bole_fetch *, struct bole_bytes hex);
+/* Refuses unless every want is a tip, or a peeled tip, of this repository. */
+BOLE_MUST_USE enum bole_status bole_fetch_check_wants(struct bole_fetch *);
+/* hex: of a have line. *known: findable here, and counted as common. */
+BOLE_MUST_USE enum bole_status bole_fetch_have(struct bole_fetch *, struct bole_bytes hex,
+                                               struct bole_oid *oid, bool *known);
+BOLE_MUST_USE enum bole_status bole_fetch_enough(struct bole_fetch *, bool *out);
+/* The pack, in the side-band, and the flush packet that ends it. */
+BOLE_MUST_USE enum bole_status bole_fetch_send(struct bole_fetch *);
+
+BOLE_MUST_USE enum bole_status bole_upload_pack_v2(struct bole_session *);
+BOLE_MUST_USE enum bole_status bole_upload_pack_v0(struct bole_session *);
+
+#endif /* BOLE_GIT_UPLOAD_PACK_IMPL_H */

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: ISC */
+/* upload-pack in protocol version 2 (gitprotocol-v2(5)): capabilities, then commands. */
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/upload_pack_impl.h"
+
+enum command { COMMAND_NONE, COMMAND_LS_REFS, COMMAND_FETCH };
+
+struct request {
+	enum command command;
+	bool format_given;
+	bool args_follow; /* a delimiter ended the capabilities */
+};
+
+static enum bole_status advertise(struct bole_session *s)
+{
+	char format[40];
+
+	snprintf(format, sizeof format, "object-format=%s\n", bole_hash_name(s->svc->repo.algo));
+	bole_pkt_text(s->svc->out, "version 2\n");
+	bole_pkt_text(s->svc->out, "agent=" BOLE_GIT_AGENT "\n");
+	bole_pkt_text(s->svc->out, "ls-refs=unborn\n");
+	bole_pkt_text(s->svc->out, "fetch=wait-for-done\n");
+	bole_pkt_text(s->svc->out, "server-option\n");
+	bole_pkt_text(s->svc->out, format);
+	bole_pkt_flush(s->svc->out);
+	return bole_session_flush(s);
+}
+
+static enum bole_status take_command(struct bole_session *s, struct request *req,
+                                     struct bole_bytes name)
+{
+	char shown[60];
+
+	if (req->command != COMMAND_NONE)
+		return bole_session_refuse(s, BOLE_E_INVALID, "two commands in one request");
+	if (bole_pkt_is(name, "ls-refs"))
+		req->command = COMMAND_LS_REFS;
+	else if (bole_pkt_is(name, "fetch"))
+		req->command = COMMAND_FETCH;
+	else
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED, "unknown command '%s'",
+		                           bole_printable(shown, sizeof shown, name));
+	return BOLE_OK;
+}
+
+static enum bole_status take_capability(struct bole_session *s, struct request *req,
+                                        struct bole_bytes line)
+{
+	struct bole_bytes value;
+	char shown[60];
+
+	if (bole_caps_value(line, "command", &value))
+		return take_command(s, req, value);
+	if (bole_caps_value(line, "agent", &value) ||
+	    bole_caps_value(line, "server-option", &value))
+		return BOLE_OK;
+	if (!bole_caps_value(line, "object-format", &value))
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED, "unknown capability '%s'",
+		                           bole_printable(shown, sizeof shown, line));
+	req->format_given = true;
+	if (!bole_pkt_is(value, bole_hash_name(s->svc->repo.algo)))
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
+		                           "object format '%s' is not this repository's (%s)",
+		                           bole_printable(shown, sizeof shown, value),
+		                           bole_hash_name(s->svc->repo.algo));
+	return BOLE_OK;
+}
+
+/* The command and its capabilities. BOLE_END: the client is done. */
+static enum bole_status read_request(struct bole_session *s, struct request *req)
+{
+	struct bole_pkt pkt;
+	enum bole_status rc;
+
+	*req = (struct request){.command = COMMAND_NONE};
+	s->lines = 0;
+	for (bool first = true;; first = false) {
+		rc = bole_session_read(s, &pkt);
+		if (rc == BOLE_END && !first)
+			return bole_session_refuse(s, BOLE_E_INVALID,
+			                           "protocol error: the request is cut short");
+		if (rc != BOLE_OK)
+			return rc;
+		if (pkt.type == BOLE_PKT_FLUSH && first)
+			return BOLE_END;
+		if (pkt.type == BOLE_PKT_RESPONSE_END)
+			return bole_session_refuse(s, BOLE_E_INVALID,
+			                           "protocol error: unexpected special packet");
+		if (pkt.type != BOLE_PKT_DATA)
+			break;
+		BOLE_TRY(take_capability(s, req, pkt.line));
+	}
+	req->args_follow = pkt.type == BOLE_PKT_DELIM;
+	if (req->command == COMMAND_NONE)
+		return bole_session_refuse(s, BOLE_E_INVALID, "no command in the request");
+	if (!req->format_given && s->svc->repo.algo != BOLE_HASH_SHA1)
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
+		                           "this repository's object format is %s, say so",
+		                           bole_hash_name(s->svc->repo.algo));
+	return BOLE_OK;
+}
+
+static enum bole_status take_argument(struct bole_fetch *f, struct bole_bytes line)
+{
+	struct bole_bytes rest;
+	struct bole_oid oid;
+	char shown[80];
+	bool known;
+
+	if (bole_pkt_word(line, "want", &rest))
+		return bole_fetch_want(f, rest);
+	if (bole_pkt_word(line, "have", &rest)) {
+		f->have_seen = true;
+		return bole_fetch_have(f, rest, &oid, &known);
+	}
+	if (bole_pkt_is(line, "done"))
+		f->done = true;
+	else if (bole_pkt_is(line, "thin-pack"))
+		f->thin = true;
+	else if (bole_pkt_is(line, "ofs-delta"))
+		f->ofs_delta = true;
+	else if (bole_pkt_is(line, "include-tag"))
+		f->include_tag = true;
+	else if (bole_pkt_is(line, "no-progress"))
+		f->no_progress = true;
+	else if (bole_pkt_is(line, "wait-for-done"))
+		f->wait_for_done = true;
+	else
+		return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
+		                           "upload-pack: unknown argument of fetch: '%s'",
+		                           bole_printable(shown, sizeof shown, line));
+	return BOLE_OK;
+}
+
+static enum bole_status read_arguments(struct bole_fetch *f)
+{
+	struct bole_session *s = f->s;
+
+	for (;;) {
+		struct bole_pkt pkt;
+		enum bole_status rc = bole_session_read(s, &pkt);
+		if (rc == BOLE_END)
+			return bole_session_refuse(s, BOLE_E_INVALID,
+			                           "protocol error: the request is cut short");
+		if (rc != BOLE_OK)
+			return rc;
+		if (pkt.type == BOLE_PKT_FLUSH)
+			return BOLE_OK;
+		if (pkt.type != BOLE_PKT_DATA)
+			return bole_session_refuse(s, BOLE_E_INVALID,
+			                           "protocol error: unexpected special packet");
+		BOLE_TRY(take_argument(f, pkt.line));
+	}
+}
+
+/* The whole request has been read, as the document asks: the haves that are common are known.
+ * *ready: the pack follows in the same answer. */
+static enum bole_status send_acknowledgments(struct bole_fetch *f, bool *ready)
+{
+	struct bole_output *out = f->s->svc->out;
+
+	*ready = false;
+	bole_pkt_text(out, "acknowledgments\n");
+	if (f->haves.count == 0)
+		bole_pkt_text(out, "NAK\n");
+	for (size_t i = 0; i < f->haves.count; i++) {
+		struct bole_pkt_line line;
+		bole_pkt_line_init(&line);
+		bole_pkt_line_text(&line, "ACK ");
+		bole_pkt_line_oid(&line, &f->haves.ids[i]);
+		bole_pkt_line_text(&line, "\n");
+		bole_pkt_line_write(&line, out);
+	}
+	if (!f->wait_for_done)
+		BOLE_TRY(bole_fetch_enough(f, ready));
+	if (*ready) {
+		bole_pkt_text(out, "ready\n");
+		bole_pkt_delim(out);
+		return BOLE_OK;
+	}
+	bole_pkt_flush(out);
+	return bole_session_flush(f->s);
+}
+
+static enum bole_status fetch(struct bole_fetch *f, bool args_follow)
+{
+	bool send = true;
+
+	if (args_follow)
+		BOLE_TRY(read_arguments(f));
+	BOLE_TRY(bole_fetch_check_wants(f));
+	if (f->wants.count == 0 && !f->wait_for_done)
+		return bole_session_refuse(f->s, BOLE_E_INVALID, "upload-pack: nothing is wanted");
+	if (f->have_seen && !f->done)
+		BOLE_TRY(send_acknowledgments(f, &send));
+	if (!send)
+		return BOLE_OK;
+	if (f->wants.count == 0) {
+		bole_pkt_flush(f->s->svc->out);
+		return bole_session_flush(f->s);
+	}
+	bole_pkt_text(f->s->svc->out, "packfile\n");
+	f->band = BOLE_SIDEBAND_LARGE;
+	return bole_fetch_send(f);
+}
+
+static enum bole_status serve_fetch(struct bole_session *s, bool args_follow)
+{
+	struct bole_fetch f;
+
+	bole_fetch_init(&f, s);
+	enum bole_status rc = fetch(&f, args_follow);
+	bole_fetch_release(&f);
+	return rc;
+}
+
+enum bole_status bole_upload_pack_v2(struct bole_session *s)
+{
+	struct request req;
+	enum bole_status rc = BOLE_OK;
+
+	if (s->svc->advertise || !s->svc->stateless)
+		BOLE_TRY(advertise(s));
+	if (s->svc->advertise)
+		return BOLE_OK;
+	do {
+		rc = read_request(s, &req);
+		if (rc == BOLE_END)
+			return BOLE_OK;
+		if (rc != BOLE_OK)
+			return rc;
+		rc = req.command == COMMAND_LS_REFS ? bole_ls_refs(s, req.args_follow)
+		                                    : serve_fetch(s, req.args_follow);
+	} while (rc == BOLE_OK && !s->svc->stateless);
+	return rc;
+}
