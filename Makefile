@@ -166,20 +166,20 @@ build/deps/.stamp: $(wildcard deps.lock tools/deps)
 	@if [ -x tools/deps ]; then tools/deps sources; else mkdir -p build/deps; touch $@; fi
 
 test: ## install what is missing, build with sanitizers, run every test
-	+@$(AGAIN) deps
-	+@$(AGAIN) test-bins $(TEST_EXTRA)
+	@$(AGAIN) deps
+	@$(AGAIN) test-bins $(TEST_EXTRA)
 	@tests/run
 test-unit: $(UNIT_BINS) ## run the unit tests only
 	@tests/run 'unit-*'
 test-fuzz: $(FUZZ_BINS) ## run the fuzz targets over their corpus
 	@tests/run 'fuzz-*'
 bench: ## measure, beside the peers; writes build/bench/results.tsv
-	+@$(AGAIN) deps
-	+@$(AGAIN) all image
-	+@$(AGAIN) bench-run
+	@$(AGAIN) deps
+	@$(AGAIN) all image
+	@$(AGAIN) bench-run
 check: ## format, layers, headers, banned calls, symbols, style
-	+@$(AGAIN) deps
-	+@$(AGAIN) lib
+	@$(AGAIN) deps
+	@$(AGAIN) lib
 	@CC='$(CC)' tools/check/all
 format: ## format every source in place
 	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
@@ -208,7 +208,7 @@ build/host/install/libbole.so.0: $(INSTALLED)
 	@mkdir -p $(@D)
 	$(SAY) "  link  $@"
 	@echo '{ global: bole_*; local: *; };' >$(@D)/exports
-	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now,-z,defs \
+	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now \
 		$^ $(LIBS) -o $@
 build/host/install/bole.pc: Makefile
 	@mkdir -p $(@D)
@@ -239,12 +239,12 @@ distclean: clean ## remove build/ whole
 
 run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps packages build run
-	+@$(AGAIN) all image
+	@$(AGAIN) all image
 	@tools/run $(if $(FRESH),--fresh)
 test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
-	+@$(AGAIN) deps
+	@$(AGAIN) deps
 	@tools/deps packages interop
-	+@$(AGAIN) all image test-tools
+	@$(AGAIN) all image test-tools
 	@tests/clients/clients.sh
 
 -include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)

@@ -183,6 +183,9 @@ bool core_entropy_ready(void);
 /* CSPRNG output. Panics if called while the pool is not ready and entropy.insecure is not set. */
 void core_random(void *dst, size_t len);
 
+/* A number for hash seeds and allocator secrets before the pool is filled; not for keys. */
+uint64_t core_early_random(void);
+
 /* ---- console, stopping ---- */
 
 /* One line on the console, with time and level; cut at 512 bytes. */

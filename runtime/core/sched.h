@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+/* Between the core's scheduler, fibers and timers. */
+#ifndef CORE_SCHED_H
+#define CORE_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The earliest set timer's deadline, or CORE_NEVER. */
+uint64_t timers_next(void);
+/* Runs what is due; true if anything was. */
+bool timers_run(uint64_t now_ns);
+/* Runs fibers, pollers and timers until core_exit. */
+_Noreturn void sched_run(void);
+
+#endif /* CORE_SCHED_H */

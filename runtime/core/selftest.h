@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: ISC */
+/* The runtime's own tests, run inside the machine by the word bole.selftest=… of the command line:
+ * 1 runs all that must pass and ends with status 0 or 1; a name of a fault (text, data, overflow,
+ * null, panic) commits it, which must end in a trap. */
+#ifndef CORE_SELFTEST_H
+#define CORE_SELFTEST_H
+
+void selftest_if_asked(void);
+
+#endif /* CORE_SELFTEST_H */
