@@ -140,6 +140,12 @@ FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tools/bench.mk)
 include $(FRAGMENTS)
 fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
 TEST_EXTRA := $(filter image,$(fragment_targets))
+# The image's lists look into the fetched sources: with those missing, make fetches, then starts over.
+ifneq ($(filter image build/image/%,$(MAKECMDGOALS)),)
+-include build/deps/stamp.mk
+build/deps/stamp.mk: | build/deps/.stamp
+	@touch $@
+endif
 # What no fragment makes yet says so in one line.
 $(filter-out $(fragment_targets),image bench-run):
 	@echo "make $(@:-run=): not built yet in this version" >&2; exit 1
@@ -166,20 +172,20 @@ build/deps/.stamp: $(wildcard deps.lock tools/deps)
 	@if [ -x tools/deps ]; then tools/deps sources; else mkdir -p build/deps; touch $@; fi
 
 test: ## install what is missing, build with sanitizers, run every test
-	@$(AGAIN) deps
-	@$(AGAIN) test-bins $(TEST_EXTRA)
+	+@$(AGAIN) deps
+	+@$(AGAIN) test-bins $(TEST_EXTRA)
 	@tests/run
 test-unit: $(UNIT_BINS) ## run the unit tests only
 	@tests/run 'unit-*'
 test-fuzz: $(FUZZ_BINS) ## run the fuzz targets over their corpus
 	@tests/run 'fuzz-*'
 bench: ## measure, beside the peers; writes build/bench/results.tsv
-	@$(AGAIN) deps
-	@$(AGAIN) all image
-	@$(AGAIN) bench-run
+	+@$(AGAIN) deps
+	+@$(AGAIN) all image
+	+@$(AGAIN) bench-run
 check: ## format, layers, headers, banned calls, symbols, style
-	@$(AGAIN) deps
-	@$(AGAIN) lib
+	+@$(AGAIN) deps
+	+@$(AGAIN) lib
 	@CC='$(CC)' tools/check/all
 format: ## format every source in place
 	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
@@ -239,12 +245,13 @@ distclean: clean ## remove build/ whole
 
 run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps packages build run
-	@$(AGAIN) all image
+	@tools/deps sources
+	+@$(AGAIN) all image
 	@tools/run $(if $(FRESH),--fresh)
 test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
-	@$(AGAIN) deps
+	+@$(AGAIN) deps
 	@tools/deps packages interop
-	@$(AGAIN) all image test-tools
+	+@$(AGAIN) all image test-tools
 	@tests/clients/clients.sh
 
 -include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)

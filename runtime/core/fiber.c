@@ -3,6 +3,7 @@
  * lowest page is unmapped. The scheduler keeps the boot stack: fibers switch to it and it switches
  * to the next, so pollers and timers never run on a small stack. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/arch.h"
@@ -124,7 +125,7 @@ struct core_fiber *core_fiber_start(const char *name, void (*fn)(void *arg), voi
 	f = stack_new((stack_bytes + CORE_PAGE_SIZE - 1) / CORE_PAGE_SIZE + 1);
 	if (f == NULL)
 		return NULL;
-	strncpy(f->name, name, NAME_BYTES - 1);
+	snprintf(f->name, NAME_BYTES, "%s", name);
 	f->fn = fn;
 	f->arg = arg;
 	f->timer.fn = on_timeout;

@@ -11,7 +11,8 @@ arch_vector_stubs:
 	.set vector, 0
 	.rept ARCH_VECTORS
 	.balign 16
-	.if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21) && (vector != 29) && (vector != 30)
+	.if (vector != 8) && ((vector < 10) || (vector > 14)) && (vector != 17) && (vector != 21) \
+		&& (vector != 29) && (vector != 30)
 	push $0
 	.endif
 	push $vector
