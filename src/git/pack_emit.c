@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: ISC */
+/* A plan as a pack stream. Entries go out as they are stored; only the head of a delta may change,
+ * when its base lies elsewhere in this pack or is not in it. A delta whose base the receiver will
+ * not have is sent as a whole object. */
+#include "git/pack_emit.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/deflate.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "bole/limits.h"
+#include "git/reach.h"
+
+enum {
+	OUTPUT_BYTES = 64 * 1024,
+	DEFLATE_LEVEL = 1,
+	DEFLATE_STEP_BYTES = 32 * 1024,
+	HEADER_BYTES = 12,
+};
+
+/* Hashes what passes in large pieces. */
+struct hashing_writer {
+	struct bole_writer writer;
+	struct bole_writer *next;
+	struct bole_hash hash;
+};
+
+struct emission {
+	struct bole_pack_plan *plan;
+	struct hashing_writer hashing;
+	struct bole_output out;
+	uint8_t *buffer;
+	uint8_t *deflated;
+	struct bole_deflater *deflater;
+};
+
+static enum bole_status hashing_write(struct bole_writer *self, const void *src, size_t len)
+{
+	struct hashing_writer *writer = (struct hashing_writer *)self;
+
+	bole_hash_update(&writer->hash, src, len);
+	return writer->next->write(writer->next, src, len);
+}
+
+static enum bole_status hashing_flush(struct bole_writer *self)
+{
+	struct hashing_writer *writer = (struct hashing_writer *)self;
+
+	return writer->next->flush(writer->next);
+}
+
+/* -- Where a base is -- */
+
+/* The chosen item that lies at a place, or BOLE_OID_NONE. */
+static uint32_t chosen_at(const struct bole_pack_plan *plan, uint64_t extent, uint64_t offset)
+{
+	size_t low = 0, high = plan->order_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct reach_value *value = reach_value(plan, plan->order[middle]);
+		uint64_t e = reach_get64(value->extent), o = reach_get64(value->offset);
+
+		if (e == extent && o == offset)
+			return plan->order[middle];
+		if (e < extent || (e == extent && o < offset))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return BOLE_OID_NONE;
+}
+
+/* The item of a delta's base, or BOLE_OID_NONE when the walk has not met it. The entry at an offset
+ * may be a copy; its id may be sent from another place, so what counts is the item. */
+static enum bole_status base_item(struct emission *em, const struct bole_entry *entry,
+                                  const struct bole_entry_head *head, uint32_t *item,
+                                  struct bole_bytes *shown)
+{
+	struct bole_pack_plan *plan = em->plan;
+	struct bole_oid oid = head->base;
+	struct bole_entry base;
+
+	if (head->type == BOLE_ENTRY_OFS_DELTA) {
+		if (head->base_distance > entry->offset)
+			return BOLE_E_CORRUPT;
+		uint64_t offset = entry->offset - head->base_distance;
+
+		*item = chosen_at(plan, entry->extent, offset);
+		if (*item != BOLE_OID_NONE)
+			return BOLE_OK;
+		*shown = (struct bole_bytes){0}; /* the call ends what was borrowed */
+		BOLE_TRY(bole_odb_entry_at(plan->job.snapshot, entry->extent, offset, &oid, &base));
+	}
+	*item = bole_oid_map_find(&plan->map, oid.bytes);
+	return BOLE_OK;
+}
+
+/* Rewrites the head of a delta for this pack. False: the receiver will not have the base. */
+static bool place_base(struct emission *em, uint32_t base, struct bole_entry_head *head)
+{
+	const struct bole_pack_plan *plan = em->plan;
+
+	if (base == BOLE_OID_NONE)
+		return false;
+	const struct reach_value *value = reach_value(plan, base);
+	bool have = (value->flags & REACH_HAVE) != 0;
+
+	if (have && !plan->job.thin)
+		return false;
+	if (!have && (value->flags & REACH_SEND) == 0)
+		return false;
+	uint64_t emitted = reach_get64(value->emitted);
+
+	if (emitted != 0 && plan->job.ofs_delta) {
+		head->type = BOLE_ENTRY_OFS_DELTA;
+		head->base_distance = em->out.written - emitted;
+		return true;
+	}
+	head->type = BOLE_ENTRY_REF_DELTA;
+	bole_oid_from_raw(bole_oid_map_key(&plan->map, base), plan->algo, &head->base);
+	return true;
+}
+
+/* -- Entries -- */
+
+static void write_head(struct emission *em, const struct bole_entry_head *head)
+{
+	uint8_t bytes[BOLE_ENTRY_HEAD_MAX];
+
+	bole_output_write(&em->out, bytes, bole_entry_head_format(head, em->plan->algo, bytes));
+}
+
+/* Copies the stored bytes of an entry from pos on. */
+static enum bole_status copy_rest(struct emission *em, const struct bole_entry *entry, uint64_t pos)
+{
+	struct bole_bytes shown;
+
+	while (pos < entry->stored_bytes) {
+		BOLE_TRY(bole_odb_view(em->plan->job.snapshot, entry, pos, &shown));
+		bole_output_write(&em->out, shown.ptr, shown.len);
+		pos += shown.len;
+		BOLE_TRY(em->out.rc);
+		BOLE_TRY(reach_spend(em->plan, shown.len / 4));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status open_deflater(struct emission *em)
+{
+	if (em->deflater == NULL)
+		BOLE_TRY(bole_deflater_open(em->plan->job.alloc, DEFLATE_LEVEL, &em->deflater));
+	if (em->deflated == NULL)
+		em->deflated = bole_alloc_array(em->plan->job.alloc, DEFLATE_STEP_BYTES, 1);
+	return em->deflated != NULL ? BOLE_OK : BOLE_E_NO_MEMORY;
+}
+
+static enum bole_status write_whole(struct emission *em, const struct bole_entry *entry)
+{
+	struct bole_entry_head head = {.type = entry->type};
+	enum bole_status rc = BOLE_OK;
+	struct bole_bytes content;
+	size_t done = 0;
+
+	BOLE_TRY(open_deflater(em));
+	BOLE_TRY(bole_object_read_entry(em->plan->reader, entry, &content));
+	head.inflated_bytes = content.len;
+	write_head(em, &head);
+	if (bole_deflate_bound(content.len) <= DEFLATE_STEP_BYTES) {
+		size_t len =
+		        bole_deflate_whole(em->deflater, content, em->deflated, DEFLATE_STEP_BYTES);
+
+		if (len == 0)
+			return BOLE_E_NO_MEMORY;
+		bole_output_write(&em->out, em->deflated, len);
+		return reach_spend(em->plan, content.len * 4);
+	}
+	bole_deflate_begin(em->deflater);
+	while (rc == BOLE_OK) {
+		size_t in_len = content.len - done;
+		size_t out_len = DEFLATE_STEP_BYTES;
+		bool last = in_len <= DEFLATE_STEP_BYTES;
+
+		if (!last)
+			in_len = DEFLATE_STEP_BYTES;
+		rc = bole_deflate_step(em->deflater, content.ptr + done, &in_len, em->deflated,
+		                       &out_len, last);
+		if (rc < 0)
+			return rc;
+		done += in_len;
+		bole_output_write(&em->out, em->deflated, out_len);
+		BOLE_TRY(reach_spend(em->plan, in_len * 4));
+	}
+	return BOLE_OK;
+}
+
+/* Parses the head of an entry; *all is the entry when one view showed it whole, else empty. */
+static enum bole_status read_head(struct emission *em, const struct bole_entry *entry,
+                                  struct bole_entry_head *head, struct bole_bytes *all)
+{
+	struct bole_snapshot *snapshot = em->plan->job.snapshot;
+	uint8_t start[BOLE_ENTRY_HEAD_MAX];
+	struct bole_bytes shown;
+	size_t len = 0;
+
+	*all = (struct bole_bytes){0};
+	BOLE_TRY(bole_odb_view(snapshot, entry, 0, &shown));
+	if (shown.len == entry->stored_bytes) {
+		*all = shown;
+	} else {
+		while (len < sizeof(start) && len < entry->stored_bytes) {
+			size_t part = sizeof(start) - len;
+
+			BOLE_TRY(bole_odb_view(snapshot, entry, len, &shown));
+			part = shown.len < part ? shown.len : part;
+			memcpy(start + len, shown.ptr, part);
+			len += part;
+		}
+		shown = bole_bytes_of(start, len);
+	}
+	return bole_entry_head_parse(shown, em->plan->algo, head) == BOLE_OK ? BOLE_OK
+	                                                                     : BOLE_E_CORRUPT;
+}
+
+static enum bole_status write_entry(struct emission *em, uint32_t item)
+{
+	struct bole_pack_plan *plan = em->plan;
+	struct bole_entry_head head;
+	struct bole_entry entry;
+	struct bole_bytes all;
+	uint64_t start = em->out.written;
+	uint32_t base;
+	size_t skip = 0;
+
+	reach_entry(plan, item, &entry);
+	BOLE_TRY(read_head(em, &entry, &head, &all));
+	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
+		skip = head.head_bytes;
+		BOLE_TRY(base_item(em, &entry, &head, &base, &all));
+		if (!place_base(em, base, &head)) {
+			BOLE_TRY(write_whole(em, &entry));
+			reach_set64(reach_value(plan, item)->emitted, start);
+			return em->out.rc;
+		}
+		write_head(em, &head);
+	}
+	if (all.len != 0) {
+		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
+		BOLE_TRY(reach_spend(plan, all.len / 4));
+	} else {
+		BOLE_TRY(copy_rest(em, &entry, skip));
+	}
+	reach_set64(reach_value(plan, item)->emitted, start);
+	return em->out.rc;
+}
+
+/* -- The pack -- */
+
+static enum bole_status write_pack(struct emission *em)
+{
+	struct bole_pack_plan *plan = em->plan;
+	uint8_t header[HEADER_BYTES] = {'P', 'A', 'C', 'K', 0, 0, 0, 2};
+	struct bole_writer *next = em->hashing.next;
+	struct bole_oid sum;
+
+	if (plan->order_count > UINT32_MAX)
+		return BOLE_E_LIMIT;
+	bole_put_be32(header + 8, (uint32_t)plan->order_count);
+	bole_output_write(&em->out, header, sizeof(header));
+	plan->phase = "Writing objects";
+	plan->total = plan->order_count;
+	for (size_t i = 0; i < plan->order_count; i++) {
+		plan->done = i;
+		BOLE_TRY(write_entry(em, plan->order[i]));
+	}
+	plan->done = plan->total;
+	BOLE_TRY(bole_output_flush(&em->out));
+	bole_hash_final(&em->hashing.hash, &sum);
+	BOLE_TRY(next->write(next, sum.bytes, bole_hash_bytes(plan->algo)));
+	return next->flush(next);
+}
+
+enum bole_status bole_pack_emit(struct bole_pack_plan *plan, struct bole_writer *writer)
+{
+	struct emission em = {.plan = plan};
+	struct bole_alloc *alloc = plan->job.alloc;
+
+	em.hashing.writer = (struct bole_writer){hashing_write, hashing_flush};
+	em.hashing.next = writer;
+	bole_hash_init(&em.hashing.hash, plan->algo);
+	em.buffer = bole_alloc_array(alloc, OUTPUT_BYTES, 1);
+	if (em.buffer == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_output_init(&em.out, &em.hashing.writer, em.buffer, OUTPUT_BYTES);
+	enum bole_status rc = write_pack(&em);
+
+	bole_deflater_close(em.deflater);
+	bole_alloc_free(alloc, em.deflated, DEFLATE_STEP_BYTES, 1);
+	bole_alloc_free(alloc, em.buffer, OUTPUT_BYTES, 1);
+	return rc;
+}

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: ISC */
+/* The first pass: the pack as a stream. Everything declared in it is compared with a limit before
+ * memory is taken for it. */
+#include "git/pack_ingest.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "bole/limits.h"
+#include "bole/store.h"
+#include "git/delta.h"
+#include "git/pack_intake.h"
+
+#define DEFAULT_PACK_BYTES_MAX   ((uint64_t)64 << 30)
+#define DEFAULT_OBJECT_BYTES_MAX ((uint64_t)4 << 30)
+/* Unless a limit is given, a pack may inflate to this much plus a multiple of its length. Histories
+ * of large flat trees reach ratios near a hundred; bombs start near a thousand. */
+#define DEFAULT_INFLATED_FREE  ((uint64_t)512 << 20)
+#define DEFAULT_INFLATED_RATIO 256u
+
+enum {
+	DEFAULT_OBJECTS_MAX = 10 * 1000 * 1000,
+	DEFAULT_MEMORY_BYTES_MAX = 48 << 20,
+	PACK_MAGIC = 0x5041434b, /* "PACK" */
+	PACK_HEADER_BYTES = 12,
+	ROWS_FIRST = 256,
+	/* What the tables take for an object at least: its row, two links, a slot. */
+	OBJECT_BYTES = sizeof(struct bole_extent_row) + 14,
+	WORK_YIELD_BYTES = 64 * 1024, /* well under 2 ms with collision detection */
+	WORK_OBJECT_BYTES = 192,      /* what one object costs beyond its bytes */
+	DELTA_PREFIX_BYTES = 32,      /* holds both sizes */
+	PROGRESS_NS = 250 * 1000 * 1000,
+};
+
+enum bole_status intake_fail(struct intake *it, enum bole_status rc, const char *format, ...)
+{
+	va_list args;
+
+	if (it->report->error[0] != '\0')
+		return rc;
+	va_start(args, format);
+	vsnprintf(it->report->error, sizeof(it->report->error), format, args);
+	va_end(args);
+	return rc;
+}
+
+enum bole_status intake_spend(struct intake *it, size_t bytes)
+{
+	const struct bole_ingest *job = it->job;
+
+	it->work += bytes + WORK_OBJECT_BYTES;
+	if (it->work < WORK_YIELD_BYTES)
+		return BOLE_OK;
+	it->work = 0;
+	job->platform->ops->yield(job->platform);
+	if (job->cancelled != NULL && job->cancelled(job->cancelled_ctx))
+		return intake_fail(it, BOLE_E_CLOSED, "the client hung up");
+	if (job->progress == NULL)
+		return BOLE_OK;
+	uint64_t now = job->platform->ops->now_ns(job->platform);
+
+	if (now - it->tick_ns < PROGRESS_NS)
+		return BOLE_OK;
+	it->tick_ns = now;
+	if (it->first_child == NULL)
+		job->progress(job->progress_ctx, "Receiving objects", it->row_count, it->declared);
+	else
+		job->progress(job->progress_ctx, "Resolving deltas", it->resolved,
+		              it->report->deltas);
+	return BOLE_OK;
+}
+
+static enum bole_status inflated_check(struct intake *it)
+{
+	uint64_t max = it->limits.inflated_bytes_max;
+
+	if (it->inflated_by_ratio)
+		max = DEFAULT_INFLATED_FREE + DEFAULT_INFLATED_RATIO * it->source.len;
+	if (it->report->inflated_bytes <= max)
+		return BOLE_OK;
+	return intake_fail(it, BOLE_E_LIMIT,
+	                   "the pack inflates to more than the limit of %llu bytes",
+	                   (unsigned long long)max);
+}
+
+enum bole_status intake_inflated(struct intake *it, uint64_t bytes)
+{
+	uint64_t *total = &it->report->inflated_bytes;
+
+	*total = bytes > UINT64_MAX - *total ? UINT64_MAX : *total + bytes;
+	return inflated_check(it);
+}
+
+static const uint8_t *row_key(const void *items, uint32_t item)
+{
+	const struct intake *it = items;
+
+	return it->rows[item].oid.bytes;
+}
+
+uint32_t intake_row_at(const struct intake *it, uint64_t offset)
+{
+	uint32_t low = 0;
+	uint32_t high = it->row_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (it->rows[middle].offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < it->row_count && it->rows[low].offset == offset ? low : BOLE_OID_NONE;
+}
+
+enum bole_status intake_known(struct intake *it, uint32_t row, uint8_t type,
+                              const struct bole_oid *oid, struct bole_bytes content)
+{
+	char hex[BOLE_OID_HEX_MAX + 1];
+
+	uint8_t flags = it->rows[row].type == type ? 0 : INTAKE_DELTA;
+
+	if (bole_oid_index_find(&it->known, oid->bytes) != BOLE_OID_NONE)
+		flags |= INTAKE_DUPLICATE;
+	it->rows[row].oid = *oid;
+	it->rows[row].type = type | flags;
+	if ((flags & INTAKE_DUPLICATE) != 0)
+		return BOLE_OK;
+	BOLE_TRY(bole_oid_index_add(&it->known, row));
+	uint32_t need = bole_oid_map_find(&it->needed, oid->bytes);
+
+	if (need != BOLE_OID_NONE) {
+		const struct intake_need *value = bole_oid_map_value(&it->needed, need);
+
+		if (value->type != type)
+			return intake_fail(it, BOLE_E_INVALID, "object %s is a %s, not a %s",
+			                   bole_oid_format(oid, hex), bole_object_type_name(type),
+			                   bole_object_type_name(value->type));
+		bole_oid_map_remove(&it->needed, need);
+	}
+	return intake_links(it, row, type, content);
+}
+
+/* -- Reading the stream -- */
+
+static enum bole_status ended(struct intake *it, enum bole_status rc)
+{
+	if (rc == BOLE_END || rc == BOLE_E_INVALID)
+		return intake_fail(it, BOLE_E_INVALID, "the pack ends early, after %llu bytes",
+		                   (unsigned long long)it->source.len);
+	return intake_fail(it, rc, "reading the pack: %s", bole_status_text(rc));
+}
+
+/* Takes bytes that were shown. */
+static enum bole_status take(struct intake *it, const uint8_t *shown, size_t len)
+{
+	if (len > it->limits.pack_bytes_max - it->source.len)
+		return intake_fail(it, BOLE_E_LIMIT, "the pack is longer than %llu bytes",
+		                   (unsigned long long)it->limits.pack_bytes_max);
+	BOLE_TRY(pack_source_take(&it->source, shown, len));
+	bole_input_take(it->in, len);
+	return BOLE_OK;
+}
+
+/* Where the inflated bytes of an entry go in the first pass. */
+struct first_pass {
+	struct intake *it;
+	bool hashed; /* a whole object */
+	bool kept;   /* its content is parsed: tree, commit, tag */
+	struct bole_buffer content;
+	uint8_t prefix[DELTA_PREFIX_BYTES]; /* of a delta */
+	size_t prefix_len;
+};
+
+static void first_pass_bytes(struct first_pass *pass, const uint8_t *bytes, size_t len)
+{
+	if (pass->hashed)
+		bole_identity_update(&pass->it->identity, bytes, len);
+	if (pass->kept)
+		bole_buffer_append(&pass->content, bytes, len);
+	if (!pass->hashed) {
+		size_t room = sizeof(pass->prefix) - pass->prefix_len;
+		size_t part = len < room ? len : room;
+
+		memcpy(pass->prefix + pass->prefix_len, bytes, part);
+		pass->prefix_len += part;
+	}
+}
+
+/* Inflates the entry at hand in steps. */
+static enum bole_status inflate_steps(struct intake *it, uint64_t size, struct first_pass *pass)
+{
+	uint64_t total = 0;
+	enum bole_status rc = BOLE_OK;
+	struct bole_bytes shown;
+
+	bole_inflate_begin(it->inflater);
+	while (rc == BOLE_OK) {
+		enum bole_status got = bole_input_peek(it->in, &shown);
+
+		if (got != BOLE_OK)
+			return ended(it, got);
+		size_t in_len = shown.len;
+		size_t out_len = INTAKE_SCRATCH_BYTES;
+
+		rc = bole_inflate_step(it->inflater, shown.ptr, &in_len, it->scratch, &out_len);
+		if (rc < 0 || (rc == BOLE_OK && in_len == 0 && out_len == 0))
+			return intake_fail(it, BOLE_E_INVALID, "damaged zlib data in the pack");
+		if (out_len > size - total)
+			return intake_fail(it, BOLE_E_INVALID,
+			                   "an entry is longer than it declares");
+		total += out_len;
+		BOLE_TRY(take(it, shown.ptr, in_len));
+		BOLE_TRY(intake_inflated(it, out_len));
+		first_pass_bytes(pass, it->scratch, out_len);
+		BOLE_TRY(pass->content.rc);
+		BOLE_TRY(intake_spend(it, in_len + out_len));
+	}
+	if (total != size)
+		return intake_fail(it, BOLE_E_INVALID, "an entry is shorter than it declares");
+	return BOLE_OK;
+}
+
+/* The usual small entry lies whole in the input's buffer. BOLE_AGAIN: it does not (or is damaged,
+ * which the steps will find out). */
+static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
+{
+	struct bole_bytes shown;
+	size_t used;
+
+	if (size > INTAKE_SCRATCH_BYTES)
+		return BOLE_AGAIN;
+	enum bole_status rc = bole_input_peek(it->in, &shown);
+
+	if (rc != BOLE_OK)
+		return ended(it, rc);
+	if (bole_inflate_whole(it->inflater, shown, it->scratch, (size_t)size, &used) != BOLE_OK)
+		return BOLE_AGAIN;
+	BOLE_TRY(take(it, shown.ptr, used));
+	BOLE_TRY(intake_inflated(it, size));
+	return intake_spend(it, used + (size_t)size);
+}
+
+void intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
+{
+	char head[48];
+	int len = snprintf(head, sizeof(head), "%s %llu", bole_object_type_name(type),
+	                   (unsigned long long)size);
+
+	bole_identity_init(&it->identity, it->algo);
+	bole_identity_update(&it->identity, head, (size_t)len + 1);
+}
+
+static enum bole_status collision(struct intake *it, enum bole_status rc, uint64_t offset)
+{
+	return intake_fail(it, rc, "the object at offset %llu is part of a collision attack",
+	                   (unsigned long long)offset);
+}
+
+static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t type, uint64_t size)
+{
+	struct first_pass pass = {.it = it, .hashed = true, .kept = type != BOLE_OBJECT_BLOB};
+	struct bole_oid oid;
+
+	if (pass.kept && size > it->limits.memory_bytes_max / 4)
+		return intake_fail(it, BOLE_E_LIMIT, "a %s of %llu bytes is too long to check",
+		                   bole_object_type_name(type), (unsigned long long)size);
+	bole_buffer_init(&pass.content, it->alloc, (size_t)it->limits.memory_bytes_max);
+	intake_identity_start(it, type, size);
+	enum bole_status rc = inflate_steps(it, size, &pass);
+
+	if (rc == BOLE_OK) {
+		rc = bole_identity_final(&it->identity, &oid);
+		if (rc != BOLE_OK)
+			rc = collision(it, rc, it->rows[row].offset);
+	}
+	if (rc == BOLE_OK)
+		rc = intake_known(it, row, type, &oid,
+		                  bole_bytes_of(pass.content.ptr, pass.content.len));
+	bole_buffer_release(&pass.content);
+	return rc;
+}
+
+static enum bole_status receive_whole(struct intake *it, uint32_t row, uint8_t type, uint64_t size)
+{
+	struct bole_oid oid;
+	enum bole_status rc = inflate_at_once(it, size);
+
+	if (rc == BOLE_AGAIN)
+		return receive_long(it, row, type, size);
+	if (rc != BOLE_OK)
+		return rc;
+	struct bole_bytes content = bole_bytes_of(it->scratch, (size_t)size);
+
+	rc = bole_object_id(it->algo, type, content, true, &oid);
+	if (rc != BOLE_OK)
+		return collision(it, rc, it->rows[row].offset);
+	return intake_known(it, row, type, &oid, content);
+}
+
+static enum bole_status receive_delta(struct intake *it, uint64_t size)
+{
+	struct first_pass pass = {.it = it};
+	struct bole_bytes start;
+	uint64_t base_len, result_len;
+	enum bole_status rc = inflate_at_once(it, size);
+
+	if (rc == BOLE_AGAIN) {
+		BOLE_TRY(inflate_steps(it, size, &pass));
+		start = bole_bytes_of(pass.prefix, pass.prefix_len);
+	} else {
+		BOLE_TRY(rc);
+		start = bole_bytes_of(it->scratch, (size_t)size);
+	}
+	if (bole_delta_sizes(start, &base_len, &result_len) != BOLE_OK)
+		return intake_fail(it, BOLE_E_INVALID, "a delta does not begin with two sizes");
+	if (result_len > it->limits.object_bytes_max)
+		return intake_fail(it, BOLE_E_LIMIT,
+		                   "an object of %llu bytes exceeds the limit of %llu",
+		                   (unsigned long long)result_len,
+		                   (unsigned long long)it->limits.object_bytes_max);
+	it->report->deltas++;
+	/* Counted now, inflated later: a bomb is refused by what it declares. */
+	if (it->inflated_by_ratio) {
+		uint64_t *total = &it->report->inflated_bytes;
+
+		*total = result_len > UINT64_MAX - *total ? UINT64_MAX : *total + result_len;
+		return BOLE_OK;
+	}
+	return intake_inflated(it, result_len);
+}
+
+/* -- Entries -- */
+
+static enum bole_status read_head(struct intake *it, struct bole_entry_head *head)
+{
+	struct bole_bytes shown;
+	enum bole_status rc = bole_input_peek(it->in, &shown);
+
+	for (;;) {
+		if (rc != BOLE_OK)
+			return ended(it, rc);
+		rc = bole_entry_head_parse(shown, it->algo, head);
+		if (rc != BOLE_AGAIN)
+			break;
+		rc = bole_input_need(it->in, shown.len + 1, &shown);
+	}
+	if (rc != BOLE_OK)
+		return intake_fail(it, BOLE_E_INVALID, "no entry begins at offset %llu",
+		                   (unsigned long long)it->source.len);
+	return take(it, shown.ptr, head->head_bytes);
+}
+
+static enum bole_status add_row(struct intake *it, uint32_t *row)
+{
+	/* Never more than was declared, never much more than has come. */
+	uint32_t cap = it->row_count < ROWS_FIRST ? ROWS_FIRST : it->row_count * 2;
+
+	if (cap > it->declared)
+		cap = it->declared;
+	if (it->row_count == it->row_cap) {
+		struct bole_extent_row *rows =
+		        bole_alloc_resize(it->alloc, it->rows, it->row_cap, cap, sizeof(*rows));
+		if (rows == NULL)
+			return BOLE_E_NO_MEMORY;
+		it->rows = rows;
+		it->row_cap = cap;
+	}
+	if (it->row_count == it->link_cap) {
+		uint32_t *link =
+		        bole_alloc_resize(it->alloc, it->link, it->link_cap, cap, sizeof(*link));
+		if (link == NULL)
+			return BOLE_E_NO_MEMORY;
+		it->link = link;
+		it->link_cap = cap;
+	}
+	*row = it->row_count++;
+	it->rows[*row] = (struct bole_extent_row){.offset = it->source.len};
+	it->link[*row] = BOLE_OID_NONE;
+	return BOLE_OK;
+}
+
+static enum bole_status find_base(struct intake *it, uint32_t row,
+                                  const struct bole_entry_head *head)
+{
+	uint64_t offset = it->rows[row].offset;
+
+	if (head->base_distance <= offset)
+		it->link[row] = intake_row_at(it, offset - head->base_distance);
+	if (it->link[row] == BOLE_OID_NONE || it->link[row] >= row)
+		return intake_fail(it, BOLE_E_INVALID,
+		                   "no entry begins where the delta at offset %llu has its base",
+		                   (unsigned long long)offset);
+	return BOLE_OK;
+}
+
+static enum bole_status receive_entry(struct intake *it)
+{
+	struct bole_entry_head head;
+	uint32_t row;
+
+	BOLE_TRY(add_row(it, &row));
+	BOLE_TRY(read_head(it, &head));
+	if (head.inflated_bytes > it->limits.object_bytes_max)
+		return intake_fail(it, BOLE_E_LIMIT,
+		                   "an object of %llu bytes exceeds the limit of %llu",
+		                   (unsigned long long)head.inflated_bytes,
+		                   (unsigned long long)it->limits.object_bytes_max);
+	if (!it->inflated_by_ratio &&
+	    head.inflated_bytes > it->limits.inflated_bytes_max - it->report->inflated_bytes)
+		return intake_inflated(it, head.inflated_bytes);
+	it->rows[row].type = head.type;
+	switch (head.type) {
+	case BOLE_OBJECT_COMMIT:
+	case BOLE_OBJECT_TREE:
+	case BOLE_OBJECT_BLOB:
+	case BOLE_OBJECT_TAG:
+		BOLE_TRY(receive_whole(it, row, head.type, head.inflated_bytes));
+		break;
+	case BOLE_ENTRY_OFS_DELTA:
+		BOLE_TRY(find_base(it, row, &head));
+		BOLE_TRY(receive_delta(it, head.inflated_bytes));
+		break;
+	case BOLE_ENTRY_REF_DELTA:
+		it->rows[row].oid = head.base;
+		BOLE_TRY(receive_delta(it, head.inflated_bytes));
+		break;
+	default: return intake_fail(it, BOLE_E_INVALID, "an entry of type %u", head.type);
+	}
+	it->rows[row].stored_bytes = it->source.len - it->rows[row].offset;
+	return BOLE_OK;
+}
+
+static enum bole_status receive_header(struct intake *it)
+{
+	struct bole_bytes shown;
+	enum bole_status rc = bole_input_need(it->in, PACK_HEADER_BYTES, &shown);
+
+	if (rc != BOLE_OK)
+		return ended(it, rc);
+	uint32_t version = bole_get_be32(shown.ptr + 4);
+
+	it->declared = bole_get_be32(shown.ptr + 8);
+	if (bole_get_be32(shown.ptr) != PACK_MAGIC || (version != 2 && version != 3))
+		return intake_fail(it, BOLE_E_INVALID, "this is no pack of version 2 or 3");
+	if (it->declared > it->limits.objects_max)
+		return intake_fail(it, BOLE_E_LIMIT, "the pack has %lu objects, the limit is %llu",
+		                   (unsigned long)it->declared,
+		                   (unsigned long long)it->limits.objects_max);
+	if (it->declared > it->limits.memory_bytes_max / OBJECT_BYTES)
+		return intake_fail(it, BOLE_E_LIMIT,
+		                   "a pack of %lu objects needs more than %zu bytes of memory",
+		                   (unsigned long)it->declared, it->limits.memory_bytes_max);
+	return take(it, shown.ptr, PACK_HEADER_BYTES);
+}
+
+static enum bole_status receive_trailer(struct intake *it)
+{
+	uint8_t sum[BOLE_OID_BYTES_MAX];
+	struct bole_oid oid;
+
+	BOLE_TRY(pack_source_seal(&it->source, &oid));
+	enum bole_status rc = bole_input_read(it->in, sum, it->hash_bytes);
+
+	if (rc != BOLE_OK)
+		return ended(it, rc);
+	if (memcmp(sum, oid.bytes, it->hash_bytes) != 0)
+		return intake_fail(it, BOLE_E_INVALID, "the checksum of the pack is wrong");
+	it->report->pack_bytes = it->source.len + it->hash_bytes;
+	return BOLE_OK;
+}
+
+static enum bole_status receive(struct intake *it)
+{
+	BOLE_TRY(receive_header(it));
+	while (it->row_count < it->declared)
+		BOLE_TRY(receive_entry(it));
+	BOLE_TRY(receive_trailer(it));
+	return inflated_check(it);
+}
+
+/* -- The whole -- */
+
+static void fill_limits(struct intake *it)
+{
+	struct bole_ingest_limits *limits = &it->limits;
+
+	*limits = it->job->limits;
+	it->inflated_by_ratio = limits->inflated_bytes_max == 0;
+	if (limits->pack_bytes_max == 0)
+		limits->pack_bytes_max = DEFAULT_PACK_BYTES_MAX;
+	if (limits->object_bytes_max == 0)
+		limits->object_bytes_max = DEFAULT_OBJECT_BYTES_MAX;
+	if (limits->objects_max == 0)
+		limits->objects_max = DEFAULT_OBJECTS_MAX;
+	if (limits->delta_depth_max == 0)
+		limits->delta_depth_max = BOLE_DELTA_DEPTH_MAX;
+	if (limits->memory_bytes_max == 0)
+		limits->memory_bytes_max = DEFAULT_MEMORY_BYTES_MAX;
+}
+
+static enum bole_status intake_open(struct intake *it)
+{
+	const struct bole_ingest *job = it->job;
+
+	fill_limits(it);
+	bole_budget_init(&it->budget, job->alloc, it->limits.memory_bytes_max);
+	it->alloc = &it->budget.alloc;
+	it->algo = job->tx->view->repo.algo;
+	it->hash_bytes = bole_hash_bytes(it->algo);
+	BOLE_ASSERT(it->hash_bytes != 0);
+	bole_oid_index_init(&it->known, job->platform, it->alloc, it->algo, row_key, it);
+	bole_oid_index_init(&it->waiting, job->platform, it->alloc, it->algo, row_key, it);
+	bole_oid_map_init(&it->needed, job->platform, it->alloc, it->algo,
+	                  sizeof(struct intake_need));
+	BOLE_TRY(pack_source_init(&it->source, job->tx, it->alloc, it->algo));
+	it->scratch = bole_alloc_array(it->alloc, INTAKE_SCRATCH_BYTES, 1);
+	if (it->scratch == NULL)
+		return BOLE_E_NO_MEMORY;
+	return bole_inflater_open(it->alloc, &it->inflater);
+}
+
+static void intake_close(struct intake *it)
+{
+	intake_resolve_release(it);
+	bole_oid_index_release(&it->known);
+	bole_oid_index_release(&it->waiting);
+	bole_oid_map_release(&it->needed);
+	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
+	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));
+	bole_alloc_free(it->alloc, it->scratch, INTAKE_SCRATCH_BYTES, 1);
+	bole_inflater_close(it->inflater);
+	pack_source_release(&it->source);
+	BOLE_ASSERT(it->budget.used == 0);
+}
+
+enum bole_status bole_pack_ingest(const struct bole_ingest *job, struct bole_input *in,
+                                  struct bole_ingest_report *report)
+{
+	struct intake *it = bole_alloc_zeroed(job->alloc, 1, sizeof(*it));
+
+	*report = (struct bole_ingest_report){0};
+	if (it == NULL)
+		return BOLE_E_NO_MEMORY;
+	it->job = job;
+	it->report = report;
+	it->in = in;
+	enum bole_status rc = intake_open(it);
+
+	if (rc == BOLE_OK)
+		rc = receive(it);
+	if (rc == BOLE_OK)
+		rc = intake_resolve(it);
+	if (rc == BOLE_OK)
+		rc = intake_closure(it);
+	if (rc == BOLE_OK)
+		rc = intake_store(it);
+	report->objects = it->row_count;
+	if (rc != BOLE_OK)
+		intake_fail(it, rc, "%s", bole_status_text(rc));
+	intake_close(it);
+	bole_alloc_free(job->alloc, it, 1, sizeof(*it));
+	return rc;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: ISC */
+/* The state of one ingestion, shared by its parts:
+ *   pack_ingest.c   limits, header, first pass over the stream, trailer
+ *   pack_source.c   the bytes of the pack, kept and read back
+ *   pack_links.c    grammar of trees, commits and tags; the closure check
+ *   pack_resolve.c  the delta phase
+ *   pack_store.c    the table into the store: rows of an extent, or records
+ */
+#ifndef BOLE_GIT_PACK_INTAKE_H
+#define BOLE_GIT_PACK_INTAKE_H
+
+#include "base/deflate.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "git/object.h"
+#include "git/object_read.h"
+#include "git/oid_map.h"
+#include "git/pack_ingest.h"
+#include "git/pack_source.h"
+
+enum {
+	INTAKE_SCRATCH_BYTES = 128 * 1024,
+	/* In row.type until the table is handed over. */
+	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
+	INTAKE_DELTA = 0x40,     /* was resolved */
+	INTAKE_TYPE_MASK = 0x07,
+};
+
+/* What the needed map keeps of a link whose target has not been seen. */
+struct intake_need {
+	uint32_t referrer; /* row */
+	uint32_t type;
+};
+
+struct intake_frame; /* pack_resolve.c */
+
+struct intake {
+	const struct bole_ingest *job;
+	struct bole_ingest_report *report;
+	struct bole_ingest_limits limits; /* with defaults filled in */
+	bool inflated_by_ratio;           /* limits.inflated_bytes_max grows with the pack */
+	struct bole_budget budget;
+	struct bole_alloc *alloc; /* of the budget */
+	uint8_t algo;
+	size_t hash_bytes;
+	struct bole_input *in;
+	struct pack_source source;
+	struct bole_inflater *inflater;
+	uint8_t *scratch;
+	struct bole_identity identity;
+
+	/* The table. type is 1..4 (and flags) once the object is known, else 6 or 7; the oid of an
+	 * unresolved id delta is its base's. link is the base's row of an offset delta in the first
+	 * pass, then the next sibling in the base's list of children. */
+	struct bole_extent_row *rows;
+	uint32_t *link;
+	uint32_t row_count;
+	uint32_t row_cap;
+	uint32_t link_cap;
+	uint32_t declared;
+	struct bole_oid_index known;   /* id -> row, of the first copy of each known object */
+	struct bole_oid_index waiting; /* base id -> first of the id deltas that wait for it */
+	struct bole_oid_map needed;
+
+	uint32_t *first_child;
+	struct intake_frame *frames;
+	size_t frame_cap;
+	size_t frame_count;
+	struct bole_object_reader *reader; /* bases outside the pack */
+	struct bole_oid outside;           /* the base of the family at hand, if it is outside */
+	uint32_t outside_depth;
+	size_t held; /* bytes of contents in memory */
+	size_t held_max;
+	uint64_t rebuilt;  /* bytes inflated again because their content had to give way */
+	uint64_t resolved; /* deltas */
+
+	uint64_t work;
+	uint64_t tick_ns;
+};
+
+/* Notes why (once, for the client) and returns rc. */
+enum bole_status intake_fail(struct intake *, enum bole_status rc, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* Accounts for work of about that many bytes: yields, reports progress, sees that nobody hung up.
+ */
+BOLE_MUST_USE enum bole_status intake_spend(struct intake *, size_t bytes);
+/* Adds to the inflated total and compares it with the limit. */
+BOLE_MUST_USE enum bole_status intake_inflated(struct intake *, uint64_t bytes);
+/* The object of a row is known: enters it, or marks it as a later copy, and checks its links
+ * (content is ignored for blobs). */
+BOLE_MUST_USE enum bole_status intake_known(struct intake *, uint32_t row, uint8_t type,
+                                            const struct bole_oid *, struct bole_bytes content);
+/* Begins the identity of an object that is hashed in pieces. */
+void intake_identity_start(struct intake *, uint8_t type, uint64_t size);
+/* The row of the entry that starts at offset, or BOLE_OID_NONE. */
+uint32_t intake_row_at(const struct intake *, uint64_t offset);
+
+/* pack_links.c */
+BOLE_MUST_USE enum bole_status intake_links(struct intake *, uint32_t row, uint8_t type,
+                                            struct bole_bytes content);
+BOLE_MUST_USE enum bole_status intake_closure(struct intake *);
+
+/* pack_resolve.c */
+BOLE_MUST_USE enum bole_status intake_head(struct intake *, uint32_t row, struct bole_entry_head *);
+BOLE_MUST_USE enum bole_status intake_resolve(struct intake *);
+void intake_resolve_release(struct intake *);
+
+/* pack_store.c */
+BOLE_MUST_USE enum bole_status intake_store(struct intake *);
+
+#endif /* BOLE_GIT_PACK_INTAKE_H */

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: ISC */
+/* Trees: each distinct one is read once, and only after the map has said that it is new. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/reach.h"
+
+static uint8_t link_type(uint32_t mode)
+{
+	if (mode == BOLE_MODE_TREE)
+		return BOLE_OBJECT_TREE;
+	return mode == BOLE_MODE_SUBMODULE ? 0 : BOLE_OBJECT_BLOB;
+}
+
+/* Gives flag to everything below tree that has neither it nor REACH_HAVE. */
+static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8_t flag)
+{
+	struct reach_list *stack = &plan->stack;
+	struct reach_value *value = reach_value(plan, tree);
+
+	if ((value->flags & (flag | REACH_HAVE)) != 0)
+		return BOLE_OK;
+	value->flags |= flag;
+	BOLE_TRY(reach_list_add(plan, stack, tree));
+	while (stack->count > 0) {
+		struct bole_tree_entry entry;
+		struct bole_bytes rest;
+		enum bole_status rc;
+
+		BOLE_TRY(reach_read(plan, stack->items[--stack->count], &rest));
+		while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
+			uint8_t type = link_type(entry.mode);
+			uint32_t item;
+
+			if (type == 0)
+				continue;
+			BOLE_TRY(reach_meet(plan, &entry.oid, type, &item));
+			value = reach_value(plan, item);
+			if ((value->flags & (flag | REACH_HAVE)) != 0)
+				continue;
+			value->flags |= flag;
+			plan->done++;
+			if (type == BOLE_OBJECT_TREE)
+				BOLE_TRY(reach_list_add(plan, stack, item));
+		}
+		if (rc != BOLE_END)
+			return BOLE_E_CORRUPT;
+	}
+	return BOLE_OK;
+}
+
+enum bole_status reach_tree_have(struct bole_pack_plan *plan, uint32_t tree)
+{
+	return spread(plan, tree, REACH_HAVE);
+}
+
+/* The trees of the commits where the histories part: what they hold is not sent again. */
+static enum bole_status edge_trees(struct bole_pack_plan *plan)
+{
+	uint32_t met = plan->map.count;
+
+	for (uint32_t i = 0; i < met; i++) {
+		const struct reach_value *value = reach_value(plan, i);
+		struct bole_bytes content;
+		struct bole_commit commit;
+		uint32_t tree;
+
+		if ((value->flags & (REACH_EDGE | REACH_HAVE)) != (REACH_EDGE | REACH_HAVE))
+			continue;
+		BOLE_TRY(reach_read(plan, i, &content));
+		if (bole_commit_parse(content, plan->algo, &commit) != BOLE_OK)
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &tree));
+		BOLE_TRY(reach_tree_have(plan, tree));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status reach_trees(struct bole_pack_plan *plan)
+{
+	BOLE_TRY(edge_trees(plan));
+	for (size_t i = 0; i < plan->roots.count; i++) {
+		/* A commit may have been painted after it was met. */
+		if (i < plan->sent.count) {
+			struct reach_value *value = reach_value(plan, plan->sent.items[i]);
+
+			if ((value->flags & REACH_HAVE) != 0)
+				continue;
+			value->flags |= REACH_SEND;
+		}
+		BOLE_TRY(spread(plan, plan->roots.items[i], REACH_SEND));
+	}
+	return BOLE_OK;
+}
+
+/* -- Tags -- */
+
+static bool is_sent(const struct bole_pack_plan *plan, const struct bole_oid *oid)
+{
+	uint32_t item = bole_oid_map_find(&plan->map, oid->bytes);
+
+	return item != BOLE_OID_NONE &&
+	       (reach_value(plan, item)->flags & (REACH_SEND | REACH_HAVE)) == REACH_SEND;
+}
+
+/* Walks from a tag to what it finally names. With add, the tags on the way are chosen. */
+static enum bole_status follow_tag(struct bole_pack_plan *plan, struct bole_oid *oid, bool add)
+{
+	struct bole_bytes content;
+	struct bole_tag tag;
+	uint8_t type;
+	uint32_t item;
+
+	for (;;) {
+		BOLE_TRY(bole_object_read(plan->reader, oid, &type, &content));
+		BOLE_TRY(reach_spend(plan, content.len));
+		if (type != BOLE_OBJECT_TAG)
+			return BOLE_OK;
+		if (bole_tag_parse(content, plan->algo, &tag) != BOLE_OK)
+			return BOLE_E_CORRUPT;
+		if (add) {
+			BOLE_TRY(reach_meet(plan, oid, BOLE_OBJECT_TAG, &item));
+			reach_value(plan, item)->flags |= REACH_SEND;
+		}
+		*oid = tag.target;
+		if (tag.target_type != BOLE_OBJECT_TAG)
+			return BOLE_OK;
+	}
+}
+
+enum bole_status reach_tags(struct bole_pack_plan *plan)
+{
+	struct bole_bytes prefix = bole_bytes_z("refs/tags/");
+	struct bole_ref ref = {0};
+	enum bole_status rc;
+
+	while ((rc = bole_ref_next(plan->job.snapshot, prefix, ref.name, &ref)) == BOLE_OK) {
+		struct bole_oid target = ref.peeled;
+		struct bole_entry entry;
+
+		if (ref.symbolic)
+			continue;
+		if (!ref.has_peeled) {
+			BOLE_TRY(bole_odb_find(plan->job.snapshot, &ref.oid, &entry));
+			if (entry.type != BOLE_OBJECT_TAG)
+				continue;
+			target = ref.oid;
+			BOLE_TRY(follow_tag(plan, &target, false));
+		}
+		if (!is_sent(plan, &target))
+			continue;
+		target = ref.oid;
+		BOLE_TRY(follow_tag(plan, &target, true));
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
