@@ -151,7 +151,8 @@ $(filter-out $(fragment_targets),image bench-run):
 	@echo "make $(@:-run=): not built yet in this version" >&2; exit 1
 
 # --- targets -------------------------------------------------------------------------------------
-.PHONY: help lib all deps deps-update test test-bins test-interop test-unit test-fuzz check fuzz \
+.PHONY: help lib all install-files deps deps-update test test-bins test-interop test-unit \
+	test-fuzz check fuzz \
 	install uninstall format clean distclean hooks run image bench
 help: ## list the targets
 	@echo "Bole $(VERSION). Targets:"
@@ -161,7 +162,7 @@ help: ## list the targets
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
 all: lib $(CLI_BINS) ## build the library, the command line and, where it can, the image
-test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) $(TEST_TOOLS) lib
+test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) $(TEST_TOOLS) lib install-files
 
 deps: ## install missing Debian packages and fetch the pinned sources
 	@tools/deps packages
@@ -220,9 +221,9 @@ build/host/install/bole.pc: Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
-		'Requires.private: zlib libdeflate libgit2 lmdb' \
-		'Libs: -L$${libdir} -lbole' 'Libs.private: -lpthread' 'Cflags: -I$${includedir}' >$@
+		'Libs: -L$${libdir} -lbole' 'Libs.private: -lgit2 -llmdb -lz -ldeflate -lpthread' 'Cflags: -I$${includedir}' >$@
 INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
+install-files: $(INSTALL_FILES)
 DEST = $(DESTDIR)$(PREFIX)
 DESTLIB = $(DESTDIR)$(LIBDIR)
 install: $(INSTALL_FILES) $(CLI_BINS) ## library, headers and command line to PREFIX
