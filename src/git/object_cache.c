@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: ISC */
+#include "git/object_cache.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+static size_t bucket_of(uint64_t extent, uint64_t offset)
+{
+	uint64_t h = (extent ^ offset << 20) * 0x9e3779b97f4a7c15u + offset * 0xc2b2ae3d27d4eb4fu;
+
+	return (size_t)(h >> 32) % CACHE_BUCKETS;
+}
+
+static size_t data_bytes(const struct cached_object *object)
+{
+	return object->len == 0 ? 1 : object->len;
+}
+
+static size_t cost(const struct cached_object *object)
+{
+	return sizeof *object + data_bytes(object);
+}
+
+void object_cache_init(struct object_cache *cache, struct bole_alloc *alloc, size_t limit)
+{
+	*cache = (struct object_cache){.alloc = alloc, .limit = limit};
+}
+
+static void object_free(struct object_cache *cache, struct cached_object *object)
+{
+	bole_alloc_free(cache->alloc, object->data, data_bytes(object), 1);
+	bole_alloc_free(cache->alloc, object, 1, sizeof *object);
+}
+
+static void list_remove(struct object_cache *cache, struct cached_object *object)
+{
+	if (object->newer != NULL)
+		object->newer->older = object->older;
+	else
+		cache->newest = object->older;
+	if (object->older != NULL)
+		object->older->newer = object->newer;
+	else
+		cache->oldest = object->newer;
+}
+
+static void list_push(struct object_cache *cache, struct cached_object *object)
+{
+	object->newer = NULL;
+	object->older = cache->newest;
+	if (cache->newest != NULL)
+		cache->newest->newer = object;
+	else
+		cache->oldest = object;
+	cache->newest = object;
+}
+
+static void evict(struct object_cache *cache, struct cached_object *object)
+{
+	struct cached_object **at = &cache->buckets[bucket_of(object->extent, object->offset)];
+
+	while (*at != object)
+		at = &(*at)->chain;
+	*at = object->chain;
+	list_remove(cache, object);
+	cache->bytes -= cost(object);
+	object->cached = false;
+	if (object->holders == 0)
+		object_free(cache, object);
+}
+
+bool object_cache_shrink(struct object_cache *cache)
+{
+	for (struct cached_object *object = cache->oldest; object != NULL; object = object->newer) {
+		if (object->holders == 0) {
+			evict(cache, object);
+			return true;
+		}
+	}
+	return false;
+}
+
+void object_cache_release(struct object_cache *cache)
+{
+	while (cache->oldest != NULL) {
+		BOLE_ASSERT(cache->oldest->holders == 0);
+		evict(cache, cache->oldest);
+	}
+	BOLE_ASSERT(cache->bytes == 0);
+}
+
+struct cached_object *object_cache_find(struct object_cache *cache, uint64_t extent,
+                                        uint64_t offset)
+{
+	struct cached_object *object = cache->buckets[bucket_of(extent, offset)];
+
+	while (object != NULL && (object->extent != extent || object->offset != offset))
+		object = object->chain;
+	if (object == NULL)
+		return NULL;
+	list_remove(cache, object);
+	list_push(cache, object);
+	object->holders++;
+	return object;
+}
+
+struct cached_object *object_cache_make(struct object_cache *cache, uint64_t extent,
+                                        uint64_t offset, size_t len)
+{
+	for (;;) {
+		struct cached_object *object = bole_alloc_zeroed(cache->alloc, 1, sizeof *object);
+
+		if (object != NULL) {
+			object->extent = extent;
+			object->offset = offset;
+			object->len = len;
+			object->holders = 1;
+			object->data = bole_alloc_array(cache->alloc, data_bytes(object), 1);
+			if (object->data != NULL)
+				return object;
+			bole_alloc_free(cache->alloc, object, 1, sizeof *object);
+		}
+		if (!object_cache_shrink(cache))
+			return NULL;
+	}
+}
+
+void object_cache_add(struct object_cache *cache, struct cached_object *object)
+{
+	BOLE_ASSERT(object->holders > 0);
+	/* One giant must not push everything else out. */
+	if (object->cached || cost(object) > cache->limit / 2)
+		return;
+	while (cache->bytes > cache->limit - cost(object))
+		evict(cache, cache->oldest);
+	size_t bucket = bucket_of(object->extent, object->offset);
+	object->chain = cache->buckets[bucket];
+	cache->buckets[bucket] = object;
+	list_push(cache, object);
+	object->cached = true;
+	cache->bytes += cost(object);
+}
+
+void object_cache_drop(struct object_cache *cache, struct cached_object *object)
+{
+	if (object == NULL)
+		return;
+	BOLE_ASSERT(object->holders > 0);
+	if (--object->holders == 0 && !object->cached)
+		object_free(cache, object);
+}
