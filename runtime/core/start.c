@@ -118,8 +118,3 @@ void core_start(void)
 		core_panic("no memory for the first fiber");
 	sched_run();
 }
-
-uint64_t core_now_ns(void)
-{
-	return arch_now_ns();
-}

@@ -23,12 +23,14 @@ void *__libc_malloc(size_t);
 void *__libc_malloc_impl(size_t);
 _Noreturn void __assert_fail(const char *what, const char *file, int line, const char *function);
 
-/* Pages of the allocator must come zeroed: calloc relies on it. */
+/* Pages of the allocator must come zeroed, to the end of the last: calloc and its records rely on
+ * it. */
 void *heap_pages_map(size_t bytes)
 {
-	void *p = core_pages_alloc((bytes + CORE_PAGE_SIZE - 1) / CORE_PAGE_SIZE);
+	size_t pages = bytes / CORE_PAGE_SIZE + (bytes % CORE_PAGE_SIZE != 0);
+	void *p = core_pages_alloc(pages);
 
-	return p == NULL ? MAP_FAILED : memset(p, 0, bytes);
+	return p == NULL ? MAP_FAILED : memset(p, 0, pages * CORE_PAGE_SIZE);
 }
 
 void heap_pages_unmap(void *pages, size_t bytes)
@@ -58,6 +60,9 @@ void *malloc(size_t n)
 	return __libc_malloc_impl(n);
 }
 
+/* calloc need not clear what the allocator knows to be zero. */
+extern int __malloc_replaced;
+int __malloc_replaced;
 static int error_number;
 
 int *__errno_location(void)
