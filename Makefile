@@ -215,7 +215,7 @@ build/host/install/libbole.so.0: $(INSTALLED)
 	@mkdir -p $(@D)
 	$(SAY) "  link  $@"
 	@echo '{ global: bole_*; local: *; };' >$(@D)/exports
-	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now \
+	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now,-z,defs \
 		$^ $(LIBS) -o $@
 build/host/install/bole.pc: Makefile
 	@mkdir -p $(@D)

@@ -34,7 +34,8 @@ BOLE_MUST_USE enum bole_status bole_config_command_line(struct bole_config *, co
 const char *bole_config_get(const struct bole_config *, const char *key);
 /* The i-th value of a multi-valued key, or NULL. */
 const char *bole_config_get_nth(const struct bole_config *, const char *key, size_t i);
-/* Git's booleans (true yes on 1 "" / false no off 0); otherwise `missing` and BOLE_E_INVALID. */
+/* Git's booleans: true yes on 1 and a key without "="; false no off 0 and the empty value. No such
+ * key: missing. Anything else: missing and BOLE_E_INVALID. */
 enum bole_status bole_config_bool(const struct bole_config *, const char *key, bool missing,
                                   bool *out);
 /* Integers with k, m, g suffixes. */

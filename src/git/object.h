@@ -28,6 +28,10 @@ struct bole_tree_entry {
 /* Cuts the next entry off *rest. BOLE_OK, BOLE_END (nothing left), BOLE_E_INVALID. */
 BOLE_MUST_USE enum bole_status bole_tree_next(struct bole_bytes *rest, uint8_t algo,
                                               struct bole_tree_entry *out);
+/* False for names that some client would take for ".", ".." or its ".git" folder: case, code points
+ * that HFS+ ignores, NTFS short names, streams and trailing dots; and for an empty name or one with
+ * '/' or NUL. */
+bool bole_tree_name_safe(struct bole_bytes name);
 /* Git's order of tree entries: a directory compares as if its name ended in '/'. */
 int bole_tree_entry_compare(const struct bole_tree_entry *a, const struct bole_tree_entry *b);
 

@@ -68,7 +68,7 @@ static uint64_t test_now(struct bole_platform *platform)
 	struct timespec now;
 
 	if (self->manual_clock)
-		return self->now += 1000;
+		return atomic_fetch_add(&self->now, 1000) + 1000;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
