@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Physical pages: a buddy allocator. One byte a page says of which order a free block starts there;
- * the free blocks are linked through their own first bytes, so nothing else is touched at start and
- * a machine with much memory starts as fast as one with little. A request that is no power of two
- * gives its tail back at once. */
+ * the free blocks are linked through a table beside it. Free memory itself is never touched, so a
+ * machine with much memory starts as fast as one with little, and memory that was never used stays
+ * with the host. A request that is no power of two gives its tail back at once. */
 
 #include <string.h>
 
@@ -15,42 +15,36 @@
 
 extern char image_start[], image_end[];
 
-struct block {
-	struct block *next, *prev;
+/* Frame 0 is never free, so 0 ends a list. */
+struct links {
+	uint32_t next, prev;
 };
 
-static struct block *lists[ORDERS];
+static uint32_t lists[ORDERS];
 static uint8_t *orders; /* per page frame: order of the free block that starts here, or NOT_FREE */
-static uint64_t frames; /* number of entries in orders */
+static struct links *links; /* per page frame: valid where a free block starts */
+static uint64_t frames;     /* number of entries in both */
 static struct core_memory_stats stats;
-
-static struct block *block_of(uint64_t frame)
-{
-	return (struct block *)(uintptr_t)(frame << PAGE_SHIFT);
-}
 
 static void list_add(uint64_t frame, unsigned order)
 {
-	struct block *b = block_of(frame);
-
-	b->prev = NULL;
-	b->next = lists[order];
-	if (b->next != NULL)
-		b->next->prev = b;
-	lists[order] = b;
+	links[frame] = (struct links){lists[order], 0};
+	if (lists[order] != 0)
+		links[lists[order]].prev = (uint32_t)frame;
+	lists[order] = (uint32_t)frame;
 	orders[frame] = (uint8_t)order;
 }
 
 static void list_remove(uint64_t frame, unsigned order)
 {
-	struct block *b = block_of(frame);
+	struct links l = links[frame];
 
-	if (b->prev != NULL)
-		b->prev->next = b->next;
+	if (l.prev != 0)
+		links[l.prev].next = l.next;
 	else
-		lists[order] = b->next;
-	if (b->next != NULL)
-		b->next->prev = b->prev;
+		lists[order] = l.next;
+	if (l.next != 0)
+		links[l.next].prev = l.prev;
 	orders[frame] = NOT_FREE;
 }
 
@@ -90,9 +84,12 @@ void pages_init(uint64_t first_free)
 		    boot->memory[i].base + boot->memory[i].size > top)
 			top = boot->memory[i].base + boot->memory[i].size;
 	frames = top >> PAGE_SHIFT;
-	orders = (uint8_t *)(uintptr_t)first_free;
+	if (frames > UINT32_MAX)
+		frames = UINT32_MAX;
+	links = (struct links *)(uintptr_t)first_free;
+	orders = (uint8_t *)(links + frames);
 	memset(orders, NOT_FREE, frames);
-	first_free += (frames + CORE_PAGE_SIZE - 1) & ~(uint64_t)(CORE_PAGE_SIZE - 1);
+	first_free = (uint64_t)(uintptr_t)(orders + frames);
 	for (size_t i = 0; i < boot->memory_count; i++) {
 		const struct core_memory_range *m = &boot->memory[i];
 		uint64_t base = m->base < first_free ? first_free : m->base;
@@ -100,7 +97,7 @@ void pages_init(uint64_t first_free)
 		if (m->kind != CORE_MEMORY_RAM || base >= end)
 			continue;
 		base = (base + CORE_PAGE_SIZE - 1) >> PAGE_SHIFT;
-		end >>= PAGE_SHIFT;
+		end = end >> PAGE_SHIFT < frames ? end >> PAGE_SHIFT : frames;
 		if (base < end) {
 			free_range(base, end);
 			stats.pages_total += end - base;
@@ -117,17 +114,17 @@ void *core_pages_alloc(size_t count)
 		return NULL;
 	while ((size_t)1 << want < count)
 		want++;
-	for (order = want; order < ORDERS && lists[order] == NULL; order++)
+	for (order = want; order < ORDERS && lists[order] == 0; order++)
 		;
 	if (order == ORDERS)
 		return NULL;
-	frame = (uint64_t)(uintptr_t)lists[order] >> PAGE_SHIFT;
+	frame = lists[order];
 	list_remove(frame, order);
 	free_range(frame + count, frame + (UINT64_C(1) << order));
 	stats.pages_used += count;
 	if (stats.pages_used > stats.pages_peak)
 		stats.pages_peak = stats.pages_used;
-	return block_of(frame);
+	return (void *)(uintptr_t)(frame << PAGE_SHIFT);
 }
 
 void core_pages_free(void *pages, size_t count)
