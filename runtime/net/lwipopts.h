@@ -35,17 +35,19 @@
 #define LWIP_SUPPORT_CUSTOM_PBUF 1
 
 /* Link and IP. */
-#define LWIP_ETHERNET              1
-#define LWIP_ARP                   1
-#define ARP_TABLE_SIZE             32
-#define ARP_QUEUEING               1
-#define LWIP_IPV4                  1
-#define LWIP_IPV6                  1
-#define IP_REASSEMBLY              1
-#define IP_FRAG                    1
-#define IP_REASS_MAX_PBUFS         48
-#define LWIP_IPV6_REASS            1
-#define LWIP_IPV6_FRAG             1
+#define LWIP_ETHERNET      1
+#define LWIP_ARP           1
+#define ARP_TABLE_SIZE     32
+#define ARP_QUEUEING       1
+#define LWIP_IPV4          1
+#define LWIP_IPV6          1
+#define IP_REASSEMBLY      1
+#define IP_FRAG            1
+#define IP_REASS_MAX_PBUFS 48
+#define LWIP_IPV6_REASS    1
+#define LWIP_IPV6_FRAG     1
+/* lwIP keeps its notes in the fragment's header, where 64-bit pointers do not fit. */
+#define IPV6_FRAG_COPYHEADER       1
 #define LWIP_IPV6_AUTOCONFIG       1
 #define LWIP_IPV6_MLD              1
 #define LWIP_ICMP                  1
