@@ -358,6 +358,12 @@ void selftest_if_asked(void)
 
 	if (!core_option("bole.selftest", what, sizeof what))
 		return;
+	if (strcmp(what, "stop") == 0) {
+		core_printf("selftest: waiting to be stopped\r\n");
+		core_stop_wait();
+		core_printf("selftest: stopped\r\n");
+		core_exit(0);
+	}
 	if (strcmp(what, "1") != 0)
 		commit_fault(what);
 	run("pages", test_pages);

@@ -73,5 +73,58 @@ ok "a panic ends with its status" 35 '^PANIC: asked for'
 boot bole.selftest=heap -M microvm "${exit_device[@]}"
 ok "a spoiled heap is noticed" 35 '^PANIC: the heap is corrupt'
 
+# Stopping: keys on the serial console, and the power button; the idle machine must sleep meanwhile.
+stop() { # NAME QEMU-ARGS...: boots, waits, runs press, and takes the status
+	local name=$1 ticks
+	shift
+	rm -f "$work"/{in,monitor}
+	mkfifo "$work/in"
+	timeout 20 qemu-system-x86_64 -accel tcg -nodefaults -display none -no-reboot -m 64 "$@" \
+		-chardev stdio,id=s,signal=off -serial chardev:s \
+		-monitor "unix:$work/monitor,server,nowait" -kernel "$image" \
+		-append 'bole.selftest=stop' <"$work/in" >"$work/out" 2>"$work/err" &
+	local pid=$!
+	exec 9>"$work/in"
+	for _ in $(seq 100); do
+		grep -q waiting "$work/out" && break
+		sleep 0.05
+	done
+	sleep 0.5
+	ticks=$(cpu_ticks $pid)
+	sleep 1
+	ticks=$(($(cpu_ticks $pid) - ticks))
+	press
+	wait $pid
+	status=$?
+	exec 9>&-
+	ok "$name" 0 '^selftest: stopped'
+	if [[ $ticks -le 20 ]]; then
+		passed=$((passed + 1))
+	else
+		echo "FAILED: $name: the idle machine used $ticks ticks of 10 ms in a second"
+		failed=$((failed + 1))
+	fi
+}
+cpu_ticks() { # PID of timeout: user and system ticks of its QEMU
+	local child
+	child=$(pgrep -P "$1")
+	awk '{ print $14 + $15 }' "/proc/$child/stat"
+}
+press() { printf '\003' >&9; }
+stop "Ctrl-C stops microvm" -M microvm
+stop "Ctrl-C stops microvm without ACPI" -M microvm,acpi=off
+stop "Ctrl-C stops q35" -M q35
+press() {
+	python3 - "$work/monitor" <<-'END'
+		import socket, sys, time
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		s.sendall(b"system_powerdown\n")
+		time.sleep(0.2)
+	END
+}
+stop "the power button stops q35" -M q35
+stop "the power button stops microvm" -M microvm
+
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]
