@@ -111,6 +111,7 @@ void arch_irq_init(void)
 	port_out8(0x21, 0xff);
 	port_out8(0xa1, 0xff);
 	acpi_init();
+	boot_find_microvm_slots();
 	lapic_init();
 	ioapics_init();
 	arch_power_init();
