@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: ISC */
+/* Objects of the memory store: homes, the maps over them, and the reading half of odb.h. */
+#include "backends/memory_store.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+
+static uint64_t object_hash(const void *item)
+{
+	/* An id is a hash already. */
+	return bole_get_le64(((const struct mem_object *)item)->oid.bytes);
+}
+
+static bool object_same(const void *item, const void *other)
+{
+	return bole_oid_equal(&((const struct mem_object *)item)->oid,
+	                      &((const struct mem_object *)other)->oid);
+}
+
+static uint64_t home_hash(const void *item)
+{
+	return ((const struct mem_home *)item)->id * 0x9e3779b97f4a7c15u >> 20;
+}
+
+static bool home_same(const void *item, const void *other)
+{
+	return ((const struct mem_home *)item)->id == ((const struct mem_home *)other)->id;
+}
+
+static const struct mem_map_kind by_oid = {object_hash, object_same};
+static const struct mem_map_kind by_home = {home_hash, home_same};
+
+void mem_home_free(struct mem_store *store, struct mem_home *home)
+{
+	if (home == NULL)
+		return;
+	bole_alloc_free(store->alloc, home->bytes, home->cap, 1);
+	bole_alloc_free(store->alloc, home->rows, home->row_count, sizeof *home->rows);
+	bole_alloc_free(store->alloc, home, 1, sizeof *home);
+}
+
+struct mem_object *mem_objects_find(const struct mem_objects *objects, const struct bole_oid *oid)
+{
+	struct mem_object probe = {.oid = *oid};
+
+	return mem_map_find(&objects->by_oid, &by_oid, &probe);
+}
+
+const struct mem_home *mem_objects_home(const struct mem_objects *objects, uint64_t id)
+{
+	struct mem_home probe = {.id = id};
+
+	return mem_map_find(&objects->by_home, &by_home, &probe);
+}
+
+static enum bole_status objects_grow(struct mem_store *store, struct mem_objects *objects,
+                                     size_t more, size_t more_homes)
+{
+	BOLE_TRY(mem_map_reserve(&objects->by_oid, &by_oid, store->alloc, more));
+	BOLE_TRY(mem_map_reserve(&objects->by_home, &by_home, store->alloc, more_homes));
+	if (objects->cap - objects->count >= more)
+		return BOLE_OK;
+	size_t cap =
+	        objects->cap * 2 > objects->count + more ? objects->cap * 2 : objects->count + more;
+	struct mem_object **list =
+	        bole_alloc_resize(store->alloc, objects->list, objects->cap, cap, sizeof *list);
+	if (list == NULL)
+		return BOLE_E_NO_MEMORY;
+	objects->list = list;
+	objects->cap = cap;
+	return BOLE_OK;
+}
+
+static void objects_append(struct mem_objects *objects, struct mem_object *object)
+{
+	mem_map_add(&objects->by_oid, &by_oid, object);
+	objects->list[objects->count++] = object;
+}
+
+enum bole_status mem_objects_add(struct mem_store *store, struct mem_objects *objects,
+                                 struct mem_home *home, const struct mem_objects *published)
+{
+	size_t before = objects->count;
+	enum bole_status rc = objects_grow(store, objects, home->row_count, 1);
+
+	/* First all the memory, kept behind the list's end; then what cannot fail. */
+	size_t made = 0;
+	for (; rc == BOLE_OK && made < home->row_count; made++) {
+		struct mem_object *object = bole_alloc_zeroed(store->alloc, 1, sizeof *object);
+
+		if (object == NULL) {
+			rc = BOLE_E_NO_MEMORY;
+			break;
+		}
+		objects->list[before + made] = object;
+	}
+	if (rc != BOLE_OK) {
+		while (made > 0)
+			bole_alloc_free(store->alloc, objects->list[before + --made], 1,
+			                sizeof(struct mem_object));
+		return rc;
+	}
+	for (size_t i = 0; i < home->row_count; i++) {
+		const struct bole_extent_row *row = &home->rows[i];
+		struct mem_object *object = objects->list[before + i];
+
+		*object = (struct mem_object){
+		        .oid = row->oid,
+		        .entry = {home->id, row->offset, row->stored_bytes, row->type},
+		        .home = home,
+		};
+		if (mem_objects_find(published, &row->oid) != NULL ||
+		    mem_objects_find(objects, &row->oid) != NULL)
+			bole_alloc_free(store->alloc, object, 1, sizeof *object);
+		else
+			objects_append(objects, object);
+	}
+	mem_map_add(&objects->by_home, &by_home, home);
+	return BOLE_OK;
+}
+
+enum bole_status mem_objects_reserve(struct mem_store *store, struct mem_objects *into,
+                                     const struct mem_objects *from)
+{
+	return objects_grow(store, into, from->count, from->by_home.count);
+}
+
+void mem_objects_move(struct mem_store *store, struct mem_objects *into, struct mem_objects *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		struct mem_object *object = from->list[i];
+
+		if (mem_objects_find(into, &object->oid) != NULL)
+			bole_alloc_free(store->alloc, object, 1, sizeof *object);
+		else
+			objects_append(into, object);
+	}
+	for (size_t i = 0; i < from->by_home.cap; i++)
+		if (from->by_home.slots[i] != NULL)
+			mem_map_add(&into->by_home, &by_home, from->by_home.slots[i]);
+	bole_alloc_free(store->alloc, from->list, from->cap, sizeof(struct mem_object *));
+	mem_map_release(&from->by_oid, store->alloc);
+	mem_map_release(&from->by_home, store->alloc);
+	*from = (struct mem_objects){0};
+}
+
+void mem_objects_release(struct mem_store *store, struct mem_objects *objects)
+{
+	for (size_t i = 0; i < objects->count; i++)
+		bole_alloc_free(store->alloc, objects->list[i], 1, sizeof(struct mem_object));
+	for (size_t i = 0; i < objects->by_home.cap; i++)
+		mem_home_free(store, objects->by_home.slots[i]);
+	bole_alloc_free(store->alloc, objects->list, objects->cap, sizeof(struct mem_object *));
+	mem_map_release(&objects->by_oid, store->alloc);
+	mem_map_release(&objects->by_home, store->alloc);
+	*objects = (struct mem_objects){0};
+}
+
+void mem_domain_drop(struct mem_store *store, struct mem_domain *domain)
+{
+	BOLE_ASSERT(domain->holders > 0);
+	if (--domain->holders > 0)
+		return;
+	mem_objects_release(store, &domain->objects);
+	bole_alloc_free(store->alloc, domain, 1, sizeof *domain);
+}
+
+/* -- Snapshots -- */
+
+static struct mem_snapshot *snapshot_of(struct bole_snapshot *snapshot)
+{
+	return (struct mem_snapshot *)snapshot;
+}
+
+static enum bole_status mem_snapshot_open(struct bole_store *base, uint32_t repo_id,
+                                          struct bole_snapshot **out)
+{
+	struct mem_store *store = mem_store_of(base);
+	struct mem_snapshot *snapshot = bole_alloc_zeroed(store->alloc, 1, sizeof *snapshot);
+
+	if (snapshot == NULL)
+		return BOLE_E_NO_MEMORY;
+	mem_lock(store);
+	struct mem_repo *repo = mem_repo_by_id(store, repo_id);
+	if (repo != NULL) {
+		snapshot->base.store = base;
+		snapshot->base.repo = repo->info;
+		snapshot->domain = repo->domain;
+		snapshot->domain->holders++;
+		snapshot->state = repo->state;
+		snapshot->state->holders++;
+		*out = &snapshot->base;
+	}
+	mem_unlock(store);
+	if (repo != NULL)
+		return BOLE_OK;
+	bole_alloc_free(store->alloc, snapshot, 1, sizeof *snapshot);
+	return BOLE_E_NOT_FOUND;
+}
+
+static void mem_snapshot_close(struct bole_snapshot *base)
+{
+	struct mem_snapshot *snapshot = snapshot_of(base);
+	struct mem_store *store = mem_store_of(base->store);
+
+	/* A transaction's view ends with it. */
+	BOLE_ASSERT(snapshot->tx == NULL);
+	mem_lock(store);
+	mem_state_drop(store, snapshot->state);
+	mem_domain_drop(store, snapshot->domain);
+	mem_unlock(store);
+	bole_alloc_free(store->alloc, snapshot, 1, sizeof *snapshot);
+}
+
+static enum bole_status mem_find(struct bole_snapshot *base, const struct bole_oid *oid,
+                                 struct bole_entry *out)
+{
+	struct mem_snapshot *snapshot = snapshot_of(base);
+	struct mem_store *store = mem_store_of(base->store);
+
+	mem_lock(store);
+	const struct mem_object *object = mem_objects_find(&snapshot->domain->objects, oid);
+	if (object == NULL && snapshot->tx != NULL)
+		object = mem_objects_find(&snapshot->tx->added, oid);
+	if (object != NULL)
+		*out = object->entry;
+	mem_unlock(store);
+	return object == NULL ? BOLE_E_NOT_FOUND : BOLE_OK;
+}
+
+static const struct mem_home *home_find(struct mem_snapshot *snapshot, uint64_t id)
+{
+	struct mem_store *store = mem_store_of(snapshot->base.store);
+
+	mem_lock(store);
+	const struct mem_home *home = mem_objects_home(&snapshot->domain->objects, id);
+	if (home == NULL && snapshot->tx != NULL)
+		home = mem_objects_home(&snapshot->tx->added, id);
+	mem_unlock(store);
+	return home;
+}
+
+static enum bole_status mem_entry_at(struct bole_snapshot *base, uint64_t extent, uint64_t offset,
+                                     struct bole_oid *oid, struct bole_entry *out)
+{
+	const struct mem_home *home = home_find(snapshot_of(base), extent);
+	size_t low = 0;
+	size_t high = home == NULL ? 0 : home->row_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct bole_extent_row *row = &home->rows[middle];
+
+		if (row->offset == offset) {
+			*oid = row->oid;
+			*out = (struct bole_entry){extent, offset, row->stored_bytes, row->type};
+			return BOLE_OK;
+		}
+		if (row->offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return BOLE_E_NOT_FOUND;
+}
+
+static enum bole_status mem_view(struct bole_snapshot *base, const struct bole_entry *entry,
+                                 uint64_t pos, struct bole_bytes *out)
+{
+	const struct mem_home *home = home_find(snapshot_of(base), entry->extent);
+
+	if (home == NULL)
+		return BOLE_E_NOT_FOUND;
+	BOLE_ASSERT(bole_in_bounds(entry->offset, entry->stored_bytes, home->len));
+	*out = bole_bytes_of(home->bytes + entry->offset + pos,
+	                     (size_t)(entry->stored_bytes - pos));
+	return BOLE_OK;
+}
+
+static enum bole_status mem_next(struct bole_snapshot *base, uint64_t *cursor, struct bole_oid *oid,
+                                 struct bole_entry *out)
+{
+	struct mem_snapshot *snapshot = snapshot_of(base);
+	struct mem_store *store = mem_store_of(base->store);
+	enum bole_status rc = BOLE_END;
+
+	mem_lock(store);
+	const struct mem_objects *objects = &snapshot->domain->objects;
+	if (*cursor < objects->count) {
+		const struct mem_object *object = objects->list[(*cursor)++];
+
+		*oid = object->oid;
+		*out = object->entry;
+		rc = BOLE_OK;
+	}
+	mem_unlock(store);
+	return rc;
+}
+
+const struct bole_odb_ops mem_odb_ops = {
+        .snapshot_open = mem_snapshot_open,
+        .snapshot_close = mem_snapshot_close,
+        .find = mem_find,
+        .entry_at = mem_entry_at,
+        .view = mem_view,
+        .next = mem_next,
+};

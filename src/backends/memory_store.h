@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: ISC */
+/* Inside of the memory store. It is the oracle for other stores: what it does is meant to be seen
+ * at a glance. One mutex guards everything below; nothing here blocks.
+ *
+ * Immutable once made, so read without the lock: the bytes and rows of a finished home, and a state
+ * (the references and aux records of one version of a repository), which a commit replaces whole.
+ */
+#ifndef BOLE_BACKENDS_MEMORY_STORE_H
+#define BOLE_BACKENDS_MEMORY_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "bole/store.h"
+
+/* -- A hash map of pointers; what the key is, kind says (memory_map.c) -- */
+
+struct mem_map_kind {
+	uint64_t (*hash)(const void *item);
+	bool (*same)(const void *item, const void *other);
+};
+struct mem_map {
+	void **slots;
+	size_t count;
+	size_t cap; /* a power of two, or 0 */
+};
+/* Finds the item that is the same as probe. */
+void *mem_map_find(const struct mem_map *, const struct mem_map_kind *, const void *probe);
+/* Room for more items, so that add cannot fail. */
+enum bole_status mem_map_reserve(struct mem_map *, const struct mem_map_kind *, struct bole_alloc *,
+                                 size_t more);
+void mem_map_add(struct mem_map *, const struct mem_map_kind *, void *item);
+void mem_map_release(struct mem_map *, struct bole_alloc *);
+
+/* -- Objects -- */
+
+/* A record (one row, offset 0) or an extent. */
+struct mem_home {
+	uint64_t id;
+	uint8_t *bytes;
+	size_t len;
+	size_t cap;
+	struct bole_extent_row *rows; /* sorted by offset */
+	size_t row_count;
+};
+struct mem_object {
+	struct bole_oid oid;
+	struct bole_entry entry;
+	const struct mem_home *home;
+};
+/* What a domain has published, or what one transaction added. */
+struct mem_objects {
+	struct mem_map by_oid;    /* struct mem_object, the oldest of each id */
+	struct mem_map by_home;   /* struct mem_home */
+	struct mem_object **list; /* what by_oid holds, in the order of the log */
+	size_t count;
+	size_t cap;
+};
+
+struct mem_domain {
+	uint32_t id;
+	size_t holders; /* its repository, snapshots and transactions */
+	struct mem_objects objects;
+};
+
+/* -- One version of a repository's references and aux records -- */
+
+struct mem_ref {
+	size_t holders;
+	size_t bytes;
+	struct bole_ref ref; /* its strings follow */
+};
+struct mem_aux {
+	size_t holders;
+	size_t bytes;
+	enum bole_aux_class cls;
+	uint16_t kind;
+	bool removed; /* only in a transaction's list */
+	struct bole_bytes key;
+	struct bole_bytes value;
+};
+struct mem_state {
+	size_t holders;
+	struct mem_ref **refs; /* by name */
+	size_t ref_count;
+	size_t ref_cap;
+	struct mem_aux **aux; /* by class, kind, key */
+	size_t aux_count;
+	size_t aux_cap;
+};
+
+struct mem_repo {
+	struct bole_repo info;
+	struct mem_domain *domain;
+	struct mem_state *state;
+};
+
+struct mem_tx;
+
+struct mem_snapshot {
+	struct bole_snapshot base;
+	struct mem_domain *domain;
+	struct mem_state *state;
+	struct mem_tx *tx; /* not NULL: the view of a transaction */
+};
+
+struct mem_tx {
+	struct bole_tx base;
+	struct mem_snapshot view;
+	struct mem_objects added;
+	struct mem_home *pending; /* the extent in progress */
+	struct mem_aux **aux;
+	size_t aux_count;
+	size_t aux_cap;
+	uint64_t user_bytes;
+	bool prepared;
+	struct bole_tx_token token;
+	struct mem_tx *next_prepared;
+};
+
+struct mem_store {
+	struct bole_store base;
+	struct bole_platform *platform;
+	struct bole_budget budget; /* counts; everything comes from it */
+	struct bole_alloc *alloc;
+	struct bole_mutex lock;
+	struct mem_repo **repos;
+	size_t repo_count;
+	size_t repo_cap;
+	uint32_t next_repo;
+	uint32_t next_domain;
+	uint64_t next_home;
+	struct mem_tx *prepared;
+	struct bole_store_stats stats;
+};
+
+extern const struct bole_odb_ops mem_odb_ops;
+extern const struct bole_refs_ops mem_refs_ops;
+extern const struct bole_aux_ops mem_aux_ops;
+extern const struct bole_tx_ops mem_tx_ops;
+
+static inline struct mem_store *mem_store_of(struct bole_store *store)
+{
+	return (struct mem_store *)store;
+}
+void mem_lock(struct mem_store *);
+void mem_unlock(struct mem_store *);
+/* NULL = no such repository. Under the lock. */
+struct mem_repo *mem_repo_by_id(struct mem_store *, uint32_t id);
+/* Room for one more pointer in a growing array. */
+enum bole_status mem_array_grow(struct bole_alloc *, void ***items, size_t count, size_t *cap);
+
+void mem_domain_drop(struct mem_store *, struct mem_domain *);
+
+struct mem_object *mem_objects_find(const struct mem_objects *, const struct bole_oid *);
+const struct mem_home *mem_objects_home(const struct mem_objects *, uint64_t id);
+/* Adds a finished home and those of its objects that are not in `published` yet. All or nothing. */
+enum bole_status mem_objects_add(struct mem_store *, struct mem_objects *, struct mem_home *,
+                                 const struct mem_objects *published);
+/* Room in `into` for everything in `from`. */
+enum bole_status mem_objects_reserve(struct mem_store *, struct mem_objects *into,
+                                     const struct mem_objects *from);
+/* Moves everything; what `into` has already stays as it is there. Cannot fail after reserve. */
+void mem_objects_move(struct mem_store *, struct mem_objects *into, struct mem_objects *from);
+void mem_objects_release(struct mem_store *, struct mem_objects *);
+void mem_home_free(struct mem_store *, struct mem_home *);
+
+/* A copy that may be changed; holders is 1. */
+enum bole_status mem_state_copy(struct mem_store *, const struct mem_state *,
+                                struct mem_state **out);
+void mem_state_drop(struct mem_store *, struct mem_state *);
+/* Applies updates, in order, to a state of our own. BOLE_E_CONFLICT: *failed. */
+enum bole_status mem_state_update(struct mem_store *, struct mem_state *,
+                                  const struct bole_ref_update *, size_t count, size_t *failed);
+enum bole_status mem_state_aux(struct mem_store *, struct mem_state *, struct mem_aux *staged);
+void mem_aux_drop(struct mem_store *, struct mem_aux *);
+int mem_aux_compare(const struct mem_aux *, enum bole_aux_class cls, uint16_t kind,
+                    struct bole_bytes key);
+
+#endif /* BOLE_BACKENDS_MEMORY_STORE_H */
