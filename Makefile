@@ -199,8 +199,8 @@ fuzz: $(FUZZ_BINS) ## fuzz each target for FUZZ_SECONDS (60), from its corpus
 		-artifact_prefix=build/fuzz/$$f- build/fuzz/new/$$f fuzz/corpus/$$f || exit 1; done
 compile_commands.json: Makefile ## for editors and clang tools
 	$(SAY) "  make  $@"
-	@{ echo '['; $(MAKE) -Bns V=1 lib test-bins 2>/dev/null | grep -v /third/ | $(COMPDB); echo ']'; } >$@
-COMPDB = sed -nE -e '/ -c /!d; s/[\\"]/\\&/g' \
+	@{ echo '['; $(MAKE) -Bns V=1 lib test-bins 2>/dev/null | $(COMPDB); echo ']'; } >$@
+COMPDB = grep -v /third/ | sed -nE -e '/ -c /!d; s/[\\"]/\\&/g' \
 	-e 's|^(.* -c ([^ ]+) -o .*)$$|{"directory": "$(CURDIR)", "command": "\1", "file": "\2"},|p' \
 	| sort -u | sed '$$s/,$$//'
 
@@ -221,7 +221,8 @@ build/host/install/bole.pc: Makefile
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lbole' 'Libs.private: -lgit2 -llmdb -lz -ldeflate -lpthread' 'Cflags: -I$${includedir}' >$@
+		'Libs: -L$${libdir} -lbole' 'Libs.private: -lgit2 -llmdb -lz -ldeflate -lxxhash -lpthread' \
+		'Cflags: -I$${includedir}' >$@
 INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
 install-files: $(INSTALL_FILES)
 DEST = $(DESTDIR)$(PREFIX)

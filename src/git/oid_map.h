@@ -19,7 +19,8 @@
 #include "bole/platform.h"
 #include "bole/types.h"
 
-enum { BOLE_OID_NONE = UINT32_MAX };
+/* Not an enumerator: those are ints. */
+#define BOLE_OID_NONE UINT32_MAX
 
 /* Shows the raw id of an item. */
 typedef const uint8_t *bole_oid_key_fn(const void *items, uint32_t item);
