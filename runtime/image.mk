@@ -40,7 +40,7 @@ MUSL_C := $(addprefix string/,bcmp memccpy memchr memcmp memmem memrchr stpcpy s
 	$(addprefix internal/,intscan shgetc) stdio/__uflow stdio/__toread \
 	$(addprefix multibyte/,wctomb wcrtomb) \
 	$(addprefix math/,frexpl __fpclassifyl __signbitl) \
-	$(addprefix time/,__secs_to_tm __tm_to_secs __year_to_secs __month_to_secs) \
+	$(addprefix time/,gmtime_r __secs_to_tm __tm_to_secs __year_to_secs __month_to_secs) \
 	$(addprefix malloc/mallocng/,malloc free realloc aligned_alloc) \
 	$(addprefix malloc/,calloc free realloc)
 MUSL_S := $(addprefix string/$(IMAGE_ARCH)/,memcpy memmove memset)
