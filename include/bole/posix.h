@@ -44,6 +44,9 @@ bole_posix_offload_block(struct bole_platform *, struct bole_block *base, struct
 BOLE_MUST_USE enum bole_status bole_posix_on_stop(struct bole_platform *,
                                                   void (*fn)(void *ctx, unsigned n), void *ctx);
 
+/* Ends what on_stop began; fn is not called afterwards. The signals stay blocked. */
+void bole_posix_off_stop(struct bole_platform *);
+
 /* A stream over two descriptors of any kind (pipes, files, a terminal), for a service on stdin and
  * stdout. Blocks the thread: not for fibers. close leaves the descriptors open. */
 BOLE_MUST_USE enum bole_status bole_posix_pipe_stream(struct bole_platform *, int in_fd, int out_fd,

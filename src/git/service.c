@@ -19,6 +19,8 @@ enum bole_status bole_session_open(struct bole_session *s, struct bole_service *
 {
 	*s = (struct bole_session){.svc = svc};
 	bole_pkt_reader_init(&s->pkt, svc->in, svc->alloc);
+	if (svc->repo.id == 0 && svc->advertise) /* not there yet: nothing to look at */
+		return BOLE_OK;
 	enum bole_status rc = bole_snapshot_open(svc->store, svc->repo.id, &s->snapshot);
 	return bole_session_check(s, rc, "cannot open the repository");
 }

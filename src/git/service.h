@@ -31,6 +31,8 @@ struct bole_service {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc; /* the request's budget */
 	struct bole_store *store;
+	/* id 0 with advertise: a repository that a push will create; receive-pack then advertises
+	 * an empty one of algo. */
 	struct bole_repo repo;
 	const struct bole_service_policy *policy;
 	struct bole_input *in; /* any buffer size; longer packets are gathered in alloc */

@@ -91,11 +91,12 @@ enum bole_status bole_advertise_refs(struct bole_session *s, const char *caps, b
 	struct advertiser a = {.s = s, .caps = caps, .upload = upload};
 	struct bole_bytes after = bole_bytes_of("", 0);
 	struct bole_ref ref;
-	enum bole_status rc;
+	enum bole_status rc = BOLE_END;
 
 	if (s->svc->version == 1)
 		bole_pkt_text(s->svc->out, "version 1\n");
-	while ((rc = bole_ref_next(s->snapshot, bole_bytes_of("", 0), after, &ref)) == BOLE_OK) {
+	while (s->snapshot != NULL &&
+	       (rc = bole_ref_next(s->snapshot, bole_bytes_of("", 0), after, &ref)) == BOLE_OK) {
 		after = ref.name;
 		BOLE_TRY(advertise_one(&a, &ref));
 		BOLE_TRY(bole_session_tick(s));

@@ -252,7 +252,6 @@ struct posix {
 	} while (0)
 
 uint64_t posix_now_ns(void);
-void posix_stop_release(struct posix *);
 /* Reports an impossible failure of the system and ends. */
 _Noreturn void posix_fatal(const char *what, int error);
 

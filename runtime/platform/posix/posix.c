@@ -172,7 +172,7 @@ void bole_posix_close(struct bole_platform *platform)
 		pthread_cond_wait(&p->idle, &p->lock);
 	pthread_mutex_unlock(&p->lock);
 	posix_loops_stop(p);
-	posix_stop_release(p);
+	bole_posix_off_stop(platform);
 	pthread_cond_destroy(&p->pool_work);
 	pthread_mutex_destroy(&p->pool_lock);
 	pthread_cond_destroy(&p->idle);

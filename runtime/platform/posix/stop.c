@@ -48,8 +48,10 @@ enum bole_status bole_posix_on_stop(struct bole_platform *platform,
 	return BOLE_OK;
 }
 
-void posix_stop_release(struct posix *p)
+void bole_posix_off_stop(struct bole_platform *platform)
 {
+	struct posix *p = (struct posix *)platform;
+
 	if (!p->stop_thread_runs)
 		return;
 	atomic_store(&p->stop_thread_end, true);

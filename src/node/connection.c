@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: ISC */
+/* Connections: their fiber, their place in the node, reading and writing in time. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "node/internal.h"
+
+enum { LINGER_BYTES_MAX = 1 << 20 };
+
+struct connection_start {
+	struct node_connection *connection;
+	void (*serve)(struct node_connection *);
+};
+
+/* -- waiting in time -- */
+
+static uint64_t now_of(const struct node_connection *c)
+{
+	return c->node->platform->ops->now_ns(c->node->platform);
+}
+
+/* A peer may be silent for silence_ns, and slow only as long as its bytes pay for the waiting. */
+static uint64_t peer_deadline(const struct node_connection *c, uint64_t now)
+{
+	uint64_t bytes = c->bytes_in + c->bytes_out;
+	uint64_t allowed = 2 * c->node->options.silence_ns;
+	uint64_t earned = 0;
+
+	if (__builtin_mul_overflow(bytes, NODE_SECOND_NS / NODE_BYTES_PER_S_MIN, &earned) ||
+	    __builtin_add_overflow(allowed, earned, &allowed))
+		allowed = UINT64_MAX / 2;
+	uint64_t left = allowed > c->waited_ns ? allowed - c->waited_ns : 0;
+	if (left > c->node->options.silence_ns)
+		left = c->node->options.silence_ns;
+	return now + left;
+}
+
+static void set_deadline(struct node_connection *c, uint64_t deadline)
+{
+	uint64_t cut = atomic_load(&c->node->cut_ns);
+
+	if (deadline > cut)
+		deadline = cut;
+	c->stream->ops->set_deadline(c->stream, deadline, deadline);
+}
+
+static enum bole_status stream_read(struct node_connection *c, uint64_t deadline, void *dst,
+                                    size_t cap, size_t *got)
+{
+	uint64_t start = now_of(c);
+
+	set_deadline(c, deadline);
+	enum bole_status rc = c->stream->ops->read(c->stream, dst, cap, got);
+	c->waited_ns += now_of(c) - start;
+	c->bytes_in += *got;
+	return rc;
+}
+
+static enum bole_status connection_read(struct bole_reader *self, void *dst, size_t cap,
+                                        size_t *got)
+{
+	struct node_connection *c = (struct node_connection *)(void *)self;
+	size_t have = c->input_len - c->input_pos;
+
+	*got = 0;
+	if (have == 0)
+		return stream_read(c, peer_deadline(c, now_of(c)), dst, cap, got);
+	*got = have < cap ? have : cap;
+	memcpy(dst, c->input + c->input_pos, *got);
+	c->input_pos += *got;
+	return BOLE_OK;
+}
+
+enum bole_status node_connection_fill(struct node_connection *c, uint64_t deadline_ns)
+{
+	size_t got = 0;
+
+	if (c->input_pos > 0) {
+		memmove(c->input, c->input + c->input_pos, c->input_len - c->input_pos);
+		c->input_len -= c->input_pos;
+		c->input_pos = 0;
+	}
+	if (c->input_len == NODE_INPUT_BYTES)
+		return BOLE_E_LIMIT;
+	if (deadline_ns == 0)
+		deadline_ns = peer_deadline(c, now_of(c));
+	enum bole_status rc = stream_read(c, deadline_ns, c->input + c->input_len,
+	                                  NODE_INPUT_BYTES - c->input_len, &got);
+	c->input_len += got;
+	return rc;
+}
+
+enum bole_status node_connection_send(struct node_connection *c, const struct bole_bytes *pieces,
+                                      size_t count)
+{
+	uint64_t start = now_of(c);
+
+	for (size_t i = 0; i < count; i++)
+		c->bytes_out += pieces[i].len;
+	set_deadline(c, peer_deadline(c, start));
+	enum bole_status rc = c->stream->ops->writev(c->stream, pieces, count);
+	c->waited_ns += now_of(c) - start;
+	return rc;
+}
+
+static enum bole_status connection_write(struct bole_writer *self, const void *src, size_t len)
+{
+	struct node_connection *c =
+	        (struct node_connection *)(void *)((uint8_t *)self -
+	                                           offsetof(struct node_connection, writer));
+	struct bole_bytes piece = bole_bytes_of(src, len);
+
+	return node_connection_send(c, &piece, 1);
+}
+
+static enum bole_status connection_flush(struct bole_writer *self)
+{
+	(void)self;
+	return BOLE_OK;
+}
+
+void node_connection_reset(struct node_connection *c)
+{
+	c->waited_ns = 0;
+	c->bytes_in = c->input_len - c->input_pos;
+	c->bytes_out = 0;
+}
+
+bool node_connection_idle(struct node_connection *c, bool idle)
+{
+	struct bole_node *node = c->node;
+
+	node->platform->ops->mutex_lock(node->platform, &node->lock);
+	c->idle = idle;
+	bool open = !node->closing;
+	node->platform->ops->mutex_unlock(node->platform, &node->lock);
+	return open;
+}
+
+void node_connection_linger(struct node_connection *c)
+{
+	uint8_t *sink = c->input;
+	uint64_t deadline = now_of(c) + 2 * NODE_SECOND_NS;
+	size_t got = 0;
+
+	if (c->stream->ops->shutdown(c->stream) != BOLE_OK)
+		return;
+	for (size_t total = 0; total < LINGER_BYTES_MAX; total += got) {
+		if (stream_read(c, deadline, sink, NODE_INPUT_BYTES, &got) != BOLE_OK)
+			return;
+	}
+}
+
+bool node_connection_cancelled(void *ctx)
+{
+	struct node_connection *c = ctx;
+
+	return c->stream->ops->hung_up(c->stream) || now_of(c) >= atomic_load(&c->node->cut_ns);
+}
+
+/* -- life -- */
+
+static void list_add(struct bole_node *node, struct node_connection *c)
+{
+	c->next = node->connections;
+	c->prev = NULL;
+	if (c->next != NULL)
+		c->next->prev = c;
+	node->connections = c;
+}
+
+static void list_remove(struct bole_node *node, struct node_connection *c)
+{
+	if (c->prev == NULL)
+		node->connections = c->next;
+	else
+		c->prev->next = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
+}
+
+static void connection_free(struct bole_node *node, struct node_connection *c)
+{
+	bole_alloc_free(&node->budget.alloc, c->input, NODE_INPUT_BYTES, 1);
+	bole_alloc_free(&node->budget.alloc, c, 1, sizeof *c);
+}
+
+/* Everything of the connection is gone before the node may see that it is: close frees the node. */
+static void connection_end(struct bole_node *node, struct node_connection *c)
+{
+	struct bole_platform *platform = node->platform;
+	struct bole_stream *stream = c->stream;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	list_remove(node, c);
+	platform->ops->mutex_unlock(platform, &node->lock);
+	connection_free(node, c);
+	stream->ops->close(stream);
+	platform->ops->mutex_lock(platform, &node->lock);
+	node->connection_count--;
+	platform->ops->cond_broadcast(platform, &node->changed);
+	platform->ops->mutex_unlock(platform, &node->lock);
+}
+
+static void http_main(void *arg)
+{
+	struct node_connection *c = arg;
+
+	node_http_serve(c);
+	connection_end(c->node, c);
+}
+
+static void gitd_main(void *arg)
+{
+	struct node_connection *c = arg;
+
+	node_gitd_serve(c);
+	connection_end(c->node, c);
+}
+
+static struct node_connection *connection_alloc(struct bole_node *node)
+{
+	struct node_connection *c = bole_alloc_zeroed(&node->budget.alloc, 1, sizeof *c);
+
+	if (c == NULL)
+		return NULL;
+	c->input = bole_alloc_array(&node->budget.alloc, NODE_INPUT_BYTES, 1);
+	if (c->input != NULL)
+		return c;
+	bole_alloc_free(&node->budget.alloc, c, 1, sizeof *c);
+	return NULL;
+}
+
+/* A few words fit any new socket's buffer: this does not wait. */
+static void turn_away(struct bole_node *node, struct bole_stream *stream, bool http)
+{
+	static const char busy_http[] =
+	        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+	        "Content-Length: 12\r\nConnection: close\r\n\r\nserver busy\n";
+	static const char busy_git[] = "001bERR server busy, retry\n";
+	struct bole_bytes text = bole_bytes_z(http ? busy_http : busy_git);
+	uint64_t now = node->platform->ops->now_ns(node->platform);
+
+	atomic_fetch_add(&node->refused_total, 1);
+	stream->ops->set_deadline(stream, now, now + NODE_SECOND_NS / 10);
+	if (stream->ops->writev(stream, &text, 1) == BOLE_OK)
+		(void)stream->ops->shutdown(stream);
+	stream->ops->close(stream);
+}
+
+void node_connection_start(struct bole_node *node, struct bole_stream *stream,
+                           void (*serve)(struct node_connection *))
+{
+	struct bole_platform *platform = node->platform;
+	bool http = serve == node_http_serve;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	bool full = node->closing || node->connection_count >= node->options.connections_max;
+	if (!full)
+		node->connection_count++;
+	platform->ops->mutex_unlock(platform, &node->lock);
+	struct node_connection *c = full ? NULL : connection_alloc(node);
+	if (c == NULL) {
+		turn_away(node, stream, http);
+	} else {
+		c->node = node;
+		c->stream = stream;
+		c->reader.read = connection_read;
+		c->writer = (struct bole_writer){connection_write, connection_flush};
+		stream->ops->peer(stream, c->peer, sizeof c->peer);
+		platform->ops->mutex_lock(platform, &node->lock);
+		list_add(node, c);
+		platform->ops->mutex_unlock(platform, &node->lock);
+		if (platform->ops->fiber_start(platform, http ? "http" : "gitd",
+		                               http ? http_main : gitd_main, c,
+		                               NODE_CONNECTION_STACK) == BOLE_OK)
+			return;
+		platform->ops->mutex_lock(platform, &node->lock);
+		list_remove(node, c);
+		platform->ops->mutex_unlock(platform, &node->lock);
+		connection_free(node, c);
+		turn_away(node, stream, http);
+	}
+	if (full)
+		return;
+	platform->ops->mutex_lock(platform, &node->lock);
+	node->connection_count--;
+	platform->ops->cond_broadcast(platform, &node->changed);
+	platform->ops->mutex_unlock(platform, &node->lock);
+}

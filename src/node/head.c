@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/* A repository that a push created has a HEAD that was a guess. After a push, a HEAD that leads
+ * nowhere is pointed at a branch that exists, so that a clone has something to check out. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "node/internal.h"
+
+/* Picks main, master, or the first branch. BOLE_END: there is none, or HEAD is fine. */
+static enum bole_status pick_branch(struct bole_snapshot *snapshot, struct bole_bytes *out)
+{
+	static const char *const likely[] = {"refs/heads/main", "refs/heads/master"};
+	struct bole_ref head;
+	struct bole_ref ref;
+	enum bole_status rc = bole_ref_get(snapshot, bole_bytes_z("HEAD"), &head);
+
+	if (rc != BOLE_OK)
+		return rc;
+	if (!head.symbolic || bole_ref_get(snapshot, head.target, &ref) != BOLE_E_NOT_FOUND)
+		return BOLE_END;
+	for (size_t i = 0; i < sizeof likely / sizeof likely[0]; i++) {
+		if (bole_ref_get(snapshot, bole_bytes_z(likely[i]), &ref) == BOLE_OK) {
+			*out = ref.name;
+			return BOLE_OK;
+		}
+	}
+	rc = bole_ref_next(snapshot, bole_bytes_z("refs/heads/"), bole_bytes_of(NULL, 0), &ref);
+	*out = ref.name;
+	return rc;
+}
+
+void node_settle_head(struct bole_node *node, const struct bole_repo *repo)
+{
+	struct bole_snapshot *snapshot = NULL;
+	struct bole_bytes target = {NULL, 0};
+	struct bole_tx *tx = NULL;
+	size_t failed = 0;
+
+	enum bole_status rc = bole_snapshot_open(node->store, repo->id, &snapshot);
+	if (rc == BOLE_OK)
+		rc = pick_branch(snapshot, &target);
+	if (rc == BOLE_OK)
+		rc = bole_tx_begin(node->store, repo->id, &tx);
+	if (rc == BOLE_OK) {
+		struct bole_ref_update update = {
+		        .name = bole_bytes_z("HEAD"),
+		        .action = BOLE_REF_SYMBOLIC,
+		        .target = target,
+		};
+		rc = bole_tx_commit(tx, &update, 1, &failed);
+		if (rc == BOLE_E_CONFLICT) /* of no use here: give up */
+			bole_tx_abort(tx);
+	}
+	if (rc == BOLE_OK)
+		bole_log(node->platform, BOLE_LOG_INFO, "%s: HEAD is now %.*s", repo->name,
+		         (int)target.len, (const char *)target.ptr);
+	else if (rc != BOLE_END)
+		bole_log(node->platform, BOLE_LOG_WARN, "%s: HEAD not set: %s", repo->name,
+		         bole_status_text(rc));
+	bole_snapshot_close(snapshot);
+}

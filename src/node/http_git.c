@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: ISC */
+/* Smart HTTP (gitprotocol-http(5)): the advertisement by GET, the services by POST. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "node/internal.h"
+
+/* Answers are of one moment and one client: nothing may keep them. */
+static const char no_cache[] = "Expires: Fri, 01 Jan 1980 00:00:00 GMT\r\n"
+                               "Pragma: no-cache\r\n"
+                               "Cache-Control: no-cache, max-age=0, must-revalidate\r\n";
+
+/* What a path asks for. */
+struct git_target {
+	enum { TARGET_NONE, TARGET_REFS, TARGET_SERVICE } kind;
+	enum node_service service;
+	char name[BOLE_REPO_NAME_MAX + 1];
+};
+
+/* Takes the repository out of "/name.git" + tail. */
+static bool cut_name(const char *path, const char *tail, char name[BOLE_REPO_NAME_MAX + 1])
+{
+	size_t len = strlen(path);
+	size_t tail_len = strlen(tail);
+
+	if (len <= tail_len + 1 || strcmp(path + len - tail_len, tail) != 0)
+		return false;
+	len -= tail_len + 1;
+	path++;
+	if (len > 4 && memcmp(path + len - 4, ".git", 4) == 0)
+		len -= 4;
+	if (len > BOLE_REPO_NAME_MAX || !bole_repo_name_valid(path, len))
+		return false;
+	memcpy(name, path, len);
+	name[len] = '\0';
+	return true;
+}
+
+static void parse_path(const char *path, struct git_target *t)
+{
+	*t = (struct git_target){.kind = TARGET_NONE};
+	if (cut_name(path, "/info/refs", t->name)) {
+		t->kind = TARGET_REFS;
+	} else if (cut_name(path, "/git-upload-pack", t->name)) {
+		t->kind = TARGET_SERVICE;
+		t->service = NODE_UPLOAD_PACK;
+	} else if (cut_name(path, "/git-receive-pack", t->name)) {
+		t->kind = TARGET_SERVICE;
+		t->service = NODE_RECEIVE_PACK;
+	}
+}
+
+/* -- refusals -- */
+
+static bool answer(struct node_connection *c, const struct bole_http_request *r, unsigned status,
+                   const char *extra, const char *text)
+{
+	bool close = r->close || r->has_length || r->chunked; /* the body was not read */
+
+	atomic_fetch_add(&c->node->refused_total, 1);
+	bole_log(c->node->platform, BOLE_LOG_INFO, "http %s: %u %s", c->peer, status, text);
+	return node_respond_text(c, r, status, extra, close, text) == BOLE_OK && !close;
+}
+
+static bool answer_busy(struct node_connection *c, const struct bole_http_request *r)
+{
+	return answer(c, r, 503, "Retry-After: 5\r\n", "the server is busy; try again shortly");
+}
+
+static bool answer_verdict(struct node_connection *c, const struct bole_http_request *r,
+                           enum node_verdict verdict, const char *name)
+{
+	char text[BOLE_REPO_NAME_MAX + 64];
+
+	if (verdict == NODE_READ_ONLY)
+		return answer(c, r, 403, NULL, "pushing is not enabled here (receive.enable)");
+	if (verdict == NODE_FAILED)
+		return answer(c, r, 500, NULL, "the store failed; its log says why");
+	snprintf(text, sizeof text, "no such repository: %s", name);
+	return answer(c, r, 404, NULL, text);
+}
+
+/* -- GET …/info/refs?service=… -- */
+
+static void write_banner(struct node_response *response, enum node_service service)
+{
+	char line[64];
+	const char *name = node_service_name(service);
+
+	snprintf(line, sizeof line, "%04zx# service=git-%s\n0000", strlen(name) + 19, name);
+	(void)response->writer.write(&response->writer, line, strlen(line));
+}
+
+static bool serve_refs(struct node_connection *c, const struct bole_http_request *r,
+                       struct git_target *t, struct bole_bytes query)
+{
+	struct bole_bytes wanted = {NULL, 0};
+	struct node_response response;
+	struct bole_bytes_reader nothing;
+	char type[64];
+
+	if (r->method == BOLE_HTTP_POST)
+		return answer(c, r, 405, "Allow: GET, HEAD\r\n", "info/refs is read by GET");
+	if (!bole_http_query_get(query, "service", &wanted))
+		return answer(c, r, 403, NULL,
+		              "the dumb HTTP protocol is not served: use git 1.6.6 or newer");
+	if (bole_bytes_equal(wanted, bole_bytes_z("git-upload-pack")))
+		t->service = NODE_UPLOAD_PACK;
+	else if (bole_bytes_equal(wanted, bole_bytes_z("git-receive-pack")))
+		t->service = NODE_RECEIVE_PACK;
+	else
+		return answer(c, r, 403, NULL, "this service is not offered");
+	enum node_verdict verdict = node_verdict(c->node, t->service, t->name);
+	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
+		return answer_verdict(c, r, verdict, t->name);
+	if (!node_enter(c->node))
+		return answer_busy(c, r);
+
+	node_response_init(&response, c, r, &c->node->budget.alloc);
+	snprintf(type, sizeof type, "application/x-git-%s-advertisement",
+	         node_service_name(t->service));
+	response.content_type = type;
+	response.extra = no_cache;
+	response.close = r->close || r->has_length || r->chunked;
+	bole_bytes_reader_init(&nothing, bole_bytes_of(NULL, 0));
+	struct node_request request = {
+	        .connection = c,
+	        .service = t->service,
+	        .name = t->name,
+	        .version = node_protocol_version(r->git_protocol),
+	        .stateless = true,
+	        .advertise = true,
+	        .reader = &nothing.reader,
+	        .writer = &response.writer,
+	};
+	if (request.version < 2 || t->service == NODE_RECEIVE_PACK)
+		write_banner(&response, t->service);
+	node_request_run(&request);
+	node_leave(c->node);
+	return node_response_finish(&response) == BOLE_OK && !response.close;
+}
+
+/* -- POST …/git-upload-pack, …/git-receive-pack -- */
+
+/* The body or the budget failed before anything was sent: an HTTP status says it better than an
+ * ERR packet in a 200. */
+static unsigned status_of(const struct node_request *request, const struct node_body *body)
+{
+	if (body->rc == BOLE_E_LIMIT)
+		return 413;
+	if (body->rc == BOLE_E_INVALID)
+		return 400;
+	if (body->rc == BOLE_E_TIMEOUT)
+		return 408;
+	return request->rc == BOLE_E_NO_MEMORY ? 503 : 200;
+}
+
+static const char *text_of(unsigned status)
+{
+	if (status == 413)
+		return "the request body is too large";
+	if (status == 400)
+		return "the request body is malformed";
+	if (status == 408)
+		return "the request body did not come in time";
+	return "not enough memory for this request; try again later";
+}
+
+static bool finish_service(struct node_request *request, struct node_body *body,
+                           struct node_response *response)
+{
+	struct node_connection *c = request->connection;
+	unsigned status = status_of(request, body);
+
+	if (status != 200 && !response->started && response->rc == BOLE_OK) {
+		bole_buffer_release(&response->held);
+		response->status = status;
+		response->close = true;
+		response->content_type = "text/plain; charset=utf-8";
+		response->extra = status == 503 ? "Retry-After: 5\r\n" : NULL;
+		const char *text = text_of(status);
+		bole_log(c->node->platform, BOLE_LOG_WARN, "http %s: %u %s", c->peer, status, text);
+		(void)response->writer.write(&response->writer, text, strlen(text));
+		(void)response->writer.write(&response->writer, "\n", 1);
+	}
+	/* Before the head goes out: it says whether the connection stays. */
+	if (!response->close && !node_body_finish(body)) {
+		if (!response->started)
+			response->close = true;
+		else
+			body->rc = BOLE_E_CLOSED;
+	}
+	enum bole_status rc = node_response_finish(response);
+	return rc == BOLE_OK && !response->close && (body->rc == BOLE_OK || body->rc == BOLE_END);
+}
+
+static bool run_service(struct node_connection *c, const struct bole_http_request *r,
+                        struct git_target *t, struct node_body *body)
+{
+	struct node_response response;
+	char type[64];
+
+	node_response_init(&response, c, r, &c->node->budget.alloc);
+	snprintf(type, sizeof type, "application/x-git-%s-result", node_service_name(t->service));
+	response.content_type = type;
+	response.extra = no_cache;
+	struct node_request request = {
+	        .connection = c,
+	        .service = t->service,
+	        .name = t->name,
+	        .version = node_protocol_version(r->git_protocol),
+	        .stateless = true,
+	        .reader = &body->reader,
+	        .writer = &response.writer,
+	};
+	node_request_run(&request);
+	return finish_service(&request, body, &response);
+}
+
+static bool serve_service(struct node_connection *c, const struct bole_http_request *r,
+                          struct git_target *t)
+{
+	struct node_body body;
+	char type[64];
+	bool fetch = t->service == NODE_UPLOAD_PACK;
+	uint64_t limit = fetch ? c->node->options.fetch_body_max : UINT64_MAX;
+
+	if (r->method != BOLE_HTTP_POST)
+		return answer(c, r, 405, "Allow: POST\r\n", "this service is used by POST");
+	snprintf(type, sizeof type, "application/x-git-%s-request", node_service_name(t->service));
+	if (!bole_http_is(r->content_type, type))
+		return answer(c, r, 415, NULL, "the Content-Type is not this service's");
+	if (r->content_length > limit)
+		return answer(c, r, 413, NULL, "the request body is too large");
+	enum node_verdict verdict = node_verdict(c->node, t->service, t->name);
+	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
+		return answer_verdict(c, r, verdict, t->name);
+	if (!node_enter(c->node))
+		return answer_busy(c, r);
+
+	bool keep = false;
+	enum bole_status rc = node_body_open(&body, c, r, &c->node->budget.alloc, limit);
+	if (rc == BOLE_OK)
+		keep = run_service(c, r, t, &body);
+	else if (rc == BOLE_E_UNSUPPORTED)
+		keep = answer(c, r, 415, "Accept-Encoding: gzip\r\n",
+		              "only the content coding gzip is known");
+	else
+		keep = answer_busy(c, r);
+	node_body_close(&body);
+	node_leave(c->node);
+	return keep;
+}
+
+bool node_http_git(struct node_connection *c, const struct bole_http_request *r, const char *path,
+                   struct bole_bytes query)
+{
+	struct git_target t;
+
+	parse_path(path, &t);
+	switch (t.kind) {
+	case TARGET_REFS: return serve_refs(c, r, &t, query);
+	case TARGET_SERVICE: return serve_service(c, r, &t);
+	case TARGET_NONE: break;
+	}
+	return answer(c, r, 404, NULL, "there is nothing here");
+}

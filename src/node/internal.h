@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+/* The parts of the node. A connection is one fiber on a small stack; what runs a Git service gets
+ * a fiber with a larger one for as long as the request lasts. */
+#ifndef BOLE_NODE_INTERNAL_H
+#define BOLE_NODE_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "base/memory.h"
+#include "bole/node.h"
+#include "git/service.h"
+#include "node/http_parse.h"
+
+#define NODE_SECOND_NS UINT64_C(1000000000)
+
+enum {
+	NODE_CONNECTION_STACK = 32 * 1024,
+	NODE_SERVICE_STACK = 256 * 1024,
+	NODE_INPUT_BYTES = 16 * 1024,  /* a connection's, holds one head: its whole idle buffer */
+	NODE_OUTPUT_BYTES = 32 * 1024, /* of a request in progress */
+	NODE_PEER_MAX = 64,
+	/* A peer must move this many bytes a second on average, beyond a grace of two silences. */
+	NODE_BYTES_PER_S_MIN = 128,
+	NODE_ACCEPT_PAUSE_MS = 100,
+	NODE_BUSY_RETRY_S = 5, /* Retry-After */
+};
+
+/* What the configuration says; docs/CONFIG.md. Times in nanoseconds. */
+struct node_options {
+	uint64_t head_ns;    /* for a whole HTTP head or git request line */
+	uint64_t idle_ns;    /* of a kept-alive connection between requests */
+	uint64_t silence_ns; /* of a peer inside a request */
+	uint64_t queue_ns;   /* wait for a free place before "busy" */
+	uint64_t connections_max;
+	uint64_t requests_max;       /* Git services at once */
+	uint64_t memory_max;         /* of all connections and requests */
+	uint64_t request_memory_max; /* of one request */
+	uint64_t fetch_body_max;     /* of an upload-pack request, inflated */
+};
+
+struct node_connection;
+
+struct bole_node {
+	struct bole_platform *platform;
+	struct bole_store *store;
+	const struct bole_config *config;
+	struct node_options options;
+	struct bole_budget budget;
+	struct bole_listener *http;
+	struct bole_listener *git;
+	uint64_t started_ns;
+	_Atomic uint64_t requests_total;
+	_Atomic uint64_t refused_total;
+	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
+
+	struct bole_mutex lock;   /* guards the rest */
+	struct bole_cond changed; /* connections, acceptors */
+	struct bole_cond room;    /* a request has left */
+	struct node_connection *connections;
+	uint64_t connection_count;
+	uint64_t request_count;
+	unsigned acceptors;
+	bool closing;
+};
+
+/* -- a connection (connection.c) -- */
+
+struct node_connection {
+	struct bole_reader reader; /* buffered bytes, then the stream, in time */
+	struct bole_writer writer; /* the stream, in time */
+	struct bole_node *node;
+	struct bole_stream *stream;
+	struct node_connection *next;
+	struct node_connection *prev;
+	bool idle; /* under node->lock: between requests */
+	uint8_t *input;
+	size_t input_pos;
+	size_t input_len;
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t waited_ns; /* for this peer, in this request */
+	char peer[NODE_PEER_MAX];
+};
+
+/* Starts a fiber that runs serve(c) and then closes c. Takes the stream, whatever happens. */
+void node_connection_start(struct bole_node *, struct bole_stream *,
+                           void (*serve)(struct node_connection *));
+/* Reads more input behind what is buffered, by `deadline_ns` (0: while the peer is not too silent
+ * or slow). BOLE_E_LIMIT: the buffer is full. Moves what is buffered. */
+BOLE_MUST_USE enum bole_status node_connection_fill(struct node_connection *, uint64_t deadline_ns);
+/* Writes all pieces or fails; too slow a peer fails. */
+BOLE_MUST_USE enum bole_status node_connection_send(struct node_connection *,
+                                                    const struct bole_bytes *pieces, size_t count);
+/* A new request begins: its time and byte counts start here. */
+void node_connection_reset(struct node_connection *);
+/* Marks it idle (false: the node is closing, do not wait) or busy. */
+bool node_connection_idle(struct node_connection *, bool idle);
+/* Ends our side and reads away what the peer still sends for a moment, so that it gets to read the
+ * last answer instead of a reset. */
+void node_connection_linger(struct node_connection *);
+/* For bole_service.cancelled; ctx is the connection. */
+bool node_connection_cancelled(void *ctx);
+
+/* -- requests (request.c) -- */
+
+enum node_service { NODE_UPLOAD_PACK, NODE_RECEIVE_PACK };
+
+struct node_request {
+	struct node_connection *connection;
+	enum node_service service;
+	const char *name; /* of the repository */
+	int version;
+	bool stateless;
+	bool advertise;
+	struct bole_reader *reader;
+	struct bole_writer *writer;
+	/* Out: */
+	struct bole_budget budget;
+	enum bole_status rc;
+};
+
+/* What stands against serving; each transport says it in its own words. */
+enum node_verdict {
+	NODE_GRANTED,
+	NODE_ABSENT,    /* granted, and the repository is to be created by the push */
+	NODE_NOT_FOUND, /* no such repository, or not for this peer */
+	NODE_READ_ONLY, /* pushes are not enabled */
+	NODE_FAILED,    /* the store cannot say */
+};
+enum node_verdict node_verdict(struct bole_node *, enum node_service, const char *name);
+/* Waits for a place among the requests; false: too busy. Pair with node_leave. */
+bool node_enter(struct bole_node *);
+void node_leave(struct bole_node *);
+/* Runs the service on a fiber of its own and waits for it; logs one line. */
+void node_request_run(struct node_request *);
+const char *node_service_name(enum node_service);
+/* The highest "version=N" that we know in a colon-separated list (Git-Protocol, GIT_PROTOCOL). */
+int node_protocol_version(struct bole_bytes list);
+/* The branch that HEAD of a new repository names until a push says better. */
+#define NODE_DEFAULT_HEAD "refs/heads/main"
+/* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). */
+void node_settle_head(struct bole_node *, const struct bole_repo *);
+
+/* -- transports -- */
+
+void node_http_serve(struct node_connection *);
+void node_gitd_serve(struct node_connection *);
+
+/* -- HTTP (http.c, http_body.c, http_response.c, http_git.c, http_page.c) -- */
+
+struct bole_gunzip;
+
+/* The body of a request, decoded, as a reader. */
+struct node_body {
+	struct bole_reader reader;
+	struct node_connection *connection;
+	const struct bole_http_request *request;
+	struct bole_http_chunks chunks;
+	struct bole_gunzip *gunzip; /* NULL: identity */
+	struct bole_alloc *alloc;
+	uint8_t *packed; /* coded bytes for gunzip */
+	size_t packed_pos;
+	size_t packed_len;
+	uint64_t left;     /* of Content-Length */
+	uint64_t taken;    /* coded bytes so far */
+	uint64_t produced; /* decoded bytes so far */
+	uint64_t limit;    /* of produced */
+	bool continue_due; /* "100 Continue" is to be sent before the first read */
+	bool ended;        /* of the coded body */
+	enum bole_status rc;
+};
+/* BOLE_E_UNSUPPORTED: an unknown Content-Encoding (415). */
+BOLE_MUST_USE enum bole_status node_body_open(struct node_body *, struct node_connection *,
+                                              const struct bole_http_request *, struct bole_alloc *,
+                                              uint64_t limit);
+/* Reads away what is left of it, if that is little; true: the connection can go on. */
+bool node_body_finish(struct node_body *);
+void node_body_close(struct node_body *);
+
+/* An answer whose body is written piece by piece: with Content-Length when it stays small, else
+ * chunked (HTTP/1.1) or until close (HTTP/1.0). */
+struct node_response {
+	struct bole_writer writer;
+	struct node_connection *connection;
+	const struct bole_http_request *request;
+	unsigned status;
+	const char *content_type;
+	const char *extra; /* further header lines, each with CRLF */
+	struct bole_buffer held;
+	uint64_t since_ns; /* when the first byte was held */
+	bool started;
+	bool close;
+	enum bole_status rc;
+};
+void node_response_init(struct node_response *, struct node_connection *,
+                        const struct bole_http_request *, struct bole_alloc *);
+/* Ends the body; sends everything if nothing was sent yet. */
+enum bole_status node_response_finish(struct node_response *);
+/* A whole answer of one text; extra may be NULL. */
+enum bole_status node_respond_text(struct node_connection *, const struct bole_http_request *,
+                                   unsigned status, const char *extra, bool close,
+                                   const char *text);
+
+/* Answers a request for path. Returns true when the connection can serve another one. */
+bool node_http_git(struct node_connection *, const struct bole_http_request *, const char *path,
+                   struct bole_bytes query);
+enum bole_status node_http_page(struct node_connection *, const struct bole_http_request *,
+                                bool close);
+
+#endif /* BOLE_NODE_INTERNAL_H */

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: ISC */
+/* Requests: may this be served, is there room for it, and the service on a fiber of its own. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "node/internal.h"
+
+enum {
+	KEY_MAX = BOLE_REPO_NAME_MAX + 64,
+	INPUT_BYTES = 32 * 1024,
+	/* With less than this left nothing new is begun. */
+	MEMORY_RESERVE = 1 << 20,
+};
+
+struct run {
+	struct node_request *request;
+	struct bole_service service;
+	struct bole_service_policy policy;
+	struct bole_input in;
+	struct bole_output out;
+	struct bole_mutex lock;
+	struct bole_cond changed;
+	bool ended; /* under lock */
+};
+
+const char *node_service_name(enum node_service service)
+{
+	return service == NODE_UPLOAD_PACK ? "upload-pack" : "receive-pack";
+}
+
+/* -- policy -- */
+
+/* repo.<name>.key if it is there, else key. What cannot be read counts as `strict`. */
+static bool repo_bool(struct bole_node *node, const char *name, const char *key, bool strict)
+{
+	char full[KEY_MAX];
+	bool value = false;
+
+	snprintf(full, sizeof full, "repo.%s.%s", name, key);
+	if (bole_config_get(node->config, full) == NULL)
+		snprintf(full, sizeof full, "%s", key);
+	if (bole_config_bool(node->config, full, false, &value) == BOLE_OK)
+		return value;
+	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a boolean", full);
+	return strict;
+}
+
+enum node_verdict node_verdict(struct bole_node *node, enum node_service service, const char *name)
+{
+	struct bole_repo repo;
+	enum bole_status rc = bole_repo_find(node->store, name, &repo);
+
+	if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
+		return NODE_FAILED;
+	bool found = rc == BOLE_OK;
+	if (service == NODE_UPLOAD_PACK)
+		return found ? NODE_GRANTED : NODE_NOT_FOUND;
+	bool push = repo_bool(node, name, "receive.enable", false);
+	if (found)
+		return push ? NODE_GRANTED : NODE_READ_ONLY;
+	bool create = push && repo_bool(node, name, "receive.create", false);
+	return create ? NODE_ABSENT : NODE_NOT_FOUND;
+}
+
+/* -- room -- */
+
+static bool has_room(const struct bole_node *node)
+{
+	size_t used = atomic_load(&node->budget.used);
+	size_t reserve =
+	        node->budget.limit / 4 < MEMORY_RESERVE ? node->budget.limit / 4 : MEMORY_RESERVE;
+
+	return node->request_count < node->options.requests_max &&
+	       node->budget.limit - reserve >= used;
+}
+
+bool node_enter(struct bole_node *node)
+{
+	struct bole_platform *platform = node->platform;
+	uint64_t deadline = platform->ops->now_ns(platform) + node->options.queue_ns;
+	enum bole_status rc = BOLE_OK;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	while (!has_room(node) && !node->closing && rc == BOLE_OK)
+		rc = platform->ops->cond_wait(platform, &node->room, &node->lock, deadline);
+	bool entered = has_room(node) && !node->closing;
+	if (entered)
+		node->request_count++;
+	platform->ops->mutex_unlock(platform, &node->lock);
+	return entered;
+}
+
+void node_leave(struct bole_node *node)
+{
+	struct bole_platform *platform = node->platform;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	node->request_count--;
+	platform->ops->cond_signal(platform, &node->room);
+	platform->ops->mutex_unlock(platform, &node->lock);
+}
+
+/* -- the service -- */
+
+static void fill_service(struct run *run)
+{
+	struct node_request *q = run->request;
+	struct bole_node *node = q->connection->node;
+
+	run->policy = (struct bole_service_policy){
+	        .receive_enable = repo_bool(node, q->name, "receive.enable", false),
+	        .deny_non_fast_forward =
+	                repo_bool(node, q->name, "receive.denyNonFastForwards", true),
+	        .deny_delete = repo_bool(node, q->name, "receive.denyDeletes", true),
+	};
+	run->service.platform = node->platform;
+	run->service.alloc = &q->budget.alloc;
+	run->service.store = node->store;
+	run->service.policy = &run->policy;
+	run->service.in = &run->in;
+	run->service.out = &run->out;
+	run->service.version = q->version;
+	run->service.stateless = q->stateless;
+	run->service.advertise = q->advertise;
+	run->service.cancelled = node_connection_cancelled;
+	run->service.cancelled_ctx = q->connection;
+	run->service.peer = q->connection->peer;
+}
+
+static enum bole_status call_service(struct run *run)
+{
+	return run->request->service == NODE_UPLOAD_PACK ? bole_upload_pack(&run->service)
+	                                                 : bole_receive_pack(&run->service);
+}
+
+static void refuse(struct run *run, const char *text)
+{
+	char line[128];
+
+	snprintf(line, sizeof line, "%04zxERR %s\n", strlen(text) + 9, text);
+	bole_output_write(&run->out, line, strlen(line));
+}
+
+/* A push to a repository that is not there: it is made once a first command has come. A probe (a
+ * lone flush packet) and a client that only looks make nothing. */
+static enum bole_status call_absent(struct run *run)
+{
+	struct bole_service *s = &run->service;
+	struct bole_bytes first;
+	bool session = !s->stateless;
+
+	if (s->advertise || session) {
+		s->repo.algo = BOLE_HASH_SHA1;
+		s->advertise = true;
+		BOLE_TRY(bole_receive_pack(s));
+		BOLE_TRY(bole_output_flush(&run->out));
+		if (!session)
+			return BOLE_OK;
+		s->advertise = false;
+		s->stateless = true; /* it has been advertised */
+	}
+	enum bole_status rc = bole_input_need(&run->in, 4, &first);
+	if (rc != BOLE_OK || memcmp(first.ptr, "0000", 4) == 0)
+		return rc == BOLE_END ? BOLE_OK : rc;
+	rc = bole_repo_create(s->store, run->request->name, BOLE_HASH_SHA1, NODE_DEFAULT_HEAD,
+	                      &s->repo);
+	if (rc == BOLE_E_EXISTS) /* somebody else was quicker */
+		rc = bole_repo_find(s->store, run->request->name, &s->repo);
+	if (rc != BOLE_OK) {
+		refuse(run, bole_status_text(rc));
+		return rc;
+	}
+	return call_service(run);
+}
+
+static enum bole_status serve(struct run *run)
+{
+	struct node_request *q = run->request;
+	struct bole_node *node = q->connection->node;
+	enum bole_status rc = bole_repo_find(node->store, q->name, &run->service.repo);
+
+	if (rc == BOLE_OK) {
+		rc = call_service(run);
+	} else if (rc == BOLE_E_NOT_FOUND &&
+	           node_verdict(node, q->service, q->name) == NODE_ABSENT) {
+		run->service.repo = (struct bole_repo){0};
+		snprintf(run->service.repo.name, sizeof run->service.repo.name, "%s", q->name);
+		rc = call_absent(run);
+	} else {
+		refuse(run, bole_status_text(rc));
+	}
+	if (rc == BOLE_OK && q->service == NODE_RECEIVE_PACK && !q->advertise &&
+	    run->service.repo.id != 0)
+		node_settle_head(node, &run->service.repo);
+	enum bole_status flushed = bole_output_flush(&run->out);
+	return rc == BOLE_OK || rc == BOLE_END ? flushed : rc;
+}
+
+static void log_request(const struct run *run, uint64_t start_ns)
+{
+	const struct node_request *q = run->request;
+	const struct node_connection *c = q->connection;
+	struct bole_platform *platform = c->node->platform;
+	uint64_t ms = (platform->ops->now_ns(platform) - start_ns) / 1000000;
+
+	bole_log(platform, q->rc == BOLE_OK ? BOLE_LOG_INFO : BOLE_LOG_WARN,
+	         "%s %s: %s %s%s v%d, in %" PRIu64 " out %" PRIu64 " bytes, %" PRIu64
+	         " ms, %zu KiB: %s",
+	         q->stateless ? "http" : "git", c->peer, node_service_name(q->service), q->name,
+	         q->advertise ? " refs" : "", q->version, run->in.consumed, run->out.written, ms,
+	         atomic_load(&q->budget.peak) / 1024,
+	         q->rc == BOLE_OK ? "ok" : bole_status_text(q->rc));
+}
+
+static void run_main(void *arg)
+{
+	struct run *run = arg;
+	struct node_request *q = run->request;
+	struct bole_node *node = q->connection->node;
+	struct bole_platform *platform = node->platform;
+	uint64_t start_ns = platform->ops->now_ns(platform);
+
+	bole_budget_init(&q->budget, &node->budget.alloc, (size_t)node->options.request_memory_max);
+	uint8_t *in = bole_alloc_array(&q->budget.alloc, INPUT_BYTES, 1);
+	uint8_t *out = bole_alloc_array(&q->budget.alloc, NODE_OUTPUT_BYTES, 1);
+	q->rc = BOLE_E_NO_MEMORY;
+	if (in != NULL && out != NULL) {
+		bole_input_init(&run->in, q->reader, in, INPUT_BYTES);
+		bole_output_init(&run->out, q->writer, out, NODE_OUTPUT_BYTES);
+		fill_service(run);
+		q->rc = serve(run);
+	}
+	bole_alloc_free(&q->budget.alloc, in, INPUT_BYTES, 1);
+	bole_alloc_free(&q->budget.alloc, out, NODE_OUTPUT_BYTES, 1);
+	log_request(run, start_ns);
+	platform->ops->mutex_lock(platform, &run->lock);
+	run->ended = true;
+	platform->ops->cond_signal(platform, &run->changed);
+	platform->ops->mutex_unlock(platform, &run->lock);
+}
+
+void node_request_run(struct node_request *q)
+{
+	struct bole_node *node = q->connection->node;
+	struct bole_platform *platform = node->platform;
+	struct run *run = bole_alloc_zeroed(&node->budget.alloc, 1, sizeof *run);
+
+	q->rc = BOLE_E_NO_MEMORY;
+	if (run == NULL)
+		return;
+	run->request = q;
+	platform->ops->mutex_init(platform, &run->lock);
+	platform->ops->cond_init(platform, &run->changed);
+	if (platform->ops->fiber_start(platform, node_service_name(q->service), run_main, run,
+	                               NODE_SERVICE_STACK) == BOLE_OK) {
+		platform->ops->mutex_lock(platform, &run->lock);
+		while (!run->ended)
+			(void)platform->ops->cond_wait(platform, &run->changed, &run->lock,
+			                               BOLE_NEVER);
+		platform->ops->mutex_unlock(platform, &run->lock);
+	}
+	platform->ops->cond_destroy(platform, &run->changed);
+	platform->ops->mutex_destroy(platform, &run->lock);
+	bole_alloc_free(&node->budget.alloc, run, 1, sizeof *run);
+}
