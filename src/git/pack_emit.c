@@ -144,7 +144,7 @@ static enum bole_status copy_rest(struct emission *em, const struct bole_entry *
 		bole_output_write(&em->out, shown.ptr, shown.len);
 		pos += shown.len;
 		BOLE_TRY(em->out.rc);
-		BOLE_TRY(reach_spend(em->plan, shown.len / 4));
+		BOLE_TRY(bole_reach_spend(em->plan, shown.len / 4));
 	}
 	return BOLE_OK;
 }
@@ -176,7 +176,7 @@ static enum bole_status write_whole(struct emission *em, const struct bole_entry
 		if (len == 0)
 			return BOLE_E_NO_MEMORY;
 		bole_output_write(&em->out, em->deflated, len);
-		return reach_spend(em->plan, content.len * 4);
+		return bole_reach_spend(em->plan, content.len * 4);
 	}
 	bole_deflate_begin(em->deflater);
 	while (rc == BOLE_OK) {
@@ -192,7 +192,7 @@ static enum bole_status write_whole(struct emission *em, const struct bole_entry
 			return rc;
 		done += in_len;
 		bole_output_write(&em->out, em->deflated, out_len);
-		BOLE_TRY(reach_spend(em->plan, in_len * 4));
+		BOLE_TRY(bole_reach_spend(em->plan, in_len * 4));
 	}
 	return BOLE_OK;
 }
@@ -235,7 +235,7 @@ static enum bole_status write_entry(struct emission *em, uint32_t item)
 	uint32_t base;
 	size_t skip = 0;
 
-	reach_entry(plan, item, &entry);
+	bole_reach_entry(plan, item, &entry);
 	BOLE_TRY(read_head(em, &entry, &head, &all));
 	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = head.head_bytes;
@@ -249,7 +249,7 @@ static enum bole_status write_entry(struct emission *em, uint32_t item)
 	}
 	if (all.len != 0) {
 		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
-		BOLE_TRY(reach_spend(plan, all.len / 4));
+		BOLE_TRY(bole_reach_spend(plan, all.len / 4));
 	} else {
 		BOLE_TRY(copy_rest(em, &entry, skip));
 	}

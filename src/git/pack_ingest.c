@@ -35,7 +35,7 @@ enum {
 	PROGRESS_NS = 250 * 1000 * 1000,
 };
 
-enum bole_status intake_fail(struct intake *it, enum bole_status rc, const char *format, ...)
+enum bole_status bole_intake_fail(struct intake *it, enum bole_status rc, const char *format, ...)
 {
 	va_list args;
 
@@ -47,7 +47,7 @@ enum bole_status intake_fail(struct intake *it, enum bole_status rc, const char 
 	return rc;
 }
 
-enum bole_status intake_spend(struct intake *it, size_t bytes)
+enum bole_status bole_intake_spend(struct intake *it, size_t bytes)
 {
 	const struct bole_ingest *job = it->job;
 
@@ -57,7 +57,7 @@ enum bole_status intake_spend(struct intake *it, size_t bytes)
 	it->work = 0;
 	job->platform->ops->yield(job->platform);
 	if (job->cancelled != NULL && job->cancelled(job->cancelled_ctx))
-		return intake_fail(it, BOLE_E_CLOSED, "the client hung up");
+		return bole_intake_fail(it, BOLE_E_CLOSED, "the client hung up");
 	if (job->progress == NULL)
 		return BOLE_OK;
 	uint64_t now = job->platform->ops->now_ns(job->platform);
@@ -81,12 +81,12 @@ static enum bole_status inflated_check(struct intake *it)
 		max = DEFAULT_INFLATED_FREE + DEFAULT_INFLATED_RATIO * it->source.len;
 	if (it->report->inflated_bytes <= max)
 		return BOLE_OK;
-	return intake_fail(it, BOLE_E_LIMIT,
-	                   "the pack inflates to more than the limit of %llu bytes",
-	                   (unsigned long long)max);
+	return bole_intake_fail(it, BOLE_E_LIMIT,
+	                        "the pack inflates to more than the limit of %llu bytes",
+	                        (unsigned long long)max);
 }
 
-enum bole_status intake_inflated(struct intake *it, uint64_t bytes)
+enum bole_status bole_intake_inflated(struct intake *it, uint64_t bytes)
 {
 	uint64_t *total = &it->report->inflated_bytes;
 
@@ -101,7 +101,7 @@ static const uint8_t *row_key(const void *items, uint32_t item)
 	return it->rows[item].oid.bytes;
 }
 
-uint32_t intake_row_at(const struct intake *it, uint64_t offset)
+uint32_t bole_intake_row_at(const struct intake *it, uint64_t offset)
 {
 	uint32_t low = 0;
 	uint32_t high = it->row_count;
@@ -117,8 +117,8 @@ uint32_t intake_row_at(const struct intake *it, uint64_t offset)
 	return low < it->row_count && it->rows[low].offset == offset ? low : BOLE_OID_NONE;
 }
 
-enum bole_status intake_known(struct intake *it, uint32_t row, uint8_t type,
-                              const struct bole_oid *oid, struct bole_bytes content)
+enum bole_status bole_intake_known(struct intake *it, uint32_t row, uint8_t type,
+                                   const struct bole_oid *oid, struct bole_bytes content)
 {
 	char hex[BOLE_OID_HEX_MAX + 1];
 
@@ -137,12 +137,13 @@ enum bole_status intake_known(struct intake *it, uint32_t row, uint8_t type,
 		const struct intake_need *value = bole_oid_map_value(&it->needed, need);
 
 		if (value->type != type)
-			return intake_fail(it, BOLE_E_INVALID, "object %s is a %s, not a %s",
-			                   bole_oid_format(oid, hex), bole_object_type_name(type),
-			                   bole_object_type_name(value->type));
+			return bole_intake_fail(it, BOLE_E_INVALID, "object %s is a %s, not a %s",
+			                        bole_oid_format(oid, hex),
+			                        bole_object_type_name(type),
+			                        bole_object_type_name(value->type));
 		bole_oid_map_remove(&it->needed, need);
 	}
-	return intake_links(it, row, type, content);
+	return bole_intake_links(it, row, type, content);
 }
 
 /* -- Reading the stream -- */
@@ -150,18 +151,18 @@ enum bole_status intake_known(struct intake *it, uint32_t row, uint8_t type,
 static enum bole_status ended(struct intake *it, enum bole_status rc)
 {
 	if (rc == BOLE_END || rc == BOLE_E_INVALID)
-		return intake_fail(it, BOLE_E_INVALID, "the pack ends early, after %llu bytes",
-		                   (unsigned long long)it->source.len);
-	return intake_fail(it, rc, "reading the pack: %s", bole_status_text(rc));
+		return bole_intake_fail(it, BOLE_E_INVALID, "the pack ends early, after %llu bytes",
+		                        (unsigned long long)it->source.len);
+	return bole_intake_fail(it, rc, "reading the pack: %s", bole_status_text(rc));
 }
 
 /* Takes bytes that were shown. */
 static enum bole_status take(struct intake *it, const uint8_t *shown, size_t len)
 {
 	if (len > it->limits.pack_bytes_max - it->source.len)
-		return intake_fail(it, BOLE_E_LIMIT, "the pack is longer than %llu bytes",
-		                   (unsigned long long)it->limits.pack_bytes_max);
-	BOLE_TRY(pack_source_take(&it->source, shown, len));
+		return bole_intake_fail(it, BOLE_E_LIMIT, "the pack is longer than %llu bytes",
+		                        (unsigned long long)it->limits.pack_bytes_max);
+	BOLE_TRY(bole_pack_source_take(&it->source, shown, len));
 	bole_input_take(it->in, len);
 	return BOLE_OK;
 }
@@ -209,19 +210,20 @@ static enum bole_status inflate_steps(struct intake *it, uint64_t size, struct f
 
 		rc = bole_inflate_step(it->inflater, shown.ptr, &in_len, it->scratch, &out_len);
 		if (rc < 0 || (rc == BOLE_OK && in_len == 0 && out_len == 0))
-			return intake_fail(it, BOLE_E_INVALID, "damaged zlib data in the pack");
+			return bole_intake_fail(it, BOLE_E_INVALID,
+			                        "damaged zlib data in the pack");
 		if (out_len > size - total)
-			return intake_fail(it, BOLE_E_INVALID,
-			                   "an entry is longer than it declares");
+			return bole_intake_fail(it, BOLE_E_INVALID,
+			                        "an entry is longer than it declares");
 		total += out_len;
 		BOLE_TRY(take(it, shown.ptr, in_len));
-		BOLE_TRY(intake_inflated(it, out_len));
+		BOLE_TRY(bole_intake_inflated(it, out_len));
 		first_pass_bytes(pass, it->scratch, out_len);
 		BOLE_TRY(pass->content.rc);
-		BOLE_TRY(intake_spend(it, in_len + out_len));
+		BOLE_TRY(bole_intake_spend(it, in_len + out_len));
 	}
 	if (total != size)
-		return intake_fail(it, BOLE_E_INVALID, "an entry is shorter than it declares");
+		return bole_intake_fail(it, BOLE_E_INVALID, "an entry is shorter than it declares");
 	return BOLE_OK;
 }
 
@@ -241,11 +243,11 @@ static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
 	if (bole_inflate_whole(it->inflater, shown, it->scratch, (size_t)size, &used) != BOLE_OK)
 		return BOLE_AGAIN;
 	BOLE_TRY(take(it, shown.ptr, used));
-	BOLE_TRY(intake_inflated(it, size));
-	return intake_spend(it, used + (size_t)size);
+	BOLE_TRY(bole_intake_inflated(it, size));
+	return bole_intake_spend(it, used + (size_t)size);
 }
 
-void intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
+void bole_intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
 {
 	char head[48];
 	int len = snprintf(head, sizeof(head), "%s %llu", bole_object_type_name(type),
@@ -257,8 +259,8 @@ void intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
 
 static enum bole_status collision(struct intake *it, enum bole_status rc, uint64_t offset)
 {
-	return intake_fail(it, rc, "the object at offset %llu is part of a collision attack",
-	                   (unsigned long long)offset);
+	return bole_intake_fail(it, rc, "the object at offset %llu is part of a collision attack",
+	                        (unsigned long long)offset);
 }
 
 static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t type, uint64_t size)
@@ -267,10 +269,10 @@ static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t ty
 	struct bole_oid oid;
 
 	if (pass.kept && size > it->limits.memory_bytes_max / 4)
-		return intake_fail(it, BOLE_E_LIMIT, "a %s of %llu bytes is too long to check",
-		                   bole_object_type_name(type), (unsigned long long)size);
+		return bole_intake_fail(it, BOLE_E_LIMIT, "a %s of %llu bytes is too long to check",
+		                        bole_object_type_name(type), (unsigned long long)size);
 	bole_buffer_init(&pass.content, it->alloc, (size_t)it->limits.memory_bytes_max);
-	intake_identity_start(it, type, size);
+	bole_intake_identity_start(it, type, size);
 	enum bole_status rc = inflate_steps(it, size, &pass);
 
 	if (rc == BOLE_OK) {
@@ -279,8 +281,8 @@ static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t ty
 			rc = collision(it, rc, it->rows[row].offset);
 	}
 	if (rc == BOLE_OK)
-		rc = intake_known(it, row, type, &oid,
-		                  bole_bytes_of(pass.content.ptr, pass.content.len));
+		rc = bole_intake_known(it, row, type, &oid,
+		                       bole_bytes_of(pass.content.ptr, pass.content.len));
 	bole_buffer_release(&pass.content);
 	return rc;
 }
@@ -299,7 +301,7 @@ static enum bole_status receive_whole(struct intake *it, uint32_t row, uint8_t t
 	rc = bole_object_id(it->algo, type, content, true, &oid);
 	if (rc != BOLE_OK)
 		return collision(it, rc, it->rows[row].offset);
-	return intake_known(it, row, type, &oid, content);
+	return bole_intake_known(it, row, type, &oid, content);
 }
 
 static enum bole_status receive_delta(struct intake *it, uint64_t size)
@@ -317,12 +319,13 @@ static enum bole_status receive_delta(struct intake *it, uint64_t size)
 		start = bole_bytes_of(it->scratch, (size_t)size);
 	}
 	if (bole_delta_sizes(start, &base_len, &result_len) != BOLE_OK)
-		return intake_fail(it, BOLE_E_INVALID, "a delta does not begin with two sizes");
+		return bole_intake_fail(it, BOLE_E_INVALID,
+		                        "a delta does not begin with two sizes");
 	if (result_len > it->limits.object_bytes_max)
-		return intake_fail(it, BOLE_E_LIMIT,
-		                   "an object of %llu bytes exceeds the limit of %llu",
-		                   (unsigned long long)result_len,
-		                   (unsigned long long)it->limits.object_bytes_max);
+		return bole_intake_fail(it, BOLE_E_LIMIT,
+		                        "an object of %llu bytes exceeds the limit of %llu",
+		                        (unsigned long long)result_len,
+		                        (unsigned long long)it->limits.object_bytes_max);
 	it->report->deltas++;
 	/* Counted now, inflated later: a bomb is refused by what it declares. */
 	if (it->inflated_by_ratio) {
@@ -331,7 +334,7 @@ static enum bole_status receive_delta(struct intake *it, uint64_t size)
 		*total = result_len > UINT64_MAX - *total ? UINT64_MAX : *total + result_len;
 		return BOLE_OK;
 	}
-	return intake_inflated(it, result_len);
+	return bole_intake_inflated(it, result_len);
 }
 
 /* -- Entries -- */
@@ -350,8 +353,8 @@ static enum bole_status read_head(struct intake *it, struct bole_entry_head *hea
 		rc = bole_input_need(it->in, shown.len + 1, &shown);
 	}
 	if (rc != BOLE_OK)
-		return intake_fail(it, BOLE_E_INVALID, "no entry begins at offset %llu",
-		                   (unsigned long long)it->source.len);
+		return bole_intake_fail(it, BOLE_E_INVALID, "no entry begins at offset %llu",
+		                        (unsigned long long)it->source.len);
 	return take(it, shown.ptr, head->head_bytes);
 }
 
@@ -390,11 +393,12 @@ static enum bole_status find_base(struct intake *it, uint32_t row,
 	uint64_t offset = it->rows[row].offset;
 
 	if (head->base_distance <= offset)
-		it->link[row] = intake_row_at(it, offset - head->base_distance);
+		it->link[row] = bole_intake_row_at(it, offset - head->base_distance);
 	if (it->link[row] == BOLE_OID_NONE || it->link[row] >= row)
-		return intake_fail(it, BOLE_E_INVALID,
-		                   "no entry begins where the delta at offset %llu has its base",
-		                   (unsigned long long)offset);
+		return bole_intake_fail(
+		        it, BOLE_E_INVALID,
+		        "no entry begins where the delta at offset %llu has its base",
+		        (unsigned long long)offset);
 	return BOLE_OK;
 }
 
@@ -406,13 +410,13 @@ static enum bole_status receive_entry(struct intake *it)
 	BOLE_TRY(add_row(it, &row));
 	BOLE_TRY(read_head(it, &head));
 	if (head.inflated_bytes > it->limits.object_bytes_max)
-		return intake_fail(it, BOLE_E_LIMIT,
-		                   "an object of %llu bytes exceeds the limit of %llu",
-		                   (unsigned long long)head.inflated_bytes,
-		                   (unsigned long long)it->limits.object_bytes_max);
+		return bole_intake_fail(it, BOLE_E_LIMIT,
+		                        "an object of %llu bytes exceeds the limit of %llu",
+		                        (unsigned long long)head.inflated_bytes,
+		                        (unsigned long long)it->limits.object_bytes_max);
 	if (!it->inflated_by_ratio &&
 	    head.inflated_bytes > it->limits.inflated_bytes_max - it->report->inflated_bytes)
-		return intake_inflated(it, head.inflated_bytes);
+		return bole_intake_inflated(it, head.inflated_bytes);
 	it->rows[row].type = head.type;
 	switch (head.type) {
 	case BOLE_OBJECT_COMMIT:
@@ -429,7 +433,7 @@ static enum bole_status receive_entry(struct intake *it)
 		it->rows[row].oid = head.base;
 		BOLE_TRY(receive_delta(it, head.inflated_bytes));
 		break;
-	default: return intake_fail(it, BOLE_E_INVALID, "an entry of type %u", head.type);
+	default: return bole_intake_fail(it, BOLE_E_INVALID, "an entry of type %u", head.type);
 	}
 	it->rows[row].stored_bytes = it->source.len - it->rows[row].offset;
 	return BOLE_OK;
@@ -446,15 +450,15 @@ static enum bole_status receive_header(struct intake *it)
 
 	it->declared = bole_get_be32(shown.ptr + 8);
 	if (bole_get_be32(shown.ptr) != PACK_MAGIC || (version != 2 && version != 3))
-		return intake_fail(it, BOLE_E_INVALID, "this is no pack of version 2 or 3");
+		return bole_intake_fail(it, BOLE_E_INVALID, "this is no pack of version 2 or 3");
 	if (it->declared > it->limits.objects_max)
-		return intake_fail(it, BOLE_E_LIMIT, "the pack has %lu objects, the limit is %llu",
-		                   (unsigned long)it->declared,
-		                   (unsigned long long)it->limits.objects_max);
+		return bole_intake_fail(
+		        it, BOLE_E_LIMIT, "the pack has %lu objects, the limit is %llu",
+		        (unsigned long)it->declared, (unsigned long long)it->limits.objects_max);
 	if (it->declared > it->limits.memory_bytes_max / OBJECT_BYTES)
-		return intake_fail(it, BOLE_E_LIMIT,
-		                   "a pack of %lu objects needs more than %zu bytes of memory",
-		                   (unsigned long)it->declared, it->limits.memory_bytes_max);
+		return bole_intake_fail(it, BOLE_E_LIMIT,
+		                        "a pack of %lu objects needs more than %zu bytes of memory",
+		                        (unsigned long)it->declared, it->limits.memory_bytes_max);
 	return take(it, shown.ptr, PACK_HEADER_BYTES);
 }
 
@@ -463,13 +467,13 @@ static enum bole_status receive_trailer(struct intake *it)
 	uint8_t sum[BOLE_OID_BYTES_MAX];
 	struct bole_oid oid;
 
-	BOLE_TRY(pack_source_seal(&it->source, &oid));
+	BOLE_TRY(bole_pack_source_seal(&it->source, &oid));
 	enum bole_status rc = bole_input_read(it->in, sum, it->hash_bytes);
 
 	if (rc != BOLE_OK)
 		return ended(it, rc);
 	if (memcmp(sum, oid.bytes, it->hash_bytes) != 0)
-		return intake_fail(it, BOLE_E_INVALID, "the checksum of the pack is wrong");
+		return bole_intake_fail(it, BOLE_E_INVALID, "the checksum of the pack is wrong");
 	it->report->pack_bytes = it->source.len + it->hash_bytes;
 	return BOLE_OK;
 }
@@ -517,7 +521,7 @@ static enum bole_status intake_open(struct intake *it)
 	bole_oid_index_init(&it->waiting, job->platform, it->alloc, it->algo, row_key, it);
 	bole_oid_map_init(&it->needed, job->platform, it->alloc, it->algo,
 	                  sizeof(struct intake_need));
-	BOLE_TRY(pack_source_init(&it->source, job->tx, it->alloc, it->algo));
+	BOLE_TRY(bole_pack_source_init(&it->source, job->tx, it->alloc, it->algo));
 	it->scratch = bole_alloc_array(it->alloc, INTAKE_SCRATCH_BYTES, 1);
 	if (it->scratch == NULL)
 		return BOLE_E_NO_MEMORY;
@@ -526,7 +530,7 @@ static enum bole_status intake_open(struct intake *it)
 
 static void intake_close(struct intake *it)
 {
-	intake_resolve_release(it);
+	bole_intake_resolve_release(it);
 	bole_oid_index_release(&it->known);
 	bole_oid_index_release(&it->waiting);
 	bole_oid_map_release(&it->needed);
@@ -534,7 +538,7 @@ static void intake_close(struct intake *it)
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));
 	bole_alloc_free(it->alloc, it->scratch, INTAKE_SCRATCH_BYTES, 1);
 	bole_inflater_close(it->inflater);
-	pack_source_release(&it->source);
+	bole_pack_source_release(&it->source);
 	BOLE_ASSERT(it->budget.used == 0);
 }
 
@@ -554,14 +558,14 @@ enum bole_status bole_pack_ingest(const struct bole_ingest *job, struct bole_inp
 	if (rc == BOLE_OK)
 		rc = receive(it);
 	if (rc == BOLE_OK)
-		rc = intake_resolve(it);
+		rc = bole_intake_resolve(it);
 	if (rc == BOLE_OK)
-		rc = intake_closure(it);
+		rc = bole_intake_closure(it);
 	if (rc == BOLE_OK)
-		rc = intake_store(it);
+		rc = bole_intake_store(it);
 	report->objects = it->row_count;
 	if (rc != BOLE_OK)
-		intake_fail(it, rc, "%s", bole_status_text(rc));
+		bole_intake_fail(it, rc, "%s", bole_status_text(rc));
 	intake_close(it);
 	bole_alloc_free(job->alloc, it, 1, sizeof(*it));
 	return rc;

@@ -79,33 +79,35 @@ struct intake {
 };
 
 /* Notes why (once, for the client) and returns rc. */
-enum bole_status intake_fail(struct intake *, enum bole_status rc, const char *format, ...)
+enum bole_status bole_intake_fail(struct intake *, enum bole_status rc, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 /* Accounts for work of about that many bytes: yields, reports progress, sees that nobody hung up.
  */
-BOLE_MUST_USE enum bole_status intake_spend(struct intake *, size_t bytes);
+BOLE_MUST_USE enum bole_status bole_intake_spend(struct intake *, size_t bytes);
 /* Adds to the inflated total and compares it with the limit. */
-BOLE_MUST_USE enum bole_status intake_inflated(struct intake *, uint64_t bytes);
+BOLE_MUST_USE enum bole_status bole_intake_inflated(struct intake *, uint64_t bytes);
 /* The object of a row is known: enters it, or marks it as a later copy, and checks its links
  * (content is ignored for blobs). */
-BOLE_MUST_USE enum bole_status intake_known(struct intake *, uint32_t row, uint8_t type,
-                                            const struct bole_oid *, struct bole_bytes content);
+BOLE_MUST_USE enum bole_status bole_intake_known(struct intake *, uint32_t row, uint8_t type,
+                                                 const struct bole_oid *,
+                                                 struct bole_bytes content);
 /* Begins the identity of an object that is hashed in pieces. */
-void intake_identity_start(struct intake *, uint8_t type, uint64_t size);
+void bole_intake_identity_start(struct intake *, uint8_t type, uint64_t size);
 /* The row of the entry that starts at offset, or BOLE_OID_NONE. */
-uint32_t intake_row_at(const struct intake *, uint64_t offset);
+uint32_t bole_intake_row_at(const struct intake *, uint64_t offset);
 
 /* pack_links.c */
-BOLE_MUST_USE enum bole_status intake_links(struct intake *, uint32_t row, uint8_t type,
-                                            struct bole_bytes content);
-BOLE_MUST_USE enum bole_status intake_closure(struct intake *);
+BOLE_MUST_USE enum bole_status bole_intake_links(struct intake *, uint32_t row, uint8_t type,
+                                                 struct bole_bytes content);
+BOLE_MUST_USE enum bole_status bole_intake_closure(struct intake *);
 
 /* pack_resolve.c */
-BOLE_MUST_USE enum bole_status intake_head(struct intake *, uint32_t row, struct bole_entry_head *);
-BOLE_MUST_USE enum bole_status intake_resolve(struct intake *);
-void intake_resolve_release(struct intake *);
+BOLE_MUST_USE enum bole_status bole_intake_head(struct intake *, uint32_t row,
+                                                struct bole_entry_head *);
+BOLE_MUST_USE enum bole_status bole_intake_resolve(struct intake *);
+void bole_intake_resolve_release(struct intake *);
 
 /* pack_store.c */
-BOLE_MUST_USE enum bole_status intake_store(struct intake *);
+BOLE_MUST_USE enum bole_status bole_intake_store(struct intake *);
 
 #endif /* BOLE_GIT_PACK_INTAKE_H */

@@ -19,9 +19,9 @@ static enum bole_status bad(struct intake *it, uint32_t row, const char *what)
 	char hex[BOLE_OID_HEX_MAX + 1];
 	const struct bole_extent_row *r = &it->rows[row];
 
-	return intake_fail(it, BOLE_E_INVALID, "%s %s: %s",
-	                   bole_object_type_name(r->type & INTAKE_TYPE_MASK),
-	                   bole_oid_format(&r->oid, hex), what);
+	return bole_intake_fail(it, BOLE_E_INVALID, "%s %s: %s",
+	                        bole_object_type_name(r->type & INTAKE_TYPE_MASK),
+	                        bole_oid_format(&r->oid, hex), what);
 }
 
 static enum bole_status link_wrong(struct intake *it, uint32_t row, const struct bole_oid *target,
@@ -30,10 +30,10 @@ static enum bole_status link_wrong(struct intake *it, uint32_t row, const struct
 	char hex[BOLE_OID_HEX_MAX + 1];
 	char from[BOLE_OID_HEX_MAX + 1];
 
-	return intake_fail(it, BOLE_E_INVALID, "%s is a %s, but %s names it as a %s",
-	                   bole_oid_format(target, hex), bole_object_type_name(found),
-	                   bole_oid_format(&it->rows[row].oid, from),
-	                   bole_object_type_name(expected));
+	return bole_intake_fail(it, BOLE_E_INVALID, "%s is a %s, but %s names it as a %s",
+	                        bole_oid_format(target, hex), bole_object_type_name(found),
+	                        bole_oid_format(&it->rows[row].oid, from),
+	                        bole_object_type_name(expected));
 }
 
 static enum bole_status link_to(struct intake *it, uint32_t row, const struct bole_oid *target,
@@ -167,8 +167,8 @@ static enum bole_status commit_links(struct intake *it, uint32_t row, struct bol
 	return BOLE_OK;
 }
 
-enum bole_status intake_links(struct intake *it, uint32_t row, uint8_t type,
-                              struct bole_bytes content)
+enum bole_status bole_intake_links(struct intake *it, uint32_t row, uint8_t type,
+                                   struct bole_bytes content)
 {
 	struct bole_tag tag;
 
@@ -184,7 +184,7 @@ enum bole_status intake_links(struct intake *it, uint32_t row, uint8_t type,
 	}
 }
 
-enum bole_status intake_closure(struct intake *it)
+enum bole_status bole_intake_closure(struct intake *it)
 {
 	char hex[BOLE_OID_HEX_MAX + 1];
 	char from[BOLE_OID_HEX_MAX + 1];
@@ -198,14 +198,14 @@ enum bole_status intake_closure(struct intake *it)
 		enum bole_status rc = bole_odb_find(it->job->tx->view, &oid, &entry);
 
 		if (rc == BOLE_E_NOT_FOUND)
-			return intake_fail(it, BOLE_E_INVALID, "missing %s %s referenced by %s",
-			                   bole_object_type_name(need->type),
-			                   bole_oid_format(&oid, hex),
-			                   bole_oid_format(&it->rows[need->referrer].oid, from));
+			return bole_intake_fail(
+			        it, BOLE_E_INVALID, "missing %s %s referenced by %s",
+			        bole_object_type_name(need->type), bole_oid_format(&oid, hex),
+			        bole_oid_format(&it->rows[need->referrer].oid, from));
 		BOLE_TRY(rc);
 		if (entry.type != need->type)
 			return link_wrong(it, need->referrer, &oid, entry.type, need->type);
-		BOLE_TRY(intake_spend(it, 0));
+		BOLE_TRY(bole_intake_spend(it, 0));
 	}
 	return BOLE_OK;
 }

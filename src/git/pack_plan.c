@@ -29,7 +29,7 @@ static enum bole_status merge(struct bole_pack_plan *plan, const uint32_t *from,
 
 		to[i] = take_left ? from[left++] : from[right++];
 		if ((i & 1023) == 1023)
-			BOLE_TRY(reach_spend(plan, 16 * 1024));
+			BOLE_TRY(bole_reach_spend(plan, 16 * 1024));
 	}
 	return BOLE_OK;
 }
@@ -82,9 +82,9 @@ static enum bole_status choose(struct bole_pack_plan *plan)
 
 		if ((flags & (REACH_SEND | REACH_HAVE)) != REACH_SEND)
 			continue;
-		BOLE_TRY(reach_find(plan, i));
+		BOLE_TRY(bole_reach_find(plan, i));
 		plan->order[plan->order_count++] = i;
-		BOLE_TRY(reach_spend(plan, 0));
+		BOLE_TRY(bole_reach_spend(plan, 0));
 	}
 	BOLE_ASSERT(plan->order_count == count);
 	return sort_order(plan);
@@ -111,10 +111,10 @@ static enum bole_status plan_walk(struct bole_pack_plan *plan)
 {
 	BOLE_TRY(bole_object_reader_open(plan->job.snapshot, plan->job.alloc, NULL, &plan->reader));
 	plan->phase = "Counting objects";
-	BOLE_TRY(reach_commits(plan));
-	BOLE_TRY(reach_trees(plan));
+	BOLE_TRY(bole_reach_commits(plan));
+	BOLE_TRY(bole_reach_trees(plan));
 	if (plan->job.include_tags)
-		BOLE_TRY(reach_tags(plan));
+		BOLE_TRY(bole_reach_tags(plan));
 	return choose(plan);
 }
 

@@ -55,10 +55,11 @@ static enum bole_status content_alloc(struct intake *it, uint64_t len, size_t ke
 	for (size_t i = 0; i < keep && len + it->held > it->held_max; i++)
 		frame_unload(it, &it->frames[i]);
 	if (len > it->held_max || len + it->held > it->held_max)
-		return intake_fail(it, BOLE_E_LIMIT,
-		                   "resolving a delta of %llu bytes needs more than the %zu bytes "
-		                   "of memory left",
-		                   (unsigned long long)len, it->held_max);
+		return bole_intake_fail(
+		        it, BOLE_E_LIMIT,
+		        "resolving a delta of %llu bytes needs more than the %zu bytes "
+		        "of memory left",
+		        (unsigned long long)len, it->held_max);
 	*out = bole_alloc_array(it->alloc, (size_t)len + 1, 1);
 	if (*out == NULL)
 		return BOLE_E_NO_MEMORY;
@@ -74,22 +75,22 @@ static void content_free(struct intake *it, uint8_t *bytes, size_t len)
 
 /* -- Entries of the pack -- */
 
-enum bole_status intake_head(struct intake *it, uint32_t row, struct bole_entry_head *head)
+enum bole_status bole_intake_head(struct intake *it, uint32_t row, struct bole_entry_head *head)
 {
 	const struct bole_extent_row *r = &it->rows[row];
 	size_t len = r->stored_bytes < BOLE_ENTRY_HEAD_MAX ? (size_t)r->stored_bytes
 	                                                   : BOLE_ENTRY_HEAD_MAX;
 	struct bole_bytes shown;
 
-	BOLE_TRY(pack_source_view(&it->source, r->offset, len, &shown));
+	BOLE_TRY(bole_pack_source_view(&it->source, r->offset, len, &shown));
 	if (bole_entry_head_parse(shown, it->algo, head) != BOLE_OK)
-		return intake_fail(it, BOLE_E_IO, "the store gave back other bytes");
+		return bole_intake_fail(it, BOLE_E_IO, "the store gave back other bytes");
 	return BOLE_OK;
 }
 
 static enum bole_status changed(struct intake *it)
 {
-	return intake_fail(it, BOLE_E_IO, "the store gave back other bytes than it was given");
+	return bole_intake_fail(it, BOLE_E_IO, "the store gave back other bytes than it was given");
 }
 
 /* Inflates the entry of a row, of which the first pass has seen that it is head->inflated_bytes
@@ -104,7 +105,7 @@ static enum bole_status entry_inflate(struct intake *it, uint32_t row,
 	size_t done = 0, used;
 
 	if (rest <= PACK_SOURCE_CHUNK_BYTES && size <= INTAKE_SCRATCH_BYTES) {
-		BOLE_TRY(pack_source_view(&it->source, at, (size_t)rest, &shown));
+		BOLE_TRY(bole_pack_source_view(&it->source, at, (size_t)rest, &shown));
 		if (bole_inflate_whole(it->inflater, shown, dst, size, &used) == BOLE_OK)
 			return BOLE_OK;
 	}
@@ -117,7 +118,7 @@ static enum bole_status entry_inflate(struct intake *it, uint32_t row,
 
 		if (out_len > HASH_SLICE)
 			out_len = HASH_SLICE;
-		BOLE_TRY(pack_source_view(&it->source, at, in_len, &shown));
+		BOLE_TRY(bole_pack_source_view(&it->source, at, in_len, &shown));
 		enum bole_status rc =
 		        bole_inflate_step(it->inflater, shown.ptr, &in_len, dst + done, &out_len);
 
@@ -128,7 +129,7 @@ static enum bole_status entry_inflate(struct intake *it, uint32_t row,
 			return done == size ? BOLE_OK : changed(it);
 		if (rc != BOLE_OK || (in_len == 0 && out_len == 0))
 			return changed(it);
-		BOLE_TRY(intake_spend(it, in_len + out_len));
+		BOLE_TRY(bole_intake_spend(it, in_len + out_len));
 	}
 	return changed(it);
 }
@@ -142,7 +143,7 @@ static enum bole_status apply_delta(struct intake *it, uint32_t row, struct bole
 	uint8_t *delta = it->scratch;
 	uint8_t *result = NULL;
 
-	BOLE_TRY(intake_head(it, row, &head));
+	BOLE_TRY(bole_intake_head(it, row, &head));
 	size_t size = (size_t)head.inflated_bytes;
 	bool own = head.inflated_bytes >= INTAKE_SCRATCH_BYTES;
 
@@ -163,8 +164,8 @@ static enum bole_status apply_delta(struct intake *it, uint32_t row, struct bole
 	if (rc != BOLE_OK && result != NULL)
 		content_free(it, result, (size_t)result_len);
 	if (rc == BOLE_E_INVALID)
-		return intake_fail(it, rc, "the delta at offset %llu does not fit its base",
-		                   (unsigned long long)it->rows[row].offset);
+		return bole_intake_fail(it, rc, "the delta at offset %llu does not fit its base",
+		                        (unsigned long long)it->rows[row].offset);
 	*out = bole_bytes_of(result, (size_t)result_len);
 	return rc;
 }
@@ -190,11 +191,11 @@ static enum bole_status load_root(struct intake *it, struct intake_frame *frame)
 
 	if (frame->row == BOLE_OID_NONE)
 		return load_outside(it, frame);
-	BOLE_TRY(intake_head(it, frame->row, &head));
+	BOLE_TRY(bole_intake_head(it, frame->row, &head));
 	BOLE_TRY(content_alloc(it, head.inflated_bytes, 0, &frame->bytes));
 	frame->len = (size_t)head.inflated_bytes;
 	frame->loaded = true;
-	BOLE_TRY(intake_spend(it, frame->len));
+	BOLE_TRY(bole_intake_spend(it, frame->len));
 	return entry_inflate(it, frame->row, &head, frame->bytes);
 }
 
@@ -226,9 +227,9 @@ static enum bole_status frame_load(struct intake *it, size_t which)
 			frame_unload(it, base);
 		it->rebuilt += content.len;
 		if (it->rebuilt > it->report->inflated_bytes + REBUILT_FREE)
-			return intake_fail(it, BOLE_E_LIMIT,
-			                   "the delta chains need more memory to be resolved");
-		BOLE_TRY(intake_spend(it, content.len));
+			return bole_intake_fail(it, BOLE_E_LIMIT,
+			                        "the delta chains need more memory to be resolved");
+		BOLE_TRY(bole_intake_spend(it, content.len));
 	}
 	return BOLE_OK;
 }
@@ -274,13 +275,13 @@ static enum bole_status content_id(struct intake *it, uint8_t type, struct bole_
 {
 	if (content.len <= HASH_SLICE)
 		return bole_object_id(it->algo, type, content, true, oid);
-	intake_identity_start(it, type, content.len);
+	bole_intake_identity_start(it, type, content.len);
 	for (size_t done = 0; done < content.len;) {
 		size_t part = content.len - done < HASH_SLICE ? content.len - done : HASH_SLICE;
 
 		bole_identity_update(&it->identity, content.ptr + done, part);
 		done += part;
-		BOLE_TRY(intake_spend(it, part));
+		BOLE_TRY(bole_intake_spend(it, part));
 	}
 	return bole_identity_final(&it->identity, oid);
 }
@@ -316,21 +317,21 @@ static enum bole_status child_known(struct intake *it, uint32_t child, uint8_t t
 	enum bole_status rc = content_id(it, type, content, &oid);
 
 	if (rc == BOLE_E_CORRUPT)
-		return intake_fail(it, rc,
-		                   "the object at offset %llu is part of a collision attack",
-		                   (unsigned long long)it->rows[child].offset);
+		return bole_intake_fail(it, rc,
+		                        "the object at offset %llu is part of a collision attack",
+		                        (unsigned long long)it->rows[child].offset);
 	BOLE_TRY(rc);
-	BOLE_TRY(intake_known(it, child, type, &oid, content));
+	BOLE_TRY(bole_intake_known(it, child, type, &oid, content));
 	/* The row of the copy will be dropped (pack_store.c), and this delta needs it. */
 	if (by_offset && base_is_copy && it->source.in_extent &&
 	    (it->rows[child].type & INTAKE_DUPLICATE) == 0)
-		return intake_fail(
+		return bole_intake_fail(
 		        it, BOLE_E_INVALID,
 		        "the delta at offset %llu is based on a second copy of an object",
 		        (unsigned long long)it->rows[child].offset);
 	it->resolved++;
 	adopt_waiting(it, child);
-	return intake_spend(it, content.len);
+	return bole_intake_spend(it, content.len);
 }
 
 static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t child, uint8_t type)
@@ -339,8 +340,8 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	uint8_t *bytes;
 
 	if (it->outside_depth + which + 1 > it->limits.delta_depth_max)
-		return intake_fail(it, BOLE_E_LIMIT, "a delta chain is longer than %lu",
-		                   (unsigned long)it->limits.delta_depth_max);
+		return bole_intake_fail(it, BOLE_E_LIMIT, "a delta chain is longer than %lu",
+		                        (unsigned long)it->limits.delta_depth_max);
 	BOLE_TRY(frame_load(it, which));
 	struct intake_frame *frame = &it->frames[which];
 	uint32_t base = frame->row;
@@ -423,7 +424,7 @@ static enum bole_status link_children(struct intake *it)
 		else
 			rc = bole_oid_index_add(&it->waiting, i);
 		if (rc == BOLE_OK && (i & 1023) == 0)
-			rc = intake_spend(it, HASH_SLICE);
+			rc = bole_intake_spend(it, HASH_SLICE);
 	}
 	bole_alloc_free(it->alloc, weight, n, sizeof(*weight));
 	return rc;
@@ -464,7 +465,7 @@ static enum bole_status outside_depth(struct intake *it, struct bole_entry entry
 		}
 		if (bole_entry_head_parse(bole_bytes_of(start, len), it->algo, &head) != BOLE_OK)
 			return BOLE_E_CORRUPT;
-		BOLE_TRY(intake_spend(it, len));
+		BOLE_TRY(bole_intake_spend(it, len));
 		if (head.type == BOLE_ENTRY_REF_DELTA)
 			BOLE_TRY(bole_odb_find(view, &head.base, &entry));
 		else if (head.type == BOLE_ENTRY_OFS_DELTA)
@@ -516,14 +517,14 @@ static enum bole_status nothing_left(struct intake *it)
 	for (uint32_t i = 0; i < it->row_count; i++) {
 		if (it->rows[i].type != BOLE_ENTRY_REF_DELTA)
 			continue;
-		return intake_fail(it, BOLE_E_INVALID,
-		                   "missing delta base %s (not here, or deltas in a circle)",
-		                   bole_oid_format(&it->rows[i].oid, hex));
+		return bole_intake_fail(it, BOLE_E_INVALID,
+		                        "missing delta base %s (not here, or deltas in a circle)",
+		                        bole_oid_format(&it->rows[i].oid, hex));
 	}
 	BOLE_UNREACHABLE(); /* the root of an offset delta's chain is whole or an id delta */
 }
 
-enum bole_status intake_resolve(struct intake *it)
+enum bole_status bole_intake_resolve(struct intake *it)
 {
 	static const uint8_t order[] = {BOLE_OBJECT_BLOB, BOLE_OBJECT_TREE, BOLE_OBJECT_COMMIT,
 	                                BOLE_OBJECT_TAG};
@@ -545,7 +546,7 @@ enum bole_status intake_resolve(struct intake *it)
 	return nothing_left(it);
 }
 
-void intake_resolve_release(struct intake *it)
+void bole_intake_resolve_release(struct intake *it)
 {
 	while (it->frame_count > 0)
 		frame_unload(it, &it->frames[--it->frame_count]);

@@ -10,8 +10,8 @@
 /* An offset delta that becomes a record has a longer head than in the pack. */
 enum { RECORD_HEAD_GROWTH = 64 };
 
-enum bole_status pack_source_init(struct pack_source *source, struct bole_tx *tx,
-                                  struct bole_alloc *alloc, uint8_t algo)
+enum bole_status bole_pack_source_init(struct pack_source *source, struct bole_tx *tx,
+                                       struct bole_alloc *alloc, uint8_t algo)
 {
 	uint64_t min = tx->store->info.extent_bytes_min;
 
@@ -23,7 +23,7 @@ enum bole_status pack_source_init(struct pack_source *source, struct bole_tx *tx
 	return source->staging != NULL ? BOLE_OK : BOLE_E_NO_MEMORY;
 }
 
-void pack_source_release(struct pack_source *source)
+void bole_pack_source_release(struct pack_source *source)
 {
 	if (source->alloc == NULL)
 		return;
@@ -65,7 +65,7 @@ static enum bole_status put_away(struct pack_source *source)
 	return source->kept.rc;
 }
 
-enum bole_status pack_source_take(struct pack_source *source, const void *src, size_t len)
+enum bole_status bole_pack_source_take(struct pack_source *source, const void *src, size_t len)
 {
 	const uint8_t *from = src;
 
@@ -84,7 +84,7 @@ enum bole_status pack_source_take(struct pack_source *source, const void *src, s
 	return BOLE_OK;
 }
 
-enum bole_status pack_source_seal(struct pack_source *source, struct bole_oid *sum)
+enum bole_status bole_pack_source_seal(struct pack_source *source, struct bole_oid *sum)
 {
 	BOLE_TRY(put_away(source));
 	bole_hash_final(&source->hash, sum);
@@ -126,8 +126,8 @@ static enum bole_status chunk_get(struct pack_source *source, uint64_t number,
 	return BOLE_OK;
 }
 
-enum bole_status pack_source_view(struct pack_source *source, uint64_t offset, size_t len,
-                                  struct bole_bytes *out)
+enum bole_status bole_pack_source_view(struct pack_source *source, uint64_t offset, size_t len,
+                                       struct bole_bytes *out)
 {
 	const uint8_t *bytes;
 	uint64_t number = offset / PACK_SOURCE_CHUNK_BYTES;

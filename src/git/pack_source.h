@@ -42,16 +42,17 @@ struct pack_source {
 };
 
 /* Zero the struct first; release is then always safe. */
-BOLE_MUST_USE enum bole_status pack_source_init(struct pack_source *, struct bole_tx *,
-                                                struct bole_alloc *, uint8_t algo);
-void pack_source_release(struct pack_source *);
+BOLE_MUST_USE enum bole_status bole_pack_source_init(struct pack_source *, struct bole_tx *,
+                                                     struct bole_alloc *, uint8_t algo);
+void bole_pack_source_release(struct pack_source *);
 
-BOLE_MUST_USE enum bole_status pack_source_take(struct pack_source *, const void *src, size_t len);
+BOLE_MUST_USE enum bole_status bole_pack_source_take(struct pack_source *, const void *src,
+                                                     size_t len);
 /* No more bytes follow; *sum is the hash of all of them. Reading may begin. */
-BOLE_MUST_USE enum bole_status pack_source_seal(struct pack_source *, struct bole_oid *sum);
+BOLE_MUST_USE enum bole_status bole_pack_source_seal(struct pack_source *, struct bole_oid *sum);
 /* Shows len (<= PACK_SOURCE_CHUNK_BYTES) bytes at offset, all taken before. Borrowed until the next
  * call. */
-BOLE_MUST_USE enum bole_status pack_source_view(struct pack_source *, uint64_t offset, size_t len,
-                                                struct bole_bytes *out);
+BOLE_MUST_USE enum bole_status bole_pack_source_view(struct pack_source *, uint64_t offset,
+                                                     size_t len, struct bole_bytes *out);
 
 #endif /* BOLE_GIT_PACK_SOURCE_H */

@@ -16,7 +16,7 @@ static enum bole_status store_extent(struct intake *it)
 		it->rows[kept] = it->rows[i];
 		it->rows[kept++].type &= INTAKE_TYPE_MASK;
 		if ((i & 4095) == 4095)
-			BOLE_TRY(intake_spend(it, INTAKE_SCRATCH_BYTES));
+			BOLE_TRY(bole_intake_spend(it, INTAKE_SCRATCH_BYTES));
 	}
 	return bole_tx_extent_finish(it->job->tx, it->rows, kept);
 }
@@ -28,12 +28,12 @@ static enum bole_status store_record(struct intake *it, const struct bole_extent
 	struct bole_entry_head head;
 	uint32_t number = (uint32_t)(row - it->rows);
 
-	BOLE_TRY(intake_head(it, number, &head));
+	BOLE_TRY(bole_intake_head(it, number, &head));
 	pieces[0] = bole_bytes_of(it->source.kept.ptr + row->offset, head.head_bytes);
 	pieces[1] = bole_bytes_of(it->source.kept.ptr + row->offset + head.head_bytes,
 	                          (size_t)row->stored_bytes - head.head_bytes);
 	if (head.type == BOLE_ENTRY_OFS_DELTA) {
-		uint32_t base = intake_row_at(it, row->offset - head.base_distance);
+		uint32_t base = bole_intake_row_at(it, row->offset - head.base_distance);
 
 		BOLE_ASSERT(base != BOLE_OID_NONE);
 		head.type = BOLE_ENTRY_REF_DELTA;
@@ -44,7 +44,7 @@ static enum bole_status store_record(struct intake *it, const struct bole_extent
 	return bole_tx_put(it->job->tx, &row->oid, row->type & INTAKE_TYPE_MASK, pieces, 2);
 }
 
-enum bole_status intake_store(struct intake *it)
+enum bole_status bole_intake_store(struct intake *it)
 {
 	if (it->source.in_extent)
 		return store_extent(it);
@@ -52,7 +52,7 @@ enum bole_status intake_store(struct intake *it)
 		if ((it->rows[i].type & INTAKE_DUPLICATE) != 0)
 			continue;
 		BOLE_TRY(store_record(it, &it->rows[i]));
-		BOLE_TRY(intake_spend(it, (size_t)it->rows[i].stored_bytes));
+		BOLE_TRY(bole_intake_spend(it, (size_t)it->rows[i].stored_bytes));
 	}
 	return BOLE_OK;
 }

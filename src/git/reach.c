@@ -18,7 +18,7 @@ enum {
 	LIST_FIRST = 256,
 };
 
-enum bole_status reach_spend(struct bole_pack_plan *plan, size_t bytes)
+enum bole_status bole_reach_spend(struct bole_pack_plan *plan, size_t bytes)
 {
 	const struct bole_reach *job = &plan->job;
 
@@ -40,7 +40,8 @@ enum bole_status reach_spend(struct bole_pack_plan *plan, size_t bytes)
 	return BOLE_OK;
 }
 
-enum bole_status reach_list_add(struct bole_pack_plan *plan, struct reach_list *list, uint32_t item)
+enum bole_status bole_reach_list_add(struct bole_pack_plan *plan, struct reach_list *list,
+                                     uint32_t item)
 {
 	if (list->count == list->cap) {
 		size_t cap = list->cap == 0 ? LIST_FIRST : list->cap * 2;
@@ -58,7 +59,7 @@ enum bole_status reach_list_add(struct bole_pack_plan *plan, struct reach_list *
 
 /* -- Items -- */
 
-void reach_entry(const struct bole_pack_plan *plan, uint32_t item, struct bole_entry *out)
+void bole_reach_entry(const struct bole_pack_plan *plan, uint32_t item, struct bole_entry *out)
 {
 	const struct reach_value *value = reach_value(plan, item);
 
@@ -80,8 +81,8 @@ static enum bole_status complain(struct bole_pack_plan *plan, uint32_t item, con
 	return BOLE_E_CORRUPT;
 }
 
-enum bole_status reach_meet(struct bole_pack_plan *plan, const struct bole_oid *oid, uint8_t type,
-                            uint32_t *item)
+enum bole_status bole_reach_meet(struct bole_pack_plan *plan, const struct bole_oid *oid,
+                                 uint8_t type, uint32_t *item)
 {
 	bool added;
 
@@ -95,7 +96,7 @@ enum bole_status reach_meet(struct bole_pack_plan *plan, const struct bole_oid *
 	return BOLE_OK;
 }
 
-enum bole_status reach_find(struct bole_pack_plan *plan, uint32_t item)
+enum bole_status bole_reach_find(struct bole_pack_plan *plan, uint32_t item)
 {
 	struct reach_value *value = reach_value(plan, item);
 	struct bole_entry entry;
@@ -122,14 +123,14 @@ enum bole_status reach_find(struct bole_pack_plan *plan, uint32_t item)
 	return BOLE_OK;
 }
 
-enum bole_status reach_read(struct bole_pack_plan *plan, uint32_t item, struct bole_bytes *out)
+enum bole_status bole_reach_read(struct bole_pack_plan *plan, uint32_t item, struct bole_bytes *out)
 {
 	struct bole_entry entry;
 
-	BOLE_TRY(reach_find(plan, item));
-	reach_entry(plan, item, &entry);
+	BOLE_TRY(bole_reach_find(plan, item));
+	bole_reach_entry(plan, item, &entry);
 	BOLE_TRY(bole_object_read_entry(plan->reader, &entry, out));
-	return reach_spend(plan, out->len);
+	return bole_reach_spend(plan, out->len);
 }
 
 /* -- The queue -- */
@@ -190,7 +191,7 @@ static enum bole_status read_commit(struct bole_pack_plan *plan, uint32_t item,
 {
 	struct bole_bytes content;
 
-	BOLE_TRY(reach_read(plan, item, &content));
+	BOLE_TRY(bole_reach_read(plan, item, &content));
 	if (bole_commit_parse(content, plan->algo, commit) != BOLE_OK)
 		return complain(plan, item, "is no commit that can be read");
 	return BOLE_OK;
@@ -218,7 +219,7 @@ static enum bole_status paint_have(struct bole_pack_plan *plan, uint32_t start)
 	struct bole_oid parent;
 	uint32_t item;
 
-	BOLE_TRY(reach_list_add(plan, &plan->stack, start));
+	BOLE_TRY(bole_reach_list_add(plan, &plan->stack, start));
 	while (plan->stack.count > 0) {
 		uint32_t at = plan->stack.items[--plan->stack.count];
 		struct reach_value *value = reach_value(plan, at);
@@ -233,8 +234,8 @@ static enum bole_status paint_have(struct bole_pack_plan *plan, uint32_t start)
 		BOLE_TRY(read_commit(plan, at, &commit));
 		for (size_t i = 0; i < commit.parent_count; i++) {
 			bole_commit_parent(&commit, plan->algo, i, &parent);
-			BOLE_TRY(reach_meet(plan, &parent, BOLE_OBJECT_COMMIT, &item));
-			BOLE_TRY(reach_list_add(plan, &plan->stack, item));
+			BOLE_TRY(bole_reach_meet(plan, &parent, BOLE_OBJECT_COMMIT, &item));
+			BOLE_TRY(bole_reach_list_add(plan, &plan->stack, item));
 		}
 	}
 	return BOLE_OK;
@@ -255,16 +256,16 @@ static enum bole_status walk_commit(struct bole_pack_plan *plan, struct reach_qu
 		plan->done++;
 		if (queued.date < plan->oldest_wanted)
 			plan->oldest_wanted = queued.date;
-		BOLE_TRY(reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &item));
-		BOLE_TRY(reach_list_add(plan, &plan->sent, queued.item));
-		BOLE_TRY(reach_list_add(plan, &plan->roots, item));
+		BOLE_TRY(bole_reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &item));
+		BOLE_TRY(bole_reach_list_add(plan, &plan->sent, queued.item));
+		BOLE_TRY(bole_reach_list_add(plan, &plan->roots, item));
 	}
 	for (size_t i = 0; i < commit.parent_count; i++) {
 		/* enqueue reads the parent, which ends the loan of this commit's bytes. */
 		if (i > 0)
 			BOLE_TRY(read_commit(plan, queued.item, &commit));
 		bole_commit_parent(&commit, plan->algo, i, &parent);
-		BOLE_TRY(reach_meet(plan, &parent, BOLE_OBJECT_COMMIT, &item));
+		BOLE_TRY(bole_reach_meet(plan, &parent, BOLE_OBJECT_COMMIT, &item));
 		if (have)
 			BOLE_TRY(paint_have(plan, item));
 		else
@@ -286,8 +287,8 @@ static enum bole_status note_tip(struct bole_pack_plan *plan, uint32_t item, boo
 			BOLE_TRY(paint_have(plan, item));
 		return enqueue(plan, item);
 	case BOLE_OBJECT_TREE:
-		return have ? reach_tree_have(plan, item)
-		            : reach_list_add(plan, &plan->roots, item);
+		return have ? bole_reach_tree_have(plan, item)
+		            : bole_reach_list_add(plan, &plan->roots, item);
 	default: value->flags |= have ? REACH_HAVE : REACH_SEND; return BOLE_OK;
 	}
 }
@@ -306,12 +307,12 @@ static enum bole_status add_tip(struct bole_pack_plan *plan, const struct bole_o
 
 		if (type == 0) /* named by the caller: may be unknown, which is no damage */
 			BOLE_TRY(bole_odb_find(plan->job.snapshot, &target, &entry));
-		BOLE_TRY(reach_meet(plan, &target, type, &item));
-		BOLE_TRY(reach_find(plan, item));
+		BOLE_TRY(bole_reach_meet(plan, &target, type, &item));
+		BOLE_TRY(bole_reach_find(plan, item));
 		BOLE_TRY(note_tip(plan, item, have));
 		if (reach_value(plan, item)->type != BOLE_OBJECT_TAG)
 			return BOLE_OK;
-		BOLE_TRY(reach_read(plan, item, &content));
+		BOLE_TRY(bole_reach_read(plan, item, &content));
 		if (bole_tag_parse(content, plan->algo, &tag) != BOLE_OK)
 			return complain(plan, item, "is no tag that can be read");
 		target = tag.target;
@@ -319,7 +320,7 @@ static enum bole_status add_tip(struct bole_pack_plan *plan, const struct bole_o
 	}
 }
 
-enum bole_status reach_commits(struct bole_pack_plan *plan)
+enum bole_status bole_reach_commits(struct bole_pack_plan *plan)
 {
 	int slop = SLOP;
 

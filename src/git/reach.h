@@ -87,24 +87,24 @@ static inline struct reach_value *reach_value(const struct bole_pack_plan *plan,
 }
 
 /* The entry of an item that is REACH_FOUND. */
-void reach_entry(const struct bole_pack_plan *, uint32_t item, struct bole_entry *out);
+void bole_reach_entry(const struct bole_pack_plan *, uint32_t item, struct bole_entry *out);
 /* Yields, reports, and sees whether the client is still there (BOLE_E_CLOSED). */
-BOLE_MUST_USE enum bole_status reach_spend(struct bole_pack_plan *, size_t bytes);
+BOLE_MUST_USE enum bole_status bole_reach_spend(struct bole_pack_plan *, size_t bytes);
 /* The item of an object; it must be of that type (0 = any) if that is known. */
-BOLE_MUST_USE enum bole_status reach_meet(struct bole_pack_plan *, const struct bole_oid *,
-                                          uint8_t type, uint32_t *item);
+BOLE_MUST_USE enum bole_status bole_reach_meet(struct bole_pack_plan *, const struct bole_oid *,
+                                               uint8_t type, uint32_t *item);
 /* Fills in the entry of an item and checks its type. BOLE_E_CORRUPT: a link leads nowhere. */
-BOLE_MUST_USE enum bole_status reach_find(struct bole_pack_plan *, uint32_t item);
+BOLE_MUST_USE enum bole_status bole_reach_find(struct bole_pack_plan *, uint32_t item);
 /* The content of an item, borrowed until the next call. */
-BOLE_MUST_USE enum bole_status reach_read(struct bole_pack_plan *, uint32_t item,
-                                          struct bole_bytes *out);
-BOLE_MUST_USE enum bole_status reach_list_add(struct bole_pack_plan *, struct reach_list *,
-                                              uint32_t item);
+BOLE_MUST_USE enum bole_status bole_reach_read(struct bole_pack_plan *, uint32_t item,
+                                               struct bole_bytes *out);
+BOLE_MUST_USE enum bole_status bole_reach_list_add(struct bole_pack_plan *, struct reach_list *,
+                                                   uint32_t item);
 
-BOLE_MUST_USE enum bole_status reach_commits(struct bole_pack_plan *);
-BOLE_MUST_USE enum bole_status reach_trees(struct bole_pack_plan *);
+BOLE_MUST_USE enum bole_status bole_reach_commits(struct bole_pack_plan *);
+BOLE_MUST_USE enum bole_status bole_reach_trees(struct bole_pack_plan *);
 /* The receiver has this tree and everything in it. */
-BOLE_MUST_USE enum bole_status reach_tree_have(struct bole_pack_plan *, uint32_t tree);
-BOLE_MUST_USE enum bole_status reach_tags(struct bole_pack_plan *);
+BOLE_MUST_USE enum bole_status bole_reach_tree_have(struct bole_pack_plan *, uint32_t tree);
+BOLE_MUST_USE enum bole_status bole_reach_tags(struct bole_pack_plan *);
 
 #endif /* BOLE_GIT_REACH_H */

@@ -22,27 +22,27 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 	if ((value->flags & (flag | REACH_HAVE)) != 0)
 		return BOLE_OK;
 	value->flags |= flag;
-	BOLE_TRY(reach_list_add(plan, stack, tree));
+	BOLE_TRY(bole_reach_list_add(plan, stack, tree));
 	while (stack->count > 0) {
 		struct bole_tree_entry entry;
 		struct bole_bytes rest;
 		enum bole_status rc;
 
-		BOLE_TRY(reach_read(plan, stack->items[--stack->count], &rest));
+		BOLE_TRY(bole_reach_read(plan, stack->items[--stack->count], &rest));
 		while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
 			uint8_t type = link_type(entry.mode);
 			uint32_t item;
 
 			if (type == 0)
 				continue;
-			BOLE_TRY(reach_meet(plan, &entry.oid, type, &item));
+			BOLE_TRY(bole_reach_meet(plan, &entry.oid, type, &item));
 			value = reach_value(plan, item);
 			if ((value->flags & (flag | REACH_HAVE)) != 0)
 				continue;
 			value->flags |= flag;
 			plan->done++;
 			if (type == BOLE_OBJECT_TREE)
-				BOLE_TRY(reach_list_add(plan, stack, item));
+				BOLE_TRY(bole_reach_list_add(plan, stack, item));
 		}
 		if (rc != BOLE_END)
 			return BOLE_E_CORRUPT;
@@ -50,7 +50,7 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 	return BOLE_OK;
 }
 
-enum bole_status reach_tree_have(struct bole_pack_plan *plan, uint32_t tree)
+enum bole_status bole_reach_tree_have(struct bole_pack_plan *plan, uint32_t tree)
 {
 	return spread(plan, tree, REACH_HAVE);
 }
@@ -68,16 +68,16 @@ static enum bole_status edge_trees(struct bole_pack_plan *plan)
 
 		if ((value->flags & (REACH_EDGE | REACH_HAVE)) != (REACH_EDGE | REACH_HAVE))
 			continue;
-		BOLE_TRY(reach_read(plan, i, &content));
+		BOLE_TRY(bole_reach_read(plan, i, &content));
 		if (bole_commit_parse(content, plan->algo, &commit) != BOLE_OK)
 			return BOLE_E_CORRUPT;
-		BOLE_TRY(reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &tree));
-		BOLE_TRY(reach_tree_have(plan, tree));
+		BOLE_TRY(bole_reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &tree));
+		BOLE_TRY(bole_reach_tree_have(plan, tree));
 	}
 	return BOLE_OK;
 }
 
-enum bole_status reach_trees(struct bole_pack_plan *plan)
+enum bole_status bole_reach_trees(struct bole_pack_plan *plan)
 {
 	BOLE_TRY(edge_trees(plan));
 	for (size_t i = 0; i < plan->roots.count; i++) {
@@ -114,13 +114,13 @@ static enum bole_status follow_tag(struct bole_pack_plan *plan, struct bole_oid 
 
 	for (;;) {
 		BOLE_TRY(bole_object_read(plan->reader, oid, &type, &content));
-		BOLE_TRY(reach_spend(plan, content.len));
+		BOLE_TRY(bole_reach_spend(plan, content.len));
 		if (type != BOLE_OBJECT_TAG)
 			return BOLE_OK;
 		if (bole_tag_parse(content, plan->algo, &tag) != BOLE_OK)
 			return BOLE_E_CORRUPT;
 		if (add) {
-			BOLE_TRY(reach_meet(plan, oid, BOLE_OBJECT_TAG, &item));
+			BOLE_TRY(bole_reach_meet(plan, oid, BOLE_OBJECT_TAG, &item));
 			reach_value(plan, item)->flags |= REACH_SEND;
 		}
 		*oid = tag.target;
@@ -129,7 +129,7 @@ static enum bole_status follow_tag(struct bole_pack_plan *plan, struct bole_oid 
 	}
 }
 
-enum bole_status reach_tags(struct bole_pack_plan *plan)
+enum bole_status bole_reach_tags(struct bole_pack_plan *plan)
 {
 	struct bole_bytes prefix = bole_bytes_z("refs/tags/");
 	struct bole_ref ref = {0};
