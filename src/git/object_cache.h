@@ -24,31 +24,32 @@ struct cached_object {
 	struct cached_object *older;
 };
 
-enum { CACHE_BUCKETS = 1024 };
-
 struct object_cache {
 	struct bole_alloc *alloc;
 	size_t limit;
 	size_t bytes;
 	struct cached_object *newest;
 	struct cached_object *oldest;
-	struct cached_object *buckets[CACHE_BUCKETS];
+	struct cached_object **buckets; /* about as many as there are objects */
+	size_t bucket_count;            /* a power of two, or 0 */
+	size_t count;
 };
 
-void object_cache_init(struct object_cache *, struct bole_alloc *, size_t limit);
+void bole_object_cache_init(struct object_cache *, struct bole_alloc *, size_t limit);
 /* Nobody may hold an object any more. */
-void object_cache_release(struct object_cache *);
+void bole_object_cache_release(struct object_cache *);
 /* NULL, or the object, held. */
-struct cached_object *object_cache_find(struct object_cache *, uint64_t extent, uint64_t offset);
+struct cached_object *bole_object_cache_find(struct object_cache *, uint64_t extent,
+                                             uint64_t offset);
 /* A new object of len bytes, held, not yet in the cache. NULL: no memory even after the cache was
  * emptied. */
-struct cached_object *object_cache_make(struct object_cache *, uint64_t extent, uint64_t offset,
-                                        size_t len);
+struct cached_object *bole_object_cache_make(struct object_cache *, uint64_t extent,
+                                             uint64_t offset, size_t len);
 /* Offers a complete object to the cache; it may decline. */
-void object_cache_add(struct object_cache *, struct cached_object *);
+void bole_object_cache_add(struct object_cache *, struct cached_object *);
 /* NULL is fine. */
-void object_cache_drop(struct object_cache *, struct cached_object *);
+void bole_object_cache_drop(struct object_cache *, struct cached_object *);
 /* Gives memory back that nobody holds. Returns false when there was none. */
-bool object_cache_shrink(struct object_cache *);
+bool bole_object_cache_shrink(struct object_cache *);
 
 #endif /* BOLE_GIT_OBJECT_CACHE_H */

@@ -61,7 +61,7 @@ enum bole_status bole_object_reader_open(struct bole_snapshot *snapshot, struct 
 		cache_bytes = options->cache_bytes;
 	if (options != NULL && options->object_bytes_max != 0)
 		reader->object_bytes_max = options->object_bytes_max;
-	object_cache_init(&reader->cache, alloc, cache_bytes);
+	bole_object_cache_init(&reader->cache, alloc, cache_bytes);
 	enum bole_status rc = bole_inflater_open(alloc, &reader->inflater);
 	if (rc != BOLE_OK) {
 		bole_object_reader_close(reader);
@@ -73,7 +73,7 @@ enum bole_status bole_object_reader_open(struct bole_snapshot *snapshot, struct 
 
 static void shown_drop(struct bole_object_reader *reader)
 {
-	object_cache_drop(&reader->cache, reader->shown);
+	bole_object_cache_drop(&reader->cache, reader->shown);
 	reader->shown = NULL;
 }
 
@@ -82,7 +82,7 @@ void bole_object_reader_close(struct bole_object_reader *reader)
 	if (reader == NULL)
 		return;
 	shown_drop(reader);
-	object_cache_release(&reader->cache);
+	bole_object_cache_release(&reader->cache);
 	bole_inflater_close(reader->inflater);
 	bole_alloc_free(reader->alloc, reader->links, reader->link_cap, sizeof *reader->links);
 	bole_alloc_free(reader->alloc, reader, 1, sizeof *reader);
@@ -190,15 +190,15 @@ static enum bole_status object_inflate(struct bole_object_reader *reader,
 	    link->head.inflated_bytes > PTRDIFF_MAX)
 		return BOLE_E_LIMIT;
 	struct cached_object *object =
-	        object_cache_make(&reader->cache, link->entry.extent, link->entry.offset,
-	                          (size_t)link->head.inflated_bytes);
+	        bole_object_cache_make(&reader->cache, link->entry.extent, link->entry.offset,
+	                               (size_t)link->head.inflated_bytes);
 	if (object == NULL)
 		return BOLE_E_NO_MEMORY;
 	object->type = link->head.type;
 	enum bole_status rc = entry_inflate(reader, &link->entry, link->head.head_bytes,
 	                                    object->data, object->len);
 	if (rc != BOLE_OK) {
-		object_cache_drop(&reader->cache, object);
+		bole_object_cache_drop(&reader->cache, object);
 		return rc;
 	}
 	*out = object;
@@ -254,14 +254,15 @@ static enum bole_status chain_descend(struct bole_object_reader *reader,
 	*bottom = NULL;
 	reader->link_count = 0;
 	for (;;) {
-		*bottom = object_cache_find(&reader->cache, link.entry.extent, link.entry.offset);
+		*bottom = bole_object_cache_find(&reader->cache, link.entry.extent,
+		                                 link.entry.offset);
 		if (*bottom != NULL)
 			return BOLE_OK;
 		BOLE_TRY(head_read(reader, &link.entry, &link.head));
 		if (link.head.type != BOLE_ENTRY_OFS_DELTA &&
 		    link.head.type != BOLE_ENTRY_REF_DELTA) {
 			BOLE_TRY(object_inflate(reader, &link, bottom));
-			object_cache_add(&reader->cache, *bottom);
+			bole_object_cache_add(&reader->cache, *bottom);
 			return BOLE_OK;
 		}
 		BOLE_TRY(link_push(reader, &link));
@@ -285,8 +286,8 @@ static enum bole_status link_apply(struct bole_object_reader *reader, const stru
 		rc = BOLE_E_LIMIT;
 	struct cached_object *object = NULL;
 	if (rc == BOLE_OK) {
-		object = object_cache_make(&reader->cache, link->entry.extent, link->entry.offset,
-		                           (size_t)len);
+		object = bole_object_cache_make(&reader->cache, link->entry.extent,
+		                                link->entry.offset, (size_t)len);
 		rc = object == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
 	}
 	if (rc == BOLE_OK) {
@@ -294,9 +295,9 @@ static enum bole_status link_apply(struct bole_object_reader *reader, const stru
 		rc = stored(bole_delta_apply(bole_bytes_of(base->data, base->len), bytes,
 		                             object->data, object->len));
 	}
-	object_cache_drop(&reader->cache, delta);
+	bole_object_cache_drop(&reader->cache, delta);
 	if (rc != BOLE_OK) {
-		object_cache_drop(&reader->cache, object);
+		bole_object_cache_drop(&reader->cache, object);
 		return rc;
 	}
 	*out = object;
@@ -315,14 +316,14 @@ static enum bole_status resolve(struct bole_object_reader *reader, const struct 
 		enum bole_status rc =
 		        link_apply(reader, &reader->links[--reader->link_count], object, &next);
 
-		object_cache_drop(&reader->cache, object);
+		bole_object_cache_drop(&reader->cache, object);
 		if (rc != BOLE_OK)
 			return rc;
-		object_cache_add(&reader->cache, next);
+		bole_object_cache_add(&reader->cache, next);
 		object = next;
 	}
 	if (object->type != entry->type) {
-		object_cache_drop(&reader->cache, object);
+		bole_object_cache_drop(&reader->cache, object);
 		return BOLE_E_CORRUPT;
 	}
 	*out = object;

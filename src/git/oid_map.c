@@ -23,6 +23,25 @@ static uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+/* A call of memcmp costs more than the comparison, in the hottest loop of a walk. */
+static inline bool key_equal(const struct bole_oid_index *index, const uint8_t *x, const uint8_t *y)
+{
+	size_t tail = index->key_bytes - 8;
+	uint64_t a[4], b[4];
+
+	memcpy(a, x, 16);
+	memcpy(b, y, 16);
+	memcpy(&a[2], x + tail, 8);
+	memcpy(&b[2], y + tail, 8);
+	if (((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) != 0)
+		return false;
+	if (index->key_bytes != 32)
+		return true;
+	memcpy(&a[3], x + 16, 8);
+	memcpy(&b[3], y + 16, 8);
+	return a[3] == b[3];
+}
+
 /* Every byte of the key counts, else ids that differ only in the rest would share a slot. */
 static uint64_t key_hash(const struct bole_oid_index *index, const uint8_t *key)
 {
@@ -72,7 +91,7 @@ static uint32_t slot_of(const struct bole_oid_index *index, const uint8_t *key)
 	while (index->slots[slot] != 0) {
 		const uint8_t *other = index->key_of(index->items, index->slots[slot] - 1);
 
-		if (memcmp(other, key, index->key_bytes) == 0)
+		if (key_equal(index, other, key))
 			break;
 		slot = (slot + 1) & (index->slot_count - 1);
 	}

@@ -11,6 +11,8 @@
 #include "base/hash.h"
 #include "support/platform.h"
 
+enum { STORY_FILES = 3, STORY_FILE_BYTES = 600 };
+
 void maker_append(struct maker_bytes *bytes, const void *src, size_t len)
 {
 	if (bytes->cap - bytes->len < len) {
@@ -204,77 +206,95 @@ void commit_text(struct maker_bytes *text, const struct bole_oid *tree,
 	           time, message);
 }
 
-/* Each commit changes one of three files; a file's new version is a delta on its last one every
- * other time, a tree's always after the first. */
+/* A history in the making. */
+struct story {
+	struct packmaker *maker;
+	struct maker_bytes delta, tree, text;
+	uint8_t files[STORY_FILES][STORY_FILE_BYTES];
+	struct bole_oid blobs[STORY_FILES];
+	uint64_t at[STORY_FILES];
+	uint64_t tree_at;
+	size_t tree_len;
+};
+static const char *const story_names[STORY_FILES] = {"a", "b.c", "d"};
+
+static void must_id(uint8_t algo, uint8_t type, const void *data, size_t len, struct bole_oid *oid)
+{
+	if (bole_object_id(algo, type, bole_bytes_of(data, len), false, oid) != BOLE_OK)
+		abort();
+}
+
+/* The new version is whole every eighth time, else a delta on the last one, of either kind. */
+static void story_file(struct story *story, uint32_t n, size_t which, uint64_t *seed)
+{
+	uint8_t *file = story->files[which];
+	uint16_t spot = (uint16_t)(test_random(seed) % (STORY_FILE_BYTES - 8));
+
+	test_random_bytes(seed, file + spot, 8);
+	delta_begin(&story->delta, STORY_FILE_BYTES, STORY_FILE_BYTES);
+	if (spot > 0)
+		delta_copy(&story->delta, 0, spot);
+	delta_insert(&story->delta, file + spot, 8);
+	if (spot + 8 < STORY_FILE_BYTES)
+		delta_copy(&story->delta, spot + 8u, STORY_FILE_BYTES - 8u - spot);
+	if (n % 8 == 7)
+		story->at[which] = packmaker_object(story->maker, 3, file, STORY_FILE_BYTES, NULL);
+	else if (n % 2 == 0)
+		story->at[which] = packmaker_ofs(story->maker, story->at[which], &story->delta);
+	else
+		story->at[which] = packmaker_ref(story->maker, &story->blobs[which], &story->delta);
+	must_id(story->maker->algo, 3, file, STORY_FILE_BYTES, &story->blobs[which]);
+}
+
+/* Whole every sixteenth time, else a delta that replaces one id. */
+static void story_tree(struct story *story, uint32_t n, size_t which, struct bole_oid *oid)
+{
+	size_t oid_bytes = bole_hash_bytes(story->maker->algo);
+	size_t skip = 7 + strlen(story_names[which]) + 1;
+
+	story->tree.len = 0;
+	for (size_t i = 0; i < STORY_FILES; i++)
+		tree_entry(&story->tree, "100644", story_names[i], &story->blobs[i]);
+	must_id(story->maker->algo, 2, story->tree.ptr, story->tree.len, oid);
+	for (size_t i = 0; i < which; i++)
+		skip += 7 + strlen(story_names[i]) + 1 + oid_bytes;
+	if (n % 16 == 0) {
+		story->tree_at =
+		        packmaker_object(story->maker, 2, story->tree.ptr, story->tree.len, NULL);
+	} else {
+		delta_begin(&story->delta, story->tree_len, story->tree.len);
+		delta_copy(&story->delta, 0, (uint32_t)skip);
+		delta_insert(&story->delta, story->blobs[which].bytes, (uint8_t)oid_bytes);
+		if (skip + oid_bytes < story->tree.len)
+			delta_copy(&story->delta, (uint32_t)(skip + oid_bytes),
+			           (uint32_t)(story->tree.len - skip - oid_bytes));
+		story->tree_at = packmaker_ofs(story->maker, story->tree_at, &story->delta);
+	}
+	story->tree_len = story->tree.len;
+}
+
 struct bole_oid packmaker_history(struct packmaker *maker, uint32_t commits, uint64_t seed)
 {
-	enum { FILES = 3, FILE_BYTES = 600 };
-	static const char *const names[FILES] = {"a", "b.c", "d"};
-	struct maker_bytes delta = {0}, tree = {0}, text = {0};
-	uint8_t files[FILES][FILE_BYTES];
-	struct bole_oid blobs[FILES], tree_oid = {0}, commit = {0};
-	uint64_t at[FILES], tree_at = 0;
-	size_t oid_bytes = bole_hash_bytes(maker->algo), tree_len = 0;
+	struct story story = {.maker = maker};
+	struct bole_oid tree, commit = {0};
 
-	for (size_t i = 0; i < FILES; i++) {
-		test_random_bytes(&seed, files[i], FILE_BYTES);
-		at[i] = packmaker_object(maker, 3, files[i], FILE_BYTES, &blobs[i]);
+	for (size_t i = 0; i < STORY_FILES; i++) {
+		test_random_bytes(&seed, story.files[i], STORY_FILE_BYTES);
+		story.at[i] = packmaker_object(maker, 3, story.files[i], STORY_FILE_BYTES,
+		                               &story.blobs[i]);
 	}
 	for (uint32_t n = 0; n < commits; n++) {
-		size_t which = (size_t)(test_random(&seed) % FILES);
-		uint8_t *file = files[which];
-		uint16_t spot = (uint16_t)(test_random(&seed) % (FILE_BYTES - 8));
+		size_t which = (size_t)(test_random(&seed) % STORY_FILES);
 
-		test_random_bytes(&seed, file + spot, 8);
-		delta_begin(&delta, FILE_BYTES, FILE_BYTES);
-		if (spot > 0)
-			delta_copy(&delta, 0, spot);
-		delta_insert(&delta, file + spot, 8);
-		if (spot + 8 < FILE_BYTES)
-			delta_copy(&delta, spot + 8u, FILE_BYTES - 8u - spot);
-		struct bole_oid oid;
-
-		if (bole_object_id(maker->algo, 3, bole_bytes_of(file, FILE_BYTES), false, &oid) !=
-		    BOLE_OK)
-			abort();
-		if (n % 8 == 7)
-			at[which] = packmaker_object(maker, 3, file, FILE_BYTES, NULL);
-		else if (n % 2 == 0)
-			at[which] = packmaker_ofs(maker, at[which], &delta);
-		else {
-			at[which] = packmaker_ref(maker, &blobs[which], &delta);
-		}
-		blobs[which] = oid;
-		tree.len = 0;
-		for (size_t i = 0; i < FILES; i++)
-			tree_entry(&tree, "100644", names[i], &blobs[i]);
-		if (n % 16 == 0) {
-			tree_at = packmaker_object(maker, 2, tree.ptr, tree.len, NULL);
-		} else {
-			size_t skip = 0;
-
-			for (size_t i = 0; i < which; i++)
-				skip += 7 + strlen(names[i]) + 1 + oid_bytes;
-			skip += 7 + strlen(names[which]) + 1;
-			delta_begin(&delta, tree_len, tree.len);
-			delta_copy(&delta, 0, (uint32_t)skip);
-			delta_insert(&delta, oid.bytes, (uint8_t)oid_bytes);
-			if (skip + oid_bytes < tree.len)
-				delta_copy(&delta, (uint32_t)(skip + oid_bytes),
-				           (uint32_t)(tree.len - skip - oid_bytes));
-			tree_at = packmaker_ofs(maker, tree_at, &delta);
-		}
-		tree_len = tree.len;
-		if (bole_object_id(maker->algo, 2, bole_bytes_of(tree.ptr, tree.len), false,
-		                   &tree_oid) != BOLE_OK)
-			abort();
-		text.len = 0;
-		commit_text(&text, &tree_oid, n == 0 ? NULL : &commit, 1000000 + (long)n * 60,
+		story_file(&story, n, which, &seed);
+		story_tree(&story, n, which, &tree);
+		story.text.len = 0;
+		commit_text(&story.text, &tree, n == 0 ? NULL : &commit, 1000000 + (long)n * 60,
 		            "change");
-		packmaker_object(maker, 1, text.ptr, text.len, &commit);
+		packmaker_object(maker, 1, story.text.ptr, story.text.len, &commit);
 	}
-	maker_release(&delta);
-	maker_release(&tree);
-	maker_release(&text);
+	maker_release(&story.delta);
+	maker_release(&story.tree);
+	maker_release(&story.text);
 	return commit;
 }

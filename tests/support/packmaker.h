@@ -56,7 +56,8 @@ void tree_entry(struct maker_bytes *, const char *mode, const char *name,
 /* A commit by nobody at a time; parent may be NULL. */
 void commit_text(struct maker_bytes *, const struct bole_oid *tree, const struct bole_oid *parent,
                  long time, const char *message);
-/* A chain of commits, each with its own blob `files` long trees. Returns the last commit. */
+/* A chain of commits that each change one of three files: three objects a commit and three blobs,
+ * of which the first commit has replaced one. Returns the last commit. */
 struct bole_oid packmaker_history(struct packmaker *, uint32_t commits, uint64_t seed);
 
 #endif /* BOLE_TESTS_PACKMAKER_H */

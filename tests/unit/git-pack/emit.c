@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -129,9 +130,9 @@ static void open_repo(struct repo *repo, uint8_t algo, uint32_t commits, unsigne
 	struct maker_bytes bytes = {0};
 
 	repo->algo = algo;
-	snprintf(top, sizeof(top), "%s/pack-test-XXXXXX",
-	         getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-	cr_assert_not_null(mkdtemp(top));
+	snprintf(top, sizeof(top), "%s/pack-test-%ld",
+	         getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (long)getpid());
+	cr_assert_eq(mkdir(top, 0700), 0, "%s", top);
 	history(&bytes, algo, commits, 42);
 	spit("stream", bytes.ptr, bytes.len);
 	cr_assert_eq(run("git init -q --bare -b main --object-format=%s %s/src && "
@@ -202,10 +203,10 @@ static void fetch(struct repo *repo, const char *want, const char *have,
 	/* As few objects as git would send. */
 	struct maker_bytes count = {0};
 
-	cr_assert_eq(
-	        run("cd %s && git -C src rev-list --objects-edge '%s' %s%s | { grep -vc ^- > count || true; }",
-	            top, want, have ? "^" : "", have ? have : ""),
-	        0);
+	cr_assert_eq(run("cd %s && git -C src rev-list --objects-edge '%s' %s%s | "
+	                 "{ grep -vc ^- > count || true; }",
+	                 top, want, have ? "^" : "", have ? have : ""),
+	             0);
 	slurp("count", &count);
 	maker_append(&count, "", 1);
 	if (!options.include_tags)
