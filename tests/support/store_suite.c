@@ -88,6 +88,37 @@ static void expect_head(struct store_suite *suite, uint32_t repo, const char *ta
 	bole_snapshot_close(snapshot);
 }
 
+/* refs/heads/a is at one: verify, delete and absence are compared too; HEAD is symbolic. */
+static void suite_verify_and_delete(struct store_suite *suite, uint32_t repo,
+                                    struct bole_ref_update cas, const struct suite_blob *one,
+                                    const struct suite_blob *two)
+{
+	struct bole_ref_update verify = cas;
+	verify.action = BOLE_REF_VERIFY;
+	suite_commit_expect(suite, repo, verify, BOLE_E_CONFLICT);
+	verify.expected = one->oid;
+	suite_commit_expect(suite, repo, verify, BOLE_OK);
+	struct bole_ref_update del = suite_delete("refs/heads/a");
+	del.expect = BOLE_EXPECT_OID;
+	del.expected = two->oid;
+	suite_commit_expect(suite, repo, del, BOLE_E_CONFLICT);
+	del.expected = one->oid;
+	suite_commit_expect(suite, repo, del, BOLE_OK);
+	suite_expect_ref_now(suite, repo, "refs/heads/a", NULL);
+	del.expect = BOLE_EXPECT_OID;
+	suite_commit_expect(suite, repo, del, BOLE_E_CONFLICT);
+	verify.expect = BOLE_EXPECT_ABSENT;
+	suite_commit_expect(suite, repo, verify, BOLE_OK);
+	struct bole_ref_update head = {.name = bole_bytes_z("HEAD"),
+	                               .action = BOLE_REF_SYMBOLIC,
+	                               .target = bole_bytes_z("refs/heads/b")};
+	suite_commit_expect(suite, repo, head, BOLE_OK);
+	suite_reopen(suite);
+	expect_head(suite, repo, "refs/heads/b");
+	suite_expect_ref_now(suite, repo, "refs/heads/a", NULL);
+	suite_expect_ref_now(suite, repo, "refs/heads/b", &one->oid);
+}
+
 void store_suite_refs(struct store_suite *suite)
 {
 	static const char *const all[] = {"HEAD", "refs/heads/a", "refs/heads/a-b", "refs/heads/b",
@@ -135,30 +166,7 @@ void store_suite_refs(struct store_suite *suite)
 	bole_snapshot_close(snapshot);
 	suite_expect_ref_now(suite, repo.id, "refs/heads/a", &one.oid);
 
-	struct bole_ref_update verify = cas;
-	verify.action = BOLE_REF_VERIFY;
-	suite_commit_expect(suite, repo.id, verify, BOLE_E_CONFLICT);
-	verify.expected = one.oid;
-	suite_commit_expect(suite, repo.id, verify, BOLE_OK);
-	struct bole_ref_update del = suite_delete("refs/heads/a");
-	del.expect = BOLE_EXPECT_OID;
-	del.expected = two.oid;
-	suite_commit_expect(suite, repo.id, del, BOLE_E_CONFLICT);
-	del.expected = one.oid;
-	suite_commit_expect(suite, repo.id, del, BOLE_OK);
-	suite_expect_ref_now(suite, repo.id, "refs/heads/a", NULL);
-	del.expect = BOLE_EXPECT_OID;
-	suite_commit_expect(suite, repo.id, del, BOLE_E_CONFLICT);
-	verify.expect = BOLE_EXPECT_ABSENT;
-	suite_commit_expect(suite, repo.id, verify, BOLE_OK);
-	struct bole_ref_update head = {.name = bole_bytes_z("HEAD"),
-	                               .action = BOLE_REF_SYMBOLIC,
-	                               .target = bole_bytes_z("refs/heads/b")};
-	suite_commit_expect(suite, repo.id, head, BOLE_OK);
-	suite_reopen(suite);
-	expect_head(suite, repo.id, "refs/heads/b");
-	suite_expect_ref_now(suite, repo.id, "refs/heads/a", NULL);
-	suite_expect_ref_now(suite, repo.id, "refs/heads/b", &one.oid);
+	suite_verify_and_delete(suite, repo.id, cas, &one, &two);
 }
 
 void store_suite_ref_clashes(struct store_suite *suite)
