@@ -104,6 +104,20 @@ static void sent(void *token)
 	pbuf_free(token);
 }
 
+/* Clears the device's header in front of the frame, where lwIP left room for it
+ * (PBUF_LINK_ENCAPSULATION_HLEN). False: this packet's memory has none. */
+static bool make_header(struct pbuf *p)
+{
+	uint8_t *data = (uint8_t *)p + LWIP_MEM_ALIGN_SIZE(sizeof *p);
+	uint8_t *payload = p->payload;
+
+	if ((p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS) == 0 ||
+	    payload < data + VIRTIO_NET_HEADER_BYTES)
+		return false;
+	memset(payload - VIRTIO_NET_HEADER_BYTES, 0, VIRTIO_NET_HEADER_BYTES);
+	return true;
+}
+
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
 	struct virtio_piece pieces[VIRTIO_NET_PIECES_MAX];
@@ -121,7 +135,12 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
 	for (struct pbuf *q = p; q != NULL; q = q->next)
 		if (q->len > 0)
 			pieces[count++] = (struct virtio_piece){q->payload, q->len};
-	enum bole_status rc = virtio_net_send(net.device, pieces, count, p);
+	bool headed = make_header(p);
+	if (headed) {
+		pieces[0].ptr = (const uint8_t *)pieces[0].ptr - VIRTIO_NET_HEADER_BYTES;
+		pieces[0].len += VIRTIO_NET_HEADER_BYTES;
+	}
+	enum bole_status rc = virtio_net_send(net.device, pieces, count, headed, p);
 	if (rc == BOLE_OK)
 		return ERR_OK;
 	pbuf_free(p);
@@ -166,7 +185,7 @@ static bool poll_network(void *ctx)
 		}
 		any = receive();
 		if (any)
-			virtio_net_interrupts(net.device, false);
+			virtio_net_interrupts(net.device, false, false);
 	}
 	netif_poll_all();
 	sys_check_timeouts();
@@ -178,7 +197,8 @@ static bool before_idle(void *ctx)
 {
 	(void)ctx;
 	arm_timer();
-	return net.device != NULL && virtio_net_interrupts(net.device, true);
+	/* Sent frames are worked off on the way, unless somebody waits for room in the ring. */
+	return net.device != NULL && virtio_net_interrupts(net.device, true, net.send_failed);
 }
 
 /* -- Addresses -- */

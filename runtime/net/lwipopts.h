@@ -35,17 +35,19 @@
 #define LWIP_SUPPORT_CUSTOM_PBUF 1
 
 /* Link and IP. */
-#define LWIP_ETHERNET      1
-#define LWIP_ARP           1
-#define ARP_TABLE_SIZE     32
-#define ARP_QUEUEING       1
-#define LWIP_IPV4          1
-#define LWIP_IPV6          1
-#define IP_REASSEMBLY      1
-#define IP_FRAG            1
-#define IP_REASS_MAX_PBUFS 48
-#define LWIP_IPV6_REASS    1
-#define LWIP_IPV6_FRAG     1
+/* Room for the header that virtio-net wants in front of a frame. */
+#define PBUF_LINK_ENCAPSULATION_HLEN 16
+#define LWIP_ETHERNET                1
+#define LWIP_ARP                     1
+#define ARP_TABLE_SIZE               32
+#define ARP_QUEUEING                 1
+#define LWIP_IPV4                    1
+#define LWIP_IPV6                    1
+#define IP_REASSEMBLY                1
+#define IP_FRAG                      1
+#define IP_REASS_MAX_PBUFS           48
+#define LWIP_IPV6_REASS              1
+#define LWIP_IPV6_FRAG               1
 /* lwIP keeps its notes in the fragment's header, where 64-bit pointers do not fit. */
 #define IPV6_FRAG_COPYHEADER       1
 #define LWIP_IPV6_AUTOCONFIG       1
@@ -81,9 +83,12 @@
 #define TCP_WND_UPDATE_THRESHOLD (16 * 1024)
 /* Received frames are the driver's buffers, not of the pool that the check wants to hold a window.
  */
-#define LWIP_DISABLE_TCP_SANITY_CHECKS     1
-#define TCP_QUEUE_OOSEQ                    1
-#define TCP_OOSEQ_MAX_PBUFS                96
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 1
+#define TCP_QUEUE_OOSEQ                1
+#define TCP_OOSEQ_MAX_PBUFS            96
+/* Half of what TIME_WAIT lasts. Peers behind one address come back with the same port; lwIP resets
+ * a SYN that meets the old connection's state. */
+#define TCP_MSL                            15000
 #define LWIP_TCP_SACK_OUT                  1
 #define LWIP_TCP_RTO_TIME                  1000
 #define TCP_LISTEN_BACKLOG                 1

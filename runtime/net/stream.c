@@ -17,6 +17,9 @@ enum {
 	SMALL_BYTES = 1024,     /* what counts as small */
 	QUOTA_MIN = 32 * 1024,  /* of unsent and unacknowledged bytes, however busy we are */
 	QUOTA_SHARE = 8,        /* of the heap's room, for one connection */
+	WINDOW_MIN = 16 * 1024, /* of a connection, however busy we are */
+	WINDOW_FIRST = 64 * 1024,
+	WINDOW_SHARE = 16,      /* of the heap's room */
 	WAKE_BYTES = 64 * 1024, /* free send buffer that is worth waking a writer for */
 	ORPHAN_TICKS = 120,     /* half seconds that a closed connection may take to end */
 	WRITE_BYTES_MAX = 0xf000,
@@ -31,6 +34,7 @@ struct net_stream {
 	struct pbuf *last;
 	size_t first_off;
 	size_t chunk_room; /* bytes free at the end of last, when that is a chunk of ours */
+	size_t withheld;   /* of the largest window: what the peer was not offered */
 	struct core_fiber *reader;
 	struct core_fiber *writer;
 	uint64_t read_deadline;
@@ -175,6 +179,21 @@ static void on_error(void *arg, err_t err)
 	wake(stream->writer);
 }
 
+/* A fresh connection was offered at most 64 KiB (the handshake has no scale): it stays at that
+ * until somebody reads from it. */
+static void open_window(struct net_stream *stream)
+{
+	struct tcp_pcb *pcb = stream->pcb;
+	tcpwnd_size_t most = TCP_WND_MAX(pcb);
+
+	if (most <= WINDOW_FIRST || pcb->rcv_wnd < most)
+		return;
+	stream->withheld = most - WINDOW_FIRST;
+	pcb->rcv_wnd = WINDOW_FIRST;
+	pcb->rcv_ann_wnd = WINDOW_FIRST;
+	pcb->rcv_ann_right_edge = pcb->rcv_nxt + WINDOW_FIRST;
+}
+
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	struct net_stream *stream = arg;
@@ -182,6 +201,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	(void)pcb;
 	(void)err;
 	stream->connected = true;
+	open_window(stream);
 	wake(stream->writer);
 	return ERR_OK;
 }
@@ -243,13 +263,34 @@ static size_t take(struct net_stream *stream, uint8_t *dst, size_t cap)
 	return done;
 }
 
+static void received(struct tcp_pcb *pcb, size_t len)
+{
+	for (; len > 0; len -= len > 0xffff ? 0xffff : len)
+		tcp_recved(pcb, len > 0xffff ? 0xffff : (u16_t)len);
+}
+
+/* Gives len bytes that were read back to the window, which grows or shrinks meanwhile towards this
+ * connection's share of the memory that is left. */
 static void give_window(struct net_stream *stream, size_t len)
 {
-	while (stream->pcb != NULL && len > 0) {
-		u16_t part = len > 0xffff ? 0xffff : (u16_t)len;
-		tcp_recved(stream->pcb, part);
-		len -= part;
+	if (stream->pcb == NULL)
+		return;
+	size_t most = TCP_WND_MAX(stream->pcb);
+	size_t share = net_heap_room() / WINDOW_SHARE;
+	if (share < WINDOW_MIN)
+		share = WINDOW_MIN;
+	size_t target = share < most ? most - share : 0; /* to be withheld */
+	size_t change;
+	if (stream->withheld > target) {
+		change = stream->withheld - target < len ? stream->withheld - target : len;
+		stream->withheld -= change;
+		len += change;
+	} else {
+		change = target - stream->withheld < len ? target - stream->withheld : len;
+		stream->withheld += change;
+		len -= change;
 	}
+	received(stream->pcb, len);
 }
 
 static enum bole_status stream_read(struct bole_stream *base, void *dst, size_t cap, size_t *got)
@@ -404,10 +445,16 @@ static enum bole_status stream_shutdown(struct bole_stream *base)
 
 static void drop_unread(struct net_stream *stream)
 {
-	uint8_t sink[256];
-
-	while (stream->first != NULL)
-		give_window(stream, take(stream, sink, sizeof sink));
+	while (stream->first != NULL) {
+		struct pbuf *p = stream->first;
+		stream->first = p->next;
+		p->next = NULL;
+		p->tot_len = p->len;
+		pbuf_free(p);
+	}
+	/* lwIP takes a window that is not whole for unread data and would reset. */
+	if (stream->pcb != NULL)
+		stream->pcb->rcv_wnd = TCP_WND_MAX(stream->pcb);
 }
 
 void net_stream_close(struct net_stream *stream)
@@ -469,6 +516,8 @@ struct net_stream *net_stream_open(struct tcp_pcb *pcb)
 	tcp_recv(pcb, on_received);
 	tcp_sent(pcb, on_sent);
 	tcp_err(pcb, on_error);
+	if (pcb->state != CLOSED)
+		open_window(stream);
 	ip_set_option(pcb, SOF_KEEPALIVE);
 	/* writev is the unit of sending: holding back small segments only costs time. */
 	tcp_nagle_disable(pcb);

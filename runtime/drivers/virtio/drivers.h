@@ -64,15 +64,21 @@ unsigned virtio_net_receive_room(const struct virtio_net *);
 /* Queues a frame made of pieces (count up to VIRTIO_NET_PIECES_MAX); done(token) is called from a
  * later virtio_net_reclaim or send when the device has read it. BOLE_AGAIN: the ring is full.
  * BOLE_E_IO: the device is broken. The device sees it after virtio_net_kick. */
-enum { VIRTIO_NET_PIECES_MAX = 16 };
-BOLE_MUST_USE enum bole_status
-virtio_net_send(struct virtio_net *, const struct virtio_piece *pieces, size_t count, void *token);
+enum {
+	VIRTIO_NET_PIECES_MAX = 16,
+	VIRTIO_NET_HEADER_BYTES = 12,
+};
+/* headed: the first piece begins with VIRTIO_NET_HEADER_BYTES zero bytes that are no part of the
+ * frame; it saves a descriptor. */
+BOLE_MUST_USE enum bole_status virtio_net_send(struct virtio_net *,
+                                               const struct virtio_piece *pieces, size_t count,
+                                               bool headed, void *token);
 void virtio_net_on_sent(struct virtio_net *, void (*done)(void *token));
 void virtio_net_kick(struct virtio_net *);
 /* Works off the frames that were sent; true if there were any. */
 bool virtio_net_reclaim(struct virtio_net *);
-/* Interrupts on or off; true: frames are waiting. */
-bool virtio_net_interrupts(struct virtio_net *, bool wanted);
+/* Interrupts for received and for sent frames on or off; true: some are waiting. */
+bool virtio_net_interrupts(struct virtio_net *, bool received, bool sent);
 
 /* Every virtio device of the machine, found once. */
 struct virtio_device *virtio_devices(size_t *count);

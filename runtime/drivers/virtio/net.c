@@ -11,8 +11,8 @@ enum {
 	QUEUE_RECEIVE = 0,
 	QUEUE_TRANSMIT = 1,
 	RING_SIZE = 256,
-	BUFFER_BYTES = 2048, /* header and the longest frame */
-	HEADER_BYTES = 12,   /* virtio_net_hdr of version 1 */
+	BUFFER_BYTES = 2048,                    /* header and the longest frame */
+	HEADER_BYTES = VIRTIO_NET_HEADER_BYTES, /* virtio_net_hdr of version 1 */
 	ETHERNET_BYTES = 14,
 	MTU_DEFAULT = 1500,
 	MTU_MIN = 1280, /* IPv6 wants this much */
@@ -104,21 +104,22 @@ bool virtio_net_reclaim(struct virtio_net *net)
 }
 
 enum bole_status virtio_net_send(struct virtio_net *net, const struct virtio_piece *pieces,
-                                 size_t count, void *token)
+                                 size_t count, bool headed, void *token)
 {
 	struct virtio_piece all[1 + VIRTIO_NET_PIECES_MAX];
+	size_t own = headed ? 0 : 1;
 	size_t len = 0;
 
 	if (count > VIRTIO_NET_PIECES_MAX)
 		return BOLE_E_LIMIT;
 	all[0] = (struct virtio_piece){net->header, HEADER_BYTES};
 	for (size_t i = 0; i < count; i++) {
-		all[1 + i] = pieces[i];
+		all[own + i] = pieces[i];
 		len += pieces[i].len;
 	}
-	if (net->transmit.free_count < count + 1)
+	if (net->transmit.free_count < count + own)
 		virtio_net_reclaim(net);
-	enum bole_status rc = virtio_queue_add(&net->transmit, all, count + 1, 0, NULL, token);
+	enum bole_status rc = virtio_queue_add(&net->transmit, all, count + own, 0, NULL, token);
 	if (rc == BOLE_OK) {
 		net->stats.tx_frames++;
 		net->stats.tx_bytes += len;
@@ -134,10 +135,12 @@ void virtio_net_kick(struct virtio_net *net)
 	virtio_queue_kick(&net->receive);
 }
 
-bool virtio_net_interrupts(struct virtio_net *net, bool wanted)
+bool virtio_net_interrupts(struct virtio_net *net, bool received, bool sent)
 {
-	/* Sent frames are worked off on the way; only received ones are worth waking for. */
-	return virtio_queue_interrupts(&net->receive, wanted) && !net->receive.broken;
+	bool waiting = virtio_queue_interrupts(&net->receive, received) && received;
+	bool freed = virtio_queue_interrupts(&net->transmit, sent) && sent;
+
+	return (waiting && !net->receive.broken) || (freed && !net->transmit.broken);
 }
 
 void virtio_net_on_sent(struct virtio_net *net, void (*done)(void *token))

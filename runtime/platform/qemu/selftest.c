@@ -84,11 +84,12 @@ static void serve_hello(struct bole_stream *stream, uint8_t *buffer)
 	(void)stream->ops->shutdown(stream);
 }
 
-/* Accepts and never reads: a peer that stalls. */
+/* Accepts and does not read for some seconds: a fiber that stalls. Then it hangs up on what is
+ * unread. */
 static void serve_stall(struct bole_stream *stream, uint8_t *buffer)
 {
 	(void)buffer;
-	while (!stream->ops->hung_up(stream))
+	for (int i = 0; i < 30 && !stream->ops->hung_up(stream); i++)
 		core_sleep_until(core_now_ns() + UINT64_C(100000000));
 }
 
