@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "node/internal.h"
 
-enum { LINGER_BYTES_MAX = 1 << 20 };
+enum { LINGER_BYTES_MAX = 1 << 20, SEND_BYTES_MAX = 128 * 1024 };
 
 struct connection_start {
 	struct node_connection *connection;
@@ -92,16 +92,40 @@ enum bole_status node_connection_fill(struct node_connection *c, uint64_t deadli
 	return rc;
 }
 
-enum bole_status node_connection_send(struct node_connection *c, const struct bole_bytes *pieces,
-                                      size_t count)
+static enum bole_status stream_write(struct node_connection *c, const struct bole_bytes *pieces,
+                                     size_t count)
 {
 	uint64_t start = now_of(c);
 
-	for (size_t i = 0; i < count; i++)
-		c->bytes_out += pieces[i].len;
 	set_deadline(c, peer_deadline(c, start));
 	enum bole_status rc = c->stream->ops->writev(c->stream, pieces, count);
 	c->waited_ns += now_of(c) - start;
+	for (size_t i = 0; rc == BOLE_OK && i < count; i++)
+		c->bytes_out += pieces[i].len;
+	return rc;
+}
+
+enum bole_status node_connection_send(struct node_connection *c, const struct bole_bytes *pieces,
+                                      size_t count)
+{
+	size_t total = 0;
+	enum bole_status rc = BOLE_OK;
+
+	for (size_t i = 0; i < count; i++)
+		total += pieces[i].len < SEND_BYTES_MAX ? pieces[i].len : SEND_BYTES_MAX;
+	if (total <= SEND_BYTES_MAX)
+		return stream_write(c, pieces, count);
+	/* Slices, so that a slow peer has its time for each of them. */
+	for (size_t i = 0; rc == BOLE_OK && i < count; i++) {
+		struct bole_bytes rest = pieces[i];
+		while (rc == BOLE_OK && rest.len > 0) {
+			size_t n = rest.len < SEND_BYTES_MAX ? rest.len : SEND_BYTES_MAX;
+			struct bole_bytes slice = bole_bytes_of(rest.ptr, n);
+			rc = stream_write(c, &slice, 1);
+			rest.ptr += n;
+			rest.len -= n;
+		}
+	}
 	return rc;
 }
 
