@@ -40,7 +40,7 @@ MUSL_C := $(addprefix string/,bcmp memccpy memchr memcmp memmem memrchr stpcpy s
 	$(addprefix internal/,intscan shgetc) stdio/__uflow stdio/__toread \
 	$(addprefix multibyte/,wctomb wcrtomb) \
 	$(addprefix math/,frexpl __fpclassifyl __signbitl) \
-	$(addprefix time/,__secs_to_tm __tm_to_secs __year_to_secs __month_to_secs) \
+	$(addprefix time/,gmtime_r __secs_to_tm __tm_to_secs __year_to_secs __month_to_secs) \
 	$(addprefix malloc/mallocng/,malloc free realloc aligned_alloc) \
 	$(addprefix malloc/,calloc free realloc)
 MUSL_S := $(addprefix string/$(IMAGE_ARCH)/,memcpy memmove memset)
@@ -106,17 +106,22 @@ $(IMAGE)/%.o: %.S $(IMAGE_GEN) runtime/image.mk
 	$(call IMAGE_CC,$(IMAGE_FLAGS) $(IMAGE_INC))
 
 # --- the link ----------------------------------------------------------------------------------------
-# $(call IMAGE_LINK,flags): every object by name, so that musl's string functions win over the weak
-# ones of a library; unused sections go.
-IMAGE_LINK = $(Q)$(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--gc-sections \
+# $(call IMAGE_LD,flags,output): every object by name, so that musl's string functions win over the
+# weak ones of a library; unused sections go.
+IMAGE_LD = $(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,--gc-sections \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
 	-Wl,-T,runtime/platform/$(TARGET)/link.ld $(1) $(IMAGE_OBJ) $(IMAGE_THIRD) \
-	$(shell $(CC) -print-libgcc-file-name) -o $@
-$(IMAGE)/bole.elf: $(IMAGE_OBJ) $(IMAGE_THIRD) runtime/platform/$(TARGET)/link.ld
+	$(shell $(CC) -print-libgcc-file-name) -o $(2)
+# Twice: the second link adds the function names of the first for backtraces, behind the text.
+IMAGE_LINK = $(Q)$(call IMAGE_LD,$(1),$@.bare) && tools/image/symbols $@.bare >$@.S && \
+	$(CC) -c $@.S -o $@.symbols && \
+	$(call IMAGE_LD,$(1) -u image_symbols $@.symbols,$@) && rm $@.bare $@.S
+IMAGE_LINKED := $(IMAGE_OBJ) $(IMAGE_THIRD) runtime/platform/$(TARGET)/link.ld tools/image/symbols
+$(IMAGE)/bole.elf: $(IMAGE_LINKED)
 	$(SAY) "  link  $@"
 	$(call IMAGE_LINK,)
 # A loader of multiboot wants an ELF of 32 bits; the code in it stays what it is.
-$(IMAGE)/bole-multiboot.elf: $(IMAGE_OBJ) $(IMAGE_THIRD) runtime/platform/$(TARGET)/link.ld
+$(IMAGE)/bole-multiboot.elf: $(IMAGE_LINKED)
 	$(SAY) "  link  $@"
 	$(call IMAGE_LINK,-u arch_multiboot_header)
 	$(Q)objcopy --remove-section=.note.pvh -O elf32-i386 $@ $@.32 && mv $@.32 $@

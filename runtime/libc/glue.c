@@ -108,6 +108,10 @@ void __assert_fail(const char *what, const char *file, int line, const char *fun
 	core_panic("%s:%d: %s: %s", file, line, function, what);
 }
 
+/* The one time zone, for struct tm. */
+extern const char __utc[];
+const char __utc[] = "UTC";
+
 /* errno never leaves the library, so neither do its texts. */
 char *strerror(int number)
 {

@@ -12,6 +12,7 @@
 
 enum {
 	ARRAY_CAP_MIN = 256,
+	NODES_MAX = 64 << 20,
 	VISITS_MAX = 8 << 20, /* steps of all questions of a session */
 };
 
@@ -20,11 +21,19 @@ enum { ON_PATH = 1, LEADS = 2, DEAD_END = 4 };
 /* Flags of the painting. */
 enum { FROM_NEWER = 1, FROM_OLDER = 2, STALE = 4, QUEUED = 8 };
 
+static const uint8_t *node_key(const void *items, uint32_t item)
+{
+	const struct bole_history *h = items;
+
+	return h->nodes[item].oid.bytes;
+}
+
 void bole_history_init(struct bole_history *h, struct bole_session *session,
                        struct bole_snapshot *view)
 {
 	*h = (struct bole_history){.session = session, .view = view};
-	bole_id_map_init(&h->index, session->svc->platform, session->svc->alloc, UINT32_MAX / 2);
+	bole_oid_index_init(&h->index, session->svc->platform, session->svc->alloc,
+	                    session->svc->repo.algo, node_key, h);
 }
 
 void bole_history_release(struct bole_history *h)
@@ -34,7 +43,7 @@ void bole_history_release(struct bole_history *h)
 	bole_alloc_free(alloc, h->nodes, h->node_cap, sizeof *h->nodes);
 	bole_alloc_free(alloc, h->links, h->link_cap, sizeof *h->links);
 	bole_alloc_free(alloc, h->queue, h->queue_cap, sizeof *h->queue);
-	bole_id_map_release(&h->index);
+	bole_oid_index_release(&h->index);
 	h->nodes = NULL;
 	h->links = NULL;
 	h->queue = NULL;
@@ -62,21 +71,22 @@ static enum bole_status room(struct bole_history *h, void **array, size_t *cap, 
 
 static enum bole_status intern(struct bole_history *h, const struct bole_oid *oid, uint32_t *out)
 {
-	struct bole_id_row *row;
-	bool fresh;
+	*out = bole_oid_index_find(&h->index, oid->bytes);
+	if (*out != BOLE_OID_NONE)
+		return BOLE_OK;
+	if (h->node_count == NODES_MAX)
+		return BOLE_E_LIMIT;
 	void *nodes = h->nodes;
 	enum bole_status rc = room(h, &nodes, &h->node_cap, h->node_count, 1, sizeof *h->nodes);
-
 	h->nodes = nodes;
 	if (rc != BOLE_OK)
 		return rc;
-	BOLE_TRY(bole_id_map_add(&h->index, oid, &row, &fresh));
-	if (fresh) {
-		row->value = (uint32_t)h->node_count;
-		h->nodes[h->node_count++] = (struct bole_history_node){.oid = *oid};
-	}
-	*out = row->value;
-	return BOLE_OK;
+	*out = (uint32_t)h->node_count;
+	h->nodes[h->node_count++] = (struct bole_history_node){.oid = *oid};
+	rc = bole_oid_index_add(&h->index, *out);
+	if (rc != BOLE_OK)
+		h->node_count--;
+	return rc;
 }
 
 static enum bole_status add_parents(struct bole_history *h, uint32_t at,

@@ -1,82 +1,23 @@
 /* SPDX-License-Identifier: ISC */
 #include "git/negotiate.h"
 
-#include <string.h>
-
-#include <xxhash.h>
-
-#include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
 
-enum { ID_MAP_CAP_MIN = 64, ID_LIST_CAP_MIN = 32 };
+enum { ID_LIST_CAP_MIN = 32 };
 
-void bole_id_map_init(struct bole_id_map *map, struct bole_platform *platform,
-                      struct bole_alloc *alloc, size_t limit)
+static const uint8_t *list_key(const void *items, uint32_t item)
 {
-	*map = (struct bole_id_map){.alloc = alloc, .limit = limit};
-	/* Clients choose the ids: an unseeded table could be filled with one chain. */
-	platform->ops->random(platform, &map->seed, sizeof map->seed);
+	const struct bole_id_list *list = items;
+
+	return list->ids[item].bytes;
 }
 
-void bole_id_map_release(struct bole_id_map *map)
+void bole_id_list_init(struct bole_id_list *list, struct bole_platform *platform,
+                       struct bole_alloc *alloc, uint8_t algo)
 {
-	bole_alloc_free(map->alloc, map->rows, map->cap, sizeof *map->rows);
-	map->rows = NULL;
-	map->cap = map->count = 0;
-}
-
-/* The row of the id, or the free one where it belongs. There is always a free row. */
-static struct bole_id_row *probe(struct bole_id_row *rows, size_t cap, uint64_t seed,
-                                 const struct bole_oid *oid)
-{
-	size_t at = (size_t)XXH3_64bits_withSeed(oid->bytes, sizeof oid->bytes, seed) & (cap - 1);
-
-	while (rows[at].used && !bole_oid_equal(&rows[at].oid, oid))
-		at = (at + 1) & (cap - 1);
-	return &rows[at];
-}
-
-struct bole_id_row *bole_id_map_find(const struct bole_id_map *map, const struct bole_oid *oid)
-{
-	if (map->cap == 0)
-		return NULL;
-	struct bole_id_row *row = probe(map->rows, map->cap, map->seed, oid);
-	return row->used ? row : NULL;
-}
-
-static enum bole_status map_grow(struct bole_id_map *map)
-{
-	size_t cap = map->cap == 0 ? ID_MAP_CAP_MIN : map->cap * 2;
-	struct bole_id_row *rows = bole_alloc_zeroed(map->alloc, cap, sizeof *rows);
-
-	if (rows == NULL)
-		return BOLE_E_NO_MEMORY;
-	for (size_t i = 0; i < map->cap; i++)
-		if (map->rows[i].used)
-			*probe(rows, cap, map->seed, &map->rows[i].oid) = map->rows[i];
-	bole_alloc_free(map->alloc, map->rows, map->cap, sizeof *rows);
-	map->rows = rows;
-	map->cap = cap;
-	return BOLE_OK;
-}
-
-enum bole_status bole_id_map_add(struct bole_id_map *map, const struct bole_oid *oid,
-                                 struct bole_id_row **row, bool *fresh)
-{
-	*fresh = false;
-	*row = bole_id_map_find(map, oid);
-	if (*row != NULL)
-		return BOLE_OK;
-	if (map->count >= map->limit)
-		return BOLE_E_LIMIT;
-	if (map->count + map->count / 2 >= map->cap)
-		BOLE_TRY(map_grow(map));
-	*row = probe(map->rows, map->cap, map->seed, oid);
-	**row = (struct bole_id_row){.oid = *oid, .used = true};
-	map->count++;
-	*fresh = true;
-	return BOLE_OK;
+	*list = (struct bole_id_list){.alloc = alloc};
+	bole_oid_index_init(&list->index, platform, alloc, algo, list_key, list);
 }
 
 enum bole_status bole_id_list_add(struct bole_id_list *list, const struct bole_oid *oid)
@@ -94,9 +35,29 @@ enum bole_status bole_id_list_add(struct bole_id_list *list, const struct bole_o
 	return BOLE_OK;
 }
 
+enum bole_status bole_id_list_add_once(struct bole_id_list *list, const struct bole_oid *oid,
+                                       size_t limit)
+{
+	if (bole_id_list_find(list, oid) != BOLE_OID_NONE)
+		return BOLE_OK;
+	if (list->count >= limit)
+		return BOLE_E_LIMIT;
+	BOLE_TRY(bole_id_list_add(list, oid));
+	enum bole_status rc = bole_oid_index_add(&list->index, (uint32_t)(list->count - 1));
+	if (rc != BOLE_OK)
+		list->count--;
+	return rc;
+}
+
+uint32_t bole_id_list_find(const struct bole_id_list *list, const struct bole_oid *oid)
+{
+	return bole_oid_index_find(&list->index, oid->bytes);
+}
+
 void bole_id_list_release(struct bole_id_list *list)
 {
 	bole_alloc_free(list->alloc, list->ids, list->cap, sizeof *list->ids);
+	bole_oid_index_release(&list->index);
 	list->ids = NULL;
 	list->count = list->cap = 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What a session learns about history: a table of ids, a lazily loaded graph of commits, and the
- * two questions that the protocol asks of it: "have we heard of enough common commits?" and "is
+/* What a session learns about history: lists of ids, a lazily loaded graph of commits, and the two
+ * questions that the protocol asks of it: "have we heard of enough common commits?" and "is
  * this a fast-forward?". Everything is bounded by the session's memory. */
 #ifndef BOLE_GIT_NEGOTIATE_H
 #define BOLE_GIT_NEGOTIATE_H
@@ -13,40 +13,27 @@
 #include "bole/odb.h"
 #include "bole/oid.h"
 #include "bole/platform.h"
+#include "git/oid_map.h"
 
 struct bole_session;
 
-/* Ids that a client may choose, mapped to small numbers: open addressing with a seeded hash. */
-struct bole_id_row {
-	struct bole_oid oid;
-	bool used;
-	uint32_t value;
-};
-struct bole_id_map {
-	struct bole_alloc *alloc;
-	struct bole_id_row *rows;
-	size_t cap; /* 0 or a power of two */
-	size_t count;
-	size_t limit;
-	uint64_t seed;
-};
-void bole_id_map_init(struct bole_id_map *, struct bole_platform *, struct bole_alloc *,
-                      size_t limit);
-void bole_id_map_release(struct bole_id_map *);
-/* NULL when absent. Valid until the next add. */
-struct bole_id_row *bole_id_map_find(const struct bole_id_map *, const struct bole_oid *);
-/* The row of the id; *fresh when it was added (value is then 0). BOLE_E_NO_MEMORY, BOLE_E_LIMIT. */
-BOLE_MUST_USE enum bole_status bole_id_map_add(struct bole_id_map *, const struct bole_oid *,
-                                               struct bole_id_row **row, bool *fresh);
-
-/* A growing list of ids. */
+/* A growing list of ids, with an index where each may be in it only once. Must not be moved in
+ * memory while it is in use. */
 struct bole_id_list {
 	struct bole_alloc *alloc;
 	struct bole_oid *ids;
 	size_t count;
 	size_t cap;
+	struct bole_oid_index index;
 };
+void bole_id_list_init(struct bole_id_list *, struct bole_platform *, struct bole_alloc *,
+                       uint8_t algo);
 BOLE_MUST_USE enum bole_status bole_id_list_add(struct bole_id_list *, const struct bole_oid *);
+/* Adds an id unless it is there. BOLE_E_LIMIT when the list has limit ids. */
+BOLE_MUST_USE enum bole_status bole_id_list_add_once(struct bole_id_list *, const struct bole_oid *,
+                                                     size_t limit);
+/* Its position among those added once, or BOLE_OID_NONE. */
+uint32_t bole_id_list_find(const struct bole_id_list *, const struct bole_oid *);
 void bole_id_list_release(struct bole_id_list *);
 
 /* Commits that were looked at. Everything else (trees, blobs, ids that are not here) is a node
@@ -65,7 +52,7 @@ struct bole_history_node {
 struct bole_history {
 	struct bole_session *session;
 	struct bole_snapshot *view;
-	struct bole_id_map index; /* id -> node */
+	struct bole_oid_index index; /* id -> node */
 	struct bole_history_node *nodes;
 	size_t node_count;
 	size_t node_cap;

@@ -294,8 +294,9 @@ static enum bole_status apply(struct bole_push *p)
 	if (rc == BOLE_OK && svc->cancelled != NULL && svc->cancelled(svc->cancelled_ctx))
 		rc = BOLE_E_CLOSED;
 	if (rc == BOLE_OK)
-		return bole_push_commit(p);
-	bole_push_fail_all(p, bole_status_text(rc));
+		rc = bole_push_commit(p);
+	if (rc != BOLE_OK)
+		bole_push_fail_all(p, bole_status_text(rc));
 	return rc;
 }
 

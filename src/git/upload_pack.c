@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/memory.h"
 #include "git/pack_emit.h"
 #include "git/upload_pack_impl.h"
 
@@ -11,8 +12,9 @@ void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
 	struct bole_alloc *alloc = s->svc->alloc;
 
 	*f = (struct bole_fetch){.s = s};
-	f->wants.alloc = f->tips.alloc = f->haves.alloc = alloc;
-	bole_id_map_init(&f->want_index, s->svc->platform, alloc, BOLE_WANTS_MAX);
+	bole_id_list_init(&f->wants, s->svc->platform, alloc, s->svc->repo.algo);
+	bole_id_list_init(&f->tips, s->svc->platform, alloc, s->svc->repo.algo);
+	bole_id_list_init(&f->haves, s->svc->platform, alloc, s->svc->repo.algo);
 	bole_history_init(&f->history, s, s->snapshot);
 }
 
@@ -22,7 +24,6 @@ void bole_fetch_release(struct bole_fetch *f)
 	bole_id_list_release(&f->haves);
 	bole_id_list_release(&f->tips);
 	bole_id_list_release(&f->wants);
-	bole_id_map_release(&f->want_index);
 }
 
 static enum bole_status parse_id(struct bole_fetch *f, struct bole_bytes hex, const char *what,
@@ -39,37 +40,40 @@ static enum bole_status parse_id(struct bole_fetch *f, struct bole_bytes hex, co
 
 enum bole_status bole_fetch_want(struct bole_fetch *f, struct bole_bytes hex)
 {
-	struct bole_id_row *row;
 	struct bole_oid oid;
-	bool fresh;
 
 	BOLE_TRY(parse_id(f, hex, "want", &oid));
-	enum bole_status rc = bole_id_map_add(&f->want_index, &oid, &row, &fresh);
-	if (rc == BOLE_OK && fresh)
-		rc = bole_id_list_add(&f->wants, &oid);
+	enum bole_status rc = bole_id_list_add_once(&f->wants, &oid, BOLE_WANTS_MAX);
 	return bole_session_check(f->s, rc, "upload-pack: too many wants");
 }
 
-/* Allows the want of id, if there is one. */
-static void allow(struct bole_fetch *f, const struct bole_oid *oid, size_t *left)
-{
-	struct bole_id_row *row = bole_id_map_find(&f->want_index, oid);
+/* Which wants may be served: one byte for each. */
+struct allowing {
+	struct bole_fetch *f;
+	uint8_t *allowed;
+	size_t left; /* not allowed so far */
+};
 
-	if (row == NULL || row->value != 0)
+static void allow(struct allowing *a, const struct bole_oid *oid)
+{
+	uint32_t at = bole_id_list_find(&a->f->wants, oid);
+
+	if (at == BOLE_OID_NONE || a->allowed[at] != 0)
 		return;
-	row->value = 1;
-	--*left;
+	a->allowed[at] = 1;
+	a->left--;
 }
 
 /* peel: also find out what tags name whose writer did not say. That reads objects, so only a
  * second pass for wants that the first left over does it. */
-static enum bole_status allow_refs(struct bole_fetch *f, bool peel, size_t *left)
+static enum bole_status allow_refs(struct allowing *a, bool peel)
 {
+	struct bole_fetch *f = a->f;
 	struct bole_bytes after = bole_bytes_of("", 0);
 	struct bole_ref ref;
 	enum bole_status rc = BOLE_OK;
 
-	while (*left > 0 && rc == BOLE_OK) {
+	while (a->left > 0 && rc == BOLE_OK) {
 		struct bole_listed_ref listed;
 		rc = bole_ref_next(f->s->snapshot, bole_bytes_of("", 0), after, &ref);
 		if (rc != BOLE_OK)
@@ -78,27 +82,26 @@ static enum bole_status allow_refs(struct bole_fetch *f, bool peel, size_t *left
 		BOLE_TRY(bole_session_tick(f->s));
 		if (bole_ref_resolve(f->s->snapshot, &ref, &listed) != BOLE_OK)
 			continue;
-		allow(f, &listed.oid, left);
+		allow(a, &listed.oid);
 		if (peel)
 			BOLE_TRY(bole_ref_fill_peeled(f->s, &listed));
 		if (listed.has_peeled)
-			allow(f, &listed.peeled, left);
+			allow(a, &listed.peeled);
 	}
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
 /* One answer for every id that is not a tip: whether it exists in another repository, here but
  * unreferenced, or nowhere, nothing is learnt. */
-static enum bole_status refuse_want(struct bole_fetch *f)
+static enum bole_status refuse_want(struct allowing *a)
 {
 	char hex[BOLE_OID_HEX_MAX + 1];
+	size_t i = 0;
 
-	for (size_t i = 0; i < f->wants.count; i++)
-		if (bole_id_map_find(&f->want_index, &f->wants.ids[i])->value == 0)
-			return bole_session_refuse(f->s, BOLE_E_DENIED,
-			                           "upload-pack: not our ref %s",
-			                           bole_oid_format(&f->wants.ids[i], hex));
-	BOLE_UNREACHABLE();
+	while (a->allowed[i] != 0)
+		i++;
+	return bole_session_refuse(a->f->s, BOLE_E_DENIED, "upload-pack: not our ref %s",
+	                           bole_oid_format(&a->f->wants.ids[i], hex));
 }
 
 /* Tips whose ancestry negotiation looks at. A tag of a tree or blob has none. */
@@ -116,13 +119,20 @@ static enum bole_status find_tips(struct bole_fetch *f)
 
 enum bole_status bole_fetch_check_wants(struct bole_fetch *f)
 {
-	size_t left = f->wants.count;
-	enum bole_status rc = allow_refs(f, false, &left);
+	struct bole_alloc *alloc = f->s->svc->alloc;
+	struct allowing a = {.f = f, .left = f->wants.count};
+	enum bole_status rc = BOLE_E_NO_MEMORY;
 
-	if (rc == BOLE_OK && left > 0)
-		rc = allow_refs(f, true, &left);
-	if (rc == BOLE_OK && left > 0)
-		return refuse_want(f);
+	if (f->wants.count == 0)
+		return BOLE_OK;
+	a.allowed = bole_alloc_zeroed(alloc, f->wants.count, 1);
+	if (a.allowed != NULL)
+		rc = allow_refs(&a, false);
+	if (rc == BOLE_OK && a.left > 0)
+		rc = allow_refs(&a, true);
+	if (rc == BOLE_OK && a.left > 0)
+		rc = refuse_want(&a);
+	bole_alloc_free(alloc, a.allowed, a.allowed == NULL ? 0 : f->wants.count, 1);
 	if (rc == BOLE_OK)
 		rc = find_tips(f);
 	return bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted");

@@ -15,8 +15,7 @@ enum bole_ack_mode {
 
 struct bole_fetch {
 	struct bole_session *s;
-	struct bole_id_map want_index; /* value: 1 = a client of this repository may have it */
-	struct bole_id_list wants;
+	struct bole_id_list wants; /* each once */
 	struct bole_id_list tips;  /* the commits that the wants name, tags peeled */
 	struct bole_id_list haves; /* findable here */
 	struct bole_history history;

@@ -7,6 +7,7 @@
 #include "arch/x86_64/internal.h"
 #include "arch/x86_64/layout.h"
 #include "core/arch.h"
+#include "core/symbols.h"
 
 #define BACKTRACE_MAX 32
 #define STATUS_TRAP   16
@@ -98,14 +99,39 @@ static bool readable(uint64_t address)
 	return (address & 7) == 0 && arch_mapped(address) && arch_mapped(address + 15);
 }
 
+static void print_place(const char *how, uint64_t address)
+{
+	uint64_t offset = 0;
+	const char *name = symbol_at(address, &offset);
+
+	if (name == NULL || address >= (uint64_t)(uintptr_t)image_text_end)
+		core_printf("  %s %#lx\n", how, (unsigned long)address);
+	else
+		core_printf("  %s %#lx %s+%#lx\n", how, (unsigned long)address, name,
+		            (unsigned long)offset);
+}
+
+/* A recursion that overflowed a stack is one line and a count. */
 void arch_backtrace(uint64_t frame)
 {
-	for (unsigned i = 0; i < BACKTRACE_MAX && frame != 0 && readable(frame); i++) {
+	uint64_t last = 0;
+	unsigned lines = 0, repeated = 0;
+
+	while (lines < BACKTRACE_MAX && frame != 0 && readable(frame)) {
 		const uint64_t *f = (const uint64_t *)(uintptr_t)frame;
 		if (f[1] < (uint64_t)(uintptr_t)image_start ||
 		    f[1] >= (uint64_t)(uintptr_t)image_text_end)
 			break;
-		core_printf("  called from %#lx\n", (unsigned long)f[1] - 1);
+		if (f[1] == last) {
+			repeated++;
+		} else {
+			if (repeated > 0)
+				core_printf("  %u times more\n", repeated);
+			print_place("called from", f[1] - 1);
+			repeated = 0;
+			lines++;
+		}
+		last = f[1];
 		if (f[0] <= frame)
 			break;
 		frame = f[0];
@@ -147,8 +173,9 @@ static _Noreturn void exception(const struct arch_frame *f)
 	SHOW(rdi, r8, r9, r10);
 	SHOW(r11, r12, r13, r14);
 #undef SHOW
-	core_printf("  r15 %016lx  cr3 %016lx  cr4 %016lx\n  at %#lx\n", (unsigned long)f->r15,
-	            (unsigned long)cpu_cr3(), (unsigned long)cpu_cr4(), (unsigned long)f->rip);
+	core_printf("  r15 %016lx  cr3 %016lx  cr4 %016lx\n", (unsigned long)f->r15,
+	            (unsigned long)cpu_cr3(), (unsigned long)cpu_cr4());
+	print_place("at", f->rip);
 	arch_backtrace(f->rbp);
 	arch_abort(STATUS_TRAP);
 }
