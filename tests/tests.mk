@@ -14,3 +14,11 @@ build/host/tests/stub.elf: tests/tools/stub.S tests/tests.mk
 	@mkdir -p $(@D)
 	$(CC) -m32 -nostdlib -static -Wl,-e,start -Wl,-Ttext=0x100000 -Wl,--build-id=none -o $@ $<
 test-tools: build/host/tests/stub.elf
+
+# The Git services on loopback over a memory store: tests/interop/git-*.sh talk to it.
+build/asan/tests/gitserve: build/asan/tests/interop/gitserve.o $(call objs,asan,$(SUPPORT)) \
+		build/asan/libposix.a build/asan/libbole.a
+	@mkdir -p $(@D)
+	$(SAY) "  link  $@"
+	$(Q)$(call LINK,asan,)
+TEST_TOOLS += build/asan/tests/gitserve

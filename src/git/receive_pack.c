@@ -27,12 +27,30 @@ static enum bole_status advertise(struct bole_session *s)
 	return bole_advertise_refs(s, caps, false);
 }
 
+/* From here on refusals go where the client listens: a client that asked for the side-band takes an
+ * ERR packet for a broken band. */
+static enum bole_status open_band(struct bole_push *p)
+{
+	struct bole_session *s = p->s;
+	struct bole_service *svc = s->svc;
+
+	if (s->band_open)
+		return BOLE_OK;
+	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc,
+	                            p->side_band ? BOLE_SIDEBAND_LARGE : BOLE_SIDEBAND_NONE,
+	                            p->quiet));
+	s->band_open = p->side_band;
+	return BOLE_OK;
+}
+
 static enum bole_status take_caps(struct bole_push *p, struct bole_bytes rest)
 {
 	struct bole_session *s = p->s;
+	const char *format = bole_hash_name(s->svc->repo.algo);
 	struct bole_bytes word;
 	struct bole_bytes value;
-	char shown[40];
+	bool options = false;
+	bool foreign = false;
 
 	while (bole_caps_next(&rest, &word)) {
 		if (bole_pkt_is(word, "report-status"))
@@ -44,16 +62,18 @@ static enum bole_status take_caps(struct bole_push *p, struct bole_bytes rest)
 		else if (bole_pkt_is(word, "atomic"))
 			p->atomic = true;
 		else if (bole_pkt_is(word, "push-options"))
-			return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
-			                           "receive-pack: push options are not supported");
-		else if (bole_caps_value(word, "object-format", &value) &&
-		         !bole_pkt_is(value, bole_hash_name(s->svc->repo.algo)))
-			return bole_session_refuse(
-			        s, BOLE_E_UNSUPPORTED,
-			        "receive-pack: object format '%s' is not this repository's (%s)",
-			        bole_printable(shown, sizeof shown, value),
-			        bole_hash_name(s->svc->repo.algo));
+			options = true;
+		else if (bole_caps_value(word, "object-format", &value))
+			foreign = !bole_pkt_is(value, format);
 	}
+	BOLE_TRY(open_band(p));
+	if (options)
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
+		                           "receive-pack: push options are not supported");
+	if (foreign)
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
+		                           "receive-pack: this repository's object format is %s",
+		                           format);
 	return BOLE_OK;
 }
 
@@ -112,10 +132,10 @@ static enum bole_status take_line(struct bole_push *p, const struct bole_pkt *pk
 	if (pkt->type != BOLE_PKT_DATA)
 		return bole_session_refuse(p->s, BOLE_E_INVALID,
 		                           "protocol error: unexpected special packet");
-	if (bole_pkt_word(line, "shallow", &rest))
-		return bole_session_refuse(p->s, BOLE_E_UNSUPPORTED,
-		                           "receive-pack: pushing from a shallow clone is not "
-		                           "supported");
+	if (bole_pkt_word(line, "shallow", &rest)) {
+		p->shallow = true; /* refused once it is known how to tell */
+		return BOLE_OK;
+	}
 	if (bole_bytes_start(line, bole_bytes_z("push-cert")))
 		return bole_session_refuse(p->s, BOLE_E_UNSUPPORTED,
 		                           "receive-pack: signed pushes are not supported");
@@ -329,16 +349,18 @@ static enum bole_status run(struct bole_push *p)
 static enum bole_status serve(struct bole_push *p)
 {
 	struct bole_session *s = p->s;
-	struct bole_service *svc = s->svc;
 	enum bole_status rc = read_commands(p);
 
 	if (rc == BOLE_END || (rc == BOLE_OK && p->count == 0))
 		return BOLE_OK; /* nothing to do, or a probe */
+	if (rc == BOLE_OK && p->shallow)
+		rc = bole_session_refuse(s, BOLE_E_UNSUPPORTED,
+		                         "receive-pack: pushing from a shallow clone is not "
+		                         "supported");
+	if (rc == BOLE_OK)
+		rc = open_band(p);
 	if (rc != BOLE_OK)
 		return rc;
-	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc,
-	                            p->side_band ? BOLE_SIDEBAND_LARGE : BOLE_SIDEBAND_NONE,
-	                            p->quiet));
 	s->band_open = true;
 	rc = run(p);
 	if (rc == BOLE_E_CLOSED)

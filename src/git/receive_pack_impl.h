@@ -28,6 +28,7 @@ struct bole_push {
 	bool side_band;
 	bool quiet;
 	bool atomic;
+	bool shallow;
 	char unpack[200]; /* "ok" or why not */
 };
 

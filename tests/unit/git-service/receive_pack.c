@@ -355,8 +355,6 @@ Test(receive_pack, malformed_requests_are_refused_by_name)
 	        {"", ""},
 	        {"0000", ""},
 	        {"0009hello0000", "ERR receive-pack: expected old, new and name, got 'hello'\n"},
-	        {"0035shallow 0123456789012345678901234567890123456789\n",
-	         "ERR receive-pack: pushing from a shallow clone is not supported\n"},
 	        {"000fpush-cert x0000", "ERR receive-pack: signed pushes are not supported\n"},
 	        {"0001", "ERR protocol error: unexpected special packet\n"},
 	        {"0003", "ERR protocol error: a packet length is out of range\n"},
@@ -373,8 +371,21 @@ Test(receive_pack, malformed_requests_are_refused_by_name)
 	}
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "push-options report-status");
 	cr_assert_str_eq(push(&c), "ERR receive-pack: push options are not supported\n");
+	/* A client that listens to the side-band gets the refusal there. */
+	command(&c, NULL, &c.tips[0], "refs/heads/a", "side-band-64k push-options");
+	cr_assert_str_eq(push(&c), "[3] receive-pack: push options are not supported\n");
+	for (int band = 0; band <= 1; band++) {
+		pkt_add(&c.request, "shallow %s", hex_of(&c.tips[1]));
+		command(&c, NULL, &c.tips[0], "refs/heads/a", band ? CAPS : "report-status");
+		cr_assert_str_eq(push(&c), band ? "[3] receive-pack: pushing from a shallow clone "
+		                                  "is not supported\n"
+		                                : "ERR receive-pack: pushing from a shallow clone "
+		                                  "is not supported\n");
+		cr_assert_eq(c.session.rc, BOLE_E_UNSUPPORTED);
+	}
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "object-format=sha256");
-	cr_assert_not_null(strstr(push(&c), "ERR receive-pack: object format 'sha256'"));
+	cr_assert_not_null(
+	        strstr(push(&c), "ERR receive-pack: this repository's object format is sha1"));
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "report-status");
 	command(&c, NULL, &c.tips[0], "refs/heads/b", "report-status");
 	cr_assert_str_eq(push(&c), "ERR receive-pack: capabilities after the first command\n");
@@ -400,7 +411,7 @@ Test(receive_pack, ten_thousand_updates_pass_and_one_more_is_refused)
 		const char *text = push(&c);
 		snprintf(name, sizeof name, "refs/many/%u-%u", extra, 777);
 		cr_assert_eq(git_has_ref(&c.f, &c.f.repo, name, NULL), extra == 0);
-		cr_assert_eq(strncmp(text, "ERR receive-pack: more than 10000", 33) == 0,
+		cr_assert_eq(strncmp(text, "[3] receive-pack: more than 10000", 33) == 0,
 		             extra == 1);
 	}
 	scene_close(&c);
