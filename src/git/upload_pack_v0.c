@@ -13,7 +13,8 @@ static void format_caps(struct bole_session *s, char *caps, size_t cap)
 	struct bole_ref ref;
 	char symref[BOLE_REF_NAME_MAX + 16] = "";
 
-	if (bole_ref_get(s->snapshot, bole_bytes_z("HEAD"), &ref) == BOLE_OK && ref.symbolic &&
+	if (s->snapshot != NULL &&
+	    bole_ref_get(s->snapshot, bole_bytes_z("HEAD"), &ref) == BOLE_OK && ref.symbolic &&
 	    bole_ref_resolve(s->snapshot, &ref, &head) == BOLE_OK &&
 	    head.target.len <= BOLE_REF_NAME_MAX)
 		snprintf(symref, sizeof symref, " symref=HEAD:%.*s", (int)head.target.len,
