@@ -89,20 +89,21 @@ done <<-END
 	ring-of-8 q35 ,queue-size=8,indirect_desc=off,seg-max-adjust=on
 END
 
+broken="driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename=$disk"
+inject=file.inject-error.0
 fresh
-boot microvm "" "driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename=$disk,file.inject-error.0.event=flush_to_disk,file.inject-error.0.errno=5" \
-	image.selftest=disk
+boot microvm "" "$broken,$inject.event=flush_to_disk,$inject.errno=5" image.selftest=disk
 ok "a failing flush is an error" printed 'disk: flush: input/output error'
 ok "a failing flush fails the test" test "$status" -eq 3
 fresh
-boot q35 "" "driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename=$disk,file.inject-error.0.event=pwritev,file.inject-error.0.errno=5,file.inject-error.0.once=on,file.inject-error.0.sector=20480,werror=report" \
+boot q35 "" "$broken,$inject.event=pwritev,$inject.errno=5,$inject.once=on,$inject.sector=20480,werror=report" \
 	image.selftest=disk
 ok "a failing write is an error" printed 'request type 1 at sector [0-9]+ failed'
 boot microvm "" "format=raw,readonly=on,file=$disk" image.selftest=disk
 ok "a read-only disk refuses writes" printed 'disk: write refused: ok'
 truncate -s 1000 "$disk"
 boot microvm "" "" ""
-ok "a disk of less than a block does not stop the machine" printed 'disk +virtio-blk0, 0 MiB|does not open|no disk|ready'
+ok "a tiny disk does not crash the machine" printed 'disk +virtio-blk0, 0 MiB'
 
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 ]]

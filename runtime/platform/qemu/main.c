@@ -27,13 +27,11 @@ enum {
 
 /* How long requests may take after the machine was asked to stop. */
 #define CLOSE_WAIT_NS UINT64_C(5000000000)
-/* Of the RAM that is free when the store opens, in eighths, its index and buffers may take. */
-#define STORE_MEMORY_EIGHTHS 4
+/* What the store (index and buffers) and the requests may take, in eighths of the RAM that is free
+ * at start; the network takes one (net/interface.c), the rest is for stacks. */
+#define STORE_MEMORY_EIGHTHS 3
+#define NODE_MEMORY_EIGHTHS  3
 
-#pragma weak bole_node_start
-#pragma weak bole_node_close
-#pragma weak bole_node_http_port
-#pragma weak bole_node_git_port
 #pragma weak bole_flash_open
 #pragma weak bole_flash_format
 
@@ -55,9 +53,23 @@ static const char *const image_defaults[] = {
         "git.listen=:9418",
 };
 
+static size_t share_of_memory(size_t eighths)
+{
+	struct core_memory_stats memory;
+
+	core_memory_stats(&memory);
+	return (memory.pages_total - memory.pages_used) / 8 * eighths * CORE_PAGE_SIZE;
+}
+
 static enum bole_status configure(struct bole_config **out)
 {
 	enum bole_status rc = bole_config_open(core_alloc(), out);
+	char node_memory[48];
+
+	snprintf(node_memory, sizeof node_memory, "node.memory=%zu",
+	         share_of_memory(NODE_MEMORY_EIGHTHS));
+	if (rc == BOLE_OK)
+		rc = bole_config_set(*out, node_memory);
 
 	for (size_t i = 0; i < sizeof image_defaults / sizeof image_defaults[0]; i++)
 		if (rc == BOLE_OK)
@@ -115,17 +127,16 @@ static enum bole_status format_if_empty(struct bole_block *disk)
 	return bole_flash_format(disk, core_platform(), &options);
 }
 
-static int open_store(struct bole_block *disk, const struct bole_config *cfg,
-                      struct bole_store **out)
+static int open_volume(struct bole_block *disk, const struct bole_config *cfg,
+                       struct bole_store **out)
 {
-	struct core_memory_stats memory;
 	const char *format = bole_config_get(cfg, "volume.format");
 	bool automatic = format != NULL && strcmp(format, "auto") == 0;
 	struct bole_flash_open_options options = {.read_only = disk->info.read_only};
 
-	core_memory_stats(&memory);
-	options.memory_bytes_max = (memory.pages_total - memory.pages_used) / 8 *
-	                           STORE_MEMORY_EIGHTHS * CORE_PAGE_SIZE;
+	options.memory_bytes_max = share_of_memory(STORE_MEMORY_EIGHTHS);
+	if (bole_flash_open == NULL)
+		return EXIT_STORE;
 	enum bole_status rc = bole_flash_open(disk, core_platform(), core_alloc(), &options, out);
 	if (rc == BOLE_E_NOT_FOUND && automatic) {
 		rc = format_if_empty(disk);
@@ -144,6 +155,29 @@ static int open_store(struct bole_block *disk, const struct bole_config *cfg,
 	core_log(BOLE_LOG_ERROR, "%s: the volume does not open: %s", disk->info.name,
 	         bole_status_text(rc));
 	return EXIT_STORE;
+}
+
+/* volume.memory=true: a store in memory, for trying things out; it is gone with the machine. */
+static int open_store(struct bole_block *disk, const struct bole_config *cfg,
+                      struct bole_store **out)
+{
+	bool in_memory = false;
+
+	if (bole_config_bool(cfg, "volume.memory", false, &in_memory) != BOLE_OK) {
+		core_log(BOLE_LOG_ERROR, "volume.memory must be true or false");
+		return EXIT_CONFIG;
+	}
+	if (in_memory) {
+		core_log(BOLE_LOG_WARN, "the volume is in memory: what is pushed is lost at the "
+		                        "end (volume.memory)");
+		enum bole_status rc = bole_memory_store_open(core_platform(), core_alloc(), out);
+		return rc == BOLE_OK ? EXIT_CLEAN : EXIT_STORE;
+	}
+	if (disk == NULL) {
+		core_log(BOLE_LOG_ERROR, "no disk: give the machine a virtio block device");
+		return EXIT_NO_DISK;
+	}
+	return open_volume(disk, cfg, out);
 }
 
 /* -- Serving -- */
@@ -191,12 +225,6 @@ static int run(struct bole_config *cfg)
 	image_devices_report(&devices);
 	if (test != NULL)
 		return image_selftest(test, &devices);
-	if (bole_node_start == NULL || bole_flash_open == NULL)
-		return image_selftest("net", &devices);
-	if (devices.disk == NULL) {
-		core_log(BOLE_LOG_ERROR, "no disk: give the machine a virtio block device");
-		return EXIT_NO_DISK;
-	}
 	int status = open_store(devices.disk, cfg, &store);
 	if (status != EXIT_CLEAN)
 		return status;
@@ -207,7 +235,8 @@ static int run(struct bole_config *cfg)
 		         bole_status_text(rc));
 		return EXIT_CLOSE;
 	}
-	bole_block_close(devices.disk);
+	if (devices.disk != NULL)
+		bole_block_close(devices.disk);
 	core_printf("stopped\r\n");
 	return status;
 }
