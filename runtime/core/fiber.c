@@ -9,10 +9,10 @@
 #include "core/arch.h"
 #include "core/sched.h"
 
-#define NAME_BYTES 16
-#define POOL_MAX   32 /* idle stacks of the default size that are kept */
-#define SLICE_NS   2000000u
-#define STACK_MAX  (1024u * 1024)
+#define NAME_BYTES     16
+#define POOL_PAGES_MAX 512 /* idle stacks that are kept: 2 MiB */
+#define SLICE_NS       2000000u
+#define STACK_MAX      (1024u * 1024)
 
 enum fiber_state { FIBER_READY, FIBER_RUNNING, FIBER_PARKED, FIBER_DONE };
 
@@ -31,51 +31,55 @@ struct core_fiber {
 };
 
 static struct core_fiber *current, *ready_head, *ready_tail, *pool;
-static unsigned pooled;
+static size_t pooled_pages;
 static void *scheduler_sp;
 static uint64_t switched_ns;
 static struct core_poller *pollers;
 
-#define DEFAULT_PAGES (CORE_STACK_DEFAULT / CORE_PAGE_SIZE + 1)
-
-static struct core_fiber *stack_new(size_t pages)
+/* Gives idle stacks back to the page allocator; true if there were any. */
+bool fiber_pool_drop(void)
 {
-	struct core_fiber *f;
+	bool any = pool != NULL;
+
+	while (pool != NULL) {
+		struct core_fiber *f = pool;
+		pool = f->next;
+		if (!arch_protect(core_phys(f->block), CORE_PAGE_SIZE, ARCH_READ_WRITE))
+			core_panic("cannot map a guard page back");
+		core_pages_free(f->block, f->pages);
+	}
+	pooled_pages = 0;
+	return any;
+}
+
+/* A block of this many pages whose lowest is a guard; NULL without memory. */
+static char *stack_new(size_t pages)
+{
 	char *block;
 
-	if (pages == DEFAULT_PAGES && pool != NULL) {
-		f = pool;
-		pool = f->next;
-		pooled--;
-		block = f->block;
-	} else {
-		block = core_pages_alloc(pages);
-		if (block == NULL)
-			return NULL;
-		if (!arch_protect(core_phys(block), CORE_PAGE_SIZE, ARCH_NONE)) {
-			core_pages_free(block, pages);
-			return NULL;
-		}
+	for (struct core_fiber **at = &pool; *at != NULL; at = &(*at)->next) {
+		struct core_fiber *f = *at;
+		if (f->pages != pages)
+			continue;
+		*at = f->next;
+		pooled_pages -= pages;
+		return f->block;
 	}
-	f = (struct core_fiber *)(uintptr_t)(block + pages * CORE_PAGE_SIZE - sizeof *f -
-	                                     sizeof *f % 16);
-	memset(f, 0, sizeof *f);
-	f->block = block;
-	f->pages = pages;
-	return f;
+	block = core_pages_alloc(pages);
+	if (block != NULL && !arch_protect(core_phys(block), CORE_PAGE_SIZE, ARCH_NONE)) {
+		core_pages_free(block, pages);
+		return NULL;
+	}
+	return block;
 }
 
 static void stack_free(struct core_fiber *f)
 {
-	if (f->pages == DEFAULT_PAGES && pooled < POOL_MAX) {
-		f->next = pool;
-		pool = f;
-		pooled++;
-		return;
-	}
-	if (!arch_protect(core_phys(f->block), CORE_PAGE_SIZE, ARCH_READ_WRITE))
-		core_panic("cannot map a guard page back");
-	core_pages_free(f->block, f->pages);
+	f->next = pool;
+	pool = f;
+	pooled_pages += f->pages;
+	if (pooled_pages > POOL_PAGES_MAX)
+		fiber_pool_drop();
 }
 
 static void make_ready(struct core_fiber *f)
@@ -117,14 +121,22 @@ struct core_fiber *core_fiber_start(const char *name, void (*fn)(void *arg), voi
                                     size_t stack_bytes)
 {
 	struct core_fiber *f;
+	size_t pages;
+	char *block;
 
 	if (stack_bytes == 0)
 		stack_bytes = CORE_STACK_DEFAULT;
 	if (stack_bytes > STACK_MAX)
 		return NULL;
-	f = stack_new((stack_bytes + CORE_PAGE_SIZE - 1) / CORE_PAGE_SIZE + 1);
-	if (f == NULL)
+	pages = (stack_bytes + CORE_PAGE_SIZE - 1) / CORE_PAGE_SIZE + 1;
+	block = stack_new(pages);
+	if (block == NULL)
 		return NULL;
+	f = (struct core_fiber *)(uintptr_t)(block + pages * CORE_PAGE_SIZE - sizeof *f -
+	                                     sizeof *f % 16);
+	memset(f, 0, sizeof *f);
+	f->block = block;
+	f->pages = pages;
 	snprintf(f->name, NAME_BYTES, "%s", name);
 	f->fn = fn;
 	f->arg = arg;

@@ -8,6 +8,7 @@
 
 #include "core/arch.h"
 #include "core/pages.h"
+#include "core/sched.h"
 
 #define ORDERS     21 /* up to 4 GiB in one block */
 #define NOT_FREE   0xff
@@ -114,8 +115,10 @@ void *core_pages_alloc(size_t count)
 		return NULL;
 	while ((size_t)1 << want < count)
 		want++;
-	for (order = want; order < ORDERS && lists[order] == 0; order++)
-		;
+	do {
+		for (order = want; order < ORDERS && lists[order] == 0; order++)
+			;
+	} while (order == ORDERS && fiber_pool_drop());
 	if (order == ORDERS)
 		return NULL;
 	frame = lists[order];

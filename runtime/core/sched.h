@@ -10,6 +10,8 @@
 uint64_t timers_next(void);
 /* Runs what is due; true if anything was. */
 bool timers_run(uint64_t now_ns);
+/* Gives the stacks of ended fibers that are kept for reuse back; true if there were any. */
+bool fiber_pool_drop(void);
 /* Runs fibers, pollers and timers until core_exit. */
 _Noreturn void sched_run(void);
 
