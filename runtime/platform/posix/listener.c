@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@ struct posix_listener {
 	struct bole_listener listener;
 	struct posix_stream *socket;
 	atomic_bool down;
+	atomic_uint shutting; /* calls of shutdown that still look at us */
 	uint64_t complained_ns;
 };
 
@@ -100,15 +102,20 @@ static void listener_shutdown(struct bole_listener *listener)
 {
 	struct posix_listener *l = listener_of(listener);
 
+	atomic_fetch_add(&l->shutting, 1);
 	atomic_store(&l->down, true);
 	shutdown(l->socket->fd, SHUT_RDWR); /* accept and poll return at once */
 	posix_stream_event(l->socket, EPOLLIN);
+	atomic_fetch_sub(&l->shutting, 1);
 }
 
 static void listener_close(struct bole_listener *listener)
 {
 	struct posix_listener *l = listener_of(listener);
 
+	/* accept may have returned, and its fiber be here, while shutdown is not yet through. */
+	while (atomic_load(&l->shutting) > 0)
+		sched_yield();
 	l->socket->stream.ops->close(&l->socket->stream);
 	free(l);
 }
