@@ -34,6 +34,11 @@ struct bole_command {
 	int (*run)(struct bole_cli *, int argc, char **argv);
 };
 
+extern const struct bole_command bole_command_init;
+extern const struct bole_command bole_command_import;
+extern const struct bole_command bole_command_repo;
+extern const struct bole_command bole_command_stats;
+extern const struct bole_command bole_command_fsck;
 extern const struct bole_command bole_command_serve;
 extern const struct bole_command bole_command_upload_pack;
 extern const struct bole_command bole_command_receive_pack;

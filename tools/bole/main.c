@@ -9,9 +9,9 @@
 
 /* One a line, in the order in which `bole help` shows them. */
 static const struct bole_command *const commands[] = {
-        &bole_command_serve,
-        &bole_command_upload_pack,
-        &bole_command_receive_pack,
+        &bole_command_init,         &bole_command_serve,  &bole_command_upload_pack,
+        &bole_command_receive_pack, &bole_command_import, &bole_command_repo,
+        &bole_command_fsck,         &bole_command_stats,
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
