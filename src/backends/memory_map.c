@@ -6,7 +6,8 @@
 
 enum { MAP_FIRST = 64 };
 
-void *mem_map_find(const struct mem_map *map, const struct mem_map_kind *kind, const void *probe)
+void *bole_mem_map_find(const struct mem_map *map, const struct mem_map_kind *kind,
+                        const void *probe)
 {
 	if (map->count == 0)
 		return NULL;
@@ -27,8 +28,8 @@ static void map_insert(void **slots, size_t cap, const struct mem_map_kind *kind
 	slots[i & (cap - 1)] = item;
 }
 
-enum bole_status mem_map_reserve(struct mem_map *map, const struct mem_map_kind *kind,
-                                 struct bole_alloc *alloc, size_t more)
+enum bole_status bole_mem_map_reserve(struct mem_map *map, const struct mem_map_kind *kind,
+                                      struct bole_alloc *alloc, size_t more)
 {
 	size_t cap = map->cap == 0 ? MAP_FIRST : map->cap;
 
@@ -49,14 +50,14 @@ enum bole_status mem_map_reserve(struct mem_map *map, const struct mem_map_kind 
 	return BOLE_OK;
 }
 
-void mem_map_add(struct mem_map *map, const struct mem_map_kind *kind, void *item)
+void bole_mem_map_add(struct mem_map *map, const struct mem_map_kind *kind, void *item)
 {
 	BOLE_ASSERT(map->count < map->cap);
 	map_insert(map->slots, map->cap, kind, item);
 	map->count++;
 }
 
-void mem_map_release(struct mem_map *map, struct bole_alloc *alloc)
+void bole_mem_map_release(struct mem_map *map, struct bole_alloc *alloc)
 {
 	bole_alloc_free(alloc, map->slots, map->cap, sizeof *map->slots);
 	*map = (struct mem_map){0};

@@ -32,7 +32,7 @@ static bool home_same(const void *item, const void *other)
 static const struct mem_map_kind by_oid = {object_hash, object_same};
 static const struct mem_map_kind by_home = {home_hash, home_same};
 
-void mem_home_free(struct mem_store *store, struct mem_home *home)
+void bole_mem_home_free(struct mem_store *store, struct mem_home *home)
 {
 	if (home == NULL)
 		return;
@@ -41,25 +41,26 @@ void mem_home_free(struct mem_store *store, struct mem_home *home)
 	bole_alloc_free(store->alloc, home, 1, sizeof *home);
 }
 
-struct mem_object *mem_objects_find(const struct mem_objects *objects, const struct bole_oid *oid)
+struct mem_object *bole_mem_objects_find(const struct mem_objects *objects,
+                                         const struct bole_oid *oid)
 {
 	struct mem_object probe = {.oid = *oid};
 
-	return mem_map_find(&objects->by_oid, &by_oid, &probe);
+	return bole_mem_map_find(&objects->by_oid, &by_oid, &probe);
 }
 
-const struct mem_home *mem_objects_home(const struct mem_objects *objects, uint64_t id)
+const struct mem_home *bole_mem_objects_home(const struct mem_objects *objects, uint64_t id)
 {
 	struct mem_home probe = {.id = id};
 
-	return mem_map_find(&objects->by_home, &by_home, &probe);
+	return bole_mem_map_find(&objects->by_home, &by_home, &probe);
 }
 
 static enum bole_status objects_grow(struct mem_store *store, struct mem_objects *objects,
                                      size_t more, size_t more_homes)
 {
-	BOLE_TRY(mem_map_reserve(&objects->by_oid, &by_oid, store->alloc, more));
-	BOLE_TRY(mem_map_reserve(&objects->by_home, &by_home, store->alloc, more_homes));
+	BOLE_TRY(bole_mem_map_reserve(&objects->by_oid, &by_oid, store->alloc, more));
+	BOLE_TRY(bole_mem_map_reserve(&objects->by_home, &by_home, store->alloc, more_homes));
 	if (objects->cap - objects->count >= more)
 		return BOLE_OK;
 	size_t cap =
@@ -75,12 +76,12 @@ static enum bole_status objects_grow(struct mem_store *store, struct mem_objects
 
 static void objects_append(struct mem_objects *objects, struct mem_object *object)
 {
-	mem_map_add(&objects->by_oid, &by_oid, object);
+	bole_mem_map_add(&objects->by_oid, &by_oid, object);
 	objects->list[objects->count++] = object;
 }
 
-enum bole_status mem_objects_add(struct mem_store *store, struct mem_objects *objects,
-                                 struct mem_home *home, const struct mem_objects *published)
+enum bole_status bole_mem_objects_add(struct mem_store *store, struct mem_objects *objects,
+                                      struct mem_home *home, const struct mem_objects *published)
 {
 	size_t before = objects->count;
 	enum bole_status rc = objects_grow(store, objects, home->row_count, 1);
@@ -111,59 +112,60 @@ enum bole_status mem_objects_add(struct mem_store *store, struct mem_objects *ob
 		        .entry = {home->id, row->offset, row->stored_bytes, row->type},
 		        .home = home,
 		};
-		if (mem_objects_find(published, &row->oid) != NULL ||
-		    mem_objects_find(objects, &row->oid) != NULL)
+		if (bole_mem_objects_find(published, &row->oid) != NULL ||
+		    bole_mem_objects_find(objects, &row->oid) != NULL)
 			bole_alloc_free(store->alloc, object, 1, sizeof *object);
 		else
 			objects_append(objects, object);
 	}
-	mem_map_add(&objects->by_home, &by_home, home);
+	bole_mem_map_add(&objects->by_home, &by_home, home);
 	return BOLE_OK;
 }
 
-enum bole_status mem_objects_reserve(struct mem_store *store, struct mem_objects *into,
-                                     const struct mem_objects *from)
+enum bole_status bole_mem_objects_reserve(struct mem_store *store, struct mem_objects *into,
+                                          const struct mem_objects *from)
 {
 	return objects_grow(store, into, from->count, from->by_home.count);
 }
 
-void mem_objects_move(struct mem_store *store, struct mem_objects *into, struct mem_objects *from)
+void bole_mem_objects_move(struct mem_store *store, struct mem_objects *into,
+                           struct mem_objects *from)
 {
 	for (size_t i = 0; i < from->count; i++) {
 		struct mem_object *object = from->list[i];
 
-		if (mem_objects_find(into, &object->oid) != NULL)
+		if (bole_mem_objects_find(into, &object->oid) != NULL)
 			bole_alloc_free(store->alloc, object, 1, sizeof *object);
 		else
 			objects_append(into, object);
 	}
 	for (size_t i = 0; i < from->by_home.cap; i++)
 		if (from->by_home.slots[i] != NULL)
-			mem_map_add(&into->by_home, &by_home, from->by_home.slots[i]);
+			bole_mem_map_add(&into->by_home, &by_home, from->by_home.slots[i]);
 	bole_alloc_free(store->alloc, from->list, from->cap, sizeof(struct mem_object *));
-	mem_map_release(&from->by_oid, store->alloc);
-	mem_map_release(&from->by_home, store->alloc);
+	bole_mem_map_release(&from->by_oid, store->alloc);
+	bole_mem_map_release(&from->by_home, store->alloc);
 	*from = (struct mem_objects){0};
 }
 
-void mem_objects_release(struct mem_store *store, struct mem_objects *objects)
+void bole_mem_objects_release(struct mem_store *store, struct mem_objects *objects)
 {
 	for (size_t i = 0; i < objects->count; i++)
 		bole_alloc_free(store->alloc, objects->list[i], 1, sizeof(struct mem_object));
 	for (size_t i = 0; i < objects->by_home.cap; i++)
-		mem_home_free(store, objects->by_home.slots[i]);
+		bole_mem_home_free(store, objects->by_home.slots[i]);
 	bole_alloc_free(store->alloc, objects->list, objects->cap, sizeof(struct mem_object *));
-	mem_map_release(&objects->by_oid, store->alloc);
-	mem_map_release(&objects->by_home, store->alloc);
+	bole_mem_map_release(&objects->by_oid, store->alloc);
+	bole_mem_map_release(&objects->by_home, store->alloc);
 	*objects = (struct mem_objects){0};
 }
 
-void mem_domain_drop(struct mem_store *store, struct mem_domain *domain)
+void bole_mem_domain_drop(struct mem_store *store, struct mem_domain *domain)
 {
 	BOLE_ASSERT(domain->holders > 0);
 	if (--domain->holders > 0)
 		return;
-	mem_objects_release(store, &domain->objects);
+	bole_mem_objects_release(store, &domain->objects);
 	bole_alloc_free(store->alloc, domain, 1, sizeof *domain);
 }
 
@@ -182,8 +184,8 @@ static enum bole_status mem_snapshot_open(struct bole_store *base, uint32_t repo
 
 	if (snapshot == NULL)
 		return BOLE_E_NO_MEMORY;
-	mem_lock(store);
-	struct mem_repo *repo = mem_repo_by_id(store, repo_id);
+	bole_mem_lock(store);
+	struct mem_repo *repo = bole_mem_repo_by_id(store, repo_id);
 	if (repo != NULL) {
 		snapshot->base.store = base;
 		snapshot->base.repo = repo->info;
@@ -193,7 +195,7 @@ static enum bole_status mem_snapshot_open(struct bole_store *base, uint32_t repo
 		snapshot->state->holders++;
 		*out = &snapshot->base;
 	}
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	if (repo != NULL)
 		return BOLE_OK;
 	bole_alloc_free(store->alloc, snapshot, 1, sizeof *snapshot);
@@ -207,10 +209,10 @@ static void mem_snapshot_close(struct bole_snapshot *base)
 
 	/* A transaction's view ends with it. */
 	BOLE_ASSERT(snapshot->tx == NULL);
-	mem_lock(store);
-	mem_state_drop(store, snapshot->state);
-	mem_domain_drop(store, snapshot->domain);
-	mem_unlock(store);
+	bole_mem_lock(store);
+	bole_mem_state_drop(store, snapshot->state);
+	bole_mem_domain_drop(store, snapshot->domain);
+	bole_mem_unlock(store);
 	bole_alloc_free(store->alloc, snapshot, 1, sizeof *snapshot);
 }
 
@@ -220,13 +222,13 @@ static enum bole_status mem_find(struct bole_snapshot *base, const struct bole_o
 	struct mem_snapshot *snapshot = snapshot_of(base);
 	struct mem_store *store = mem_store_of(base->store);
 
-	mem_lock(store);
-	const struct mem_object *object = mem_objects_find(&snapshot->domain->objects, oid);
+	bole_mem_lock(store);
+	const struct mem_object *object = bole_mem_objects_find(&snapshot->domain->objects, oid);
 	if (object == NULL && snapshot->tx != NULL)
-		object = mem_objects_find(&snapshot->tx->added, oid);
+		object = bole_mem_objects_find(&snapshot->tx->added, oid);
 	if (object != NULL)
 		*out = object->entry;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return object == NULL ? BOLE_E_NOT_FOUND : BOLE_OK;
 }
 
@@ -234,11 +236,11 @@ static const struct mem_home *home_find(struct mem_snapshot *snapshot, uint64_t 
 {
 	struct mem_store *store = mem_store_of(snapshot->base.store);
 
-	mem_lock(store);
-	const struct mem_home *home = mem_objects_home(&snapshot->domain->objects, id);
+	bole_mem_lock(store);
+	const struct mem_home *home = bole_mem_objects_home(&snapshot->domain->objects, id);
 	if (home == NULL && snapshot->tx != NULL)
-		home = mem_objects_home(&snapshot->tx->added, id);
-	mem_unlock(store);
+		home = bole_mem_objects_home(&snapshot->tx->added, id);
+	bole_mem_unlock(store);
 	return home;
 }
 
@@ -286,7 +288,7 @@ static enum bole_status mem_next(struct bole_snapshot *base, uint64_t *cursor, s
 	struct mem_store *store = mem_store_of(base->store);
 	enum bole_status rc = BOLE_END;
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	const struct mem_objects *objects = &snapshot->domain->objects;
 	if (*cursor < objects->count) {
 		const struct mem_object *object = objects->list[(*cursor)++];
@@ -295,11 +297,11 @@ static enum bole_status mem_next(struct bole_snapshot *base, uint64_t *cursor, s
 		*out = object->entry;
 		rc = BOLE_OK;
 	}
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return rc;
 }
 
-const struct bole_odb_ops mem_odb_ops = {
+const struct bole_odb_ops bole_mem_odb_ops = {
         .snapshot_open = mem_snapshot_open,
         .snapshot_close = mem_snapshot_close,
         .find = mem_find,

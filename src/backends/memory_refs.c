@@ -15,13 +15,13 @@ static void ref_drop(struct mem_store *store, struct mem_ref *ref)
 		bole_alloc_free(store->alloc, ref, ref->bytes, 1);
 }
 
-void mem_aux_drop(struct mem_store *store, struct mem_aux *aux)
+void bole_mem_aux_drop(struct mem_store *store, struct mem_aux *aux)
 {
 	if (--aux->holders == 0)
 		bole_alloc_free(store->alloc, aux, aux->bytes, 1);
 }
 
-void mem_state_drop(struct mem_store *store, struct mem_state *state)
+void bole_mem_state_drop(struct mem_store *store, struct mem_state *state)
 {
 	BOLE_ASSERT(state->holders > 0);
 	if (--state->holders > 0)
@@ -29,14 +29,14 @@ void mem_state_drop(struct mem_store *store, struct mem_state *state)
 	for (size_t i = 0; i < state->ref_count; i++)
 		ref_drop(store, state->refs[i]);
 	for (size_t i = 0; i < state->aux_count; i++)
-		mem_aux_drop(store, state->aux[i]);
+		bole_mem_aux_drop(store, state->aux[i]);
 	bole_alloc_free(store->alloc, state->refs, state->ref_cap, sizeof *state->refs);
 	bole_alloc_free(store->alloc, state->aux, state->aux_cap, sizeof *state->aux);
 	bole_alloc_free(store->alloc, state, 1, sizeof *state);
 }
 
-enum bole_status mem_state_copy(struct mem_store *store, const struct mem_state *from,
-                                struct mem_state **out)
+enum bole_status bole_mem_state_copy(struct mem_store *store, const struct mem_state *from,
+                                     struct mem_state **out)
 {
 	struct mem_state *state = bole_alloc_zeroed(store->alloc, 1, sizeof *state);
 
@@ -53,7 +53,7 @@ enum bole_status mem_state_copy(struct mem_store *store, const struct mem_state 
 	if (state->aux != NULL)
 		state->aux_cap = from->aux_count;
 	if (state->ref_cap < from->ref_count || state->aux_cap < from->aux_count) {
-		mem_state_drop(store, state);
+		bole_mem_state_drop(store, state);
 		return BOLE_E_NO_MEMORY;
 	}
 	for (; state->ref_count < from->ref_count; state->ref_count++) {
@@ -134,7 +134,7 @@ static enum bole_status ref_put(struct mem_store *store, struct mem_state *state
 		return BOLE_OK;
 	}
 	void **refs = (void **)state->refs;
-	BOLE_TRY(mem_array_grow(store->alloc, &refs, state->ref_count, &state->ref_cap));
+	BOLE_TRY(bole_mem_array_grow(store->alloc, &refs, state->ref_count, &state->ref_cap));
 	state->refs = (struct mem_ref **)refs;
 	memmove(state->refs + at + 1, state->refs + at,
 	        (state->ref_count - at) * sizeof *state->refs);
@@ -185,9 +185,9 @@ static bool clashes(const struct mem_state *state, struct bole_bytes name)
 	return false;
 }
 
-enum bole_status mem_state_update(struct mem_store *store, struct mem_state *state,
-                                  const struct bole_ref_update *updates, size_t count,
-                                  size_t *failed)
+enum bole_status bole_mem_state_update(struct mem_store *store, struct mem_state *state,
+                                       const struct bole_ref_update *updates, size_t count,
+                                       size_t *failed)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct bole_ref_update *update = &updates[i];
@@ -246,12 +246,12 @@ static enum bole_status mem_ref_next(struct bole_snapshot *base, struct bole_byt
 	return BOLE_OK;
 }
 
-const struct bole_refs_ops mem_refs_ops = {.get = mem_ref_get, .next = mem_ref_next};
+const struct bole_refs_ops bole_mem_refs_ops = {.get = mem_ref_get, .next = mem_ref_next};
 
 /* -- Aux records -- */
 
-int mem_aux_compare(const struct mem_aux *aux, enum bole_aux_class cls, uint16_t kind,
-                    struct bole_bytes key)
+int bole_mem_aux_compare(const struct mem_aux *aux, enum bole_aux_class cls, uint16_t kind,
+                         struct bole_bytes key)
 {
 	if (aux->cls != cls)
 		return aux->cls < cls ? -1 : 1;
@@ -269,7 +269,7 @@ static size_t aux_lower(const struct mem_state *state, enum bole_aux_class cls, 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (mem_aux_compare(state->aux[middle], cls, kind, key) < 0)
+		if (bole_mem_aux_compare(state->aux[middle], cls, kind, key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -277,15 +277,15 @@ static size_t aux_lower(const struct mem_state *state, enum bole_aux_class cls, 
 	return low;
 }
 
-enum bole_status mem_state_aux(struct mem_store *store, struct mem_state *state,
-                               struct mem_aux *staged)
+enum bole_status bole_mem_state_aux(struct mem_store *store, struct mem_state *state,
+                                    struct mem_aux *staged)
 {
 	size_t at = aux_lower(state, staged->cls, staged->kind, staged->key);
-	bool there = at < state->aux_count &&
-	             mem_aux_compare(state->aux[at], staged->cls, staged->kind, staged->key) == 0;
+	bool there = at < state->aux_count && bole_mem_aux_compare(state->aux[at], staged->cls,
+	                                                           staged->kind, staged->key) == 0;
 
 	if (there)
-		mem_aux_drop(store, state->aux[at]);
+		bole_mem_aux_drop(store, state->aux[at]);
 	if (there && staged->removed) {
 		state->aux_count--;
 		memmove(state->aux + at, state->aux + at + 1,
@@ -295,7 +295,8 @@ enum bole_status mem_state_aux(struct mem_store *store, struct mem_state *state,
 		return BOLE_OK;
 	if (!there) {
 		void **aux = (void **)state->aux;
-		BOLE_TRY(mem_array_grow(store->alloc, &aux, state->aux_count, &state->aux_cap));
+		BOLE_TRY(
+		        bole_mem_array_grow(store->alloc, &aux, state->aux_count, &state->aux_cap));
 		state->aux = (struct mem_aux **)aux;
 		memmove(state->aux + at + 1, state->aux + at,
 		        (state->aux_count - at) * sizeof *state->aux);
@@ -311,7 +312,7 @@ static const struct mem_aux *staged_find(const struct mem_tx *tx, enum bole_aux_
                                          uint16_t kind, struct bole_bytes key)
 {
 	for (size_t i = tx == NULL ? 0 : tx->aux_count; i > 0; i--)
-		if (mem_aux_compare(tx->aux[i - 1], cls, kind, key) == 0)
+		if (bole_mem_aux_compare(tx->aux[i - 1], cls, kind, key) == 0)
 			return tx->aux[i - 1];
 	return NULL;
 }
@@ -329,7 +330,7 @@ static enum bole_status mem_aux_get(struct bole_snapshot *base, const struct bol
 		size_t at = aux_lower(state, key->cls, key->kind, key->key);
 
 		if (at < state->aux_count &&
-		    mem_aux_compare(state->aux[at], key->cls, key->kind, key->key) == 0)
+		    bole_mem_aux_compare(state->aux[at], key->cls, key->kind, key->key) == 0)
 			aux = state->aux[at];
 	}
 	if (aux == NULL || aux->removed)
@@ -390,7 +391,7 @@ static enum bole_status mem_aux_put(struct bole_tx *base, const struct bole_aux_
 		return BOLE_E_LIMIT;
 	BOLE_ASSERT(!tx->prepared);
 	void **list = (void **)tx->aux;
-	BOLE_TRY(mem_array_grow(store->alloc, &list, tx->aux_count, &tx->aux_cap));
+	BOLE_TRY(bole_mem_array_grow(store->alloc, &list, tx->aux_count, &tx->aux_cap));
 	tx->aux = (struct mem_aux **)list;
 	size_t bytes = sizeof(struct mem_aux) + key->key.len + value.len;
 	struct mem_aux *aux = bole_alloc_zeroed(store->alloc, bytes, 1);
@@ -413,7 +414,7 @@ static enum bole_status mem_aux_put(struct bole_tx *base, const struct bole_aux_
 	return BOLE_OK;
 }
 
-const struct bole_aux_ops mem_aux_ops = {
+const struct bole_aux_ops bole_mem_aux_ops = {
         .get = mem_aux_get,
         .next = mem_aux_next,
         .put = mem_aux_put,

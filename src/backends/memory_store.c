@@ -10,17 +10,18 @@
 
 enum { EXTENT_BYTES_MIN = 256 * 1024, RECORD_BYTES_MAX = 1 << 20, ARRAY_FIRST = 8 };
 
-void mem_lock(struct mem_store *store)
+void bole_mem_lock(struct mem_store *store)
 {
 	store->platform->ops->mutex_lock(store->platform, &store->lock);
 }
 
-void mem_unlock(struct mem_store *store)
+void bole_mem_unlock(struct mem_store *store)
 {
 	store->platform->ops->mutex_unlock(store->platform, &store->lock);
 }
 
-enum bole_status mem_array_grow(struct bole_alloc *alloc, void ***items, size_t count, size_t *cap)
+enum bole_status bole_mem_array_grow(struct bole_alloc *alloc, void ***items, size_t count,
+                                     size_t *cap)
 {
 	if (count < *cap)
 		return BOLE_OK;
@@ -35,7 +36,7 @@ enum bole_status mem_array_grow(struct bole_alloc *alloc, void ***items, size_t 
 
 /* -- Repositories -- */
 
-struct mem_repo *mem_repo_by_id(struct mem_store *store, uint32_t id)
+struct mem_repo *bole_mem_repo_by_id(struct mem_store *store, uint32_t id)
 {
 	for (size_t i = 0; i < store->repo_count; i++)
 		if (store->repos[i]->info.id == id)
@@ -54,9 +55,9 @@ static struct mem_repo *repo_by_name(struct mem_store *store, const char *name)
 static void repo_free(struct mem_store *store, struct mem_repo *repo)
 {
 	if (repo->state != NULL)
-		mem_state_drop(store, repo->state);
+		bole_mem_state_drop(store, repo->state);
 	if (repo->domain != NULL)
-		mem_domain_drop(store, repo->domain);
+		bole_mem_domain_drop(store, repo->domain);
 	bole_alloc_free(store->alloc, repo, 1, sizeof *repo);
 }
 
@@ -78,7 +79,7 @@ static enum bole_status repo_fill(struct mem_store *store, struct mem_repo *repo
 	if (repo->state == NULL)
 		return BOLE_E_NO_MEMORY;
 	repo->state->holders = 1;
-	return mem_state_update(store, repo->state, &update, 1, &failed);
+	return bole_mem_state_update(store, repo->state, &update, 1, &failed);
 }
 
 static enum bole_status repo_add(struct mem_store *store, const char *name, uint8_t algo,
@@ -88,7 +89,7 @@ static enum bole_status repo_add(struct mem_store *store, const char *name, uint
 
 	if (repo_by_name(store, name) != NULL)
 		return BOLE_E_EXISTS;
-	BOLE_TRY(mem_array_grow(store->alloc, &repos, store->repo_count, &store->repo_cap));
+	BOLE_TRY(bole_mem_array_grow(store->alloc, &repos, store->repo_count, &store->repo_cap));
 	store->repos = (struct mem_repo **)repos;
 	struct mem_repo *repo = bole_alloc_zeroed(store->alloc, 1, sizeof *repo);
 	if (repo == NULL)
@@ -111,9 +112,9 @@ static enum bole_status mem_repo_create(struct bole_store *base, const char *nam
 {
 	struct mem_store *store = mem_store_of(base);
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	enum bole_status rc = repo_add(store, name, algo, head, out);
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return rc;
 }
 
@@ -122,11 +123,11 @@ static enum bole_status mem_repo_find(struct bole_store *base, const char *name,
 {
 	struct mem_store *store = mem_store_of(base);
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	const struct mem_repo *repo = repo_by_name(store, name);
 	if (repo != NULL)
 		*out = repo->info;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return repo == NULL ? BOLE_E_NOT_FOUND : BOLE_OK;
 }
 
@@ -136,7 +137,7 @@ static enum bole_status mem_repo_next(struct bole_store *base, const char *after
 	struct mem_store *store = mem_store_of(base);
 	const struct mem_repo *best = NULL;
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	for (size_t i = 0; i < store->repo_count; i++) {
 		const struct mem_repo *repo = store->repos[i];
 
@@ -146,7 +147,7 @@ static enum bole_status mem_repo_next(struct bole_store *base, const char *after
 	}
 	if (best != NULL)
 		*out = best->info;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return best == NULL ? BOLE_END : BOLE_OK;
 }
 
@@ -155,8 +156,8 @@ static enum bole_status mem_repo_rename(struct bole_store *base, uint32_t id, co
 	struct mem_store *store = mem_store_of(base);
 	enum bole_status rc = BOLE_OK;
 
-	mem_lock(store);
-	struct mem_repo *repo = mem_repo_by_id(store, id);
+	bole_mem_lock(store);
+	struct mem_repo *repo = bole_mem_repo_by_id(store, id);
 	struct mem_repo *other = repo_by_name(store, name);
 	if (repo == NULL)
 		rc = BOLE_E_NOT_FOUND;
@@ -164,7 +165,7 @@ static enum bole_status mem_repo_rename(struct bole_store *base, uint32_t id, co
 		rc = BOLE_E_EXISTS;
 	else
 		memcpy(repo->info.name, name, strlen(name) + 1);
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return rc;
 }
 
@@ -173,7 +174,7 @@ static enum bole_status mem_repo_remove(struct bole_store *base, uint32_t id)
 	struct mem_store *store = mem_store_of(base);
 	enum bole_status rc = BOLE_E_NOT_FOUND;
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	for (size_t i = 0; i < store->repo_count; i++) {
 		if (store->repos[i]->info.id != id)
 			continue;
@@ -182,7 +183,7 @@ static enum bole_status mem_repo_remove(struct bole_store *base, uint32_t id)
 		rc = BOLE_OK;
 		break;
 	}
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return rc;
 }
 
@@ -192,12 +193,12 @@ static enum bole_status mem_stats(struct bole_store *base, struct bole_store_sta
 {
 	struct mem_store *store = mem_store_of(base);
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	*out = store->stats;
 	out->repos = store->repo_count;
 	for (size_t i = 0; i < store->repo_count; i++)
 		out->objects += store->repos[i]->domain->objects.count;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	out->memory_bytes = atomic_load(&store->budget.used);
 	out->used_bytes = out->memory_bytes;
 	return BOLE_OK;
@@ -240,10 +241,10 @@ enum bole_status bole_memory_store_open(struct bole_platform *platform, struct b
 	store->base = (struct bole_store){
 	        .ops = &mem_store_ops,
 	        .repos = &mem_repos_ops,
-	        .odb = &mem_odb_ops,
-	        .tx = &mem_tx_ops,
-	        .refs = &mem_refs_ops,
-	        .aux = &mem_aux_ops,
+	        .odb = &bole_mem_odb_ops,
+	        .tx = &bole_mem_tx_ops,
+	        .refs = &bole_mem_refs_ops,
+	        .aux = &bole_mem_aux_ops,
 	        .info = {.kind = "memory",
 	                 .durability = BOLE_DURABLE_HOST,
 	                 .extent_bytes_min = EXTENT_BYTES_MIN,

@@ -27,12 +27,12 @@ struct mem_map {
 	size_t cap; /* a power of two, or 0 */
 };
 /* Finds the item that is the same as probe. */
-void *mem_map_find(const struct mem_map *, const struct mem_map_kind *, const void *probe);
+void *bole_mem_map_find(const struct mem_map *, const struct mem_map_kind *, const void *probe);
 /* Room for more items, so that add cannot fail. */
-enum bole_status mem_map_reserve(struct mem_map *, const struct mem_map_kind *, struct bole_alloc *,
-                                 size_t more);
-void mem_map_add(struct mem_map *, const struct mem_map_kind *, void *item);
-void mem_map_release(struct mem_map *, struct bole_alloc *);
+enum bole_status bole_mem_map_reserve(struct mem_map *, const struct mem_map_kind *,
+                                      struct bole_alloc *, size_t more);
+void bole_mem_map_add(struct mem_map *, const struct mem_map_kind *, void *item);
+void bole_mem_map_release(struct mem_map *, struct bole_alloc *);
 
 /* -- Objects -- */
 
@@ -136,47 +136,48 @@ struct mem_store {
 	struct bole_store_stats stats;
 };
 
-extern const struct bole_odb_ops mem_odb_ops;
-extern const struct bole_refs_ops mem_refs_ops;
-extern const struct bole_aux_ops mem_aux_ops;
-extern const struct bole_tx_ops mem_tx_ops;
+extern const struct bole_odb_ops bole_mem_odb_ops;
+extern const struct bole_refs_ops bole_mem_refs_ops;
+extern const struct bole_aux_ops bole_mem_aux_ops;
+extern const struct bole_tx_ops bole_mem_tx_ops;
 
 static inline struct mem_store *mem_store_of(struct bole_store *store)
 {
 	return (struct mem_store *)store;
 }
-void mem_lock(struct mem_store *);
-void mem_unlock(struct mem_store *);
+void bole_mem_lock(struct mem_store *);
+void bole_mem_unlock(struct mem_store *);
 /* NULL = no such repository. Under the lock. */
-struct mem_repo *mem_repo_by_id(struct mem_store *, uint32_t id);
+struct mem_repo *bole_mem_repo_by_id(struct mem_store *, uint32_t id);
 /* Room for one more pointer in a growing array. */
-enum bole_status mem_array_grow(struct bole_alloc *, void ***items, size_t count, size_t *cap);
+enum bole_status bole_mem_array_grow(struct bole_alloc *, void ***items, size_t count, size_t *cap);
 
-void mem_domain_drop(struct mem_store *, struct mem_domain *);
+void bole_mem_domain_drop(struct mem_store *, struct mem_domain *);
 
-struct mem_object *mem_objects_find(const struct mem_objects *, const struct bole_oid *);
-const struct mem_home *mem_objects_home(const struct mem_objects *, uint64_t id);
+struct mem_object *bole_mem_objects_find(const struct mem_objects *, const struct bole_oid *);
+const struct mem_home *bole_mem_objects_home(const struct mem_objects *, uint64_t id);
 /* Adds a finished home and those of its objects that are not in `published` yet. All or nothing. */
-enum bole_status mem_objects_add(struct mem_store *, struct mem_objects *, struct mem_home *,
-                                 const struct mem_objects *published);
+enum bole_status bole_mem_objects_add(struct mem_store *, struct mem_objects *, struct mem_home *,
+                                      const struct mem_objects *published);
 /* Room in `into` for everything in `from`. */
-enum bole_status mem_objects_reserve(struct mem_store *, struct mem_objects *into,
-                                     const struct mem_objects *from);
+enum bole_status bole_mem_objects_reserve(struct mem_store *, struct mem_objects *into,
+                                          const struct mem_objects *from);
 /* Moves everything; what `into` has already stays as it is there. Cannot fail after reserve. */
-void mem_objects_move(struct mem_store *, struct mem_objects *into, struct mem_objects *from);
-void mem_objects_release(struct mem_store *, struct mem_objects *);
-void mem_home_free(struct mem_store *, struct mem_home *);
+void bole_mem_objects_move(struct mem_store *, struct mem_objects *into, struct mem_objects *from);
+void bole_mem_objects_release(struct mem_store *, struct mem_objects *);
+void bole_mem_home_free(struct mem_store *, struct mem_home *);
 
 /* A copy that may be changed; holders is 1. */
-enum bole_status mem_state_copy(struct mem_store *, const struct mem_state *,
-                                struct mem_state **out);
-void mem_state_drop(struct mem_store *, struct mem_state *);
+enum bole_status bole_mem_state_copy(struct mem_store *, const struct mem_state *,
+                                     struct mem_state **out);
+void bole_mem_state_drop(struct mem_store *, struct mem_state *);
 /* Applies updates, in order, to a state of our own. BOLE_E_CONFLICT: *failed. */
-enum bole_status mem_state_update(struct mem_store *, struct mem_state *,
-                                  const struct bole_ref_update *, size_t count, size_t *failed);
-enum bole_status mem_state_aux(struct mem_store *, struct mem_state *, struct mem_aux *staged);
-void mem_aux_drop(struct mem_store *, struct mem_aux *);
-int mem_aux_compare(const struct mem_aux *, enum bole_aux_class cls, uint16_t kind,
-                    struct bole_bytes key);
+enum bole_status bole_mem_state_update(struct mem_store *, struct mem_state *,
+                                       const struct bole_ref_update *, size_t count,
+                                       size_t *failed);
+enum bole_status bole_mem_state_aux(struct mem_store *, struct mem_state *, struct mem_aux *staged);
+void bole_mem_aux_drop(struct mem_store *, struct mem_aux *);
+int bole_mem_aux_compare(const struct mem_aux *, enum bole_aux_class cls, uint16_t kind,
+                         struct bole_bytes key);
 
 #endif /* BOLE_BACKENDS_MEMORY_STORE_H */

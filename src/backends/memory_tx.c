@@ -20,8 +20,8 @@ static enum bole_status mem_begin(struct bole_store *base, uint32_t repo_id, str
 
 	if (tx == NULL)
 		return BOLE_E_NO_MEMORY;
-	mem_lock(store);
-	struct mem_repo *repo = mem_repo_by_id(store, repo_id);
+	bole_mem_lock(store);
+	struct mem_repo *repo = bole_mem_repo_by_id(store, repo_id);
 	if (repo != NULL) {
 		tx->view.base.store = base;
 		tx->view.base.repo = repo->info;
@@ -34,7 +34,7 @@ static enum bole_status mem_begin(struct bole_store *base, uint32_t repo_id, str
 		tx->base.view = &tx->view.base;
 		*out = &tx->base;
 	}
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	if (repo != NULL)
 		return BOLE_OK;
 	bole_alloc_free(store->alloc, tx, 1, sizeof *tx);
@@ -49,13 +49,13 @@ static struct mem_home *home_make(struct mem_store *store, size_t cap)
 		return NULL;
 	home->bytes = bole_alloc_array(store->alloc, cap, 1);
 	if (home->bytes == NULL) {
-		mem_home_free(store, home);
+		bole_mem_home_free(store, home);
 		return NULL;
 	}
 	home->cap = cap;
-	mem_lock(store);
+	bole_mem_lock(store);
 	home->id = ++store->next_home;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return home;
 }
 
@@ -69,17 +69,17 @@ static enum bole_status home_finish(struct mem_tx *tx, struct mem_home *home,
 	if (count > 0) {
 		home->rows = bole_alloc_array(store->alloc, count, sizeof *rows);
 		if (home->rows == NULL) {
-			mem_home_free(store, home);
+			bole_mem_home_free(store, home);
 			return BOLE_E_NO_MEMORY;
 		}
 		memcpy(home->rows, rows, count * sizeof *rows);
 		home->row_count = count;
 	}
-	mem_lock(store);
-	rc = mem_objects_add(store, &tx->added, home, &tx->view.domain->objects);
-	mem_unlock(store);
+	bole_mem_lock(store);
+	rc = bole_mem_objects_add(store, &tx->added, home, &tx->view.domain->objects);
+	bole_mem_unlock(store);
 	if (rc != BOLE_OK)
-		mem_home_free(store, home);
+		bole_mem_home_free(store, home);
 	else
 		tx->user_bytes += home->len;
 	return rc;
@@ -182,16 +182,16 @@ static void prepared_remove(struct mem_store *store, struct mem_tx *tx)
 
 static void tx_free(struct mem_store *store, struct mem_tx *tx)
 {
-	mem_lock(store);
+	bole_mem_lock(store);
 	prepared_remove(store, tx);
-	mem_objects_release(store, &tx->added);
+	bole_mem_objects_release(store, &tx->added);
 	for (size_t i = 0; i < tx->aux_count; i++)
-		mem_aux_drop(store, tx->aux[i]);
-	mem_state_drop(store, tx->view.state);
-	mem_domain_drop(store, tx->view.domain);
-	mem_unlock(store);
+		bole_mem_aux_drop(store, tx->aux[i]);
+	bole_mem_state_drop(store, tx->view.state);
+	bole_mem_domain_drop(store, tx->view.domain);
+	bole_mem_unlock(store);
 	bole_alloc_free(store->alloc, tx->aux, tx->aux_cap, sizeof *tx->aux);
-	mem_home_free(store, tx->pending);
+	bole_mem_home_free(store, tx->pending);
 	bole_alloc_free(store->alloc, tx, 1, sizeof *tx);
 }
 
@@ -206,11 +206,11 @@ static enum bole_status mem_resume(struct bole_store *base, const struct bole_tx
 {
 	struct mem_store *store = mem_store_of(base);
 
-	mem_lock(store);
+	bole_mem_lock(store);
 	struct mem_tx *tx = store->prepared;
 	while (tx != NULL && memcmp(&tx->token, token, sizeof *token) != 0)
 		tx = tx->next_prepared;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	if (tx == NULL)
 		return BOLE_E_NOT_FOUND;
 	*out = &tx->base;
@@ -226,11 +226,11 @@ static enum bole_status mem_prepare(struct bole_tx *base, struct bole_tx_token *
 	BOLE_ASSERT(tx->pending == NULL);
 	store->platform->ops->random(store->platform, &tx->token, sizeof tx->token);
 	*out = tx->token;
-	mem_lock(store);
+	bole_mem_lock(store);
 	tx->prepared = true;
 	tx->next_prepared = store->prepared;
 	store->prepared = tx;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	return BOLE_OK;
 }
 
@@ -238,23 +238,23 @@ static enum bole_status mem_prepare(struct bole_tx *base, struct bole_tx_token *
 static enum bole_status publish(struct mem_store *store, struct mem_tx *tx,
                                 const struct bole_ref_update *updates, size_t count, size_t *failed)
 {
-	struct mem_repo *repo = mem_repo_by_id(store, tx->view.base.repo.id);
+	struct mem_repo *repo = bole_mem_repo_by_id(store, tx->view.base.repo.id);
 	struct mem_state *state;
 
 	if (repo == NULL)
 		return BOLE_E_NOT_FOUND;
-	BOLE_TRY(mem_state_copy(store, repo->state, &state));
-	enum bole_status rc = mem_state_update(store, state, updates, count, failed);
+	BOLE_TRY(bole_mem_state_copy(store, repo->state, &state));
+	enum bole_status rc = bole_mem_state_update(store, state, updates, count, failed);
 	for (size_t i = 0; rc == BOLE_OK && i < tx->aux_count; i++)
-		rc = mem_state_aux(store, state, tx->aux[i]);
+		rc = bole_mem_state_aux(store, state, tx->aux[i]);
 	if (rc == BOLE_OK)
-		rc = mem_objects_reserve(store, &repo->domain->objects, &tx->added);
+		rc = bole_mem_objects_reserve(store, &repo->domain->objects, &tx->added);
 	if (rc != BOLE_OK) {
-		mem_state_drop(store, state);
+		bole_mem_state_drop(store, state);
 		return rc;
 	}
-	mem_objects_move(store, &repo->domain->objects, &tx->added);
-	mem_state_drop(store, repo->state);
+	bole_mem_objects_move(store, &repo->domain->objects, &tx->added);
+	bole_mem_state_drop(store, repo->state);
 	repo->state = state;
 	store->stats.commits++;
 	store->stats.user_bytes += tx->user_bytes;
@@ -269,18 +269,18 @@ static enum bole_status mem_commit(struct bole_tx *base, const struct bole_ref_u
 
 	BOLE_ASSERT(tx->pending == NULL);
 	uint64_t start = store->platform->ops->now_ns(store->platform);
-	mem_lock(store);
+	bole_mem_lock(store);
 	enum bole_status rc = publish(store, tx, updates, count, failed);
 	uint64_t took = store->platform->ops->now_ns(store->platform) - start;
 	if (took > store->stats.commit_ns_max)
 		store->stats.commit_ns_max = took;
-	mem_unlock(store);
+	bole_mem_unlock(store);
 	if (rc != BOLE_E_CONFLICT)
 		tx_free(store, tx);
 	return rc;
 }
 
-const struct bole_tx_ops mem_tx_ops = {
+const struct bole_tx_ops bole_mem_tx_ops = {
         .begin = mem_begin,
         .put = mem_put,
         .extent_begin = mem_extent_begin,

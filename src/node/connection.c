@@ -73,7 +73,7 @@ static enum bole_status connection_read(struct bole_reader *self, void *dst, siz
 	return BOLE_OK;
 }
 
-enum bole_status node_connection_fill(struct node_connection *c, uint64_t deadline_ns)
+enum bole_status bole_node_connection_fill(struct node_connection *c, uint64_t deadline_ns)
 {
 	size_t got = 0;
 
@@ -105,8 +105,8 @@ static enum bole_status stream_write(struct node_connection *c, const struct bol
 	return rc;
 }
 
-enum bole_status node_connection_send(struct node_connection *c, const struct bole_bytes *pieces,
-                                      size_t count)
+enum bole_status bole_node_connection_send(struct node_connection *c,
+                                           const struct bole_bytes *pieces, size_t count)
 {
 	size_t total = 0;
 	enum bole_status rc = BOLE_OK;
@@ -136,7 +136,7 @@ static enum bole_status connection_write(struct bole_writer *self, const void *s
 	                                           offsetof(struct node_connection, writer));
 	struct bole_bytes piece = bole_bytes_of(src, len);
 
-	return node_connection_send(c, &piece, 1);
+	return bole_node_connection_send(c, &piece, 1);
 }
 
 static enum bole_status connection_flush(struct bole_writer *self)
@@ -145,14 +145,14 @@ static enum bole_status connection_flush(struct bole_writer *self)
 	return BOLE_OK;
 }
 
-void node_connection_reset(struct node_connection *c)
+void bole_node_connection_reset(struct node_connection *c)
 {
 	c->waited_ns = 0;
 	c->bytes_in = c->input_len - c->input_pos;
 	c->bytes_out = 0;
 }
 
-bool node_connection_idle(struct node_connection *c, bool idle)
+bool bole_node_connection_idle(struct node_connection *c, bool idle)
 {
 	struct bole_node *node = c->node;
 
@@ -163,7 +163,7 @@ bool node_connection_idle(struct node_connection *c, bool idle)
 	return open;
 }
 
-void node_connection_linger(struct node_connection *c)
+void bole_node_connection_linger(struct node_connection *c)
 {
 	uint8_t *sink = c->input;
 	uint64_t deadline = now_of(c) + 2 * NODE_SECOND_NS;
@@ -177,7 +177,7 @@ void node_connection_linger(struct node_connection *c)
 	}
 }
 
-bool node_connection_cancelled(void *ctx)
+bool bole_node_connection_cancelled(void *ctx)
 {
 	struct node_connection *c = ctx;
 
@@ -232,7 +232,7 @@ static void http_main(void *arg)
 {
 	struct node_connection *c = arg;
 
-	node_http_serve(c);
+	bole_node_http_serve(c);
 	connection_end(c->node, c);
 }
 
@@ -240,7 +240,7 @@ static void gitd_main(void *arg)
 {
 	struct node_connection *c = arg;
 
-	node_gitd_serve(c);
+	bole_node_gitd_serve(c);
 	connection_end(c->node, c);
 }
 
@@ -274,11 +274,11 @@ static void turn_away(struct bole_node *node, struct bole_stream *stream, bool h
 	stream->ops->close(stream);
 }
 
-void node_connection_start(struct bole_node *node, struct bole_stream *stream,
-                           void (*serve)(struct node_connection *))
+void bole_node_connection_start(struct bole_node *node, struct bole_stream *stream,
+                                void (*serve)(struct node_connection *))
 {
 	struct bole_platform *platform = node->platform;
-	bool http = serve == node_http_serve;
+	bool http = serve == bole_node_http_serve;
 
 	platform->ops->mutex_lock(platform, &node->lock);
 	bool full = node->closing || node->connection_count >= node->options.connections_max;

@@ -25,8 +25,8 @@ static void send_error(struct node_connection *c, const char *text)
 	int len = snprintf(line, sizeof line, "%04zxERR %.*s\n", strlen(text) + 9,
 	                   BOLE_REPO_NAME_MAX + 80, text);
 	struct bole_bytes piece = bole_bytes_of(line, (size_t)len);
-	if (node_connection_send(c, &piece, 1) == BOLE_OK)
-		node_connection_linger(c);
+	if (bole_node_connection_send(c, &piece, 1) == BOLE_OK)
+		bole_node_connection_linger(c);
 }
 
 static int hex_value(uint8_t ch)
@@ -62,7 +62,7 @@ static const char *read_packet(struct node_connection *c, struct bole_bytes *out
 			c->input_pos += need;
 			return NULL;
 		}
-		enum bole_status rc = node_connection_fill(c, deadline);
+		enum bole_status rc = bole_node_connection_fill(c, deadline);
 		if (rc == BOLE_E_TIMEOUT)
 			return "no request came in time";
 		if (rc != BOLE_OK)
@@ -132,14 +132,14 @@ static const char *parse_packet(struct bole_bytes packet, struct gitd_request *r
 	return why;
 }
 
-static const char *text_of(enum node_verdict verdict)
+static const char *text_of(enum bole_node_verdict verdict)
 {
 	if (verdict == NODE_READ_ONLY)
 		return "pushing is not enabled here (receive.enable)";
 	return verdict == NODE_FAILED ? "the store failed; its log says why" : "no such repository";
 }
 
-void node_gitd_serve(struct node_connection *c)
+void bole_node_gitd_serve(struct node_connection *c)
 {
 	struct bole_bytes packet = {NULL, 0};
 	struct gitd_request parsed;
@@ -150,13 +150,13 @@ void node_gitd_serve(struct node_connection *c)
 	if (why != NULL && why[0] == '\0')
 		return;
 	atomic_fetch_add(&c->node->requests_total, 1);
-	enum node_verdict verdict = NODE_NOT_FOUND;
+	enum bole_node_verdict verdict = NODE_NOT_FOUND;
 	if (why == NULL) {
-		verdict = node_verdict(c->node, parsed.service, parsed.name);
+		verdict = bole_node_verdict(c->node, parsed.service, parsed.name);
 		if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 			why = text_of(verdict);
 	}
-	if (why == NULL && !node_enter(c->node))
+	if (why == NULL && !bole_node_enter(c->node))
 		why = "the server is busy; try again shortly";
 	if (why != NULL) {
 		send_error(c, why);
@@ -170,7 +170,7 @@ void node_gitd_serve(struct node_connection *c)
 	        .reader = &c->reader,
 	        .writer = &c->writer,
 	};
-	node_request_run(&request);
-	node_leave(c->node);
-	node_connection_linger(c);
+	bole_node_request_run(&request);
+	bole_node_leave(c->node);
+	bole_node_connection_linger(c);
 }

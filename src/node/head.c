@@ -29,7 +29,7 @@ static enum bole_status pick_branch(struct bole_snapshot *snapshot, struct bole_
 	return rc;
 }
 
-void node_settle_head(struct bole_node *node, const struct bole_repo *repo)
+void bole_node_settle_head(struct bole_node *node, const struct bole_repo *repo)
 {
 	struct bole_snapshot *snapshot = NULL;
 	struct bole_bytes target = {NULL, 0};

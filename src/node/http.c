@@ -17,11 +17,11 @@ static uint64_t now_of(const struct node_connection *c)
 static bool wait_request(struct node_connection *c, uint64_t wait_ns)
 {
 	if (c->input_pos < c->input_len)
-		return node_connection_idle(c, false);
-	if (!node_connection_idle(c, true))
+		return bole_node_connection_idle(c, false);
+	if (!bole_node_connection_idle(c, true))
 		return false;
-	enum bole_status rc = node_connection_fill(c, now_of(c) + wait_ns);
-	return node_connection_idle(c, false) && rc == BOLE_OK;
+	enum bole_status rc = bole_node_connection_fill(c, now_of(c) + wait_ns);
+	return bole_node_connection_idle(c, false) && rc == BOLE_OK;
 }
 
 /* Reads until the head is whole. On BOLE_E_INVALID *refusal says what to answer. */
@@ -39,7 +39,7 @@ static enum bole_status read_head(struct node_connection *c, struct bole_bytes *
 			*head = bole_bytes_of(have.ptr, end);
 			return BOLE_OK;
 		}
-		enum bole_status rc = node_connection_fill(c, deadline);
+		enum bole_status rc = bole_node_connection_fill(c, deadline);
 		if (rc == BOLE_E_LIMIT)
 			*refusal = (struct bole_http_refusal){431, "the request head is too large"};
 		else if (rc == BOLE_E_TIMEOUT)
@@ -71,12 +71,12 @@ static bool serve_page(struct node_connection *c, const struct bole_http_request
 		return false;
 	enum bole_status rc = BOLE_OK;
 	if (r->method == BOLE_HTTP_POST)
-		rc = node_respond_text(c, r, 405, "Allow: GET, HEAD\r\n", close,
-		                       "this page cannot be posted to");
+		rc = bole_node_respond_text(c, r, 405, "Allow: GET, HEAD\r\n", close,
+		                            "this page cannot be posted to");
 	else if (page)
-		rc = node_http_page(c, r, close);
+		rc = bole_node_http_page(c, r, close);
 	else
-		rc = node_respond_text(c, r, 200, "Cache-Control: no-store\r\n", close, "ok");
+		rc = bole_node_respond_text(c, r, 200, "Cache-Control: no-store\r\n", close, "ok");
 	*keep = rc == BOLE_OK && !close;
 	return true;
 }
@@ -90,7 +90,7 @@ static bool serve_one(struct node_connection *c)
 	char path[BOLE_HTTP_PATH_MAX];
 	bool keep = false;
 
-	node_connection_reset(c);
+	bole_node_connection_reset(c);
 	enum bole_status rc = read_head(c, &head, &refusal);
 	if (rc == BOLE_OK) {
 		atomic_fetch_add(&c->node->requests_total, 1);
@@ -102,20 +102,21 @@ static bool serve_one(struct node_connection *c)
 	if (rc == BOLE_E_INVALID) {
 		log_refusal(c, &refusal);
 		const char *allow = refusal.status == 405 ? "Allow: GET, HEAD, POST\r\n" : NULL;
-		if (node_respond_text(c, NULL, refusal.status, allow, true, refusal.why) == BOLE_OK)
-			node_connection_linger(c);
+		if (bole_node_respond_text(c, NULL, refusal.status, allow, true, refusal.why) ==
+		    BOLE_OK)
+			bole_node_connection_linger(c);
 		return false;
 	}
 	if (rc != BOLE_OK)
 		return false;
 	if (!serve_page(c, &request, path, &keep))
-		keep = node_http_git(c, &request, path, query);
+		keep = bole_node_http_git(c, &request, path, query);
 	if (!keep)
-		node_connection_linger(c);
+		bole_node_connection_linger(c);
 	return keep;
 }
 
-void node_http_serve(struct node_connection *c)
+void bole_node_http_serve(struct node_connection *c)
 {
 	uint64_t wait_ns = c->node->options.head_ns;
 

@@ -21,7 +21,7 @@ static enum bole_status read_chunked(struct node_body *b, uint8_t *dst, size_t c
 
 	for (;;) {
 		if (c->input_pos == c->input_len) {
-			enum bole_status rc = node_connection_fill(c, 0);
+			enum bole_status rc = bole_node_connection_fill(c, 0);
 			if (rc != BOLE_OK)
 				return rc == BOLE_END ? BOLE_E_CLOSED : rc;
 		}
@@ -118,7 +118,7 @@ static enum bole_status body_read(struct bole_reader *self, void *dst, size_t ca
 	if (b->continue_due) {
 		struct bole_bytes text = bole_bytes_z(go_on);
 		b->continue_due = false;
-		b->rc = node_connection_send(b->connection, &text, 1);
+		b->rc = bole_node_connection_send(b->connection, &text, 1);
 	}
 	if (b->rc == BOLE_OK)
 		b->rc = b->gunzip != NULL ? read_gzip(b, dst, cap, got)
@@ -132,9 +132,9 @@ static enum bole_status body_read(struct bole_reader *self, void *dst, size_t ca
 	return b->rc;
 }
 
-enum bole_status node_body_open(struct node_body *b, struct node_connection *c,
-                                const struct bole_http_request *r, struct bole_alloc *alloc,
-                                uint64_t limit)
+enum bole_status bole_node_body_open(struct node_body *b, struct node_connection *c,
+                                     const struct bole_http_request *r, struct bole_alloc *alloc,
+                                     uint64_t limit)
 {
 	struct bole_bytes coding = r->content_encoding;
 
@@ -157,7 +157,7 @@ enum bole_status node_body_open(struct node_body *b, struct node_connection *c,
 	return bole_gunzip_open(alloc, &b->gunzip);
 }
 
-bool node_body_finish(struct node_body *b)
+bool bole_node_body_finish(struct node_body *b)
 {
 	uint8_t sink[512];
 	size_t got = 0;
@@ -172,7 +172,7 @@ bool node_body_finish(struct node_body *b)
 	return false;
 }
 
-void node_body_close(struct node_body *b)
+void bole_node_body_close(struct node_body *b)
 {
 	bole_gunzip_close(b->gunzip);
 	bole_alloc_free(b->alloc, b->packed, PACKED_BYTES, 1);

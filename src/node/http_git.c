@@ -60,7 +60,7 @@ static bool answer(struct node_connection *c, const struct bole_http_request *r,
 
 	atomic_fetch_add(&c->node->refused_total, 1);
 	bole_log(c->node->platform, BOLE_LOG_INFO, "http %s: %u %s", c->peer, status, text);
-	return node_respond_text(c, r, status, extra, close, text) == BOLE_OK && !close;
+	return bole_node_respond_text(c, r, status, extra, close, text) == BOLE_OK && !close;
 }
 
 static bool answer_busy(struct node_connection *c, const struct bole_http_request *r)
@@ -69,7 +69,7 @@ static bool answer_busy(struct node_connection *c, const struct bole_http_reques
 }
 
 static bool answer_verdict(struct node_connection *c, const struct bole_http_request *r,
-                           enum node_verdict verdict, const char *name)
+                           enum bole_node_verdict verdict, const char *name)
 {
 	char text[BOLE_REPO_NAME_MAX + 64];
 
@@ -86,7 +86,7 @@ static bool answer_verdict(struct node_connection *c, const struct bole_http_req
 static void write_banner(struct node_response *response, enum node_service service)
 {
 	char line[64];
-	const char *name = node_service_name(service);
+	const char *name = bole_node_service_name(service);
 
 	snprintf(line, sizeof line, "%04zx# service=git-%s\n0000", strlen(name) + 19, name);
 	(void)response->writer.write(&response->writer, line, strlen(line));
@@ -111,15 +111,15 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 		t->service = NODE_RECEIVE_PACK;
 	else
 		return answer(c, r, 403, NULL, "this service is not offered");
-	enum node_verdict verdict = node_verdict(c->node, t->service, t->name);
+	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
 	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 		return answer_verdict(c, r, verdict, t->name);
-	if (!node_enter(c->node))
+	if (!bole_node_enter(c->node))
 		return answer_busy(c, r);
 
-	node_response_init(&response, c, r, &c->node->budget.alloc);
+	bole_node_response_init(&response, c, r, &c->node->budget.alloc);
 	snprintf(type, sizeof type, "application/x-git-%s-advertisement",
-	         node_service_name(t->service));
+	         bole_node_service_name(t->service));
 	response.content_type = type;
 	response.extra = no_cache;
 	response.close = r->close || r->has_length || r->chunked;
@@ -128,7 +128,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	        .connection = c,
 	        .service = t->service,
 	        .name = t->name,
-	        .version = node_protocol_version(r->git_protocol),
+	        .version = bole_node_protocol_version(r->git_protocol),
 	        .stateless = true,
 	        .advertise = true,
 	        .reader = &nothing.reader,
@@ -136,9 +136,9 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	};
 	if (request.version < 2 || t->service == NODE_RECEIVE_PACK)
 		write_banner(&response, t->service);
-	node_request_run(&request);
-	node_leave(c->node);
-	return node_response_finish(&response) == BOLE_OK && !response.close;
+	bole_node_request_run(&request);
+	bole_node_leave(c->node);
+	return bole_node_response_finish(&response) == BOLE_OK && !response.close;
 }
 
 /* -- POST …/git-upload-pack, …/git-receive-pack -- */
@@ -185,13 +185,13 @@ static bool finish_service(struct node_request *request, struct node_body *body,
 		(void)response->writer.write(&response->writer, "\n", 1);
 	}
 	/* Before the head goes out: it says whether the connection stays. */
-	if (!response->close && !node_body_finish(body)) {
+	if (!response->close && !bole_node_body_finish(body)) {
 		if (!response->started)
 			response->close = true;
 		else
 			body->rc = BOLE_E_CLOSED;
 	}
-	enum bole_status rc = node_response_finish(response);
+	enum bole_status rc = bole_node_response_finish(response);
 	return rc == BOLE_OK && !response->close && (body->rc == BOLE_OK || body->rc == BOLE_END);
 }
 
@@ -201,20 +201,21 @@ static bool run_service(struct node_connection *c, const struct bole_http_reques
 	struct node_response response;
 	char type[64];
 
-	node_response_init(&response, c, r, &c->node->budget.alloc);
-	snprintf(type, sizeof type, "application/x-git-%s-result", node_service_name(t->service));
+	bole_node_response_init(&response, c, r, &c->node->budget.alloc);
+	snprintf(type, sizeof type, "application/x-git-%s-result",
+	         bole_node_service_name(t->service));
 	response.content_type = type;
 	response.extra = no_cache;
 	struct node_request request = {
 	        .connection = c,
 	        .service = t->service,
 	        .name = t->name,
-	        .version = node_protocol_version(r->git_protocol),
+	        .version = bole_node_protocol_version(r->git_protocol),
 	        .stateless = true,
 	        .reader = &body->reader,
 	        .writer = &response.writer,
 	};
-	node_request_run(&request);
+	bole_node_request_run(&request);
 	return finish_service(&request, body, &response);
 }
 
@@ -228,19 +229,20 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 
 	if (r->method != BOLE_HTTP_POST)
 		return answer(c, r, 405, "Allow: POST\r\n", "this service is used by POST");
-	snprintf(type, sizeof type, "application/x-git-%s-request", node_service_name(t->service));
+	snprintf(type, sizeof type, "application/x-git-%s-request",
+	         bole_node_service_name(t->service));
 	if (!bole_http_is(r->content_type, type))
 		return answer(c, r, 415, NULL, "the Content-Type is not this service's");
 	if (r->content_length > limit)
 		return answer(c, r, 413, NULL, "the request body is too large");
-	enum node_verdict verdict = node_verdict(c->node, t->service, t->name);
+	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
 	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 		return answer_verdict(c, r, verdict, t->name);
-	if (!node_enter(c->node))
+	if (!bole_node_enter(c->node))
 		return answer_busy(c, r);
 
 	bool keep = false;
-	enum bole_status rc = node_body_open(&body, c, r, &c->node->budget.alloc, limit);
+	enum bole_status rc = bole_node_body_open(&body, c, r, &c->node->budget.alloc, limit);
 	if (rc == BOLE_OK)
 		keep = run_service(c, r, t, &body);
 	else if (rc == BOLE_E_UNSUPPORTED)
@@ -248,13 +250,13 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 		              "only the content coding gzip is known");
 	else
 		keep = answer_busy(c, r);
-	node_body_close(&body);
-	node_leave(c->node);
+	bole_node_body_close(&body);
+	bole_node_leave(c->node);
 	return keep;
 }
 
-bool node_http_git(struct node_connection *c, const struct bole_http_request *r, const char *path,
-                   struct bole_bytes query)
+bool bole_node_http_git(struct node_connection *c, const struct bole_http_request *r,
+                        const char *path, struct bole_bytes query)
 {
 	struct git_target t;
 

@@ -111,12 +111,12 @@ static void put_store(struct node_response *r)
 	put(r, line);
 }
 
-enum bole_status node_http_page(struct node_connection *c, const struct bole_http_request *request,
-                                bool close)
+enum bole_status bole_node_http_page(struct node_connection *c,
+                                     const struct bole_http_request *request, bool close)
 {
 	struct node_response r;
 
-	node_response_init(&r, c, request, &c->node->budget.alloc);
+	bole_node_response_init(&r, c, request, &c->node->budget.alloc);
 	r.content_type = "text/html; charset=utf-8";
 	r.extra = page_fields;
 	r.close = close;
@@ -124,5 +124,5 @@ enum bole_status node_http_page(struct node_connection *c, const struct bole_htt
 	put_repos(&r, host_of(request));
 	put_store(&r);
 	put(&r, "</body></html>\n");
-	return node_response_finish(&r);
+	return bole_node_response_finish(&r);
 }

@@ -132,7 +132,7 @@ static enum bole_status send_piece(struct node_response *r, struct bole_bytes da
 		if (chunked)
 			pieces[count++] = bole_bytes_z("\r\n");
 	}
-	r->rc = node_connection_send(r->connection, pieces, count);
+	r->rc = bole_node_connection_send(r->connection, pieces, count);
 	bole_buffer_release(&r->held);
 	return r->rc;
 }
@@ -164,8 +164,8 @@ static enum bole_status response_flush(struct bole_writer *self)
 	return send_piece(r, bole_bytes_of(NULL, 0));
 }
 
-void node_response_init(struct node_response *r, struct node_connection *c,
-                        const struct bole_http_request *request, struct bole_alloc *alloc)
+void bole_node_response_init(struct node_response *r, struct node_connection *c,
+                             const struct bole_http_request *request, struct bole_alloc *alloc)
 {
 	*r = (struct node_response){
 	        .writer = {response_write, response_flush},
@@ -178,7 +178,7 @@ void node_response_init(struct node_response *r, struct node_connection *c,
 	bole_buffer_init(&r->held, alloc, NODE_OUTPUT_BYTES);
 }
 
-enum bole_status node_response_finish(struct node_response *r)
+enum bole_status bole_node_response_finish(struct node_response *r)
 {
 	char head[HEAD_BYTES];
 	char how[48];
@@ -190,18 +190,18 @@ enum bole_status node_response_finish(struct node_response *r)
 		pieces[1] = bole_bytes_of(r->held.ptr, r->held.len);
 		r->started = true;
 		bool body = r->held.len > 0 && !without_body(r);
-		r->rc = node_connection_send(r->connection, pieces, body ? 2 : 1);
+		r->rc = bole_node_connection_send(r->connection, pieces, body ? 2 : 1);
 	} else if (r->rc == BOLE_OK && r->request->minor > 0 && !without_body(r)) {
 		struct bole_bytes last = bole_bytes_z("0\r\n\r\n");
-		r->rc = node_connection_send(r->connection, &last, 1);
+		r->rc = bole_node_connection_send(r->connection, &last, 1);
 	}
 	bole_buffer_release(&r->held);
 	return r->rc;
 }
 
-enum bole_status node_respond_text(struct node_connection *c,
-                                   const struct bole_http_request *request, unsigned status,
-                                   const char *extra, bool close, const char *text)
+enum bole_status bole_node_respond_text(struct node_connection *c,
+                                        const struct bole_http_request *request, unsigned status,
+                                        const char *extra, bool close, const char *text)
 {
 	struct node_response r = {
 	        .connection = c,
@@ -219,5 +219,5 @@ enum bole_status node_respond_text(struct node_connection *c,
 	pieces[0] = format_head(&r, how, head);
 	pieces[1] = bole_bytes_z(text);
 	pieces[2] = bole_bytes_z("\n");
-	return node_connection_send(c, pieces, without_body(&r) ? 1 : 3);
+	return bole_node_connection_send(c, pieces, without_body(&r) ? 1 : 3);
 }

@@ -87,23 +87,24 @@ struct node_connection {
 };
 
 /* Starts a fiber that runs serve(c) and then closes c. Takes the stream, whatever happens. */
-void node_connection_start(struct bole_node *, struct bole_stream *,
-                           void (*serve)(struct node_connection *));
+void bole_node_connection_start(struct bole_node *, struct bole_stream *,
+                                void (*serve)(struct node_connection *));
 /* Reads more input behind what is buffered, by `deadline_ns` (0: while the peer is not too silent
  * or slow). BOLE_E_LIMIT: the buffer is full. Moves what is buffered. */
-BOLE_MUST_USE enum bole_status node_connection_fill(struct node_connection *, uint64_t deadline_ns);
+BOLE_MUST_USE enum bole_status bole_node_connection_fill(struct node_connection *,
+                                                         uint64_t deadline_ns);
 /* Writes all pieces or fails; too slow a peer fails. */
-BOLE_MUST_USE enum bole_status node_connection_send(struct node_connection *,
-                                                    const struct bole_bytes *pieces, size_t count);
+BOLE_MUST_USE enum bole_status
+bole_node_connection_send(struct node_connection *, const struct bole_bytes *pieces, size_t count);
 /* A new request begins: its time and byte counts start here. */
-void node_connection_reset(struct node_connection *);
+void bole_node_connection_reset(struct node_connection *);
 /* Marks it idle (false: the node is closing, do not wait) or busy. */
-bool node_connection_idle(struct node_connection *, bool idle);
+bool bole_node_connection_idle(struct node_connection *, bool idle);
 /* Ends our side and reads away what the peer still sends for a moment, so that it gets to read the
  * last answer instead of a reset. */
-void node_connection_linger(struct node_connection *);
+void bole_node_connection_linger(struct node_connection *);
 /* For bole_service.cancelled; ctx is the connection. */
-bool node_connection_cancelled(void *ctx);
+bool bole_node_connection_cancelled(void *ctx);
 
 /* -- requests (request.c) -- */
 
@@ -124,31 +125,31 @@ struct node_request {
 };
 
 /* What stands against serving; each transport says it in its own words. */
-enum node_verdict {
+enum bole_node_verdict {
 	NODE_GRANTED,
 	NODE_ABSENT,    /* granted, and the repository is to be created by the push */
 	NODE_NOT_FOUND, /* no such repository, or not for this peer */
 	NODE_READ_ONLY, /* pushes are not enabled */
 	NODE_FAILED,    /* the store cannot say */
 };
-enum node_verdict node_verdict(struct bole_node *, enum node_service, const char *name);
-/* Waits for a place among the requests; false: too busy. Pair with node_leave. */
-bool node_enter(struct bole_node *);
-void node_leave(struct bole_node *);
+enum bole_node_verdict bole_node_verdict(struct bole_node *, enum node_service, const char *name);
+/* Waits for a place among the requests; false: too busy. Pair with bole_node_leave. */
+bool bole_node_enter(struct bole_node *);
+void bole_node_leave(struct bole_node *);
 /* Runs the service on a fiber of its own and waits for it; logs one line. */
-void node_request_run(struct node_request *);
-const char *node_service_name(enum node_service);
+void bole_node_request_run(struct node_request *);
+const char *bole_node_service_name(enum node_service);
 /* The highest "version=N" that we know in a colon-separated list (Git-Protocol, GIT_PROTOCOL). */
-int node_protocol_version(struct bole_bytes list);
+int bole_node_protocol_version(struct bole_bytes list);
 /* The branch that HEAD of a new repository names until a push says better. */
 #define NODE_DEFAULT_HEAD "refs/heads/main"
 /* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). */
-void node_settle_head(struct bole_node *, const struct bole_repo *);
+void bole_node_settle_head(struct bole_node *, const struct bole_repo *);
 
 /* -- transports -- */
 
-void node_http_serve(struct node_connection *);
-void node_gitd_serve(struct node_connection *);
+void bole_node_http_serve(struct node_connection *);
+void bole_node_gitd_serve(struct node_connection *);
 
 /* -- HTTP (http.c, http_body.c, http_response.c, http_git.c, http_page.c) -- */
 
@@ -174,12 +175,12 @@ struct node_body {
 	enum bole_status rc;
 };
 /* BOLE_E_UNSUPPORTED: an unknown Content-Encoding (415). */
-BOLE_MUST_USE enum bole_status node_body_open(struct node_body *, struct node_connection *,
-                                              const struct bole_http_request *, struct bole_alloc *,
-                                              uint64_t limit);
+BOLE_MUST_USE enum bole_status bole_node_body_open(struct node_body *, struct node_connection *,
+                                                   const struct bole_http_request *,
+                                                   struct bole_alloc *, uint64_t limit);
 /* Reads away what is left of it, if that is little; true: the connection can go on. */
-bool node_body_finish(struct node_body *);
-void node_body_close(struct node_body *);
+bool bole_node_body_finish(struct node_body *);
+void bole_node_body_close(struct node_body *);
 
 /* An answer whose body is written piece by piece: with Content-Length when it stays small, else
  * chunked (HTTP/1.1) or until close (HTTP/1.0). */
@@ -196,19 +197,19 @@ struct node_response {
 	bool close;
 	enum bole_status rc;
 };
-void node_response_init(struct node_response *, struct node_connection *,
-                        const struct bole_http_request *, struct bole_alloc *);
+void bole_node_response_init(struct node_response *, struct node_connection *,
+                             const struct bole_http_request *, struct bole_alloc *);
 /* Ends the body; sends everything if nothing was sent yet. */
-enum bole_status node_response_finish(struct node_response *);
+enum bole_status bole_node_response_finish(struct node_response *);
 /* A whole answer of one text; extra may be NULL. */
-enum bole_status node_respond_text(struct node_connection *, const struct bole_http_request *,
-                                   unsigned status, const char *extra, bool close,
-                                   const char *text);
+enum bole_status bole_node_respond_text(struct node_connection *, const struct bole_http_request *,
+                                        unsigned status, const char *extra, bool close,
+                                        const char *text);
 
 /* Answers a request for path. Returns true when the connection can serve another one. */
-bool node_http_git(struct node_connection *, const struct bole_http_request *, const char *path,
-                   struct bole_bytes query);
-enum bole_status node_http_page(struct node_connection *, const struct bole_http_request *,
-                                bool close);
+bool bole_node_http_git(struct node_connection *, const struct bole_http_request *,
+                        const char *path, struct bole_bytes query);
+enum bole_status bole_node_http_page(struct node_connection *, const struct bole_http_request *,
+                                     bool close);
 
 #endif /* BOLE_NODE_INTERNAL_H */

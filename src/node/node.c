@@ -87,7 +87,7 @@ static void accept_all(struct bole_node *node, struct bole_listener *listener,
 	for (;;) {
 		enum bole_status rc = listener->ops->accept(listener, &stream);
 		if (rc == BOLE_OK) {
-			node_connection_start(node, stream, serve);
+			bole_node_connection_start(node, stream, serve);
 			continue;
 		}
 		if (rc == BOLE_E_CLOSED)
@@ -107,14 +107,14 @@ static void accept_http(void *arg)
 {
 	struct bole_node *node = arg;
 
-	accept_all(node, node->http, node_http_serve);
+	accept_all(node, node->http, bole_node_http_serve);
 }
 
 static void accept_git(void *arg)
 {
 	struct bole_node *node = arg;
 
-	accept_all(node, node->git, node_gitd_serve);
+	accept_all(node, node->git, bole_node_gitd_serve);
 }
 
 /* Opens one listener by its key and starts its fiber. */

@@ -26,7 +26,7 @@ struct run {
 	bool ended; /* under lock */
 };
 
-const char *node_service_name(enum node_service service)
+const char *bole_node_service_name(enum node_service service)
 {
 	return service == NODE_UPLOAD_PACK ? "upload-pack" : "receive-pack";
 }
@@ -48,7 +48,8 @@ static bool repo_bool(struct bole_node *node, const char *name, const char *key,
 	return strict;
 }
 
-enum node_verdict node_verdict(struct bole_node *node, enum node_service service, const char *name)
+enum bole_node_verdict bole_node_verdict(struct bole_node *node, enum node_service service,
+                                         const char *name)
 {
 	struct bole_repo repo;
 	enum bole_status rc = bole_repo_find(node->store, name, &repo);
@@ -77,7 +78,7 @@ static bool has_room(const struct bole_node *node)
 	       node->budget.limit - reserve >= used;
 }
 
-bool node_enter(struct bole_node *node)
+bool bole_node_enter(struct bole_node *node)
 {
 	struct bole_platform *platform = node->platform;
 	uint64_t deadline = platform->ops->now_ns(platform) + node->options.queue_ns;
@@ -93,7 +94,7 @@ bool node_enter(struct bole_node *node)
 	return entered;
 }
 
-void node_leave(struct bole_node *node)
+void bole_node_leave(struct bole_node *node)
 {
 	struct bole_platform *platform = node->platform;
 
@@ -125,7 +126,7 @@ static void fill_service(struct run *run)
 	run->service.version = q->version;
 	run->service.stateless = q->stateless;
 	run->service.advertise = q->advertise;
-	run->service.cancelled = node_connection_cancelled;
+	run->service.cancelled = bole_node_connection_cancelled;
 	run->service.cancelled_ctx = q->connection;
 	run->service.peer = q->connection->peer;
 }
@@ -185,7 +186,7 @@ static enum bole_status serve(struct run *run)
 	if (rc == BOLE_OK) {
 		rc = call_service(run);
 	} else if (rc == BOLE_E_NOT_FOUND &&
-	           node_verdict(node, q->service, q->name) == NODE_ABSENT) {
+	           bole_node_verdict(node, q->service, q->name) == NODE_ABSENT) {
 		run->service.repo = (struct bole_repo){0};
 		snprintf(run->service.repo.name, sizeof run->service.repo.name, "%s", q->name);
 		rc = call_absent(run);
@@ -194,7 +195,7 @@ static enum bole_status serve(struct run *run)
 	}
 	if (rc == BOLE_OK && q->service == NODE_RECEIVE_PACK && !q->advertise &&
 	    run->service.repo.id != 0)
-		node_settle_head(node, &run->service.repo);
+		bole_node_settle_head(node, &run->service.repo);
 	enum bole_status flushed = bole_output_flush(&run->out);
 	return rc == BOLE_OK || rc == BOLE_END ? flushed : rc;
 }
@@ -209,9 +210,9 @@ static void log_request(const struct run *run, uint64_t start_ns)
 	bole_log(platform, q->rc == BOLE_OK ? BOLE_LOG_INFO : BOLE_LOG_WARN,
 	         "%s %s: %s %s%s v%d, in %" PRIu64 " out %" PRIu64 " bytes, %" PRIu64
 	         " ms, %zu KiB: %s",
-	         q->stateless ? "http" : "git", c->peer, node_service_name(q->service), q->name,
-	         q->advertise ? " refs" : "", q->version, run->in.consumed, run->out.written, ms,
-	         atomic_load(&q->budget.peak) / 1024,
+	         q->stateless ? "http" : "git", c->peer, bole_node_service_name(q->service),
+	         q->name, q->advertise ? " refs" : "", q->version, run->in.consumed,
+	         run->out.written, ms, atomic_load(&q->budget.peak) / 1024,
 	         q->rc == BOLE_OK ? "ok" : bole_status_text(q->rc));
 }
 
@@ -242,7 +243,7 @@ static void run_main(void *arg)
 	platform->ops->mutex_unlock(platform, &run->lock);
 }
 
-void node_request_run(struct node_request *q)
+void bole_node_request_run(struct node_request *q)
 {
 	struct bole_node *node = q->connection->node;
 	struct bole_platform *platform = node->platform;
@@ -254,7 +255,7 @@ void node_request_run(struct node_request *q)
 	run->request = q;
 	platform->ops->mutex_init(platform, &run->lock);
 	platform->ops->cond_init(platform, &run->changed);
-	if (platform->ops->fiber_start(platform, node_service_name(q->service), run_main, run,
+	if (platform->ops->fiber_start(platform, bole_node_service_name(q->service), run_main, run,
 	                               NODE_SERVICE_STACK) == BOLE_OK) {
 		platform->ops->mutex_lock(platform, &run->lock);
 		while (!run->ended)

@@ -15,7 +15,7 @@ struct stream_ends {
 	struct bole_stream *stream;
 };
 
-int node_protocol_version(struct bole_bytes list)
+int bole_node_protocol_version(struct bole_bytes list)
 {
 	int version = 0;
 
@@ -80,7 +80,7 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 	        .policy = &policy,
 	        .in = &in,
 	        .out = &out,
-	        .version = node_protocol_version(bole_bytes_z(protocol)),
+	        .version = bole_node_protocol_version(bole_bytes_z(protocol)),
 	        .cancelled = ends_cancelled,
 	        .cancelled_ctx = stream,
 	        .peer = "stream",
