@@ -97,7 +97,8 @@ for transport in http git; do
 		git -C src tag -a -m x "t-$transport-$version"
 		limit git -C src push -q "$u" main "t-$transport-$version" || die "$what: push of more"
 		limit git -C work fetch -q origin || die "$what: fetch"
-		git -C work rev-parse -q --verify "t-$transport-$version" >/dev/null || die "$what: no tag after the fetch"
+		git -C work rev-parse -q --verify "t-$transport-$version" >/dev/null ||
+			die "$what: no tag after the fetch"
 		[[ $(git -C work rev-parse origin/main) == $(git -C src rev-parse main) ]] || die "$what: wrong tip"
 		git -C work fsck --full --strict >/dev/null 2>&1 || die "$what: fetch: fsck"
 		received=$(git -C work count-objects -v | sed -n 's/^in-pack: //p')
@@ -138,12 +139,15 @@ for transport in http git; do
 	refused 'branch must point to a commit' git -C r push -q "$(url $transport a)" 'HEAD^{tree}:refs/heads/t'
 	refused 'funny refname' git -C r push -q "$(url $transport a)" HEAD:refs/onelevel
 	refused 'directory/file' git -C r push -q "$(url $transport a)" HEAD:refs/heads/main/deep
-	refused 'atomic push failure' git -C r push -q --atomic "$(url $transport a)" HEAD:refs/heads/x1 HEAD:refs/heads/main/deep
+	refused 'atomic push failure' git -C r push -q --atomic "$(url $transport a)" \
+		HEAD:refs/heads/x1 HEAD:refs/heads/main/deep
 	git ls-remote "$(url $transport a)" | grep -q refs/heads/x1 && die "an atomic push moved one of two"
-	limit git -C r push -q --atomic "$(url $transport a)" HEAD:refs/heads/x1 HEAD~1:refs/heads/x2 || die "atomic push"
+	limit git -C r push -q --atomic "$(url $transport a)" HEAD:refs/heads/x1 HEAD~1:refs/heads/x2 ||
+		die "atomic push"
 	limit git -C r push -q --atomic "$(url $transport a)" :refs/heads/x1 :refs/heads/x2 || die "atomic deletion"
 	refused 'pushing from a shallow clone' bash -c "rm -rf sh; git clone -q --depth 3 file://$dir/src sh &&
-		echo x >sh/new && git -C sh add new && git -C sh commit -qm x && git -C sh push '$(url $transport a)' HEAD:refs/heads/sh"
+		echo x >sh/new && git -C sh add new && git -C sh commit -qm x &&
+			git -C sh push '$(url $transport a)' HEAD:refs/heads/sh"
 	refused 'does not support shallow' git -c protocol.version=2 clone -q --depth 1 "$(url $transport a)" depth
 	refused 'not our ref' git -C r fetch -q "$(url $transport a)" "$(git -C src rev-parse main~3^{tree})"
 done
@@ -166,7 +170,8 @@ limit git clone -q --mirror "$w" many || die "clone of 300 refs"
 [[ $(git -C many for-each-ref 'refs/heads/many' | wc -l) == 300 ]] || die "300 refs: some are missing"
 git -C many fsck --full --strict >/dev/null 2>&1 || die "300 refs: fsck"
 for version in 0 2; do
-	limit git -C r -c protocol.version=$version fetch -q "$w" 'refs/heads/many/*:refs/many/*' || die "fetch of 300 refs"
+	limit git -C r -c protocol.version=$version fetch -q "$w" 'refs/heads/many/*:refs/many/*' ||
+		die "fetch of 300 refs"
 done
 
 # -- Two pushes to one ref at once: one wins, the other is told --
@@ -191,9 +196,12 @@ for i in $(seq 20); do commit s256 "commit $i"; done
 git -C s256 tag -a -m x v1
 for transport in http git; do
 	for version in 0 2; do
-		limit git -C s256 -c protocol.version=$version push -q "$(url $transport s256)" --all || die "sha256 push"
-		limit git -C s256 -c protocol.version=$version push -q "$(url $transport s256)" --tags || die "sha256 tags"
-		limit git -c protocol.version=$version clone -q --mirror "$(url $transport s256)" s256-clone || die "sha256 clone"
+		limit git -C s256 -c protocol.version=$version push -q "$(url $transport s256)" --all ||
+			die "sha256 push"
+		limit git -C s256 -c protocol.version=$version push -q "$(url $transport s256)" --tags ||
+			die "sha256 tags"
+		limit git -c protocol.version=$version clone -q --mirror "$(url $transport s256)" s256-clone ||
+			die "sha256 clone"
 		same s256 s256-clone "sha256 over $transport, version $version"
 		rm -rf s256-clone
 	done
