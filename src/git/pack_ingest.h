@@ -3,7 +3,18 @@
  * transaction (small packs as records, others verbatim as an extent), resolves deltas with bounded
  * memory, and checks that every link of every object received leads to an object that is in the
  * pack or findable in the domain, with the type that the link implies. So whatever a domain
- * publishes is closed, and no walk is ever needed before a reference moves. */
+ * publishes is closed, and no walk is ever needed before a reference moves.
+ *
+ * Thin packs are not completed: a base that is not in the pack is found by its id in the domain,
+ * now and by every later reader. Of an object that the pack holds more than once, the copy that was
+ * resolved first counts; an object that the domain holds already is fine, stores keep the oldest.
+ * Delta chains are limited as readers will meet them, with what lies below a base in the domain.
+ *
+ * Memory: 64 (the row that the store is handed) + 8 + 5..11 (table) + 4 bytes an object, 24..36 for
+ * each link whose target has not come yet (mostly the deltas' share of the pack), all that half as
+ * much again while a table grows; 1 MiB of buffers, 1.5 MiB for reading back an extent; the rest of
+ * memory_bytes_max holds bases of deltas, which give way and are inflated again when it is little.
+ * A delta needs base, instructions and result in memory at once; whole blobs stream. */
 #ifndef BOLE_GIT_PACK_INGEST_H
 #define BOLE_GIT_PACK_INGEST_H
 

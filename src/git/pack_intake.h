@@ -68,8 +68,7 @@ struct intake {
 	size_t frame_count;
 	struct bole_object_reader *reader; /* bases outside the pack */
 	struct bole_oid outside;           /* the base of the family at hand, if it is outside */
-	uint32_t outside_depth;
-	size_t held; /* bytes of contents in memory */
+	size_t held;                       /* bytes of contents in memory */
 	size_t held_max;
 	uint64_t rebuilt;  /* bytes inflated again because their content had to give way */
 	uint64_t resolved; /* deltas */

@@ -32,6 +32,8 @@ struct intake_frame {
 	uint32_t row;   /* BOLE_OID_NONE: the base outside the pack */
 	uint32_t next;  /* child to resolve next */
 	uint32_t heavy; /* the last child */
+	uint32_t depth; /* deltas below this object, in the pack and outside */
+	uint32_t by_id; /* the same for who names it by id; BOLE_OID_NONE = not looked up yet */
 	bool loaded;
 	uint8_t *bytes;
 	size_t len;
@@ -234,7 +236,7 @@ static enum bole_status frame_load(struct intake *it, size_t which)
 	return BOLE_OK;
 }
 
-static enum bole_status frame_push(struct intake *it, uint32_t row, uint32_t first,
+static enum bole_status frame_push(struct intake *it, uint32_t row, uint32_t first, uint32_t depth,
                                    struct bole_bytes content, bool loaded)
 {
 	if (it->frame_count == it->frame_cap) {
@@ -249,6 +251,8 @@ static enum bole_status frame_push(struct intake *it, uint32_t row, uint32_t fir
 	struct intake_frame *frame = &it->frames[it->frame_count++];
 
 	*frame = (struct intake_frame){.row = row, .heavy = first, .loaded = loaded};
+	frame->depth = depth;
+	frame->by_id = BOLE_OID_NONE;
 	frame->next = it->link[first];
 	memcpy(&frame->bytes, &content.ptr, sizeof(frame->bytes));
 	frame->len = content.len;
@@ -266,6 +270,71 @@ static uint32_t frame_child(struct intake *it, struct intake_frame *frame)
 	child = frame->heavy;
 	frame->heavy = BOLE_OID_NONE;
 	return child;
+}
+
+/* -- Depth -- */
+
+/* How many deltas an object of the domain stands on. */
+static enum bole_status outside_depth(struct intake *it, struct bole_entry entry, uint32_t *depth)
+{
+	struct bole_snapshot *view = it->job->tx->view;
+	struct bole_entry_head head;
+	struct bole_bytes shown;
+	struct bole_oid oid;
+
+	for (*depth = 0; *depth <= it->limits.delta_depth_max; ++*depth) {
+		uint8_t start[BOLE_ENTRY_HEAD_MAX];
+		size_t len = 0;
+
+		while (len < sizeof(start) && len < entry.stored_bytes) {
+			BOLE_TRY(bole_odb_view(view, &entry, len, &shown));
+			size_t part = sizeof(start) - len;
+
+			part = shown.len < part ? shown.len : part;
+			memcpy(start + len, shown.ptr, part);
+			len += part;
+		}
+		if (bole_entry_head_parse(bole_bytes_of(start, len), it->algo, &head) != BOLE_OK)
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(bole_intake_spend(it, len));
+		if (head.type == BOLE_ENTRY_REF_DELTA)
+			BOLE_TRY(bole_odb_find(view, &head.base, &entry));
+		else if (head.type == BOLE_ENTRY_OFS_DELTA)
+			BOLE_TRY(bole_odb_entry_at(view, entry.extent,
+			                           entry.offset - head.base_distance, &oid,
+			                           &entry));
+		else
+			return BOLE_OK;
+	}
+	return BOLE_OK; /* the caller sees that it is too deep */
+}
+
+/* The depth of a child of a frame. Readers find the oldest entry of an id, which may lie outside
+ * the pack on a longer chain than the copy in it. */
+static enum bole_status child_depth(struct intake *it, struct intake_frame *frame, uint32_t child,
+                                    uint32_t *depth)
+{
+	bool by_id = it->rows[child].type == BOLE_ENTRY_REF_DELTA || !it->source.in_extent;
+	struct bole_entry entry;
+
+	if (by_id && frame->by_id == BOLE_OID_NONE) {
+		frame->by_id = frame->depth;
+		enum bole_status rc = BOLE_E_NOT_FOUND;
+
+		if (frame->row != BOLE_OID_NONE)
+			rc = bole_odb_find(it->job->tx->view, &it->rows[frame->row].oid, &entry);
+		if (rc == BOLE_OK)
+			rc = outside_depth(it, entry, &frame->by_id);
+		if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
+			return rc;
+		if (frame->by_id < frame->depth)
+			frame->by_id = frame->depth;
+	}
+	*depth = (by_id ? frame->by_id : frame->depth) + 1;
+	if (*depth > it->limits.delta_depth_max)
+		return bole_intake_fail(it, BOLE_E_LIMIT, "a delta chain is longer than %lu",
+		                        (unsigned long)it->limits.delta_depth_max);
+	return BOLE_OK;
 }
 
 /* -- Families -- */
@@ -338,10 +407,9 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 {
 	struct bole_bytes content = {0};
 	uint8_t *bytes;
+	uint32_t depth;
 
-	if (it->outside_depth + which + 1 > it->limits.delta_depth_max)
-		return bole_intake_fail(it, BOLE_E_LIMIT, "a delta chain is longer than %lu",
-		                        (unsigned long)it->limits.delta_depth_max);
+	BOLE_TRY(child_depth(it, &it->frames[which], child, &depth));
 	BOLE_TRY(frame_load(it, which));
 	struct intake_frame *frame = &it->frames[which];
 	uint32_t base = frame->row;
@@ -355,7 +423,7 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	uint32_t first = it->first_child[child];
 
 	if (rc == BOLE_OK && first != BOLE_OID_NONE) {
-		rc = frame_push(it, child, first, content, true);
+		rc = frame_push(it, child, first, depth, content, true);
 		if (rc == BOLE_OK)
 			return BOLE_OK;
 	}
@@ -366,12 +434,12 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 /* Resolves everything that descends from a base: row (BOLE_OID_NONE: it->outside), whose list of
  * children begins with first. */
 static enum bole_status resolve_family(struct intake *it, uint32_t row, uint32_t first,
-                                       uint8_t type)
+                                       uint8_t type, uint32_t depth)
 {
 	struct bole_bytes none = {0};
 
 	BOLE_ASSERT(it->frame_count == 0);
-	BOLE_TRY(frame_push(it, row, first, none, false));
+	BOLE_TRY(frame_push(it, row, first, depth, none, false));
 	while (it->frame_count > 0) {
 		size_t top = it->frame_count - 1;
 		uint32_t child = frame_child(it, &it->frames[top]);
@@ -437,45 +505,12 @@ static enum bole_status resolve_type(struct intake *it, uint8_t type)
 		if ((it->rows[i].type & ~INTAKE_DUPLICATE) != type)
 			continue;
 		adopt_waiting(it, i);
+		if ((i & 255) == 255)
+			BOLE_TRY(bole_intake_spend(it, 0));
 		if (it->first_child[i] != BOLE_OID_NONE)
-			BOLE_TRY(resolve_family(it, i, it->first_child[i], type));
+			BOLE_TRY(resolve_family(it, i, it->first_child[i], type, 0));
 	}
 	return BOLE_OK;
-}
-
-/* How many deltas an object of the domain stands on. */
-static enum bole_status outside_depth(struct intake *it, struct bole_entry entry, uint32_t *depth)
-{
-	struct bole_snapshot *view = it->job->tx->view;
-	struct bole_entry_head head;
-	struct bole_bytes shown;
-	struct bole_oid oid;
-
-	for (*depth = 0; *depth <= it->limits.delta_depth_max; ++*depth) {
-		uint8_t start[BOLE_ENTRY_HEAD_MAX];
-		size_t len = 0;
-
-		while (len < sizeof(start) && len < entry.stored_bytes) {
-			BOLE_TRY(bole_odb_view(view, &entry, len, &shown));
-			size_t part = sizeof(start) - len;
-
-			part = shown.len < part ? shown.len : part;
-			memcpy(start + len, shown.ptr, part);
-			len += part;
-		}
-		if (bole_entry_head_parse(bole_bytes_of(start, len), it->algo, &head) != BOLE_OK)
-			return BOLE_E_CORRUPT;
-		BOLE_TRY(bole_intake_spend(it, len));
-		if (head.type == BOLE_ENTRY_REF_DELTA)
-			BOLE_TRY(bole_odb_find(view, &head.base, &entry));
-		else if (head.type == BOLE_ENTRY_OFS_DELTA)
-			BOLE_TRY(bole_odb_entry_at(view, entry.extent,
-			                           entry.offset - head.base_distance, &oid,
-			                           &entry));
-		else
-			return BOLE_OK;
-	}
-	return BOLE_OK; /* the caller sees that it is too deep */
 }
 
 static enum bole_status resolve_outside(struct intake *it)
@@ -483,6 +518,7 @@ static enum bole_status resolve_outside(struct intake *it)
 	struct bole_object_reader_options options = {.cache_bytes = OUTSIDE_CACHE_BYTES,
 	                                             .object_bytes_max = it->held_max};
 	struct bole_entry entry;
+	uint32_t depth;
 
 	for (uint32_t i = 0; i < it->row_count && it->waiting.used > 0; i++) {
 		if (it->rows[i].type != BOLE_ENTRY_REF_DELTA)
@@ -500,10 +536,9 @@ static enum bole_status resolve_outside(struct intake *it)
 		if (it->reader == NULL)
 			BOLE_TRY(bole_object_reader_open(it->job->tx->view, it->alloc, &options,
 			                                 &it->reader));
-		BOLE_TRY(outside_depth(it, entry, &it->outside_depth));
+		BOLE_TRY(outside_depth(it, entry, &depth));
 		bole_oid_index_remove(&it->waiting, it->outside.bytes);
-		BOLE_TRY(resolve_family(it, BOLE_OID_NONE, first, entry.type));
-		it->outside_depth = 0;
+		BOLE_TRY(resolve_family(it, BOLE_OID_NONE, first, entry.type, depth));
 	}
 	return BOLE_OK;
 }

@@ -376,6 +376,56 @@ Test(hostile, a_chain_built_by_many_pushes)
 	packworld_close(&world);
 }
 
+/* Goal: a base that is sent again does not hide the chain that it stands on in the domain. Method:
+ * a chain up to the limit, then its tip whole with an id delta on it. */
+Test(hostile, a_chain_behind_a_base_that_is_sent_again)
+{
+	enum { DEPTH = 30 };
+
+	for (size_t extent = 0; extent < 4; extent++) {
+		struct maker_bytes delta = {0};
+		struct packworld world;
+		struct packmaker maker;
+		struct bole_oid tip;
+		uint64_t at = 12;
+
+		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		world.limits.delta_depth_max = DEPTH;
+		begin(&maker);
+		for (uint32_t i = 0; i < DEPTH; i++) {
+			memcpy(blob, &i, 4);
+			delta_begin(&delta, LEN, LEN);
+			delta_insert(&delta, &i, 4);
+			delta_copy(&delta, 4, LEN - 4);
+			at = packmaker_ofs(&maker, at, &delta);
+		}
+		packmaker_finish(&maker);
+		cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
+		             BOLE_OK, "%s", world.report.error);
+		packmaker_release(&maker);
+		if (extent / 2 == 1)
+			world.store->info.extent_bytes_min = 1;
+		packmaker_init(&maker, BOLE_HASH_SHA1);
+		at = packmaker_object(&maker, 3, blob, LEN, &tip);
+		delta_begin(&delta, LEN, LEN);
+		delta_insert(&delta, "next", 4);
+		delta_copy(&delta, 4, LEN - 4);
+		if (extent % 2 == 0)
+			packmaker_ref(&maker, &tip, &delta);
+		else
+			packmaker_ofs(&maker, at, &delta);
+		packmaker_finish(&maker);
+		/* Only an offset in an extent leads to the new copy. */
+		cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
+		             extent == 3 ? BOLE_OK : BOLE_E_LIMIT, "%zu: %s", extent,
+		             world.report.error);
+		cr_assert_eq(packworld_verify(&world), DEPTH + (extent == 3 ? 2 : 1));
+		packmaker_release(&maker);
+		maker_release(&delta);
+		packworld_close(&world);
+	}
+}
+
 /* Goal: bombs are refused by what they declare, quickly and in bounded memory. */
 Test(hostile, delta_and_zlib_bombs)
 {
@@ -476,6 +526,37 @@ Test(hostile, order_and_doubles_in_trees)
 	bad_pair("40000", "b", "100644", "c");
 }
 
+/* Goal: the memory of prefixes is bounded. Method: names a, aa, aaa, ... */
+Test(hostile, names_that_are_all_prefixes_of_each_other)
+{
+	for (size_t count = 100; count <= 300; count += 100) {
+		struct maker_bytes tree = {0};
+		struct packmaker maker;
+		char name[400] = "";
+
+		begin(&maker);
+		for (size_t i = 0; i < count; i++) {
+			name[i] = 'a';
+			tree_entry(&tree, "100644", name, &blob_oid);
+		}
+		packmaker_object(&maker, 2, tree.ptr, tree.len, NULL);
+		packmaker_finish(&maker);
+		if (count == 100) {
+			struct packworld world;
+
+			packworld_open(&world, BOLE_HASH_SHA1, 1);
+			cr_assert_eq(
+			        packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
+			        BOLE_OK, "%s", world.report.error);
+			packmaker_release(&maker);
+			packworld_close(&world);
+		} else {
+			invalid(&maker, "entries");
+		}
+		maker_release(&tree);
+	}
+}
+
 Test(hostile, links_to_nothing_or_to_another_type)
 {
 	struct maker_bytes text = {0};
@@ -507,23 +588,35 @@ Test(hostile, links_to_nothing_or_to_another_type)
 		packmaker_finish(&maker);
 		invalid(&maker, "missing");
 	}
-	for (int i = 0; i < 4; i++) {
+	/* The wrong type, met before and after the link. */
+	for (int i = 0; i < 8; i++) {
 		begin(&maker);
-		packmaker_object(&maker, 2, "", 0, &tree);
+		if (i % 2 == 1)
+			maker.out.len = 12, maker.count = 0;
+		else
+			packmaker_object(&maker, 2, "", 0, &tree);
 		text.len = 0;
-		if (i == 0)
+		if (i / 2 == 0)
 			commit_text(&text, &blob_oid, NULL, 1, "m");
-		else if (i == 1)
+		else if (i / 2 == 1)
 			commit_text(&text, &tree, &tree, 1, "m");
-		else if (i == 2)
+		else if (i / 2 == 2)
 			tree_entry(&text, "100644", "a", &tree);
 		else
 			maker_text(&text,
 			           "object %s\ntype commit\ntag t\ntagger N <n> 1 +0000\n\nm\n",
 			           bole_oid_format(&tree, hex));
-		packmaker_object(&maker, i == 2 ? 2 : i < 2 ? 1 : 4, text.ptr, text.len, NULL);
+		packmaker_object(&maker,
+		                 i / 2 == 2  ? 2
+		                 : i / 2 < 2 ? 1
+		                             : 4,
+		                 text.ptr, text.len, NULL);
+		if (i % 2 == 1) {
+			packmaker_object(&maker, 3, blob, LEN, NULL);
+			packmaker_object(&maker, 2, "", 0, NULL);
+		}
 		packmaker_finish(&maker);
-		invalid(&maker, "is a");
+		invalid(&maker, i / 2 == 1 ? "" : "is a");
 	}
 	maker_release(&text);
 }
