@@ -248,7 +248,7 @@ void *virtio_queue_get(struct virtio_queue *queue, uint32_t *len)
 		return NULL;
 	}
 	void *token = queue->tokens[id];
-	*len = wrote < queue->writable[id] ? wrote : queue->writable[id];
+	*len = wrote;
 	release(queue, (uint16_t)id);
 	queue->used_next++;
 	return token;
