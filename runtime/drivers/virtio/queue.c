@@ -248,7 +248,8 @@ void *virtio_queue_get(struct virtio_queue *queue, uint32_t *len)
 		return NULL;
 	}
 	void *token = queue->tokens[id];
-	*len = wrote;
+	/* The caller indexes with it. */
+	*len = wrote < queue->writable[id] ? wrote : queue->writable[id];
 	release(queue, (uint16_t)id);
 	queue->used_next++;
 	return token;
