@@ -269,41 +269,50 @@ Test(ingest, streams_a_blob_that_is_larger_than_its_memory)
 }
 
 /* Goal: a family larger than memory resolves, whatever its shape. Method: a chain of 60 blobs of
- * 256 KiB, each with leaves beside it, in 6 MiB. */
+ * 256 KiB, each with leaves beside it, in 6 MiB; by offsets in two orders, and by ids in the order
+ * in which nothing tells that the deep child should wait, so that bases must give way. */
 Test(ingest, resolves_large_families_in_little_memory)
 {
-	enum { LEN = 256 * 1024, CHAIN = 60 };
+	enum { BYTES = 256 * 1024, CHAIN = 60 };
 
-	for (size_t order = 0; order < 2; order++) {
+	for (size_t order = 0; order < 3; order++) {
 		struct maker_bytes delta = {0};
 		struct packworld world;
 		struct packmaker maker;
+		struct bole_oid base, id;
 		uint64_t seed = 9, at;
 		uint8_t *blob;
 
 		packworld_open(&world, BOLE_HASH_SHA1, 1);
-		blob = bole_alloc_array(&world.platform.alloc, LEN, 1);
+		blob = bole_alloc_array(&world.platform.alloc, BYTES, 1);
 		cr_assert_not_null(blob);
-		test_random_bytes(&seed, blob, LEN);
+		test_random_bytes(&seed, blob, BYTES);
 		packmaker_init(&maker, BOLE_HASH_SHA1);
-		at = packmaker_object(&maker, 3, blob, LEN, NULL);
-		bole_alloc_free(&world.platform.alloc, blob, LEN, 1);
+		at = packmaker_object(&maker, 3, blob, BYTES, &base);
 		for (int i = 0; i < CHAIN; i++) {
 			uint8_t edit[4] = {(uint8_t)i, 1, 2, 3};
-			uint64_t next = 0;
+			struct bole_oid parent = base;
+			uint64_t next = 0, made;
 
 			for (int k = 0; k < 3; k++) {
 				edit[1] = (uint8_t)k;
-				delta_begin(&delta, LEN, LEN);
+				delta_begin(&delta, BYTES, BYTES);
 				delta_insert(&delta, edit, 4);
-				delta_copy(&delta, 4, LEN - 4);
-				uint64_t made = packmaker_ofs(&maker, at, &delta);
-
-				if (k == (order == 0 ? 0 : 2))
+				delta_copy(&delta, 4, BYTES - 4);
+				memcpy(blob, edit, 4);
+				cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, 3,
+				                            bole_bytes_of(blob, BYTES), false, &id),
+				             BOLE_OK);
+				made = order == 2 ? packmaker_ref(&maker, &parent, &delta)
+				                  : packmaker_ofs(&maker, at, &delta);
+				if (k == (order == 0 ? 0 : 2)) {
 					next = made;
+					base = id;
+				}
 			}
 			at = next;
 		}
+		bole_alloc_free(&world.platform.alloc, blob, BYTES, 1);
 		packmaker_finish(&maker);
 		world.store->info.extent_bytes_min = 128 * 1024;
 		world.limits.memory_bytes_max = 6 << 20;
