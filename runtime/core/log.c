@@ -116,8 +116,11 @@ static void print_status(void)
 	struct core_memory_stats s;
 
 	core_memory_stats(&s);
-	core_log(BOLE_LOG_INFO, "memory: %zu of %zu KiB in use, %zu at peak, image %zu",
-	         s.pages_used * 4, s.pages_total * 4, s.pages_peak * 4, s.image_bytes / 1024);
+	size_t image = s.image_bytes / 1024;
+	core_log(BOLE_LOG_INFO,
+	         "memory in use %zu KiB of %zu, %zu at peak, the image's %zu among it",
+	         s.pages_used * 4 + image, s.pages_total * 4 + image, s.pages_peak * 4 + image,
+	         image);
 }
 
 void core_console_input(void)

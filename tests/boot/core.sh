@@ -110,10 +110,11 @@ cpu_ticks() { # PID of timeout: user and system ticks of its QEMU
 	child=$(pgrep -P "$1")
 	awk '{ print $14 + $15 }' "/proc/$child/stat"
 }
-press() { printf '\003' >&9; }
+press() { printf '\024\003' >&9; }
 stop "Ctrl-C stops microvm" -M microvm
 stop "Ctrl-C stops microvm without ACPI" -M microvm,acpi=off
 stop "Ctrl-C stops q35" -M q35
+ok "Ctrl-T tells the memory in use" 0 'memory in use [0-9]+ KiB'
 press() {
 	python3 - "$work/monitor" <<-'END'
 		import socket, sys, time

@@ -10,7 +10,9 @@ NODE_LOG=$dir/console
 node_boot empty.img net.dhcp=false net.address=10.0.2.15/24 net.gateway=10.0.2.2 ||
 	die "the image does not boot"
 sleep 1
-# The console tells the pages in use when ready; the image's own bytes are among them.
+# Ctrl-T: the console tells the pages in use; the image's own bytes are among them.
+printf '\024' >&"$NODE_INPUT"
+sleep 0.5
 used=$(sed -n 's/.*memory in use \([0-9]*\) KiB.*/\1/p' console | tail -n 1)
 node_stop
 row 'memory at idle, image included' "${used:-0}" KiB 'goal 16 MiB' 16384
