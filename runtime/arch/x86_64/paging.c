@@ -75,6 +75,16 @@ static uint64_t *directory_entry(uint64_t address)
 	return table == NULL ? NULL : &table[address >> 21 & 511];
 }
 
+/* The processor keeps no entry that was absent, and none of tables that are not in use yet. */
+static void set_entry(uint64_t *entry, uint64_t value, uint64_t at)
+{
+	bool known = (*entry & PRESENT) != 0 && early_free == NULL;
+
+	*entry = value;
+	if (known)
+		cpu_tlb_drop(at);
+}
+
 /* Sets [base, end) to physical = virtual with these flags; 0 unmaps. */
 static bool map(uint64_t base, uint64_t end, uint64_t flags)
 {
@@ -86,16 +96,14 @@ static bool map(uint64_t base, uint64_t end, uint64_t flags)
 			return false;
 		if (at % LARGE_PAGE == 0 && end - at >= LARGE_PAGE && flags != 0 &&
 		    ((*entry & PRESENT) == 0 || (*entry & LARGE) != 0)) {
-			*entry = at | flags | LARGE;
-			cpu_tlb_drop(at);
+			set_entry(entry, at | flags | LARGE, at);
 			at += LARGE_PAGE;
 			continue;
 		}
 		entry = table_below(entry);
 		if (entry == NULL)
 			return false;
-		entry[at >> 12 & 511] = flags == 0 ? 0 : at | flags;
-		cpu_tlb_drop(at);
+		set_entry(&entry[at >> 12 & 511], flags == 0 ? 0 : at | flags, at);
 		at += PAGE;
 	}
 	return true;
