@@ -350,3 +350,31 @@ enum bole_status bole_history_ancestor(struct bole_history *h, const struct bole
 	*out = (flags_of(h, low) & FROM_NEWER) != 0;
 	return BOLE_OK;
 }
+
+/* -- Reachable? -- */
+
+enum bole_status bole_history_reach(struct bole_history *h, const struct bole_id_list *starts,
+                                    const struct bole_id_list *targets, uint8_t *found,
+                                    size_t commits_max)
+{
+	size_t fresh = 0;
+	size_t seen = 0;
+	uint32_t at;
+
+	h->epoch++;
+	h->queue_count = 0;
+	for (size_t i = 0; i < starts->count && i < commits_max; i++) {
+		BOLE_TRY(intern(h, &starts->ids[i], &at));
+		BOLE_TRY(paint(h, at, FROM_NEWER, &fresh));
+	}
+	for (; h->queue_count > 0 && seen < commits_max; seen++) {
+		at = heap_pop(h);
+		uint32_t target = bole_id_list_find(targets, &h->nodes[at].oid);
+		if (target != BOLE_OID_NONE && h->nodes[at].is_commit)
+			found[target] = 1;
+		for (uint32_t i = 0; i < h->nodes[at].parent_count; i++)
+			BOLE_TRY(paint(h, h->links[h->nodes[at].parents + i], FROM_NEWER, &fresh));
+		BOLE_TRY(bole_session_tick(h->session));
+	}
+	return BOLE_OK;
+}

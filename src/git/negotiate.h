@@ -84,5 +84,12 @@ bole_history_enough(struct bole_history *, const struct bole_oid *tips, size_t c
 BOLE_MUST_USE enum bole_status bole_history_ancestor(struct bole_history *,
                                                      const struct bole_oid *older,
                                                      const struct bole_oid *newer, bool *out);
+/* Sets found[i] to 1 for each target that is a commit reachable from one of the starts; found comes
+ * in zeroed. Looks at no more than commits_max commits, newest first, so that what was a tip a
+ * moment ago is found soon; beyond that a target counts as not reachable. */
+BOLE_MUST_USE enum bole_status bole_history_reach(struct bole_history *,
+                                                  const struct bole_id_list *starts,
+                                                  const struct bole_id_list *targets,
+                                                  uint8_t *found, size_t commits_max);
 
 #endif /* BOLE_GIT_NEGOTIATE_H */

@@ -7,6 +7,8 @@
 #include "git/pack_emit.h"
 #include "git/upload_pack_impl.h"
 
+enum { REACH_COMMITS_MAX = 1 << 16 }; /* looked at for a want that is no tip */
+
 void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
 {
 	struct bole_alloc *alloc = s->svc->alloc;
@@ -91,7 +93,60 @@ static enum bole_status allow_refs(struct allowing *a, bool peel)
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
-/* One answer for every id that is not a tip: whether it exists in another repository, here but
+/* The peeled tips of every reference. */
+static enum bole_status list_tips(struct bole_fetch *f, struct bole_id_list *tips)
+{
+	struct bole_bytes after = bole_bytes_of("", 0);
+	struct bole_ref ref;
+	enum bole_status rc;
+
+	while ((rc = bole_ref_next(f->s->snapshot, bole_bytes_of("", 0), after, &ref)) == BOLE_OK) {
+		struct bole_listed_ref listed;
+		after = ref.name;
+		BOLE_TRY(bole_session_tick(f->s));
+		if (bole_ref_resolve(f->s->snapshot, &ref, &listed) != BOLE_OK)
+			continue;
+		BOLE_TRY(bole_ref_fill_peeled(f->s, &listed));
+		BOLE_TRY(bole_id_list_add_once(
+		        tips, listed.has_peeled ? &listed.peeled : &listed.oid, SIZE_MAX));
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* In a stateless session the client read the list of references in an earlier request; a push in
+ * between may have moved a tip on. What it still reaches may be wanted. Ids that are not here (of
+ * another repository, or of nothing) are sorted out before any work. */
+static enum bole_status allow_reachable(struct allowing *a)
+{
+	struct bole_fetch *f = a->f;
+	struct bole_service *svc = f->s->svc;
+	struct bole_id_list tips;
+	enum bole_status rc = BOLE_OK;
+
+	for (size_t i = 0; i < f->wants.count; i++) {
+		struct bole_entry entry;
+		if (a->allowed[i] != 0)
+			continue;
+		rc = bole_odb_find(f->s->snapshot, &f->wants.ids[i], &entry);
+		if (rc == BOLE_E_NOT_FOUND || (rc == BOLE_OK && entry.type != BOLE_OBJECT_COMMIT))
+			return BOLE_OK; /* refused anyway */
+		BOLE_TRY(rc);
+	}
+	bole_id_list_init(&tips, svc->platform, svc->alloc, svc->repo.algo);
+	rc = list_tips(f, &tips);
+	if (rc == BOLE_OK)
+		rc = bole_history_reach(&f->history, &tips, &f->wants, a->allowed,
+		                        REACH_COMMITS_MAX);
+	bole_id_list_release(&tips);
+	if (rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT)
+		rc = BOLE_OK; /* too far away: what was found counts */
+	a->left = 0;
+	for (size_t i = 0; i < f->wants.count; i++)
+		a->left += a->allowed[i] == 0;
+	return rc;
+}
+
+/* One answer for every id that may not be wanted: whether it exists in another repository, here but
  * unreferenced, or nowhere, nothing is learnt. */
 static enum bole_status refuse_want(struct allowing *a)
 {
@@ -130,6 +185,8 @@ enum bole_status bole_fetch_check_wants(struct bole_fetch *f)
 		rc = allow_refs(&a, false);
 	if (rc == BOLE_OK && a.left > 0)
 		rc = allow_refs(&a, true);
+	if (rc == BOLE_OK && a.left > 0 && (f->s->svc->stateless || f->s->svc->version == 2))
+		rc = allow_reachable(&a);
 	if (rc == BOLE_OK && a.left > 0)
 		rc = refuse_want(&a);
 	bole_alloc_free(alloc, a.allowed, a.allowed == NULL ? 0 : f->wants.count, 1);

@@ -35,7 +35,8 @@ void bole_fetch_init(struct bole_fetch *, struct bole_session *);
 void bole_fetch_release(struct bole_fetch *);
 /* hex: of a want line. Refuses what is not an id. */
 BOLE_MUST_USE enum bole_status bole_fetch_want(struct bole_fetch *, struct bole_bytes hex);
-/* Refuses unless every want is a tip, or a peeled tip, of this repository. */
+/* Refuses unless every want is a tip or a peeled tip of this repository; in sessions without state
+ * also what these still reach. */
 BOLE_MUST_USE enum bole_status bole_fetch_check_wants(struct bole_fetch *);
 /* hex: of a have line. *known: findable here, and counted as common. */
 BOLE_MUST_USE enum bole_status bole_fetch_have(struct bole_fetch *, struct bole_bytes hex,

@@ -204,6 +204,32 @@ Test(leaks, foreign_ids_are_answered_like_ids_of_nothing)
 	scene_close(&c);
 }
 
+Test(leaks, what_a_moved_tip_still_reaches_may_be_wanted_without_state_only)
+{
+	struct scene c;
+
+	scene_open(&c);
+	want_v2(&c, &c.mine[1], NULL);
+	char *text = answer(&c, UPLOAD_PACK, 2);
+	cr_assert_eq(strncmp(text, "packfile\n", 9), 0, "%s", text);
+	free(text);
+	/* Version 0 over a connection: the list was read a moment ago from the same snapshot. */
+	pkt_add(&c.request, "want %s\n", hex_of(&c.mine[1]));
+	pkt_special(&c.request, "0000");
+	struct git_session s = {.fixture = &c.f, .kind = UPLOAD_PACK};
+	git_session_run(&s, bole_bytes_of(c.request.ptr, c.request.len));
+	cr_assert_eq(s.rc, BOLE_E_DENIED);
+	git_session_end(&s);
+	c.request.len = 0;
+	/* A rewound branch: what was dropped cannot be wanted any more. */
+	git_set_ref(&c.f, &c.f.repo, "refs/heads/main", &c.mine[0], NULL);
+	want_v2(&c, &c.mine[1], NULL);
+	text = answer(&c, UPLOAD_PACK, 2);
+	cr_assert_eq(strncmp(text, "ERR upload-pack: not our ref", 28), 0, "%s", text);
+	free(text);
+	scene_close(&c);
+}
+
 Test(leaks, unreferenced_objects_of_the_own_repository_cannot_be_wanted)
 {
 	struct scene c;
