@@ -134,4 +134,7 @@ image: $(IMAGE)/bole.elf $(IMAGE)/bole.elf.stripped $(IMAGE)/bole-multiboot.elf 
 	@size $(IMAGE)/bole.elf | tail -1 | while read -r t d b rest; do \
 		echo "image: $(IMAGE)/bole.elf: text $$t, data $$d, bss $$b," \
 			"stripped $$(stat -c %s $(IMAGE)/bole.elf.stripped) bytes"; done
+.PHONY: reproducible
+reproducible: image ## build the image again elsewhere and compare every byte
+	+@tools/image/reproducible $(TARGET)
 -include $(shell find $(IMAGE) -name '*.d' 2>/dev/null)
