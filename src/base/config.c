@@ -203,8 +203,6 @@ static enum bole_status parse_escape(struct parser *p)
 	static const char names[] = "nbt\"\\";
 	static const char values[] = "\n\b\t\"\\";
 
-	if (p->at == p->end)
-		return BOLE_E_INVALID;
 	char ch = peek(p);
 	take(p);
 	if (ch == '\n') /* the value goes on in the next line */
@@ -234,10 +232,8 @@ static enum bole_status parse_value(struct parser *p)
 			quoted = !quoted;
 			keep = p->value.len;
 		} else if (ch == '\\') {
-			size_t before = p->value.len;
 			BOLE_TRY(parse_escape(p));
-			if (p->value.len > before)
-				keep = p->value.len;
+			keep = p->value.len; /* blanks before a continued line stay, too */
 		} else if (quoted || !is_blank(ch)) {
 			bole_buffer_byte(&p->value, (uint8_t)ch);
 			keep = p->value.len;
@@ -266,9 +262,7 @@ static enum bole_status parse_variable(struct parser *p)
 		take(p);
 		BOLE_TRY(parse_value(p));
 		value = bole_bytes_of(p->value.ptr, p->value.len);
-	} else if (peek(p) == '#' || peek(p) == ';') {
-		skip_line(p);
-	} else if (peek(p) != '\n') {
+	} else if (peek(p) != '\n') { /* not even a comment: Git refuses it */
 		return BOLE_E_INVALID;
 	}
 	BOLE_TRY(p->key.rc);

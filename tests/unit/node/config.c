@@ -41,7 +41,8 @@ Test(config, values_are_read_as_git_reads_them)
 	        {"\xef\xbb\xbf[a]\nb=c", "a.b", "c"},
 	        {"[a]\r\nb = c\r\n", "a.b", "c"},
 	        {"[a]\nb\n", "a.b", "true"},
-	        {"[a]\nb # comment\n", "a.b", "true"},
+	        {"[a]\nb = c \\\n\n", "a.b", "c "},
+	        {"[a]\nb = c\\", "a.b", "c"},
 	        {"[a]\nb =\n", "a.b", ""},
 	        {"[a]\nb =   \t\n", "a.b", ""},
 	        {"[a]\nb = c d\t e  \n", "a.b", "c d\t e"},
@@ -104,7 +105,7 @@ Test(config, a_bad_line_is_named_and_nothing_is_added)
 	        {"[a]\nb = \"c\nd\"", 2},
 	        {"[a b]\n", 1},
 	        {"[.a]\n", 1},
-	        {"[a]\nb=c\\", 2},
+	        {"[a]\nb # c\n", 2},
 	        {"[a \"b\n\"]\nc = d", 1},
 	};
 
