@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "node/gunzip.h"
 #include "node/http_parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -89,6 +90,39 @@ static void check_head(struct bole_bytes head)
 	check_target(r.target);
 }
 
+static void *heap_resize(void *ctx, void *ptr, size_t old_size, size_t new_size, size_t align)
+{
+	(void)ctx;
+	(void)old_size;
+	(void)align;
+	if (new_size == 0) {
+		free(ptr);
+		return NULL;
+	}
+	return realloc(ptr, new_size);
+}
+
+/* A packed body, in small pieces: ends, waits for more or is refused; never spins. */
+static void check_gunzip(struct bole_bytes in)
+{
+	struct bole_alloc heap = {.resize = heap_resize};
+	struct bole_gunzip *g = NULL;
+	enum bole_status rc = BOLE_OK;
+	uint8_t out[97];
+
+	BOLE_ASSERT(bole_gunzip_open(&heap, &g) == BOLE_OK);
+	while (rc == BOLE_OK) {
+		size_t in_len = in.len < 13 ? in.len : 13;
+		size_t out_len = sizeof out;
+		rc = bole_gunzip_step(g, in.ptr, &in_len, out, &out_len);
+		in.ptr += in_len;
+		in.len -= in_len;
+		if (in_len == 0 && out_len == 0)
+			break;
+	}
+	bole_gunzip_close(g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bole_bytes all = {data, size};
@@ -103,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		found = bole_http_head_end(bole_bytes_of(data, n), &byte_by_byte);
 	BOLE_ASSERT(found == end);
 	check_chunks(all);
+	check_gunzip(all);
 	check_target(all);
 	if (end == 0)
 		return 0;

@@ -88,6 +88,7 @@ static void accept_all(struct bole_node *node, struct bole_listener *listener,
 		enum bole_status rc = listener->ops->accept(listener, &stream);
 		if (rc == BOLE_OK) {
 			bole_node_connection_start(node, stream, serve);
+			platform->ops->yield(platform); /* a burst must not hold up who is in */
 			continue;
 		}
 		if (rc == BOLE_E_CLOSED)
