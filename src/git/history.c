@@ -14,6 +14,7 @@ enum {
 	ARRAY_CAP_MIN = 256,
 	NODES_MAX = 64 << 20,
 	VISITS_MAX = 8 << 20, /* steps of all questions of a session */
+	VISITS_PER_YIELD = 4096,
 };
 
 /* Flags of the depth-first search. */
@@ -203,6 +204,8 @@ static enum bole_status path_step(struct bole_history *h)
 
 	if (++h->visits > VISITS_MAX)
 		return BOLE_E_LIMIT;
+	if (h->visits % VISITS_PER_YIELD == 0)
+		BOLE_TRY(bole_session_yield(h->session));
 	BOLE_TRY(load(h, at));
 	const struct bole_history_node *node = &h->nodes[at];
 	if (node->common) {

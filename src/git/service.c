@@ -12,7 +12,7 @@
 enum {
 	READER_CACHE_BYTES = 1 << 20,       /* only commits and tags are read here */
 	READER_OBJECT_BYTES_MAX = 16 << 20, /* of a commit or tag */
-	TICKS_PER_YIELD = 64,
+	TICKS_PER_YIELD = 32,
 };
 
 enum bole_status bole_session_open(struct bole_session *s, struct bole_service *svc)
@@ -34,16 +34,19 @@ void bole_session_close(struct bole_session *s)
 	bole_pkt_reader_release(&s->pkt);
 }
 
-enum bole_status bole_session_tick(struct bole_session *s)
+enum bole_status bole_session_yield(struct bole_session *s)
 {
 	struct bole_service *svc = s->svc;
 
-	if (++s->ticks % TICKS_PER_YIELD != 0)
-		return BOLE_OK;
 	svc->platform->ops->yield(svc->platform);
 	if (svc->cancelled != NULL && svc->cancelled(svc->cancelled_ctx))
 		return BOLE_E_CLOSED;
 	return BOLE_OK;
+}
+
+enum bole_status bole_session_tick(struct bole_session *s)
+{
+	return ++s->ticks % TICKS_PER_YIELD == 0 ? bole_session_yield(s) : BOLE_OK;
 }
 
 enum bole_status bole_session_read(struct bole_session *s, struct bole_pkt *out)

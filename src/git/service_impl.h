@@ -46,6 +46,8 @@ BOLE_MUST_USE enum bole_status bole_session_open(struct bole_session *, struct b
 void bole_session_close(struct bole_session *);
 /* Call often in loops: yields now and then. BOLE_E_CLOSED once the client hung up. */
 BOLE_MUST_USE enum bole_status bole_session_tick(struct bole_session *);
+/* The same at once, after work that counts for many ticks. */
+BOLE_MUST_USE enum bole_status bole_session_yield(struct bole_session *);
 /* The next packet, counted; refuses malformed and endless input. BOLE_END as bole_pkt_read. */
 BOLE_MUST_USE enum bole_status bole_session_read(struct bole_session *, struct bole_pkt *out);
 /* Tells the client (error band once it is open, else an ERR packet) and the log; returns rc. Only
