@@ -14,7 +14,7 @@ enum { TAG_CHAIN_MAX = 32 };
 
 static const char default_repo[] = "main";
 
-enum bole_status kv_branch_name(const char *name, char *dst)
+enum bole_status bole_kv_branch_name(const char *name, char *dst)
 {
 	int len = snprintf(dst, BOLE_REF_NAME_MAX + 1, HEADS "%s", name);
 
@@ -50,7 +50,7 @@ static enum bole_status open_repo(struct bole_kv *kv, const struct bole_kv_optio
 	uint8_t algo = options->algo == 0 ? (uint8_t)BOLE_HASH_SHA1 : options->algo;
 
 	if (options->branch != NULL)
-		BOLE_TRY(kv_branch_name(options->branch, kv->branch));
+		BOLE_TRY(bole_kv_branch_name(options->branch, kv->branch));
 	enum bole_status rc = bole_repo_find(kv->store, name, &kv->repo);
 	if (rc == BOLE_E_NOT_FOUND && options->create) {
 		rc = bole_repo_create(kv->store, name, algo,
@@ -201,7 +201,7 @@ enum bole_status bole_kv_view_open(struct bole_kv *kv, const char *at, struct bo
 	struct bole_kv_view *view;
 
 	if (at == NULL)
-		return kv_view_of_ref(kv, kv->branch, out);
+		return bole_kv_view_of_ref(kv, kv->branch, out);
 	*out = NULL;
 	BOLE_TRY(view_make(kv, &view));
 	enum bole_status rc = view_find(view, at);
@@ -213,7 +213,7 @@ enum bole_status bole_kv_view_open(struct bole_kv *kv, const char *at, struct bo
 	return BOLE_OK;
 }
 
-enum bole_status kv_view_of_ref(struct bole_kv *kv, const char *ref, struct bole_kv_view **out)
+enum bole_status bole_kv_view_of_ref(struct bole_kv *kv, const char *ref, struct bole_kv_view **out)
 {
 	struct bole_kv_view *view;
 	struct bole_ref there;
@@ -251,8 +251,8 @@ enum bole_status bole_kv_stat(struct bole_kv_view *view, struct bole_bytes key,
 
 	if (!bole_kv_key_valid(key))
 		return BOLE_E_INVALID;
-	BOLE_TRY(kv_find(view->reader, view->kv->repo.algo, view->has_commit ? &view->tree : NULL,
-	                 key, &place));
+	BOLE_TRY(bole_kv_find(view->reader, view->kv->repo.algo,
+	                      view->has_commit ? &view->tree : NULL, key, &place));
 	if (place.kind != KV_VALUE)
 		return BOLE_E_NOT_FOUND;
 	*out = (struct bole_kv_item){key, place.oid, place.mode};
@@ -324,7 +324,7 @@ enum bole_status bole_kv_branch_create(struct bole_kv *kv, const char *name, con
 	struct bole_kv_view *view;
 	struct bole_ref ref;
 
-	BOLE_TRY(kv_branch_name(name, full));
+	BOLE_TRY(bole_kv_branch_name(name, full));
 	BOLE_TRY(bole_kv_view_open(kv, from, &view));
 	struct bole_ref_update update = {
 	        .name = bole_bytes_z(full),
@@ -346,7 +346,7 @@ enum bole_status bole_kv_branch_delete(struct bole_kv *kv, const char *name)
 	struct bole_ref ref;
 	struct bole_ref head;
 
-	BOLE_TRY(kv_branch_name(name, full));
+	BOLE_TRY(bole_kv_branch_name(name, full));
 	struct bole_ref_update update = {
 	        .name = bole_bytes_z(full),
 	        .expect = BOLE_EXPECT_OID,

@@ -24,7 +24,7 @@ struct bole_kv {
 };
 
 /* "refs/heads/" + name, checked. dst has room for BOLE_REF_NAME_MAX + 1. */
-enum bole_status kv_branch_name(const char *name, char *dst);
+enum bole_status bole_kv_branch_name(const char *name, char *dst);
 
 struct bole_kv_view {
 	struct bole_kv *kv;
@@ -36,11 +36,8 @@ struct bole_kv_view {
 	int64_t time; /* of the commit */
 };
 
-/* A view of one commit; commit NULL = an empty one. */
-enum bole_status kv_view_at(struct bole_kv *, const struct bole_oid *commit,
-                            struct bole_kv_view **out);
 /* A view of what a reference (full name) holds now; empty when there is none. */
-enum bole_status kv_view_of_ref(struct bole_kv *, const char *ref, struct bole_kv_view **out);
+enum bole_status bole_kv_view_of_ref(struct bole_kv *, const char *ref, struct bole_kv_view **out);
 
 /* -- Paths -- */
 
@@ -56,11 +53,12 @@ struct kv_place {
 	struct bole_oid oid;
 };
 /* What a valid key names below a tree. root NULL = an empty tree. */
-enum bole_status kv_find(struct bole_object_reader *, uint8_t algo, const struct bole_oid *root,
-                         struct bole_bytes key, struct kv_place *out);
+enum bole_status bole_kv_find(struct bole_object_reader *, uint8_t algo,
+                              const struct bole_oid *root, struct bole_bytes key,
+                              struct kv_place *out);
 
 /* The component of key that starts at `at`; *last = nothing follows it. */
-struct bole_bytes kv_component(struct bole_bytes key, size_t at, bool *last);
+struct bole_bytes bole_kv_component(struct bole_bytes key, size_t at, bool *last);
 
 /* -- Building trees -- */
 
@@ -72,8 +70,8 @@ struct kv_edit {
 };
 /* Writes the tree that edits (sorted by key, no key twice) make of root (NULL = empty); directories
  * without entries are left out. BOLE_E_EXISTS: a name would be a value and a directory. */
-enum bole_status kv_tree_build(struct bole_object_reader *, struct bole_object_writer *,
-                               struct bole_alloc *, uint8_t algo, const struct bole_oid *root,
-                               const struct kv_edit *, size_t count, struct bole_oid *out);
+enum bole_status bole_kv_tree_build(struct bole_object_reader *, struct bole_object_writer *,
+                                    struct bole_alloc *, uint8_t algo, const struct bole_oid *root,
+                                    const struct kv_edit *, size_t count, struct bole_oid *out);
 
 #endif /* BOLE_KV_KV_H */

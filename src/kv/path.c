@@ -8,7 +8,7 @@
 
 _Static_assert(BOLE_PATH_BYTES_MAX / 2 <= BOLE_TREE_DEPTH_MAX, "every key fits the depth of trees");
 
-struct bole_bytes kv_component(struct bole_bytes key, size_t at, bool *last)
+struct bole_bytes bole_kv_component(struct bole_bytes key, size_t at, bool *last)
 {
 	BOLE_ASSERT(at < key.len);
 	const uint8_t *start = key.ptr + at;
@@ -24,7 +24,7 @@ bool bole_kv_key_valid(struct bole_bytes key)
 	if (key.len == 0 || key.len > BOLE_PATH_BYTES_MAX || key.ptr[key.len - 1] == '/')
 		return false;
 	for (size_t at = 0; !last;) {
-		struct bole_bytes part = kv_component(key, at, &last);
+		struct bole_bytes part = bole_kv_component(key, at, &last);
 
 		if (!bole_tree_name_safe(part))
 			return false;
@@ -45,8 +45,9 @@ static enum bole_status tree_find(struct bole_bytes data, uint8_t algo, struct b
 	return rc == BOLE_END ? BOLE_E_NOT_FOUND : BOLE_E_CORRUPT;
 }
 
-enum bole_status kv_find(struct bole_object_reader *reader, uint8_t algo,
-                         const struct bole_oid *root, struct bole_bytes key, struct kv_place *out)
+enum bole_status bole_kv_find(struct bole_object_reader *reader, uint8_t algo,
+                              const struct bole_oid *root, struct bole_bytes key,
+                              struct kv_place *out)
 {
 	struct bole_tree_entry entry;
 	struct bole_bytes data;
@@ -59,7 +60,7 @@ enum bole_status kv_find(struct bole_object_reader *reader, uint8_t algo,
 		return BOLE_OK;
 	tree = *root;
 	for (size_t at = 0; !last;) {
-		struct bole_bytes part = kv_component(key, at, &last);
+		struct bole_bytes part = bole_kv_component(key, at, &last);
 		enum bole_status rc = bole_object_read(reader, &tree, &type, &data);
 
 		if (rc == BOLE_OK && type != BOLE_OBJECT_TREE)

@@ -227,8 +227,8 @@ static enum bole_status step(struct build *build, struct bole_oid *out)
 	if (!frame->has_old && !has_edit)
 		return finish(build, out);
 	if (has_edit) {
-		edit.name =
-		        kv_component(frame->edits[frame->edit_at].key, frame->prefix_len, &value);
+		edit.name = bole_kv_component(frame->edits[frame->edit_at].key, frame->prefix_len,
+		                              &value);
 		edit.mode = value ? BOLE_MODE_FILE : BOLE_MODE_TREE;
 	}
 	int order = !has_edit         ? -1
@@ -244,9 +244,10 @@ static enum bole_status step(struct build *build, struct bole_oid *out)
 	return enter(build, frame, edit.name, order == 0 ? &tree : NULL);
 }
 
-enum bole_status kv_tree_build(struct bole_object_reader *reader, struct bole_object_writer *writer,
-                               struct bole_alloc *alloc, uint8_t algo, const struct bole_oid *root,
-                               const struct kv_edit *edits, size_t count, struct bole_oid *out)
+enum bole_status bole_kv_tree_build(struct bole_object_reader *reader,
+                                    struct bole_object_writer *writer, struct bole_alloc *alloc,
+                                    uint8_t algo, const struct bole_oid *root,
+                                    const struct kv_edit *edits, size_t count, struct bole_oid *out)
 {
 	struct build build = {.reader = reader, .writer = writer, .alloc = alloc, .algo = algo};
 	struct frame top = {.edits = edits, .edit_count = count};

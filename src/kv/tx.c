@@ -65,9 +65,9 @@ static enum bole_status tx_open(struct bole_kv_tx *tx, const char *branch)
 	if (branch == NULL)
 		memcpy(tx->branch, kv->branch, sizeof tx->branch);
 	else
-		BOLE_TRY(kv_branch_name(branch, tx->branch));
+		BOLE_TRY(bole_kv_branch_name(branch, tx->branch));
 	BOLE_TRY(bole_tx_begin(kv->store, kv->repo.id, &tx->tx));
-	BOLE_TRY(kv_view_of_ref(kv, tx->branch, &tx->base));
+	BOLE_TRY(bole_kv_view_of_ref(kv, tx->branch, &tx->base));
 	BOLE_TRY(bole_object_reader_open(tx->tx->view, kv->alloc, &options, &tx->reader));
 	BOLE_TRY(bole_object_writer_open(tx->tx, kv->alloc, VALUE_LEVEL, &tx->values));
 	return bole_object_writer_open(tx->tx, kv->alloc, 0, &tx->trees);
@@ -149,8 +149,8 @@ static enum bole_status touch(struct bole_kv_tx *tx, struct bole_bytes key, stru
 static enum bole_status find_in(struct bole_kv_view *view, struct bole_bytes key,
                                 struct kv_place *out)
 {
-	return kv_find(view->reader, view->kv->repo.algo, view->has_commit ? &view->tree : NULL,
-	               key, out);
+	return bole_kv_find(view->reader, view->kv->repo.algo,
+	                    view->has_commit ? &view->tree : NULL, key, out);
 }
 
 enum bole_status bole_kv_tx_get(struct bole_kv_tx *tx, struct bole_bytes key,
@@ -215,7 +215,7 @@ enum bole_status bole_kv_tx_remove(struct bole_kv_tx *tx, struct bole_bytes key)
 
 static bool text_valid(const char *text)
 {
-	return text[0] != '\0' && strpbrk(text, "<>\n") == NULL;
+	return text[0] != '\0' && text[strcspn(text, "<>\n")] == '\0';
 }
 
 /* "Name <mail> time zone" into the commit. */
@@ -309,8 +309,8 @@ static enum bole_status tree_write(struct bole_kv_tx *tx, struct bole_kv_view *h
 			                                  .oid = touched->oid};
 	}
 	enum bole_status rc =
-	        kv_tree_build(head->reader, tx->trees, alloc, tx->kv->repo.algo,
-	                      head->has_commit ? &head->tree : NULL, edits, count, out);
+	        bole_kv_tree_build(head->reader, tx->trees, alloc, tx->kv->repo.algo,
+	                           head->has_commit ? &head->tree : NULL, edits, count, out);
 	bole_alloc_free(alloc, edits, tx->count, sizeof *edits);
 	return rc;
 }
@@ -370,7 +370,7 @@ static enum bole_status commit_loop(struct bole_kv_tx *tx, const struct bole_kv_
 	for (unsigned i = 0; rc == BOLE_E_CONFLICT && i < RETRIES_MAX; i++) {
 		struct bole_kv_view *head;
 
-		rc = kv_view_of_ref(tx->kv, tx->branch, &head);
+		rc = bole_kv_view_of_ref(tx->kv, tx->branch, &head);
 		if (rc != BOLE_OK)
 			return rc;
 		rc = compare(tx, head);

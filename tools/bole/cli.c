@@ -136,6 +136,16 @@ void bole_cli_json(FILE *to, struct bole_bytes text)
 	putc('"', to);
 }
 
+bool bole_cli_is_utf8(struct bole_bytes text)
+{
+	for (size_t i = 0, len; i < text.len; i += len) {
+		len = utf8_len(text.ptr + i, text.len - i);
+		if (len == 0)
+			return false;
+	}
+	return true;
+}
+
 void bole_cli_progress_init(struct bole_cli_progress *progress, struct bole_platform *platform)
 {
 	*progress =

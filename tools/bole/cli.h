@@ -35,6 +35,7 @@ bool bole_cli_size(const char *text, uint64_t *out);
 
 /* A JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD. */
 void bole_cli_json(FILE *, struct bole_bytes text);
+bool bole_cli_is_utf8(struct bole_bytes);
 static inline struct bole_bytes bole_cli_bytes(const char *text)
 {
 	size_t len = 0;

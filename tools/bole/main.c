@@ -8,11 +8,24 @@
 #include "commands.h"
 
 /* One a line, in the order in which `bole help` shows them. */
+/* clang-format off */
 static const struct bole_command *const commands[] = {
-        &bole_command_init,         &bole_command_serve,  &bole_command_upload_pack,
-        &bole_command_receive_pack, &bole_command_import, &bole_command_repo,
-        &bole_command_fsck,         &bole_command_stats,
+	&bole_command_init,
+	&bole_command_serve,
+	&bole_command_get,
+	&bole_command_set,
+	&bole_command_rm,
+	&bole_command_ls,
+	&bole_command_log,
+	&bole_command_branch,
+	&bole_command_repo,
+	&bole_command_import,
+	&bole_command_fsck,
+	&bole_command_stats,
+	&bole_command_upload_pack,
+	&bole_command_receive_pack,
 };
+/* clang-format on */
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -66,11 +66,9 @@ static void random_key(uint64_t *seed, char *key)
 	static const char *const parts[] = {"a", "a-", "a.", "a0", "ab", "b", "z", "\xc3\xa9", "A"};
 	size_t depth = 1 + test_random(seed) % 3;
 
-	key[0] = '\0';
-	for (size_t i = 0; i < depth; i++) {
-		strcat(key, i == 0 ? "" : "/");
-		strcat(key, parts[test_random(seed) % 9]);
-	}
+	for (size_t i = 0, len = 0; i < depth; i++)
+		len += (size_t)snprintf(key + len, KEY_BYTES - len, "%s%s", i == 0 ? "" : "/",
+		                        parts[test_random(seed) % 9]);
 }
 
 static void step(struct bole_kv_tx *tx, struct model *model, uint64_t *seed)
