@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: ISC */
+/* Records become the catalog, while mounting. Nobody else sees the volume yet. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/auxtable.h"
+#include "flash/mount.h"
+
+enum { APPLY_ROWS_BYTES = 1 << 30 };
+
+void bole_flash_apply_init(struct flash_apply *a, struct flash_volume *v)
+{
+	*a = (struct flash_apply){.v = v};
+	bole_buffer_init(&a->rows, v->alloc, APPLY_ROWS_BYTES);
+}
+
+void bole_flash_apply_release(struct flash_apply *a)
+{
+	bole_buffer_release(&a->rows);
+}
+
+struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
+{
+	/* One repository a domain so far, and their numbers grow together. */
+	uint32_t low = 0;
+	uint32_t high = v->repos;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		if (v->repo[mid]->domain->id == id)
+			return v->repo[mid]->domain;
+		if (v->repo[mid]->domain->id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+static enum bole_status extend(struct flash_volume *v, struct flash_domain *domain,
+                               struct flash_run *run, struct flash_extent **extent, uint32_t count)
+{
+	struct flash_index *index;
+	struct flash_index *merged;
+
+	BOLE_TRY(bole_flash_index_extend(v->alloc, domain, domain->index, run, extent, count,
+	                                 &index));
+	bole_flash_index_drop(v, domain->index);
+	domain->index = index;
+	for (;;) {
+		if (bole_flash_index_merge(v->alloc, domain->index, bole_flash_yield, v, &merged) !=
+		            BOLE_OK ||
+		    merged == NULL)
+			return BOLE_OK;
+		bole_flash_index_drop(v, domain->index);
+		domain->index = merged;
+	}
+}
+
+/* A record that repeats one: the run's row gets the new place. The index is ours alone. */
+static bool replace_home(struct flash_index *index, const uint8_t *key, const struct flash_home *to)
+{
+	uint32_t at;
+
+	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
+		if (bole_flash_run_find(index->run[i], key, &at)) {
+			bole_flash_run_set(index->run[i], at, key, to);
+			return true;
+		}
+	}
+	return false;
+}
+
+enum bole_status bole_flash_apply_flush(struct flash_apply *a)
+{
+	struct flash_domain *domain = a->domain;
+	struct flash_home home;
+	struct flash_extent *extent;
+	uint32_t row;
+
+	a->domain = NULL;
+	if (domain == NULL || a->rows.len == 0)
+		return a->rows.rc;
+	BOLE_TRY(a->rows.rc);
+	size_t width = bole_flash_run_width(domain->key_len);
+	size_t n = a->rows.len / width;
+	uint32_t fresh = 0;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *key = a->rows.ptr + i * width;
+		if (bole_flash_index_find(domain->index, key, &home, &extent, &row) == BOLE_OK)
+			continue;
+		memmove(a->rows.ptr + fresh * width, key, width);
+		fresh++;
+	}
+	a->rows.len = 0;
+	if (fresh == 0)
+		return BOLE_OK;
+	struct flash_run *run = bole_flash_run_open(a->v->alloc, domain->key_len, fresh);
+	if (run == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(run->rows, a->rows.ptr, fresh * width);
+	bole_flash_run_finish(run);
+	for (uint32_t i = 1; i < fresh; i++) {
+		if (memcmp(bole_flash_run_key(run, i - 1), bole_flash_run_key(run, i),
+		           run->key_len) == 0) {
+			bole_flash_run_release(a->v->alloc, run);
+			return BOLE_E_CORRUPT;
+		}
+	}
+	enum bole_status rc = extend(a->v, domain, run, NULL, 0);
+	if (rc != BOLE_OK)
+		bole_flash_run_release(a->v->alloc, run);
+	return rc;
+}
+
+static void touch(struct flash_volume *v, uint32_t segment)
+{
+	v->segment[segment].published = true;
+}
+
+/* Rows of the prepared transaction become its run at once: there are few such records. */
+static enum bole_status prepared_rows(struct flash_volume *v, struct flash_prepared *p,
+                                      const uint8_t *rows, uint32_t count)
+{
+	uint32_t old = p->run == NULL ? 0 : p->run->count;
+	uint32_t key_len = p->repo->domain->key_len;
+	struct flash_run *run = bole_flash_run_open(v->alloc, key_len, old + count);
+
+	if (run == NULL)
+		return BOLE_E_NO_MEMORY;
+	if (old != 0)
+		memcpy(run->rows, p->run->rows, old * bole_flash_run_width(key_len));
+	memcpy(run->rows + old * bole_flash_run_width(key_len), rows,
+	       count * bole_flash_run_width(key_len));
+	bole_flash_run_finish(run);
+	bole_flash_run_release(v->alloc, p->run);
+	p->run = run;
+	return BOLE_OK;
+}
+
+static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
+                             const struct flash_home *to)
+{
+	uint32_t at;
+
+	for (struct flash_prepared *p = v->prepared; p != NULL; p = p->next) {
+		if (p->run != NULL && bole_flash_run_find(p->run, key, &at)) {
+			bole_flash_run_set(p->run, at, key, to);
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum bole_status apply_rows(struct flash_apply *a, const struct flash_record *r,
+                                   const uint8_t *rows, uint32_t count)
+{
+	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
+
+	if (domain == NULL)
+		return BOLE_E_CORRUPT;
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0) {
+		if (a->prepared == NULL || a->prepared->repo->domain != domain)
+			return BOLE_E_CORRUPT;
+		return prepared_rows(a->v, a->prepared, rows, count);
+	}
+	if (a->domain != domain)
+		BOLE_TRY(bole_flash_apply_flush(a));
+	a->domain = domain;
+	bole_buffer_append(&a->rows, rows, count * bole_flash_run_width(domain->key_len));
+	return a->rows.rc;
+}
+
+static enum bole_status apply_object(struct flash_apply *a, const struct flash_record *r,
+                                     uint32_t segment, uint32_t offset)
+{
+	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
+	struct flash_home home = {segment, offset, (uint32_t)r->body.len, r->type};
+	uint8_t row[BOLE_OID_BYTES_MAX + RUN_ROW_BYTES];
+
+	if (domain == NULL || r->key.len != domain->key_len || r->body.len == 0 ||
+	    r->body.len > a->v->record_max)
+		return BOLE_E_CORRUPT;
+	if (a->again) {
+		BOLE_TRY(bole_flash_apply_flush(a));
+		if ((r->flags & FLASH_FLAG_PREPARED) != 0
+		            ? prepared_replace(a->v, r->key.ptr, &home)
+		            : replace_home(domain->index, r->key.ptr, &home))
+			return BOLE_OK;
+		return BOLE_OK; /* a duplicate that was not findable the first time either */
+	}
+	memcpy(row, r->key.ptr, r->key.len);
+	uint8_t *p = row + r->key.len;
+	bole_put_le32(p + RUN_SEGMENT_AT, home.segment);
+	bole_put_le32(p + RUN_OFFSET_AT, home.offset);
+	bole_put_le32(p + RUN_STORED_AT, home.stored);
+	p[RUN_TYPE_AT] = home.type;
+	return apply_rows(a, r, row, 1);
+}
+
+static enum bole_status apply_run(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
+	size_t width = domain == NULL ? 1 : bole_flash_run_width(domain->key_len);
+
+	if (domain == NULL || r->body.len % width != 0)
+		return BOLE_E_CORRUPT;
+	for (size_t at = 0; at < r->body.len; at += width) {
+		const uint8_t *p = r->body.ptr + at + domain->key_len;
+		uint32_t segment = bole_get_le32(p + RUN_SEGMENT_AT);
+		uint32_t stored = bole_get_le32(p + RUN_STORED_AT) & 0xffffffu;
+		if (segment >= a->v->segments || stored == 0 || stored > a->v->record_max ||
+		    !bole_in_bounds(bole_get_le32(p + RUN_OFFSET_AT),
+		                    bole_flash_record_live(domain->key_len, stored),
+		                    a->v->segment_bytes))
+			return BOLE_E_CORRUPT;
+		touch(a->v, segment);
+	}
+	return apply_rows(a, r, r->body.ptr, (uint32_t)(r->body.len / width));
+}
+
+static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_volume *v = a->v;
+	struct flash_domain *domain = bole_flash_domain_find(v, r->owner);
+	struct flash_prepared *p = a->prepared;
+	struct flash_extent *extent;
+
+	if (domain == NULL)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_flash_apply_flush(a));
+	BOLE_TRY(bole_flash_extent_load(v, domain->id, domain->key_len, r->body, &extent));
+	for (uint32_t i = 0; i < extent->fragments; i++) {
+		const struct flash_fragment *f = &extent->fragment[i];
+		touch(v, f->segment);
+		if (f->sequence >> 32 > v->opened)
+			v->opened = (uint32_t)(f->sequence >> 32);
+		/* The newest opening of a segment is what a new one must differ from. */
+		if (f->sequence > v->segment[f->segment].sequence)
+			v->segment[f->segment].sequence = f->sequence;
+	}
+	if (extent->id >= v->next_extent)
+		v->next_extent = extent->id + 1;
+	enum bole_status rc;
+	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
+		rc = extend(v, domain, NULL, &extent, 1);
+	} else if (p == NULL || p->repo->domain != domain) {
+		rc = BOLE_E_CORRUPT;
+	} else {
+		void *list = p->extents == 0 ? bole_alloc_array(v->alloc, 1, sizeof *p->extent)
+		                             : bole_alloc_resize(v->alloc, p->extent, p->extents,
+		                                                 p->extents + 1, sizeof *p->extent);
+		rc = list == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+		if (rc == BOLE_OK) {
+			p->extent = list;
+			p->extent[p->extents++] = extent;
+		}
+	}
+	if (rc != BOLE_OK)
+		bole_flash_extent_release(extent);
+	return rc;
+}
+
+/* -- Aux -- */
+
+static enum bole_status aux_target(struct flash_apply *a, const struct flash_record *r,
+                                   struct flash_table ***out)
+{
+	struct flash_repo *repo = bole_flash_repo_find(a->v, r->owner);
+
+	if (repo == NULL)
+		return BOLE_E_CORRUPT;
+	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
+		*out = &repo->auxtable;
+		return BOLE_OK;
+	}
+	if (a->prepared == NULL || a->prepared->repo != repo)
+		return BOLE_E_CORRUPT;
+	*out = &a->prepared->aux;
+	return BOLE_OK;
+}
+
+/* One part of a value: the first one makes the item, the others add their places. */
+static enum bole_status apply_aux(struct flash_apply *a, const struct flash_record *r,
+                                  uint32_t segment, uint32_t offset)
+{
+	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
+	uint8_t value[AUX_VALUE_HEAD + AUX_VALUE_PART * 512];
+	struct flash_table **table;
+	const uint8_t *p = r->body.ptr;
+
+	BOLE_TRY(aux_target(a, r, &table));
+	if (r->body.len < AUX_HEAD_BYTES || p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES)
+		return BOLE_E_CORRUPT;
+	uint32_t part = bole_get_le16(p + AUX_PART_AT);
+	uint32_t parts = bole_get_le16(p + AUX_PARTS_AT);
+	uint32_t total = bole_get_le32(p + AUX_TOTAL_AT);
+	bool remove = parts == 0;
+	key[0] = p[AUX_CLASS_AT];
+	key[1] = p[AUX_KIND_AT + 1];
+	key[2] = p[AUX_KIND_AT];
+	memcpy(key + AUX_KEY_HEAD, p + AUX_HEAD_BYTES, p[AUX_KEY_BYTES_AT]);
+	struct bole_bytes k = {key, (size_t)AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT]};
+	if (parts > 512 || (!remove && part >= parts) || total > BOLE_AUX_BYTES_MAX)
+		return BOLE_E_CORRUPT;
+	if (remove && (r->flags & FLASH_FLAG_PREPARED) == 0)
+		return a->again ? BOLE_OK : bole_flash_table_remove(&a->v->aux, table, k);
+	size_t len = bole_flash_aux_value(value, total, remove ? 1 : parts);
+	const struct flash_item *item = bole_flash_table_find(*table, k);
+	if (a->again && (item == NULL || bole_flash_item_value(item).len != len))
+		return BOLE_OK; /* superseded within the batches in doubt */
+	if (part != 0 || a->again) {
+		if (item == NULL || bole_flash_item_value(item).len != len)
+			return BOLE_E_CORRUPT;
+		memcpy(value, bole_flash_item_value(item).ptr, len);
+	}
+	struct flash_aux_part place = {segment, offset, r->bytes};
+	if (!remove)
+		bole_flash_aux_set_part(value, part, &place);
+	return bole_flash_table_set(&a->v->aux, table, k, bole_bytes_of(value, len));
+}
+
+/* From a checkpoint: the table's own key and value. */
+static enum bole_status apply_aux_place(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_table **table;
+
+	BOLE_TRY(aux_target(a, r, &table));
+	if (r->key.len < AUX_KEY_HEAD || r->key.len > AUX_KEY_HEAD + AUX_KEY_MAX ||
+	    r->body.len < AUX_VALUE_HEAD)
+		return BOLE_E_CORRUPT;
+	uint32_t parts = bole_flash_aux_parts(r->body);
+	if (parts == 0 || r->body.len != AUX_VALUE_HEAD + (size_t)parts * AUX_VALUE_PART ||
+	    bole_get_le32(r->body.ptr + AUX_VALUE_TOTAL_AT) > BOLE_AUX_BYTES_MAX)
+		return BOLE_E_CORRUPT;
+	for (uint32_t i = 0; i < parts; i++) {
+		struct flash_aux_part part = bole_flash_aux_part(r->body, i);
+		if (part.segment >= a->v->segments ||
+		    !bole_in_bounds(part.offset, part.bytes, a->v->segment_bytes))
+			return BOLE_E_CORRUPT;
+		touch(a->v, part.segment);
+	}
+	return bole_flash_table_set(&a->v->aux, table, r->key, r->body);
+}
+
+/* -- Repositories and prepared transactions -- */
+
+static bool name_ok(struct bole_bytes name)
+{
+	return name.len <= BOLE_REPO_NAME_MAX && memchr(name.ptr, 0, name.len) == NULL &&
+	       bole_repo_name_valid((const char *)name.ptr, name.len);
+}
+
+static enum bole_status apply_repo(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_repo *repo;
+
+	if (r->body.len <= REPO_HEAD_BYTES)
+		return BOLE_E_CORRUPT;
+	uint32_t domain = bole_get_le32(r->body.ptr + REPO_DOMAIN_AT);
+	uint8_t algo = r->body.ptr[REPO_ALGO_AT];
+	struct bole_bytes name = {r->body.ptr + REPO_HEAD_BYTES, r->body.len - REPO_HEAD_BYTES};
+	if (bole_hash_bytes(algo) == 0 || !name_ok(name) || r->owner == UINT32_MAX ||
+	    domain == UINT32_MAX || bole_flash_repo_find_any(a->v, r->owner) != NULL ||
+	    bole_flash_domain_find(a->v, domain) != NULL ||
+	    bole_flash_table_find(a->v->names, name) != NULL)
+		return BOLE_E_CORRUPT;
+	return bole_flash_repo_add(a->v, r->owner, domain, algo, name, &repo);
+}
+
+static enum bole_status apply_rename(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_volume *v = a->v;
+	struct flash_repo *repo = bole_flash_repo_find_any(v, r->owner);
+	uint8_t number[4];
+
+	if (repo == NULL || !name_ok(r->body) || bole_flash_table_find(v->names, r->body) != NULL)
+		return BOLE_E_CORRUPT;
+	bole_put_le32(number, repo->id);
+	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
+	BOLE_TRY(bole_flash_table_set(&v->plain, &v->names, r->body, bole_bytes_of(number, 4)));
+	memset(repo->name, 0, sizeof repo->name);
+	memcpy(repo->name, r->body.ptr, r->body.len);
+	return BOLE_OK;
+}
+
+static void drop_prepared(struct flash_volume *v, struct flash_prepared **at)
+{
+	struct flash_prepared *p = *at;
+
+	*at = p->next;
+	bole_flash_prepared_free(v, p, false);
+}
+
+static enum bole_status apply_remove(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_volume *v = a->v;
+	struct flash_repo *repo = bole_flash_repo_find_any(v, r->owner);
+
+	BOLE_TRY(bole_flash_apply_flush(a));
+	if (repo == NULL)
+		return BOLE_E_CORRUPT;
+	a->prepared = NULL;
+	for (struct flash_prepared **at = &v->prepared; *at != NULL;) {
+		if ((*at)->repo == repo)
+			drop_prepared(v, at);
+		else
+			at = &(*at)->next;
+	}
+	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
+	repo = bole_flash_repo_take(v, r->owner);
+	/* Nothing is counted as live yet. */
+	bole_flash_index_drop(v, repo->domain->last);
+	repo->domain->last = NULL;
+	bole_flash_repo_release(v, repo);
+	return BOLE_OK;
+}
+
+static enum bole_status apply_prepare(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_volume *v = a->v;
+	struct flash_repo *repo = bole_flash_repo_find_any(v, r->owner);
+
+	if (repo == NULL || r->body.len != PREPARE_BYTES)
+		return BOLE_E_CORRUPT;
+	struct flash_prepared *p = bole_alloc_zeroed(v->alloc, 1, sizeof *p);
+	if (p == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(p->token.bytes, r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES);
+	atomic_fetch_add(&repo->refs, 1);
+	p->repo = repo;
+	p->next = v->prepared;
+	v->prepared = p;
+	a->prepared = p;
+	return BOLE_OK;
+}
+
+static enum bole_status apply_resolve(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_volume *v = a->v;
+	struct flash_prepared **at = &v->prepared;
+	struct flash_index *index = NULL;
+
+	if (r->body.len != PREPARE_BYTES)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_flash_apply_flush(a));
+	while (*at != NULL &&
+	       memcmp((*at)->token.bytes, r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES) != 0)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return BOLE_E_CORRUPT;
+	if (r->body.ptr[RESOLVE_COMMIT_AT] != 0) {
+		struct flash_repo *repo = (*at)->repo;
+		BOLE_TRY(bole_flash_prepared_publish(v, *at, repo->domain->index, &repo->auxtable,
+		                                     &index));
+		if (index != NULL) {
+			bole_flash_index_drop(v, repo->domain->index);
+			repo->domain->index = index;
+		}
+	}
+	a->prepared = NULL;
+	drop_prepared(v, at);
+	return BOLE_OK;
+}
+
+static enum bole_status apply_refs(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_repo *repo = bole_flash_repo_find_any(a->v, r->owner);
+
+	if (repo == NULL)
+		return BOLE_E_CORRUPT;
+	return bole_flash_refs_replay(a->v, &repo->reftable, repo->domain->algo, r->body);
+}
+
+enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_record *r,
+                                  uint32_t segment, uint32_t offset)
+{
+	if (a->again && r->kind != FLASH_RECORD_OBJECT && r->kind != FLASH_RECORD_AUX)
+		return BOLE_E_CORRUPT;
+	switch (r->kind) {
+	case FLASH_RECORD_OBJECT: return apply_object(a, r, segment, offset);
+	case FLASH_RECORD_EXTENT: return apply_extent(a, r);
+	case FLASH_RECORD_REFS: return apply_refs(a, r);
+	case FLASH_RECORD_AUX: return apply_aux(a, r, segment, offset);
+	case FLASH_RECORD_REPO: return apply_repo(a, r);
+	case FLASH_RECORD_RENAME: return apply_rename(a, r);
+	case FLASH_RECORD_REMOVE: return apply_remove(a, r);
+	case FLASH_RECORD_PREPARE: return apply_prepare(a, r);
+	case FLASH_RECORD_RESOLVE: return apply_resolve(a, r);
+	case FLASH_RECORD_RUN: return apply_run(a, r);
+	case FLASH_RECORD_AUX_PLACE: return apply_aux_place(a, r);
+	default: return BOLE_E_CORRUPT;
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: ISC */
+/* The head of the log: batches of records, each ending in a trailer that is chained to the one
+ * before. Only the leader calls these. */
+#ifndef BOLE_FLASH_BATCH_H
+#define BOLE_FLASH_BATCH_H
+
+#include "flash/record.h"
+#include "flash/volume.h"
+
+/* Memory and segments for records of so many bytes in all, the longest of longest bytes, so that
+ * the calls below fail for nothing but the device. BOLE_E_NO_MEMORY, BOLE_E_NO_SPACE. */
+BOLE_MUST_USE enum bole_status bole_flash_batch_reserve(struct flash_volume *, uint64_t bytes,
+                                                        uint32_t longest, uint32_t records,
+                                                        enum flash_purpose);
+/* Adds a record whose body is the concatenation of pieces. *segment, *offset (may be NULL): where.
+ * A batch that is full goes out with "the next one belongs to it". */
+BOLE_MUST_USE enum bole_status bole_flash_batch_add(struct flash_volume *,
+                                                    const struct flash_record *,
+                                                    const struct bole_bytes *pieces, size_t count,
+                                                    uint32_t *segment, uint32_t *offset);
+/* Ends the group and programs it (not flushed). Does nothing when no record was added, unless
+ * flags. */
+BOLE_MUST_USE enum bole_status bole_flash_batch_end(struct flash_volume *, uint32_t flags);
+/* Gives memory beyond a small buffer back. */
+void bole_flash_batch_rest(struct flash_volume *);
+void bole_flash_batch_close(struct flash_volume *);
+/* Where a trailer lies when the records end at pos. */
+uint32_t bole_flash_trailer_at(uint32_t unit, uint32_t pos);
+/* Leaves the current segment, whatever room it has. */
+BOLE_MUST_USE enum bole_status bole_flash_log_advance(struct flash_volume *);
+
+#endif /* BOLE_FLASH_BATCH_H */

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: ISC */
+/* Checking a volume: mounts it read-only, reads every byte that it claims, verifies every checksum
+ * and compares what is said in two places. Nothing is changed. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/auxtable.h"
+#include "flash/mount.h"
+
+enum { CHECK_LINE = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
+
+/* Bytes that something lives in. */
+struct claim {
+	uint64_t place; /* segment << 32 | offset */
+	uint64_t end;
+};
+
+struct check {
+	struct flash_volume *v;
+	const struct bole_flash_check_report *report;
+	struct bole_flash_check_result *result;
+	uint8_t *buf;
+	size_t room;
+	struct claim *claim;
+	size_t claims;
+	size_t claims_cap;
+	uint64_t total;
+	uint64_t told;
+};
+
+__attribute__((format(printf, 3, 4))) static void finding(struct check *c, bool error,
+                                                          const char *format, ...)
+{
+	char line[CHECK_LINE];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	if (error)
+		c->result->errors++;
+	else
+		c->result->warnings++;
+	if (c->report != NULL && c->report->finding != NULL)
+		c->report->finding(c->report->ctx, error, line);
+}
+
+static void progress(struct check *c)
+{
+	uint64_t done = atomic_load(&c->v->counters.read);
+
+	if (c->report == NULL || c->report->progress == NULL ||
+	    done < c->told + CHECK_PROGRESS_BYTES)
+		return;
+	c->told = done;
+	c->report->progress(c->report->ctx, done, done > c->total ? done : c->total);
+}
+
+static enum bole_status claim(struct check *c, uint32_t segment, uint32_t offset, uint64_t bytes)
+{
+	if (c->claims == c->claims_cap) {
+		size_t cap = c->claims_cap == 0 ? 256 : c->claims_cap * 2;
+		void *list = bole_alloc_resize(c->v->alloc, c->claim, c->claims_cap, cap,
+		                               sizeof *c->claim);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		c->claim = list;
+		c->claims_cap = cap;
+	}
+	uint64_t place = (uint64_t)segment << 32 | offset;
+	c->claim[c->claims++] = (struct claim){place, place + bytes};
+	return BOLE_OK;
+}
+
+static int order_claims(const void *a, const void *b)
+{
+	const struct claim *x = a;
+	const struct claim *y = b;
+
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+static void check_claims(struct check *c)
+{
+	if (c->claims != 0)
+		qsort(c->claim, c->claims, sizeof *c->claim, order_claims);
+	for (size_t i = 1; i < c->claims; i++)
+		if (c->claim[i].place < c->claim[i - 1].end)
+			finding(c, true, "segment %u: what lies at %u overlaps what lies at %u",
+			        (uint32_t)(c->claim[i].place >> 32), (uint32_t)c->claim[i].place,
+			        (uint32_t)c->claim[i - 1].place);
+	uint32_t last = UINT32_MAX;
+	for (size_t i = 0; i < c->claims; i++) {
+		uint32_t segment = (uint32_t)(c->claim[i].place >> 32);
+		c->result->segments += segment != last;
+		last = segment;
+	}
+}
+
+/* -- Extents -- */
+
+static enum bole_status check_fragments(struct check *c, uint64_t extent,
+                                        const struct flash_fragment *list, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *p;
+		const struct flash_fragment *f = &list[i];
+		enum bole_status rc = bole_flash_fragment_read(c->v, extent, f, c->buf, &p);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		if (rc != BOLE_OK)
+			finding(c, true,
+			        "extent %llu: fragment %u (segment %u, offset %u, %u bytes): %s",
+			        (unsigned long long)extent, i, f->segment, f->offset, f->length,
+			        bole_status_text(rc));
+		BOLE_TRY(claim(c, f->segment, f->offset, bole_flash_fragment_live(f->length)));
+		progress(c);
+		bole_flash_yield(c->v);
+	}
+	return BOLE_OK;
+}
+
+/* Each entry against the checksum in the table, through the eyes of a reader. */
+static enum bole_status check_rows(struct check *c, struct flash_snapshot *s,
+                                   const struct flash_extent *e)
+{
+	for (uint32_t i = 0; i < e->rows; i++) {
+		uint32_t row = e->by_offset[i];
+		struct bole_entry entry = {
+		        .extent = e->id,
+		        .offset = bole_flash_row_offset(e, row),
+		        .stored_bytes = bole_flash_row_stored(e, row),
+		};
+		struct flash_sum sum;
+		enum bole_status rc = BOLE_OK;
+		bole_flash_sum_begin(&sum, e->id);
+		for (uint64_t pos = 0; pos < entry.stored_bytes && rc == BOLE_OK;) {
+			struct bole_bytes bytes;
+			rc = bole_flash_view(s, &entry, pos, &bytes);
+			if (rc == BOLE_OK)
+				bole_flash_sum_add(&sum, bytes.ptr, bytes.len);
+			pos += bytes.len;
+		}
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		if (rc != BOLE_OK ||
+		    (uint32_t)bole_flash_sum_end(&sum) != bole_flash_row_checksum(e, row))
+			finding(c, true, "extent %llu: the entry at %llu is damaged",
+			        (unsigned long long)e->id, (unsigned long long)entry.offset);
+		progress(c);
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status check_extent(struct check *c, struct flash_snapshot *s,
+                                     const struct flash_extent *e)
+{
+	c->result->extents++;
+	BOLE_TRY(check_fragments(c, e->id, e->fragment, e->fragments));
+	if (e->damaged) {
+		finding(c, true, "extent %llu: its map or table is damaged",
+		        (unsigned long long)e->id);
+		return BOLE_OK;
+	}
+	return check_rows(c, s, e);
+}
+
+/* -- Records -- */
+
+static void hex_start(const uint8_t *key, uint32_t len, char *out)
+{
+	for (uint32_t i = 0; i < len; i++)
+		(void)snprintf(out + 2 * (size_t)i, 3, "%02x", key[i]);
+}
+
+static enum bole_status check_run(struct check *c, struct flash_snapshot *s,
+                                  const struct flash_run *run)
+{
+	struct flash_volume *v = c->v;
+
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct flash_home home = bole_flash_run_home(run, i);
+		const uint8_t *key = bole_flash_run_key(run, i);
+		char hex[2 * BOLE_OID_BYTES_MAX + 1];
+		struct bole_entry entry = {
+		        .extent = FLASH_HOME_RECORD | (uint64_t)home.segment << 32 | home.offset,
+		        .stored_bytes = home.stored,
+		};
+		struct bole_bytes body;
+		c->result->records++;
+		hex_start(key, run->key_len, hex);
+		enum bole_status rc = bole_flash_view(s, &entry, 0, &body);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		/* The record's own key and type lie before its body. */
+		if (rc == BOLE_OK &&
+		    (memcmp(body.ptr - run->key_len, key, run->key_len) != 0 ||
+		     body.ptr[-(ptrdiff_t)run->key_len - RECORD_HEAD_BYTES + RECORD_TYPE_AT] !=
+		             home.type))
+			rc = BOLE_E_CORRUPT;
+		if (rc != BOLE_OK)
+			finding(c, true, "object %s (segment %u, offset %u, %u bytes): %s", hex,
+			        home.segment, home.offset, home.stored, bole_status_text(rc));
+		BOLE_TRY(claim(c, home.segment, home.offset,
+		               bole_flash_record_live(run->key_len, home.stored)));
+		progress(c);
+		if (i % 1024 == 1023)
+			bole_flash_yield(v);
+	}
+	return BOLE_OK;
+}
+
+/* -- References and aux -- */
+
+static void check_refs(struct check *c, struct flash_snapshot *s)
+{
+	struct bole_bytes none = {NULL, 0};
+	struct bole_bytes after = none;
+	struct bole_entry entry;
+	struct bole_ref ref;
+
+	while (bole_flash_ref_next(s, none, after, &ref) == BOLE_OK) {
+		after = ref.name;
+		if (ref.symbolic)
+			continue;
+		if (bole_flash_find(s, &ref.oid, &entry) != BOLE_OK)
+			finding(c, true, "%s: %.*s names an object that is not there",
+			        s->pub.repo.name, (int)ref.name.len, (const char *)ref.name.ptr);
+	}
+}
+
+static enum bole_status check_aux(struct check *c, struct flash_snapshot *s,
+                                  const struct flash_table *table)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(table, after, true);
+	     item != NULL; item = bole_flash_table_next(table, after, false)) {
+		after = bole_flash_item_key(item);
+		struct bole_bytes value = bole_flash_item_value(item);
+		struct bole_aux_key key = {
+		        .cls = (enum bole_aux_class)after.ptr[0],
+		        .kind = (uint16_t)(after.ptr[1] << 8 | after.ptr[2]),
+		        .key = {after.ptr + AUX_KEY_HEAD, after.len - AUX_KEY_HEAD},
+		};
+		uint8_t *copy = NULL;
+		size_t len;
+		enum bole_status rc = bole_flash_aux_get(s, &key, c->v->alloc, &copy, &len);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		if (rc != BOLE_OK)
+			finding(c, true, "%s: aux record of kind %u: %s", s->pub.repo.name,
+			        key.kind, bole_status_text(rc));
+		else
+			c->v->alloc->resize(c->v->alloc->ctx, copy, len == 0 ? 1 : len, 0, 1);
+		for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
+			struct flash_aux_part part = bole_flash_aux_part(value, i);
+			BOLE_TRY(claim(c, part.segment, part.offset, part.bytes));
+		}
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
+{
+	const struct flash_index *index = s->index;
+
+	check_refs(c, s);
+	BOLE_TRY(check_aux(c, s, s->aux));
+	for (uint32_t i = 0; index != NULL && i < index->extents; i++)
+		BOLE_TRY(check_extent(c, s, index->extent[i]));
+	for (uint32_t i = 0; index != NULL && i < index->runs; i++)
+		BOLE_TRY(check_run(c, s, index->run[i]));
+	for (struct flash_prepared *p = c->v->prepared; p != NULL; p = p->next) {
+		if (p->repo != s->repo)
+			continue;
+		for (uint32_t i = 0; i < p->extents; i++) {
+			c->result->extents++;
+			BOLE_TRY(check_fragments(c, p->extent[i]->id, p->extent[i]->fragment,
+			                         p->extent[i]->fragments));
+		}
+		if (p->run != NULL)
+			BOLE_TRY(check_run(c, s, p->run));
+	}
+	return BOLE_OK;
+}
+
+/* -- Anchors and the whole -- */
+
+static enum bole_status check_anchors(struct check *c)
+{
+	const struct flash_geometry *g = &c->v->geometry;
+	uint32_t good = 0;
+	uint8_t *slot = bole_alloc_array(c->v->alloc, g->slot_bytes, 1);
+
+	if (slot == NULL)
+		return BOLE_E_NO_MEMORY;
+	for (uint32_t i = 0; i < 2 * g->slots; i++) {
+		uint64_t at = (i < g->slots ? g->first : g->second) +
+		              (uint64_t)(i % g->slots) * g->slot_bytes;
+		struct flash_anchor a;
+		uint32_t version;
+		if (bole_block_read(c->v->dev, at, slot, g->slot_bytes) != BOLE_OK)
+			continue;
+		if (bole_flash_anchor_decode(slot, g->slot_bytes, c->v->alloc, &a, &version) !=
+		    BOLE_OK)
+			continue;
+		bole_flash_anchor_release(c->v->alloc, &a);
+		good++;
+	}
+	bole_alloc_free(c->v->alloc, slot, g->slot_bytes, 1);
+	if (good < 2 && g->slots == 1)
+		finding(c, false, "one of the two anchors is damaged");
+	return BOLE_OK;
+}
+
+static enum bole_status check_volume(struct check *c)
+{
+	struct flash_volume *v = c->v;
+	struct flash_snapshot *s;
+
+	BOLE_TRY(check_anchors(c));
+	BOLE_TRY(check_fragments(c, v->anchor.stream, v->checkpoint, v->checkpoint_fragments));
+	for (uint32_t i = 0; i < v->repos; i++) {
+		BOLE_TRY(bole_flash_snapshot_open(v, v->repo[i]->id, &s));
+		enum bole_status rc = check_repo(c, s);
+		bole_flash_snapshot_close(s);
+		BOLE_TRY(rc);
+	}
+	check_claims(c);
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *platform,
+                                  struct bole_alloc *alloc,
+                                  const struct bole_flash_check_report *report,
+                                  struct bole_flash_check_result *out)
+{
+	struct bole_flash_open_options options = {.read_only = true};
+	struct check c = {.report = report, .result = out};
+
+	memset(out, 0, sizeof *out);
+	enum bole_status rc = bole_flash_volume_open(dev, platform, alloc, &options, &c.v);
+	if (rc == BOLE_E_CORRUPT || rc == BOLE_E_IO) {
+		finding(&c, true, "the volume cannot be mounted: %s (the log says where)",
+		        bole_status_text(rc));
+		return BOLE_OK;
+	}
+	BOLE_TRY(rc);
+	for (uint32_t i = 0; i < c.v->segments; i++)
+		c.total += c.v->segment[i].live;
+	c.room = bole_flash_fragment_room(c.v);
+	c.buf = bole_alloc_array(c.v->alloc, c.room, 1);
+	rc = c.buf == NULL ? BOLE_E_NO_MEMORY : check_volume(&c);
+	out->bytes_read = atomic_load(&c.v->counters.read);
+	bole_alloc_free(c.v->alloc, c.buf, c.room, 1);
+	bole_alloc_free(c.v->alloc, c.claim, c.claims_cap, sizeof *c.claim);
+	(void)bole_flash_volume_close(c.v);
+	return rc;
+}

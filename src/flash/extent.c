@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: ISC */
+/* The table and map of an extent in memory. */
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/flash_format.h"
+#include "flash/index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t get48(const uint8_t *p)
+{
+	return (uint64_t)bole_get_le16(p + 4) << 32 | bole_get_le32(p);
+}
+
+static uint64_t get40(const uint8_t *p)
+{
+	return (uint64_t)p[4] << 32 | bole_get_le32(p);
+}
+
+const uint8_t *bole_flash_extent_row(const struct flash_extent *extent, uint32_t row)
+{
+	return extent->table + (size_t)row * (extent->key_len + ROW_BYTES);
+}
+
+static const uint8_t *fields(const struct flash_extent *extent, uint32_t row)
+{
+	return bole_flash_extent_row(extent, row) + extent->key_len;
+}
+
+uint64_t bole_flash_row_offset(const struct flash_extent *extent, uint32_t row)
+{
+	return get48(fields(extent, row) + ROW_OFFSET_AT);
+}
+
+uint64_t bole_flash_row_stored(const struct flash_extent *extent, uint32_t row)
+{
+	return get40(fields(extent, row) + ROW_STORED_AT);
+}
+
+uint8_t bole_flash_row_type(const struct flash_extent *extent, uint32_t row)
+{
+	return fields(extent, row)[ROW_TYPE_AT];
+}
+
+uint32_t bole_flash_row_checksum(const struct flash_extent *extent, uint32_t row)
+{
+	return bole_get_le32(fields(extent, row) + ROW_CHECKSUM_AT);
+}
+
+void bole_flash_row_put(uint8_t *row, uint32_t key_len, uint64_t offset, uint64_t stored,
+                        uint8_t type, uint32_t checksum)
+{
+	uint8_t *p = row + key_len;
+
+	bole_put_le32(p + ROW_OFFSET_AT, (uint32_t)offset);
+	bole_put_le16(p + ROW_OFFSET_AT + 4, (uint16_t)(offset >> 32));
+	bole_put_le32(p + ROW_STORED_AT, (uint32_t)stored);
+	p[ROW_STORED_AT + 4] = (uint8_t)(stored >> 32);
+	p[ROW_TYPE_AT] = type;
+	bole_put_le32(p + ROW_CHECKSUM_AT, checksum);
+}
+
+bool bole_flash_extent_find(const struct flash_extent *extent, const uint8_t *key, uint32_t *row)
+{
+	uint32_t low = extent->fan[key[0]];
+	uint32_t end = extent->fan[key[0] + 1];
+	uint32_t high = end;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		if (memcmp(bole_flash_extent_row(extent, mid), key, extent->key_len) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == end || memcmp(bole_flash_extent_row(extent, low), key, extent->key_len) != 0)
+		return false;
+	*row = low;
+	return true;
+}
+
+bool bole_flash_extent_at(const struct flash_extent *extent, uint64_t offset, uint32_t *row,
+                          uint32_t *order)
+{
+	uint32_t low = 0;
+	uint32_t high = extent->damaged ? 0 : extent->rows;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		uint64_t at = bole_flash_row_offset(extent, extent->by_offset[mid]);
+		if (at == offset) {
+			*row = extent->by_offset[mid];
+			*order = mid;
+			return true;
+		}
+		if (at < offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
+uint32_t bole_flash_extent_fragment(const struct flash_extent *extent, uint64_t logical)
+{
+	uint32_t low = 0;
+	uint32_t high = extent->data_fragments;
+
+	BOLE_ASSERT(high > 0);
+	while (high - low > 1) {
+		uint32_t mid = low + (high - low) / 2;
+		if (extent->fragment[mid].logical <= logical)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct offset_row {
+	uint64_t offset;
+	uint32_t row;
+};
+
+static int order_offset(const void *a, const void *b)
+{
+	const struct offset_row *x = a;
+	const struct offset_row *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static enum bole_status fill_fan(struct flash_extent *extent)
+{
+	memset(extent->fan, 0, sizeof extent->fan);
+	for (uint32_t i = 0; i < extent->rows; i++) {
+		const uint8_t *row = bole_flash_extent_row(extent, i);
+		if (i > 0 && memcmp(bole_flash_extent_row(extent, i - 1), row, extent->key_len) > 0)
+			return BOLE_E_CORRUPT;
+		extent->fan[row[0] + 1]++;
+	}
+	for (size_t i = 1; i < INDEX_FAN; i++)
+		extent->fan[i] += extent->fan[i - 1];
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_extent_index(struct flash_extent *extent)
+{
+	enum bole_status rc = fill_fan(extent);
+	uint32_t n = extent->rows;
+
+	if (rc != BOLE_OK || n == 0)
+		return rc;
+	struct offset_row *sort = bole_alloc_array(extent->alloc, n, sizeof *sort);
+	extent->by_offset = bole_alloc_array(extent->alloc, n, sizeof *extent->by_offset);
+	if (sort == NULL || extent->by_offset == NULL) {
+		bole_alloc_free(extent->alloc, sort, n, sizeof *sort);
+		return BOLE_E_NO_MEMORY;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		sort[i] = (struct offset_row){bole_flash_row_offset(extent, i), i};
+	qsort(sort, n, sizeof *sort, order_offset);
+	uint64_t end = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t stored = bole_flash_row_stored(extent, sort[i].row);
+		if (sort[i].offset < end || stored == 0 ||
+		    !bole_in_bounds(sort[i].offset, stored, extent->data_bytes))
+			rc = BOLE_E_CORRUPT;
+		end = sort[i].offset + stored;
+		extent->by_offset[i] = sort[i].row;
+	}
+	bole_alloc_free(extent->alloc, sort, n, sizeof *sort);
+	return rc;
+}
+
+struct flash_extent *bole_flash_extent_open(struct bole_alloc *alloc)
+{
+	struct flash_extent *extent = bole_alloc_zeroed(alloc, 1, sizeof *extent);
+
+	if (extent == NULL)
+		return NULL;
+	atomic_init(&extent->refs, 1);
+	extent->alloc = alloc;
+	return extent;
+}
+
+void bole_flash_extent_release(struct flash_extent *extent)
+{
+	if (extent == NULL ||
+	    atomic_fetch_sub_explicit(&extent->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	bole_alloc_free(extent->alloc, extent->fragment, extent->fragments,
+	                sizeof *extent->fragment);
+	bole_alloc_free(extent->alloc, extent->table, (size_t)extent->table_bytes, 1);
+	bole_alloc_free(extent->alloc, extent->by_offset, extent->rows, sizeof *extent->by_offset);
+	bole_alloc_free(extent->alloc, extent, 1, sizeof *extent);
+}

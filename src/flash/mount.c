@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: ISC */
+/* Formatting, mounting, closing. */
+#include "flash/mount.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/auxtable.h"
+#include "flash/batch.h"
+#include "flash/summary.h"
+
+enum { FORMAT_WIPE_BYTES = 4096 };
+
+/* -- Format -- */
+
+/* A managed device keeps what was there: stale anchors of another geometry must not be found. */
+static enum bole_status wipe(struct bole_block *dev, struct bole_alloc *alloc,
+                             const struct flash_geometry *g)
+{
+	if (dev->info.needs_erase) {
+		BOLE_TRY(bole_block_erase(dev, g->first, dev->info.erase_unit));
+		return bole_block_erase(dev, g->second, dev->info.erase_unit);
+	}
+	uint8_t *zero = bole_alloc_zeroed(alloc, g->slot_bytes, 1);
+	if (zero == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = bole_block_program(dev, g->first, zero, g->slot_bytes);
+	if (rc == BOLE_OK)
+		rc = bole_block_program(dev, g->second, zero, g->slot_bytes);
+	if (rc == BOLE_OK)
+		rc = bole_block_flush(dev);
+	bole_alloc_free(alloc, zero, g->slot_bytes, 1);
+	if (rc == BOLE_OK)
+		rc = bole_block_discard(dev, g->area, g->segments * g->segment_bytes);
+	return rc;
+}
+
+static enum bole_status first_good(struct bole_block *dev, const struct flash_geometry *g,
+                                   uint32_t *out)
+{
+	for (uint32_t i = 0; i < g->segments; i++) {
+		bool bad = false;
+		uint32_t step = dev->info.needs_erase ? dev->info.erase_unit : 0;
+		for (uint64_t at = 0; step != 0 && at < g->segment_bytes && !bad; at += step)
+			BOLE_TRY(bole_block_is_bad(dev, g->area + i * g->segment_bytes + at, &bad));
+		if (bad)
+			continue;
+		*out = i;
+		return BOLE_OK;
+	}
+	return BOLE_E_NO_SPACE;
+}
+
+enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_platform *platform,
+                                          const struct bole_flash_format_options *options)
+{
+	struct flash_anchor a = {.generation = 1, .batch = 1};
+	uint64_t wanted = options == NULL ? 0 : options->segment_bytes;
+	uint32_t place;
+
+	if (dev->info.read_only)
+		return BOLE_E_READ_ONLY;
+	enum bole_status rc = bole_flash_geometry(dev, wanted, &a.geometry);
+	if (rc == BOLE_E_NO_SPACE)
+		bole_log(platform, BOLE_LOG_ERROR,
+		         "%s: %llu bytes are too few: a volume needs %u segments of %u bytes",
+		         dev->info.name, (unsigned long long)dev->info.size_bytes,
+		         (unsigned)FLASH_SEGMENTS_MIN, (unsigned)FLASH_SEGMENT_BYTES_MIN);
+	BOLE_TRY(rc);
+	platform->ops->random(platform, a.volume, sizeof a.volume);
+	platform->ops->random(platform, a.key, sizeof a.key);
+	platform->ops->random(platform, &a.link, sizeof a.link);
+	if (options != NULL)
+		memcpy(a.label, options->label, ANCHOR_LABEL_BYTES - 1);
+	BOLE_TRY(first_good(dev, &a.geometry, &a.log_segment));
+	a.log_next = a.log_segment;
+	BOLE_TRY(wipe(dev, platform->alloc, &a.geometry));
+	/* The last slot of the second area: the next one written is the first of the first. */
+	place = 2 * a.geometry.slots - 1;
+	if (dev->info.needs_erase)
+		return bole_flash_anchor_store(dev, platform->alloc, &a, &place);
+	BOLE_TRY(bole_flash_anchor_store(dev, platform->alloc, &a, &place));
+	a.generation++;
+	return bole_flash_anchor_store(dev, platform->alloc, &a, &place);
+}
+
+/* -- Counting what lives -- */
+
+static void live_index(struct flash_volume *v, const struct flash_index *index)
+{
+	for (uint32_t i = 0; index != NULL && i < index->extents; i++) {
+		const struct flash_extent *e = index->extent[i];
+		for (uint32_t n = 0; n < e->fragments; n++)
+			bole_flash_live_add(v, e->fragment[n].segment,
+			                    bole_flash_fragment_live(e->fragment[n].length));
+	}
+	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
+		const struct flash_run *run = index->run[i];
+		for (uint32_t n = 0; n < run->count; n++) {
+			struct flash_home home = bole_flash_run_home(run, n);
+			bole_flash_live_add(v, home.segment,
+			                    bole_flash_record_live(run->key_len, home.stored));
+		}
+	}
+}
+
+static void live_aux(struct flash_volume *v, const struct flash_table *table)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(table, after, true);
+	     item != NULL; item = bole_flash_table_next(table, after, false)) {
+		after = bole_flash_item_key(item);
+		struct bole_bytes value = bole_flash_item_value(item);
+		for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
+			struct flash_aux_part part = bole_flash_aux_part(value, i);
+			bole_flash_live_add(v, part.segment, part.bytes);
+		}
+	}
+}
+
+static void live_prepared(struct flash_volume *v, const struct flash_prepared *p)
+{
+	struct flash_run *run = p->run;
+	struct flash_index index = {
+	        .runs = run != NULL, .extents = p->extents, .run = &run, .extent = p->extent};
+
+	live_index(v, &index);
+	live_aux(v, p->aux);
+}
+
+/* Live bytes and states of all segments, from what is in memory. */
+static void count_live(struct flash_volume *v)
+{
+	v->free = 0;
+	v->freed = 0;
+	for (uint32_t i = 0; i < v->segments; i++)
+		v->segment[i].live = 0;
+	for (uint32_t i = 0; i < v->repos; i++) {
+		live_index(v, v->repo[i]->domain->index);
+		live_aux(v, v->repo[i]->auxtable);
+	}
+	for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
+		live_prepared(v, p);
+	for (uint32_t i = 0; i < v->checkpoint_fragments; i++) {
+		const struct flash_fragment *f = &v->checkpoint[i];
+		bole_flash_live_add(v, f->segment, bole_flash_fragment_live(f->length));
+	}
+	for (uint32_t i = 0; i < v->segments; i++) {
+		struct flash_segment *s = &v->segment[i];
+		if (s->state == SEGMENT_BAD || s->state == SEGMENT_TAIL ||
+		    s->state == SEGMENT_RESERVED)
+			continue;
+		s->state = s->live != 0   ? SEGMENT_USED
+		           : s->published ? SEGMENT_FREED
+		                          : SEGMENT_FREE;
+		s->published |= s->live != 0;
+		v->free += s->state == SEGMENT_FREE;
+		v->freed += s->state == SEGMENT_FREED;
+	}
+}
+
+/* -- Mount -- */
+
+static enum bole_status find_bad(struct flash_volume *v)
+{
+	uint32_t step = v->dev->info.needs_erase ? v->dev->info.erase_unit : 0;
+
+	for (uint32_t i = 0; step != 0 && i < v->segments; i++) {
+		for (uint64_t at = 0; at < v->segment_bytes; at += step) {
+			bool bad;
+			BOLE_TRY(
+			        bole_block_is_bad(v->dev, bole_flash_position(v, i, 0) + at, &bad));
+			if (bad)
+				v->segment[i].state = SEGMENT_BAD;
+		}
+	}
+	return BOLE_OK;
+}
+
+static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
+{
+	v->log.segment = s->segment;
+	v->log.pos = s->pos;
+	v->log.sequence = s->segment_sequence;
+	v->log.next = s->next;
+	v->log.batch = s->expect;
+	v->log.link = s->link;
+	v->log.durable = s->durable;
+	if (s->pos != 0)
+		v->segment[s->segment].state = SEGMENT_TAIL;
+	v->segment[s->next].state = SEGMENT_RESERVED;
+}
+
+/* The next writes go into a segment of their own. */
+static enum bole_status fresh_segment(struct flash_volume *v)
+{
+	uint32_t next;
+
+	if (v->log.pos != 0)
+		return bole_flash_log_advance(v);
+	/* Nothing was ever written behind the anchor: the log's first segment is its next. */
+	bole_flash_lock(v);
+	enum bole_status rc = bole_flash_segment_take(v, FLASH_FOR_CHECKPOINT, &next);
+	if (rc == BOLE_OK) {
+		v->segment[next].state = SEGMENT_RESERVED;
+		v->segment[next].open = false;
+		v->log.segment = v->log.next;
+		v->log.next = next;
+		v->segment[v->log.segment].state = SEGMENT_TAIL;
+		v->log.sequence = bole_flash_segment_open(v, v->log.segment);
+	}
+	bole_flash_unlock(v);
+	BOLE_TRY(rc);
+	return bole_flash_erase(v, v->log.segment);
+}
+
+static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
+{
+	bool fresh = v->log.pos == 0 && s->batches == 0;
+
+	BOLE_TRY(fresh_segment(v));
+	if (fresh && v->anchor.stream == 0)
+		return BOLE_OK; /* just formatted */
+	BOLE_TRY(bole_flash_recover(s));
+	count_live(v);
+	return bole_flash_checkpoint(v);
+}
+
+static enum bole_status mount(struct flash_volume *v)
+{
+	struct flash_log_scan s = {.v = v};
+	bool sealed = false;
+
+	BOLE_TRY(find_bad(v));
+	v->mounting = true;
+	BOLE_TRY(bole_flash_load(v));
+	v->checkpoint_cap = v->checkpoint_fragments;
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->opened = v->anchor.opened;
+	enum bole_status rc = bole_flash_log_scan(&s, v);
+	if (rc == BOLE_OK)
+		rc = bole_flash_replay(&s, &sealed);
+	if (rc == BOLE_OK) {
+		set_log(v, &s);
+		count_live(v);
+		if (sealed)
+			v->log.durable = v->log.batch - 1;
+		if (!sealed && !v->read_only)
+			rc = after_cut(v, &s);
+	}
+	bole_flash_log_scan_release(&s);
+	v->mounting = false;
+	v->growth = v->anchor.stream_bytes + v->tail_bytes;
+	return rc;
+}
+
+static void init_tables(struct flash_volume *v)
+{
+	v->alloc = &v->budget.alloc;
+	v->plain = (struct flash_table_kind){.alloc = v->alloc};
+	v->aux = (struct flash_table_kind){v->alloc, bole_flash_aux_dropped, v};
+	v->queue_end = &v->queue;
+	for (uint32_t i = 0; i < VOLUME_POOL; i++)
+		v->pool[i].segment = SEGMENT_NONE;
+	v->next_extent = 1;
+	v->next_repo = 1;
+	v->next_domain = 1;
+	v->platform->ops->mutex_init(v->platform, &v->lock);
+	v->platform->ops->cond_init(v->platform, &v->cond);
+}
+
+static enum bole_status init_geometry(struct flash_volume *v)
+{
+	const struct flash_geometry *g = &v->anchor.geometry;
+	uint64_t fragment = g->segment_bytes / 8;
+
+	v->geometry = *g;
+	memcpy(v->key, v->anchor.key, sizeof v->key);
+	v->unit = g->unit;
+	v->segments = g->segments;
+	v->segment_bytes = (uint32_t)g->segment_bytes;
+	if (fragment > FLASH_FRAGMENT_BYTES)
+		fragment = FLASH_FRAGMENT_BYTES;
+	v->fragment_bytes = fragment < v->unit ? v->unit : (uint32_t)fragment;
+	v->record_max = v->segment_bytes / 2 < FLASH_RECORD_BYTES_MAX ? v->segment_bytes / 2
+	                                                              : FLASH_RECORD_BYTES_MAX;
+	v->segment = bole_alloc_zeroed(v->alloc, v->segments, sizeof *v->segment);
+	return v->segment == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+}
+
+static void free_volume(struct flash_volume *v)
+{
+	v->mounting = true; /* nothing is counted any more */
+	for (struct flash_prepared *p = v->prepared; p != NULL;) {
+		struct flash_prepared *next = p->next;
+		if (p->tx != NULL)
+			bole_flash_tx_free(p->tx);
+		bole_flash_prepared_free(v, p, false);
+		p = next;
+	}
+	bole_flash_catalog_close(v);
+	for (uint32_t i = 0; i < VOLUME_POOL; i++)
+		bole_flash_summary_release(v, &v->pool[i].summary);
+	bole_flash_summary_release(v, &v->log.summary);
+	bole_flash_batch_close(v);
+	bole_alloc_free(v->alloc, v->checkpoint, v->checkpoint_cap, sizeof *v->checkpoint);
+	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->platform->ops->cond_destroy(v->platform, &v->cond);
+	v->platform->ops->mutex_destroy(v->platform, &v->lock);
+	BOLE_ASSERT(atomic_load(&v->budget.used) == 0);
+	bole_alloc_free(v->outer, v, 1, sizeof *v);
+}
+
+enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_platform *platform,
+                                        struct bole_alloc *alloc,
+                                        const struct bole_flash_open_options *options,
+                                        struct flash_volume **out)
+{
+	size_t limit = options == NULL ? 0 : options->memory_bytes_max;
+	struct flash_volume *v = bole_alloc_zeroed(alloc, 1, sizeof *v);
+
+	if (v == NULL)
+		return BOLE_E_NO_MEMORY;
+	v->dev = dev;
+	v->platform = platform;
+	v->outer = alloc;
+	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
+	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
+	init_tables(v);
+	enum bole_status rc =
+	        bole_flash_anchor_load(dev, platform, v->alloc, &v->anchor, &v->anchor_place);
+	if (rc == BOLE_OK && v->anchor.ro_compat != 0 && !v->read_only) {
+		bole_log(platform, BOLE_LOG_WARN,
+		         "%s: the volume has features %#llx that this build may not write: "
+		         "read-only",
+		         dev->info.name, (unsigned long long)v->anchor.ro_compat);
+		v->read_only = true;
+	}
+	if (rc == BOLE_OK)
+		rc = init_geometry(v);
+	if (rc == BOLE_OK)
+		rc = mount(v);
+	if (rc != BOLE_OK) {
+		free_volume(v);
+		return rc;
+	}
+	v->counters.mount_reads = atomic_load(&v->counters.reads);
+	*out = v;
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_volume_close(struct flash_volume *v)
+{
+	enum bole_status rc = BOLE_OK;
+
+	if (!v->read_only && !atomic_load(&v->failed) && v->dirty) {
+		rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
+		if (rc == BOLE_OK)
+			rc = bole_flash_flush(v);
+	}
+	if (atomic_load(&v->failed))
+		rc = BOLE_E_IO;
+	free_volume(v);
+	return rc;
+}
+
+void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *out)
+{
+	uint64_t used = 0;
+
+	bole_flash_lock(v);
+	for (uint32_t i = 0; i < v->segments; i++)
+		used += v->segment[i].state != SEGMENT_FREE;
+	out->capacity_bytes = (uint64_t)v->segments * v->segment_bytes / 100 * 92;
+	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
+	out->free_bytes =
+	        v->free + v->freed > floor ? (v->free + v->freed - floor) * v->segment_bytes : 0;
+	out->used_bytes = used * v->segment_bytes;
+	for (uint32_t i = 0; i < v->repos; i++) {
+		out->repos += !v->repo[i]->hidden;
+		if (v->repo[i]->domain->index != NULL)
+			out->objects += v->repo[i]->domain->index->rows;
+	}
+	bole_flash_unlock(v);
+	out->commits = atomic_load(&v->counters.commits);
+	out->user_bytes = atomic_load(&v->counters.user_bytes);
+	out->programmed_bytes = atomic_load(&v->counters.programmed);
+	out->erased_bytes = atomic_load(&v->counters.erased);
+	out->read_bytes = atomic_load(&v->counters.read);
+	out->flushes = atomic_load(&v->counters.flushes);
+	out->mount_reads = v->counters.mount_reads;
+	out->memory_bytes = atomic_load(&v->budget.used) + sizeof *v;
+	out->commit_ns_max = atomic_load(&v->counters.commit_ns_max);
+}

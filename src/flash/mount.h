@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+/* What mounting shares: applying records, reading the log and the checkpoint. */
+#ifndef BOLE_FLASH_MOUNT_H
+#define BOLE_FLASH_MOUNT_H
+
+#include "flash/record.h"
+#include "flash/tx.h"
+
+/* Rows of one domain that wait to become a run. */
+struct flash_apply {
+	struct flash_volume *v;
+	struct flash_domain *domain;
+	struct flash_prepared *prepared; /* the PREPARE record last seen */
+	struct bole_buffer rows;
+	bool again; /* records of this batch replace what they repeat */
+};
+void bole_flash_apply_init(struct flash_apply *, struct flash_volume *);
+/* Applies one record of the log or of a checkpoint. BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_flash_apply(struct flash_apply *, const struct flash_record *,
+                                                uint32_t segment, uint32_t offset);
+/* After each group of batches. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_flush(struct flash_apply *);
+void bole_flash_apply_release(struct flash_apply *);
+
+struct flash_domain *bole_flash_domain_find(struct flash_volume *, uint32_t id);
+
+/* -- The log -- */
+struct flash_batch_at {
+	uint64_t sequence; /* of the batch */
+	uint64_t segment_sequence;
+	uint64_t durable;
+	uint64_t link;
+	uint32_t segment;
+	uint32_t offset;
+	uint32_t bytes;
+	uint32_t records;
+	uint32_t flags;
+	uint32_t next; /* the log's segment after this batch's */
+};
+struct flash_log_scan {
+	struct flash_volume *v;
+	struct flash_batch_at *batch;
+	uint32_t batches;
+	uint32_t cap;
+	uint8_t *buf; /* of the segment in progress */
+	size_t buf_cap;
+	uint32_t buf_segment;
+	uint32_t buf_from;
+	uint32_t buf_len;
+	uint64_t durable;      /* the highest durable_seq of an accepted trailer */
+	uint64_t seen_durable; /* of any valid trailer, beyond the end too */
+	/* Where the scan stands. */
+	uint32_t segment;
+	uint32_t pos;
+	uint64_t segment_sequence;
+	uint32_t next;
+	uint64_t expect;
+	uint64_t link;
+	uint32_t opened;
+};
+/* Reads the log from the anchor on. BOLE_E_CORRUPT: a batch that was durable is bad. */
+BOLE_MUST_USE enum bole_status bole_flash_log_scan(struct flash_log_scan *, struct flash_volume *);
+void bole_flash_log_scan_release(struct flash_log_scan *);
+/* Shows the records of a batch (verified again): from *pos on, BOLE_END. pos starts at 0. */
+BOLE_MUST_USE enum bole_status bole_flash_batch_next(struct flash_log_scan *,
+                                                     const struct flash_batch_at *, uint32_t *pos,
+                                                     struct flash_record *out, uint32_t *offset);
+/* Applies the log to the catalog. *sealed: it ended in a clean stop. */
+BOLE_MUST_USE enum bole_status bole_flash_replay(struct flash_log_scan *, bool *sealed);
+/* Writes what a cut left in doubt once more, elsewhere, and a checkpoint over it. */
+BOLE_MUST_USE enum bole_status bole_flash_recover(struct flash_log_scan *);
+
+/* -- Checkpoint and extents -- */
+BOLE_MUST_USE enum bole_status bole_flash_load(struct flash_volume *);
+/* The fragments that a map names, its own included. *map is in order data, table, map. */
+BOLE_MUST_USE enum bole_status bole_flash_map_load(struct flash_volume *, uint64_t extent,
+                                                   const struct flash_fragment *map,
+                                                   uint32_t map_count, uint64_t map_bytes,
+                                                   struct flash_fragment **out, uint32_t *count);
+/* Reads map and table of an extent. When they are damaged the extent says so (damaged) and the
+ * result is BOLE_OK. */
+BOLE_MUST_USE enum bole_status bole_flash_extent_load(struct flash_volume *, uint32_t domain,
+                                                      uint32_t key_len, struct bole_bytes body,
+                                                      struct flash_extent **out);
+/* Every fragment verifies. */
+BOLE_MUST_USE enum bole_status bole_flash_extent_verify(struct flash_volume *,
+                                                        const struct flash_extent *);
+
+#endif /* BOLE_FLASH_MOUNT_H */

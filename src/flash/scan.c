@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: ISC */
+/* Reading the log from where the anchor says. Batch after batch must carry the next sequence, the
+ * link of the one before and a right digest; at the end of a segment the log goes on in the one
+ * that the segment's head names. Where that stops, valid trailers further on decide: if one of them
+ * says that what is bad had been flushed, it is corruption, else a torn tail. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/batch.h"
+#include "flash/mount.h"
+
+enum { SCAN_BYTES = 1 << 20, SCAN_FIRST_BATCHES = 64 };
+
+void bole_flash_log_scan_release(struct flash_log_scan *s)
+{
+	bole_alloc_free(s->v->alloc, s->buf, s->buf_cap, 1);
+	bole_alloc_free(s->v->alloc, s->batch, s->cap, sizeof *s->batch);
+	s->buf = NULL;
+	s->batch = NULL;
+}
+
+/* Shows the segment from offset on: to its end, or SCAN_BYTES at least. */
+static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_t offset,
+                             bool refill, struct bole_bytes *out)
+{
+	struct flash_volume *v = s->v;
+	const uint8_t *p;
+
+	bool inside = s->buf_len != 0 && s->buf_segment == segment && offset >= s->buf_from &&
+	              offset <= s->buf_from + s->buf_len;
+	if (!inside || (refill && s->buf_from + s->buf_len < v->segment_bytes)) {
+		uint32_t want = v->segment_bytes - offset;
+		if (want > SCAN_BYTES)
+			want = SCAN_BYTES;
+		s->buf_len = 0;
+		BOLE_TRY(bole_flash_read(v, segment, offset, want, s->buf, &p));
+		if (p != s->buf)
+			memmove(s->buf, p, want);
+		s->buf_segment = segment;
+		s->buf_from = offset;
+		s->buf_len = want;
+	}
+	*out = (struct bole_bytes){s->buf + (offset - s->buf_from),
+	                           s->buf_from + s->buf_len - offset};
+	return BOLE_OK;
+}
+
+struct trailer {
+	uint32_t flags;
+	uint32_t bytes;
+	uint32_t records;
+	uint64_t sequence;
+	uint64_t durable;
+	uint64_t chain;
+	uint64_t digest;
+	uint64_t link;
+};
+
+/* A trailer that verifies by itself. */
+static bool trailer_get(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
+                        uint32_t at, const uint8_t *p, struct trailer *out)
+{
+	if (bole_get_le32(p + TRAILER_MAGIC_AT) != TRAILER_MAGIC)
+		return false;
+	*out = (struct trailer){
+	        .flags = bole_get_le32(p + TRAILER_FLAGS_AT),
+	        .bytes = bole_get_le32(p + TRAILER_BYTES_AT),
+	        .records = bole_get_le32(p + TRAILER_RECORDS_AT),
+	        .sequence = bole_get_le64(p + TRAILER_SEQUENCE_AT),
+	        .durable = bole_get_le64(p + TRAILER_DURABLE_AT),
+	        .chain = bole_get_le64(p + TRAILER_CHAIN_AT),
+	        .digest = bole_get_le64(p + TRAILER_DIGEST_AT),
+	        .link = bole_get_le64(p + TRAILER_LINK_AT),
+	};
+	return bole_flash_sum(p, TRAILER_LINK_AT, bole_flash_seed(v->key, segment, sequence, at)) ==
+	       out->link;
+}
+
+enum parse { PARSE_OK, PARSE_SHORT, PARSE_BAD };
+
+/* Walks the records that start at offset and checks the batch as a whole. SHORT: the bytes end
+ * before the batch does. */
+static enum parse parse_batch(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
+                              uint32_t offset, struct bole_bytes bytes, struct trailer *t)
+{
+	uint32_t pos = offset;
+	uint32_t records = 0;
+
+	for (;;) {
+		uint32_t at = bole_flash_trailer_at(v->unit, pos);
+		const uint8_t *p = bytes.ptr + (pos - offset);
+		if (at + TRAILER_BYTES > v->segment_bytes)
+			return PARSE_BAD;
+		if (at + TRAILER_BYTES - offset > bytes.len)
+			return PARSE_SHORT;
+		bool end = at - pos < RECORD_HEAD_BYTES || p[RECORD_KIND_AT] == 0;
+		if (end && trailer_get(v, segment, sequence, at, bytes.ptr + (at - offset), t) &&
+		    t->bytes == at + TRAILER_BYTES - offset) {
+			uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
+			return t->records == records && bole_flash_sum(bytes.ptr, at - offset,
+			                                               seed) == t->digest
+			               ? PARSE_OK
+			               : PARSE_BAD;
+		}
+		struct flash_record r;
+		struct bole_bytes rest = {p, bytes.len - (pos - offset)};
+		if (!bole_flash_record_parse(rest, &r)) {
+			uint64_t need = rest.len < RECORD_HEAD_BYTES || p[RECORD_KIND_AT] == 0
+			                        ? 0
+			                        : (uint64_t)RECORD_HEAD_BYTES +
+			                                  p[RECORD_KEY_BYTES_AT] +
+			                                  bole_get_le32(p + RECORD_BODY_BYTES_AT);
+			return need > rest.len && need <= v->segment_bytes - pos ? PARSE_SHORT
+			                                                         : PARSE_BAD;
+		}
+		pos += r.bytes;
+		records++;
+	}
+}
+
+static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t)
+{
+	if (s->batches == s->cap) {
+		uint32_t cap = s->cap == 0 ? SCAN_FIRST_BATCHES : s->cap * 2;
+		void *list =
+		        bole_alloc_resize(s->v->alloc, s->batch, s->cap, cap, sizeof *s->batch);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		s->batch = list;
+		s->cap = cap;
+	}
+	s->batch[s->batches++] = (struct flash_batch_at){
+	        .sequence = t->sequence,
+	        .segment_sequence = s->segment_sequence,
+	        .durable = t->durable,
+	        .link = t->link,
+	        .segment = s->segment,
+	        .offset = s->pos,
+	        .bytes = t->bytes,
+	        .records = t->records,
+	        .flags = t->flags,
+	        .next = s->next,
+	};
+	s->pos += t->bytes;
+	s->expect = t->sequence + 1;
+	s->link = t->link;
+	if (t->durable > s->durable)
+		s->durable = t->durable;
+	if (s->durable > s->seen_durable)
+		s->seen_durable = s->durable;
+	return BOLE_OK;
+}
+
+/* Accepts the batches from the position on, to the first one that is not next. */
+static enum bole_status follow(struct flash_log_scan *s)
+{
+	struct flash_volume *v = s->v;
+	struct bole_bytes bytes;
+	struct trailer t;
+
+	while (s->pos + TRAILER_BYTES <= v->segment_bytes) {
+		BOLE_TRY(show(s, s->segment, s->pos, false, &bytes));
+		enum parse got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
+		if (got == PARSE_SHORT) {
+			BOLE_TRY(show(s, s->segment, s->pos, true, &bytes));
+			got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
+		}
+		if (got != PARSE_OK || t.sequence != s->expect || t.chain != s->link ||
+		    t.durable >= t.sequence)
+			return BOLE_OK;
+		BOLE_TRY(keep(s, &t));
+	}
+	return BOLE_OK;
+}
+
+/* The head of a segment, if it is one of a log. */
+static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, uint64_t *sequence,
+                                 uint32_t *next, uint64_t *batch, uint64_t *link, bool *ok)
+{
+	struct flash_volume *v = s->v;
+	struct bole_bytes bytes;
+
+	BOLE_TRY(show(s, segment, 0, false, &bytes));
+	const uint8_t *p = bytes.ptr;
+	*sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT);
+	*next = bole_get_le32(p + SEGMENT_NEXT_AT);
+	*batch = bole_get_le64(p + SEGMENT_BATCH_AT);
+	*link = bole_get_le64(p + SEGMENT_LINK_AT);
+	*ok = bole_get_le32(p + SEGMENT_MAGIC_AT) == SEGMENT_MAGIC &&
+	      bole_get_le32(p + SEGMENT_NUMBER_AT) == segment &&
+	      bole_get_le32(p + SEGMENT_KIND_AT) == FLASH_SEGMENT_LOG && *next < v->segments &&
+	      *next != segment &&
+	      bole_get_le64(p + SEGMENT_CHECKSUM_AT) ==
+	              bole_flash_sum(p + SEGMENT_MAGIC_AT, SEGMENT_HEAD_BYTES - SEGMENT_MAGIC_AT,
+	                             bole_flash_seed(v->key, segment, *sequence, 0));
+	return BOLE_OK;
+}
+
+/* Goes on in a segment if its head continues the log there. */
+static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *entered)
+{
+	uint64_t sequence;
+	uint64_t batch;
+	uint64_t link;
+	uint32_t next;
+	bool ok;
+
+	BOLE_TRY(head_get(s, segment, &sequence, &next, &batch, &link, &ok));
+	*entered = ok && batch == s->expect && link == s->link;
+	if (!*entered)
+		return BOLE_OK;
+	uint32_t was = s->batches;
+	struct flash_log_scan before = *s;
+	s->segment = segment;
+	s->segment_sequence = sequence;
+	s->next = next;
+	s->pos = SEGMENT_HEAD_BYTES;
+	BOLE_TRY(follow(s));
+	if (s->batches == was) {
+		/* A head without a batch: the segment will be opened again. */
+		s->segment = before.segment;
+		s->segment_sequence = before.segment_sequence;
+		s->next = before.next;
+		s->pos = before.pos;
+		*entered = false;
+		return BOLE_OK;
+	}
+	if (sequence >> 32 > s->opened)
+		s->opened = (uint32_t)(sequence >> 32);
+	return BOLE_OK;
+}
+
+/* Trailers behind the end, in one segment. */
+static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, uint64_t sequence,
+                                    uint32_t from)
+{
+	struct flash_volume *v = s->v;
+	struct bole_bytes bytes;
+	struct trailer t;
+
+	for (uint64_t end = bole_round_up((uint64_t)from + TRAILER_BYTES, v->unit);
+	     end <= v->segment_bytes; end += v->unit) {
+		uint32_t at = (uint32_t)end - TRAILER_BYTES;
+		BOLE_TRY(show(s, segment, at, false, &bytes));
+		if (bytes.len < TRAILER_BYTES)
+			BOLE_TRY(show(s, segment, at, true, &bytes));
+		if (trailer_get(v, segment, sequence, at, bytes.ptr, &t) &&
+		    t.sequence >= s->expect && t.durable > s->seen_durable)
+			s->seen_durable = t.durable;
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status judge(struct flash_log_scan *s)
+{
+	struct flash_volume *v = s->v;
+	uint32_t segment = s->next;
+	uint64_t last = s->segment_sequence;
+
+	if (s->pos != 0)
+		BOLE_TRY(look_behind(s, s->segment, s->segment_sequence, s->pos));
+	/* Later segments of the same life: their heads name later batches. */
+	for (uint32_t n = 0; n < v->segments; n++) {
+		uint64_t sequence;
+		uint64_t batch;
+		uint64_t link;
+		uint32_t next;
+		bool ok;
+		BOLE_TRY(head_get(s, segment, &sequence, &next, &batch, &link, &ok));
+		if (!ok || batch < s->expect || sequence >> 32 <= last >> 32)
+			break;
+		BOLE_TRY(look_behind(s, segment, sequence, SEGMENT_HEAD_BYTES));
+		segment = next;
+		last = sequence;
+	}
+	if (s->seen_durable >= s->expect) {
+		bole_log(v->platform, BOLE_LOG_ERROR,
+		         "%s: batch %llu in segment %u at offset %u is damaged, although batch "
+		         "%llu was durable: not a power cut; run fsck",
+		         v->dev->info.name, (unsigned long long)s->expect, s->segment, s->pos,
+		         (unsigned long long)s->seen_durable);
+		return BOLE_E_CORRUPT;
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volume *v)
+{
+	const struct flash_anchor *a = &v->anchor;
+	bool entered = true;
+
+	*s = (struct flash_log_scan){
+	        .v = v,
+	        .segment = a->log_segment,
+	        .pos = a->log_offset,
+	        .segment_sequence = a->log_sequence,
+	        .next = a->log_offset == 0 ? a->log_segment : a->log_next,
+	        .expect = a->batch,
+	        .link = a->link,
+	        .opened = a->opened,
+	};
+	/* What the checkpoint covers is durable. */
+	s->durable = a->batch - 1;
+	s->seen_durable = s->durable;
+	s->buf_cap = (v->segment_bytes < SCAN_BYTES ? v->segment_bytes : SCAN_BYTES) +
+	             bole_flash_read_slack(v);
+	s->buf = bole_alloc_array(v->alloc, s->buf_cap, 1);
+	if (s->buf == NULL)
+		return BOLE_E_NO_MEMORY;
+	if (s->pos != 0)
+		BOLE_TRY(follow(s));
+	for (uint32_t n = 0; n < v->segments && entered; n++)
+		BOLE_TRY(enter(s, s->next, &entered));
+	return judge(s);
+}
+
+enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct flash_batch_at *b,
+                                       uint32_t *pos, struct flash_record *out, uint32_t *offset)
+{
+	struct flash_volume *v = s->v;
+	struct bole_bytes bytes;
+
+	if (*pos == 0)
+		*pos = b->offset;
+	uint32_t trailer = b->offset + b->bytes - TRAILER_BYTES;
+	if (trailer - *pos < RECORD_HEAD_BYTES || *pos >= trailer)
+		return BOLE_END;
+	BOLE_TRY(show(s, b->segment, b->offset, false, &bytes));
+	if (bytes.len < b->bytes)
+		BOLE_TRY(show(s, b->segment, b->offset, true, &bytes));
+	const uint8_t *p = bytes.ptr + (*pos - b->offset);
+	if (p[RECORD_KIND_AT] == 0)
+		return BOLE_END;
+	uint64_t seed = bole_flash_seed(v->key, b->segment, b->segment_sequence, *pos);
+	if (!bole_flash_record_parse((struct bole_bytes){p, trailer - *pos}, out) ||
+	    !bole_flash_record_verify(p, out, seed))
+		return BOLE_E_CORRUPT;
+	*offset = *pos;
+	*pos += out->bytes;
+	return BOLE_OK;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: ISC */
+/* Which segments are free, and for whom.
+ *
+ * The reserve: a checkpoint must always be writable next to the old one, because it is what makes
+ * freed segments free again; and the log must be able to take reference updates and deletes until
+ * that happens. Both are held back from data. */
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/volume.h"
+
+enum {
+	RESERVE_SEGMENTS = 4,    /* for references and deletes */
+	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
+	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
+	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
+};
+
+/* Segments that a checkpoint written now would fill. */
+static uint32_t checkpoint_segments(const struct flash_volume *v)
+{
+	uint64_t bytes = v->growth + (uint64_t)v->segments * SEGMENT_ROW_BYTES + CHECKPOINT_FIXED;
+	uint64_t usable = v->segment_bytes - v->unit;
+
+	/* Heads of fragments and padding cost less than a quarter. */
+	bytes += bytes / 4;
+	return (uint32_t)(bytes / usable) + CHECKPOINT_SLACK;
+}
+
+uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpose)
+{
+	uint32_t floor = checkpoint_segments(v);
+
+	if (purpose == FLASH_FOR_CHECKPOINT)
+		return 0;
+	if (purpose == FLASH_FOR_REFS)
+		return floor;
+	uint32_t share = (uint32_t)((uint64_t)v->segments * RESERVE_PER_MILLE / 1000);
+	return floor + (share > RESERVE_SEGMENTS ? share : RESERVE_SEGMENTS);
+}
+
+enum bole_status bole_flash_segment_take(struct flash_volume *v, enum flash_purpose purpose,
+                                         uint32_t *out)
+{
+	if (v->free <= bole_flash_floor(v, purpose))
+		return BOLE_E_NO_SPACE;
+	for (uint32_t i = 0; i < v->segments; i++) {
+		uint32_t at = v->cursor;
+		v->cursor = v->cursor + 1 == v->segments ? 0 : v->cursor + 1;
+		struct flash_segment *s = &v->segment[at];
+		if (s->state != SEGMENT_FREE)
+			continue;
+		BOLE_ASSERT(s->live == 0);
+		s->state = SEGMENT_USED;
+		s->published = false;
+		s->open = true;
+		v->free--;
+		*out = at;
+		return BOLE_OK;
+	}
+	BOLE_UNREACHABLE();
+}
+
+uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
+{
+	struct flash_segment *s = &v->segment[segment];
+	uint32_t salt;
+
+	/* The salt keeps what was written before a cut, under the same count, from verifying. */
+	v->platform->ops->random(v->platform, &salt, sizeof salt);
+	v->opened++;
+	s->sequence = (uint64_t)v->opened << 32 | salt;
+	s->erases += v->dev->info.needs_erase;
+	return s->sequence;
+}
+
+void bole_flash_segment_settle(struct flash_volume *v, uint32_t segment)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	if (s->state != SEGMENT_USED || s->live != 0 || s->open)
+		return;
+	if (s->published) {
+		s->state = SEGMENT_FREED;
+		v->freed++;
+	} else {
+		s->state = SEGMENT_FREE;
+		v->free++;
+	}
+}
+
+void bole_flash_live_add(struct flash_volume *v, uint32_t segment, uint64_t bytes)
+{
+	v->segment[segment].live += bytes;
+}
+
+void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t bytes)
+{
+	BOLE_ASSERT(v->segment[segment].live >= bytes);
+	v->segment[segment].live -= bytes;
+	bole_flash_segment_settle(v, segment);
+}
+
+void bole_flash_segment_head(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
+                             enum flash_segment_kind kind, uint8_t *head)
+{
+	memset(head, 0, SEGMENT_HEAD_BYTES);
+	bole_put_le32(head + SEGMENT_MAGIC_AT, SEGMENT_MAGIC);
+	bole_put_le32(head + SEGMENT_NUMBER_AT, segment);
+	bole_put_le64(head + SEGMENT_SEQUENCE_AT, sequence);
+	bole_put_le32(head + SEGMENT_KIND_AT, (uint32_t)kind);
+	bole_put_le32(head + SEGMENT_ERASES_AT, v->segment[segment].erases);
+	if (kind == FLASH_SEGMENT_LOG) {
+		bole_put_le32(head + SEGMENT_NEXT_AT, v->log.next);
+		bole_put_le64(head + SEGMENT_BATCH_AT, v->log.batch);
+		bole_put_le64(head + SEGMENT_LINK_AT, v->log.link);
+	}
+	bole_put_le64(head + SEGMENT_CHECKSUM_AT,
+	              bole_flash_sum(head + SEGMENT_MAGIC_AT, SEGMENT_HEAD_BYTES - SEGMENT_MAGIC_AT,
+	                             bole_flash_seed(v->key, segment, sequence, 0)));
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: ISC */
+/* Snapshots: what they hold, and finding entries in them. read.c shows the bytes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/tx.h"
+
+struct flash_order {
+	uint64_t place; /* segment << 32 | offset */
+	uint32_t run;
+	uint32_t row;
+};
+
+enum bole_status bole_flash_snapshot_open(struct flash_volume *v, uint32_t repo,
+                                          struct flash_snapshot **out)
+{
+	struct flash_snapshot *s = bole_alloc_zeroed(v->alloc, 1, sizeof *s);
+
+	if (s == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_flash_lock(v);
+	struct flash_repo *r = bole_flash_repo_find(v, repo);
+	if (r == NULL) {
+		bole_flash_unlock(v);
+		bole_alloc_free(v->alloc, s, 1, sizeof *s);
+		return BOLE_E_NOT_FOUND;
+	}
+	atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+	s->v = v;
+	s->repo = r;
+	s->index = bole_flash_index_retain(r->domain->index);
+	s->refs = bole_flash_table_retain(r->reftable);
+	s->aux = bole_flash_table_retain(r->auxtable);
+	s->pub.repo.id = r->id;
+	s->pub.repo.domain = r->domain->id;
+	s->pub.repo.algo = r->domain->algo;
+	memcpy(s->pub.repo.name, r->name, sizeof r->name);
+	bole_flash_unlock(v);
+	*out = s;
+	return BOLE_OK;
+}
+
+void bole_flash_snapshot_close(struct flash_snapshot *s)
+{
+	struct flash_volume *v = s->v;
+
+	bole_flash_index_drop(v, s->index);
+	bole_flash_table_release(&v->plain, s->refs);
+	bole_flash_table_release(&v->aux, s->aux);
+	bole_flash_repo_release(v, s->repo);
+	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++)
+		bole_alloc_free(v->alloc, s->window[i].buf, s->window[i].cap, 1);
+	bole_alloc_free(v->alloc, s->scratch, s->scratch_cap, 1);
+	bole_alloc_free(v->alloc, s->order, (size_t)s->orders, sizeof *s->order);
+	bole_alloc_free(v->alloc, s, 1, sizeof *s);
+}
+
+static void row_entry(const struct flash_extent *extent, uint32_t row, struct bole_entry *out)
+{
+	*out = (struct bole_entry){
+	        .extent = extent->id,
+	        .offset = bole_flash_row_offset(extent, row),
+	        .stored_bytes = bole_flash_row_stored(extent, row),
+	        .type = bole_flash_row_type(extent, row),
+	};
+}
+
+static void home_entry(const struct flash_home *home, struct bole_entry *out)
+{
+	*out = (struct bole_entry){
+	        .extent = FLASH_HOME_RECORD | (uint64_t)home->segment << 32 | home->offset,
+	        .stored_bytes = home->stored,
+	        .type = home->type,
+	};
+}
+
+/* What the transaction itself brought. */
+static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
+                                 struct bole_entry *out)
+{
+	const struct flash_prepared *p = tx->prepared;
+	uint32_t at;
+
+	if (bole_flash_tx_find_put(tx, key, &at)) {
+		*out = (struct bole_entry){
+		        .extent = FLASH_HOME_PUT | (tx->first_put + at),
+		        .stored_bytes = tx->put[at].stored,
+		        .type = tx->put[at].type,
+		};
+		return BOLE_OK;
+	}
+	if (p != NULL && p->run != NULL && bole_flash_run_find(p->run, key, &at)) {
+		struct flash_home home = bole_flash_run_home(p->run, at);
+		home_entry(&home, out);
+		return BOLE_OK;
+	}
+	uint32_t count = p != NULL ? p->extents : tx->extents;
+	struct flash_extent *const *list = p != NULL ? p->extent : tx->extent;
+	for (uint32_t i = 0; i < count; i++) {
+		if (bole_flash_extent_find(list[i], key, &at)) {
+			row_entry(list[i], at, out);
+			return BOLE_OK;
+		}
+	}
+	return BOLE_E_NOT_FOUND;
+}
+
+enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid *oid,
+                                 struct bole_entry *out)
+{
+	struct flash_home home;
+	struct flash_extent *extent;
+	uint32_t row;
+
+	enum bole_status rc = bole_flash_index_find(s->index, oid->bytes, &home, &extent, &row);
+	if (rc != BOLE_OK)
+		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
+	if (extent != NULL)
+		row_entry(extent, row, out);
+	else
+		home_entry(&home, out);
+	return BOLE_OK;
+}
+
+struct flash_extent *bole_flash_snapshot_extent(const struct flash_snapshot *s, uint64_t id)
+{
+	struct flash_extent *extent = bole_flash_index_extent(s->index, id);
+	const struct flash_tx *tx = s->tx;
+
+	if (extent != NULL || tx == NULL)
+		return extent;
+	uint32_t count = tx->prepared != NULL ? tx->prepared->extents : tx->extents;
+	struct flash_extent *const *list = tx->prepared != NULL ? tx->prepared->extent : tx->extent;
+	for (uint32_t i = 0; i < count; i++)
+		if (list[i]->id == id)
+			return list[i];
+	return NULL;
+}
+
+enum bole_status bole_flash_entry_at(struct flash_snapshot *s, uint64_t id, uint64_t offset,
+                                     struct bole_oid *oid, struct bole_entry *out)
+{
+	const struct flash_extent *extent = bole_flash_snapshot_extent(s, id);
+	uint32_t row;
+	uint32_t order;
+
+	if (extent == NULL)
+		return BOLE_E_NOT_FOUND;
+	if (!bole_flash_extent_at(extent, offset, &row, &order))
+		return extent->damaged ? BOLE_E_CORRUPT : BOLE_E_NOT_FOUND;
+	bole_oid_from_raw(bole_flash_extent_row(extent, row), s->pub.repo.algo, oid);
+	row_entry(extent, row, out);
+	return BOLE_OK;
+}
+
+/* -- Iteration -- */
+
+static int order_places(const void *a, const void *b)
+{
+	const struct flash_order *x = a;
+	const struct flash_order *y = b;
+
+	return x->place < y->place ? -1 : x->place > y->place;
+}
+
+static enum bole_status sort_records(struct flash_snapshot *s)
+{
+	uint64_t n = 0;
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < s->index->runs; i++)
+		n += s->index->run[i]->count;
+	if (n == 0 || s->order != NULL)
+		return BOLE_OK;
+	s->order = bole_alloc_array(s->v->alloc, (size_t)n, sizeof *s->order);
+	if (s->order == NULL)
+		return BOLE_E_NO_MEMORY;
+	s->orders = n;
+	for (uint32_t i = 0; i < s->index->runs; i++) {
+		for (uint32_t row = 0; row < s->index->run[i]->count; row++) {
+			struct flash_home home = bole_flash_run_home(s->index->run[i], row);
+			s->order[at++] = (struct flash_order){
+			        (uint64_t)home.segment << 32 | home.offset, i, row};
+		}
+	}
+	qsort(s->order, (size_t)n, sizeof *s->order, order_places);
+	return BOLE_OK;
+}
+
+/* The row is the one that find returns, not a duplicate. */
+static bool findable(struct flash_snapshot *s, const struct flash_extent *extent, uint32_t row)
+{
+	struct flash_home home;
+	struct flash_extent *where;
+	uint32_t at;
+
+	return bole_flash_index_find(s->index, bole_flash_extent_row(extent, row), &home, &where,
+	                             &at) == BOLE_OK &&
+	       where == extent && at == row;
+}
+
+static enum bole_status next_record(struct flash_snapshot *s, uint64_t at, struct bole_oid *oid,
+                                    struct bole_entry *out)
+{
+	BOLE_TRY(sort_records(s));
+	if (at >= s->orders)
+		return BOLE_END;
+	const struct flash_order *o = &s->order[at];
+	const struct flash_run *run = s->index->run[o->run];
+	struct flash_home home = bole_flash_run_home(run, o->row);
+	bole_oid_from_raw(bole_flash_run_key(run, o->row), s->pub.repo.algo, oid);
+	home_entry(&home, out);
+	return BOLE_OK;
+}
+
+/* Extents first: their numbers are the smaller ones. */
+enum bole_status bole_flash_next(struct flash_snapshot *s, uint64_t *cursor, struct bole_oid *oid,
+                                 struct bole_entry *out)
+{
+	uint64_t at = *cursor;
+
+	if (s->index == NULL)
+		return BOLE_END;
+	for (uint32_t i = 0; i < s->index->extents; i++) {
+		const struct flash_extent *extent = s->index->extent_by_id[i];
+		if (extent->damaged)
+			return BOLE_E_CORRUPT;
+		if (at >= extent->rows) {
+			at -= extent->rows;
+			continue;
+		}
+		for (; at < extent->rows; at++) {
+			uint32_t row = extent->by_offset[at];
+			++*cursor;
+			if (!findable(s, extent, row))
+				continue;
+			bole_oid_from_raw(bole_flash_extent_row(extent, row), s->pub.repo.algo,
+			                  oid);
+			row_entry(extent, row, out);
+			return BOLE_OK;
+		}
+		at = 0;
+	}
+	enum bole_status rc = next_record(s, at, oid, out);
+	if (rc == BOLE_OK)
+		++*cursor;
+	return rc;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: ISC */
+#include "flash/stream.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/record.h"
+#include "flash/summary.h"
+#include "flash/tx.h"
+
+enum {
+	FRAGMENT_OVERHEAD = RECORD_HEAD_BYTES + FRAGMENT_HEAD_BYTES,
+	STREAM_FIRST_FRAGMENTS = 8,
+};
+
+uint64_t bole_flash_fragment_live(uint32_t length)
+{
+	return (uint64_t)length + FRAGMENT_OVERHEAD;
+}
+
+void bole_flash_fragments_live(struct flash_volume *v, const struct flash_fragment *fragment,
+                               uint32_t count, bool add)
+{
+	bole_flash_lock(v);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t bytes = bole_flash_fragment_live(fragment[i].length);
+		if (add)
+			bole_flash_live_add(v, fragment[i].segment, bytes);
+		else
+			bole_flash_live_sub(v, fragment[i].segment, bytes);
+	}
+	bole_flash_unlock(v);
+}
+
+void bole_flash_stream_init(struct flash_stream *s, struct flash_volume *v, uint64_t extent,
+                            uint32_t owner, enum flash_segment_kind kind,
+                            enum flash_purpose purpose)
+{
+	*s = (struct flash_stream){
+	        .v = v,
+	        .extent = extent,
+	        .owner = owner,
+	        .purpose = purpose,
+	        .open = {.segment = SEGMENT_NONE, .kind = (uint32_t)kind},
+	};
+}
+
+static size_t buffer_bytes(const struct flash_volume *v)
+{
+	return (size_t)v->fragment_bytes + SEGMENT_HEAD_BYTES;
+}
+
+/* Payload that a fragment starting at pos of the open segment could take. */
+static uint32_t room_at(const struct flash_volume *v, const struct flash_open *open)
+{
+	uint32_t start = open->pos == 0 ? SEGMENT_HEAD_BYTES : open->pos;
+	uint32_t limit = v->segment_bytes - bole_flash_summary_reserve(v, open->summary.count + 1);
+	uint32_t end = open->pos + v->fragment_bytes;
+
+	if (end > limit)
+		end = limit;
+	return end < start + FRAGMENT_OVERHEAD + v->unit / 2 ? 0 : end - start - FRAGMENT_OVERHEAD;
+}
+
+static void close_segment(struct flash_volume *v, struct flash_open *open)
+{
+	if (open->segment == SEGMENT_NONE)
+		return;
+	/* What is in it stays valid whatever becomes of the summary. */
+	(void)bole_flash_summary_write(v, &open->summary, open->segment, open->sequence, open->pos);
+	bole_flash_summary_release(v, &open->summary);
+	bole_flash_lock(v);
+	v->segment[open->segment].open = false;
+	bole_flash_segment_settle(v, open->segment);
+	bole_flash_unlock(v);
+	open->segment = SEGMENT_NONE;
+}
+
+static bool pool_take(struct flash_volume *v, struct flash_open *open)
+{
+	bool found = false;
+
+	bole_flash_lock(v);
+	for (uint32_t i = 0; i < VOLUME_POOL && !found; i++) {
+		if (v->pool[i].segment == SEGMENT_NONE || v->pool[i].kind != open->kind)
+			continue;
+		*open = v->pool[i];
+		v->pool[i] = (struct flash_open){.segment = SEGMENT_NONE};
+		found = true;
+	}
+	bole_flash_unlock(v);
+	return found;
+}
+
+static void pool_give(struct flash_volume *v, struct flash_open *open)
+{
+	bool kept = false;
+
+	if (open->segment == SEGMENT_NONE)
+		return;
+	bool useful = room_at(v, open) != 0 && !atomic_load(&v->failed);
+	bole_flash_lock(v);
+	/* Nothing lives in it any more: give it back whole rather than fill its rest. */
+	if (v->segment[open->segment].live == 0)
+		useful = false;
+	for (uint32_t i = 0; i < VOLUME_POOL && useful && !kept; i++) {
+		if (v->pool[i].segment != SEGMENT_NONE)
+			continue;
+		v->pool[i] = *open;
+		kept = true;
+	}
+	bole_flash_unlock(v);
+	if (kept)
+		open->segment = SEGMENT_NONE;
+	else
+		close_segment(v, open);
+}
+
+static enum bole_status new_segment(struct flash_stream *s)
+{
+	struct flash_volume *v = s->v;
+	uint32_t segment;
+
+	bole_flash_lock(v);
+	enum bole_status rc = bole_flash_segment_take(v, s->purpose, &segment);
+	if (rc == BOLE_E_NO_SPACE && s->purpose == FLASH_FOR_DATA && bole_flash_space_helps(v)) {
+		bole_flash_unlock(v);
+		(void)bole_flash_checkpoint(v);
+		bole_flash_lock(v);
+		rc = bole_flash_segment_take(v, s->purpose, &segment);
+	}
+	uint64_t sequence = rc == BOLE_OK ? bole_flash_segment_open(v, segment) : 0;
+	bole_flash_unlock(v);
+	BOLE_TRY(rc);
+	s->open.segment = segment;
+	s->open.pos = 0;
+	s->open.sequence = sequence;
+	return bole_flash_erase(v, segment);
+}
+
+/* Finds a place for the next fragment, so that its capacity is known before it is filled. */
+static enum bole_status begin_fragment(struct flash_stream *s)
+{
+	struct flash_volume *v = s->v;
+
+	if (s->buf == NULL)
+		s->buf = bole_alloc_array(v->alloc, buffer_bytes(v), 1);
+	if (s->buf == NULL)
+		return BOLE_E_NO_MEMORY;
+	if (s->fragments == s->fragments_cap) {
+		uint32_t cap =
+		        s->fragments_cap == 0 ? STREAM_FIRST_FRAGMENTS : s->fragments_cap * 2;
+		void *p = bole_alloc_resize(v->alloc, s->fragment, s->fragments_cap, cap,
+		                            sizeof *s->fragment);
+		if (p == NULL)
+			return BOLE_E_NO_MEMORY;
+		s->fragment = p;
+		s->fragments_cap = cap;
+	}
+	for (;;) {
+		if (s->open.segment == SEGMENT_NONE && !pool_take(v, &s->open))
+			BOLE_TRY(new_segment(s));
+		s->cap = room_at(v, &s->open);
+		if (s->cap != 0)
+			break;
+		close_segment(v, &s->open);
+	}
+	s->len = 0;
+	return bole_flash_summary_room(v, &s->open.summary, 1);
+}
+
+enum bole_status bole_flash_stream_end(struct flash_stream *s)
+{
+	struct flash_volume *v = s->v;
+	struct flash_open *open = &s->open;
+
+	if (s->cap == 0 || s->len == 0)
+		return BOLE_OK;
+	uint8_t *record = s->buf + SEGMENT_HEAD_BYTES;
+	uint32_t offset = open->pos == 0 ? SEGMENT_HEAD_BYTES : open->pos;
+	uint32_t bytes = FRAGMENT_OVERHEAD + s->len;
+	uint32_t end = (uint32_t)bole_round_up((uint64_t)offset + bytes, v->unit);
+	struct flash_record head = {
+	        .kind = (uint8_t)s->kind,
+	        .owner = s->owner,
+	        .body = {NULL, (size_t)FRAGMENT_HEAD_BYTES + s->len},
+	};
+
+	bole_flash_record_head(record, &head);
+	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_EXTENT_AT, s->extent);
+	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_LOGICAL_AT, s->logical);
+	uint64_t seed = bole_flash_seed(v->key, open->segment, open->sequence, offset);
+	uint64_t checksum = bole_flash_record_seal(record, bytes, seed);
+	memset(record + bytes, 0, end - offset - bytes);
+	uint8_t *from = record;
+	bole_flash_lock(v);
+	if (open->pos == 0) {
+		from = s->buf;
+		bole_flash_segment_head(v, open->segment, open->sequence,
+		                        (enum flash_segment_kind)open->kind, s->buf);
+	}
+	bole_flash_live_add(v, open->segment, bole_flash_fragment_live(s->len));
+	bole_flash_unlock(v);
+	s->fragment[s->fragments++] = (struct flash_fragment){
+	        .logical = s->logical,
+	        .sequence = open->sequence,
+	        .checksum = checksum,
+	        .segment = open->segment,
+	        .offset = offset,
+	        .length = s->len,
+	        .stream = s->kind,
+	};
+	bole_flash_summary_add(&open->summary, record + RECORD_HEAD_BYTES, offset, head.kind, 0);
+	enum bole_status rc =
+	        bole_flash_program(v, open->segment, open->pos, from, end - open->pos);
+	open->pos = end;
+	s->logical += s->len;
+	s->len = 0;
+	s->cap = 0;
+	return rc;
+}
+
+enum bole_status bole_flash_stream_select(struct flash_stream *s, uint32_t kind)
+{
+	BOLE_TRY(bole_flash_stream_end(s));
+	s->cap = 0;
+	s->kind = kind;
+	s->logical = 0;
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_stream_append(struct flash_stream *s, const void *src, size_t len)
+{
+	const uint8_t *p = src;
+
+	while (len > 0) {
+		if (s->cap == 0)
+			BOLE_TRY(begin_fragment(s));
+		size_t n = s->cap - s->len < len ? s->cap - s->len : len;
+		memcpy(s->buf + SEGMENT_HEAD_BYTES + FRAGMENT_OVERHEAD + s->len, p, n);
+		s->len += (uint32_t)n;
+		p += n;
+		len -= n;
+		if (s->len == s->cap)
+			BOLE_TRY(bole_flash_stream_end(s));
+	}
+	return BOLE_OK;
+}
+
+void bole_flash_stream_close(struct flash_stream *s)
+{
+	pool_give(s->v, &s->open);
+	if (s->buf != NULL)
+		bole_alloc_free(s->v->alloc, s->buf, buffer_bytes(s->v), 1);
+	s->buf = NULL;
+	s->cap = 0;
+	s->len = 0;
+}
+
+void bole_flash_stream_release(struct flash_stream *s, bool keep)
+{
+	if (s->v == NULL)
+		return;
+	if (!keep && s->fragments != 0)
+		bole_flash_fragments_live(s->v, s->fragment, s->fragments, false);
+	bole_flash_stream_close(s);
+	bole_alloc_free(s->v->alloc, s->fragment, s->fragments_cap, sizeof *s->fragment);
+	s->fragment = NULL;
+	s->fragments = 0;
+	s->fragments_cap = 0;
+}
+
+/* -- Reading -- */
+
+size_t bole_flash_fragment_room(const struct flash_volume *v)
+{
+	return (size_t)v->fragment_bytes + bole_flash_read_slack(v);
+}
+
+bool bole_flash_fragment_verify(const struct flash_volume *v, uint64_t extent,
+                                const struct flash_fragment *f, const uint8_t *record)
+{
+	struct flash_record r;
+	struct bole_bytes bytes = {record, (size_t)FRAGMENT_OVERHEAD + f->length};
+
+	if (!bole_flash_record_parse(bytes, &r) || r.bytes != bytes.len || r.key.len != 0 ||
+	    r.kind != f->stream || r.checksum != f->checksum ||
+	    bole_get_le64(r.body.ptr + FRAGMENT_EXTENT_AT) != extent ||
+	    bole_get_le64(r.body.ptr + FRAGMENT_LOGICAL_AT) != f->logical)
+		return false;
+	return bole_flash_record_verify(
+	        record, &r, bole_flash_seed(v->key, f->segment, f->sequence, f->offset));
+}
+
+enum bole_status bole_flash_fragment_read(struct flash_volume *v, uint64_t extent,
+                                          const struct flash_fragment *f, uint8_t *buf,
+                                          const uint8_t **payload)
+{
+	const uint8_t *record;
+
+	if (f->segment >= v->segments || f->length > v->fragment_bytes - FRAGMENT_OVERHEAD ||
+	    !bole_in_bounds(f->offset, (uint64_t)FRAGMENT_OVERHEAD + f->length, v->segment_bytes))
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_flash_read(v, f->segment, f->offset, (size_t)FRAGMENT_OVERHEAD + f->length,
+	                         buf, &record));
+	if (!bole_flash_fragment_verify(v, extent, f, record)) {
+		bole_log(v->platform, BOLE_LOG_ERROR,
+		         "%s: fragment of extent %llu at segment %u offset %u is damaged",
+		         v->dev->info.name, (unsigned long long)extent, f->segment, f->offset);
+		return BOLE_E_CORRUPT;
+	}
+	*payload = record + FRAGMENT_OVERHEAD;
+	return BOLE_OK;
+}

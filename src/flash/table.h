@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/* An immutable sorted map from bytes to bytes that shares structure with its older versions: one
+ * root points at leaves of up to TABLE_LEAF_MAX items. A root with one owner is changed in place,
+ * a shared one is copied (pointers only), so a version costs one leaf and one root.
+ *
+ * References (names), auxiliary records and repository names are such tables. Reference counts are
+ * atomic; an item may be read by whoever holds the root. */
+#ifndef BOLE_FLASH_TABLE_H
+#define BOLE_FLASH_TABLE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bole/alloc.h"
+#include "bole/types.h"
+
+enum { TABLE_LEAF_MAX = 64 };
+
+struct flash_item {
+	_Atomic uint32_t refs;
+	uint32_t key_len;
+	uint32_t value_len;
+	uint8_t bytes[]; /* key, then value */
+};
+
+struct flash_leaf {
+	_Atomic uint32_t refs;
+	uint32_t count;
+	struct flash_item *items[TABLE_LEAF_MAX];
+};
+
+struct flash_table {
+	_Atomic uint32_t refs;
+	uint32_t count; /* leaves */
+	uint32_t cap;
+	uint64_t items;
+	uint64_t bytes; /* of keys and values */
+	struct flash_leaf *leaves[];
+};
+
+/* What the functions need: an allocator, and who hears of an item that nobody holds any more. */
+struct flash_table_kind {
+	struct bole_alloc *alloc;
+	void (*dropped)(void *ctx, const struct flash_item *);
+	void *ctx;
+};
+
+static inline struct bole_bytes bole_flash_item_key(const struct flash_item *item)
+{
+	return (struct bole_bytes){item->bytes, item->key_len};
+}
+
+static inline struct bole_bytes bole_flash_item_value(const struct flash_item *item)
+{
+	return (struct bole_bytes){item->bytes + item->key_len, item->value_len};
+}
+
+/* NULL is the empty table everywhere. retain returns its argument. */
+struct flash_table *bole_flash_table_retain(struct flash_table *);
+void bole_flash_table_release(const struct flash_table_kind *, struct flash_table *);
+const struct flash_item *bole_flash_table_find(const struct flash_table *, struct bole_bytes key);
+/* The first item whose key is > after, or >= after when `from`; NULL at the end. */
+const struct flash_item *bole_flash_table_next(const struct flash_table *, struct bole_bytes after,
+                                               bool from);
+/* Changes *root, a version that the caller owns; on failure it is as before. */
+BOLE_MUST_USE enum bole_status bole_flash_table_set(const struct flash_table_kind *,
+                                                    struct flash_table **root,
+                                                    struct bole_bytes key, struct bole_bytes value);
+/* Sets to an item of another table of the same kind: what the item owns is shared. */
+BOLE_MUST_USE enum bole_status bole_flash_table_share(const struct flash_table_kind *,
+                                                      struct flash_table **root,
+                                                      const struct flash_item *);
+BOLE_MUST_USE enum bole_status bole_flash_table_remove(const struct flash_table_kind *,
+                                                       struct flash_table **root,
+                                                       struct bole_bytes key);
+
+#endif /* BOLE_FLASH_TABLE_H */

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: ISC */
+/* A mounted volume: what the parts of the engine share.
+ *
+ * Locks. `lock` guards everything that is marked (L) and is never held across device I/O. One
+ * writer at a time, the leader (`leading`), owns what is marked (W) without any lock: the log's
+ * head, the batch under construction, drafts. Published versions (indexes, tables) are immutable
+ * and reference-counted. References are dropped outside the lock, because the last owner of a
+ * thing gives its segments back. */
+#ifndef BOLE_FLASH_VOLUME_H
+#define BOLE_FLASH_VOLUME_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "bole/block.h"
+#include "bole/platform.h"
+#include "bole/repos.h"
+#include "bole/store.h"
+#include "flash/anchor.h"
+#include "flash/flash_format.h"
+#include "flash/index.h"
+#include "flash/table.h"
+
+enum { SEGMENT_NONE = UINT32_MAX, VOLUME_POOL = 8 };
+
+enum flash_segment_state {
+	SEGMENT_FREE = 0,
+	SEGMENT_USED,     /* holds something, or did since the last checkpoint */
+	SEGMENT_TAIL,     /* of the log, not covered by the checkpoint */
+	SEGMENT_RESERVED, /* the log's next */
+	SEGMENT_FREED,    /* nothing lives there, but the durable checkpoint may still say so */
+	SEGMENT_FREEING,  /* the checkpoint under way does not name it */
+	SEGMENT_BAD,
+};
+
+struct flash_segment {
+	uint64_t sequence;
+	uint64_t live; /* bytes that somebody may still read */
+	uint32_t erases;
+	uint8_t state;
+	bool published; /* a durable state may name what is in it */
+	bool open;      /* a stream writes into it, or it waits in the pool */
+};
+
+/* What a segment holds, for the summary that closes it (summary.h). */
+struct flash_summary {
+	uint8_t *entry;
+	uint32_t count;
+	uint32_t cap;
+};
+
+/* A segment that is being filled with fragments. */
+struct flash_open {
+	uint32_t segment; /* SEGMENT_NONE = none */
+	uint32_t pos;     /* next byte; 0 = the head is not written */
+	uint64_t sequence;
+	uint32_t kind; /* enum flash_segment_kind */
+	struct flash_summary summary;
+};
+
+struct flash_domain {
+	_Atomic uint32_t refs; /* repositories, and versions of the index */
+	uint32_t id;
+	uint8_t algo;
+	uint32_t key_len;
+	struct flash_index *index; /* (L) the published version */
+	struct flash_index *draft; /* (W) */
+	struct flash_index *last;  /* set when the domain is removed: its places die with it */
+};
+
+struct flash_repo {
+	_Atomic uint32_t refs;
+	uint32_t id;
+	char name[BOLE_REPO_NAME_MAX + 1]; /* (L) */
+	struct flash_domain *domain;
+	struct flash_table *reftable; /* (L) published versions */
+	struct flash_table *auxtable;
+	struct flash_table *draft_refs; /* (W) */
+	struct flash_table *draft_aux;
+	bool removed; /* (L) */
+	bool hidden;  /* (L) made, but not durable yet */
+};
+
+/* The head of the log (W). */
+struct flash_log {
+	uint32_t segment;
+	uint32_t pos; /* 0 = the segment is not opened yet */
+	uint64_t sequence;
+	uint32_t next;
+	uint64_t batch;       /* sequence of the next batch */
+	uint64_t link;        /* of the one before */
+	uint64_t durable;     /* the last batch known flushed */
+	uint64_t first_batch; /* of the current segment */
+	struct flash_summary summary;
+};
+
+struct flash_batch {
+	uint8_t *buf;
+	size_t cap;
+	uint32_t start; /* position in the segment */
+	uint32_t len;
+	uint32_t records;
+	bool open;
+};
+
+struct flash_tx;
+struct flash_request;
+struct flash_prepared;
+
+struct flash_counters {
+	_Atomic uint64_t commits;
+	_Atomic uint64_t user_bytes;
+	_Atomic uint64_t programmed;
+	_Atomic uint64_t erased;
+	_Atomic uint64_t read;
+	_Atomic uint64_t reads;
+	_Atomic uint64_t flushes;
+	_Atomic uint64_t commit_ns_max;
+	uint64_t mount_reads;
+};
+
+struct flash_volume {
+	struct bole_block *dev;
+	struct bole_platform *platform;
+	struct bole_budget budget;
+	struct bole_alloc *alloc; /* of the budget */
+	struct bole_alloc *outer;
+	struct flash_anchor anchor; /* (L) as last written; its map belongs to checkpoint */
+	uint32_t anchor_place;
+	struct flash_geometry geometry;
+	uint8_t key[FLASH_KEY_BYTES];
+	uint32_t unit;
+	uint32_t segments;
+	uint32_t segment_bytes;
+	uint32_t fragment_bytes;
+	uint32_t record_max;
+	bool read_only;      /* asked for, or the volume's features demand it */
+	_Atomic bool failed; /* a program or flush failed */
+
+	struct bole_mutex lock;
+	struct bole_cond cond;
+	bool leading;                /* (L) */
+	bool checkpointing;          /* (L) */
+	struct flash_request *queue; /* (L) */
+	struct flash_request **queue_end;
+
+	struct flash_segment *segment;       /* (L) */
+	uint32_t free;                       /* (L) segments in state FREE */
+	uint32_t freed;                      /* (L) in state FREED */
+	uint32_t cursor;                     /* (L) where the search for a free one goes on */
+	uint32_t opened;                     /* (L) */
+	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
+	uint64_t next_extent;                /* (L) */
+	uint64_t growth;     /* (L) what a checkpoint would hold, at most, in bytes */
+	uint64_t tail_bytes; /* (L) log since the last checkpoint */
+
+	struct flash_log log;     /* (W) */
+	struct flash_batch batch; /* (W) */
+	bool dirty;               /* (W) something was written since the last seal */
+
+	struct flash_table_kind plain; /* tables whose items own nothing */
+	struct flash_table_kind aux;   /* items own places */
+	struct flash_table *names;     /* (L) repository name -> number */
+	struct flash_repo **repo;      /* (L) sorted by number */
+	uint32_t repos;
+	uint32_t repos_cap;
+	uint32_t next_repo;
+	uint32_t next_domain;
+	struct flash_prepared *prepared; /* (L) */
+	bool mounting; /* nothing is given back: live bytes are counted at the end */
+	struct flash_fragment *checkpoint; /* (W) of the durable checkpoint, its map included */
+	uint32_t checkpoint_fragments;
+	uint32_t checkpoint_cap;
+	struct flash_counters counters;
+};
+
+/* -- Device access that counts and logs (io.c) -- */
+
+uint64_t bole_flash_position(const struct flash_volume *, uint32_t segment, uint32_t offset);
+/* Reads units around [offset, offset + len) of a segment into buf (room for len + 2 read units)
+ * and points *out at the first byte wanted. */
+BOLE_MUST_USE enum bole_status bole_flash_read(struct flash_volume *, uint32_t segment,
+                                               uint32_t offset, size_t len, uint8_t *buf,
+                                               const uint8_t **out);
+BOLE_MUST_USE enum bole_status bole_flash_program(struct flash_volume *, uint32_t segment,
+                                                  uint32_t offset, const uint8_t *src, size_t len);
+BOLE_MUST_USE enum bole_status bole_flash_flush(struct flash_volume *);
+BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t segment);
+void bole_flash_discard(struct flash_volume *, uint32_t segment);
+/* The volume takes no more writes until it is opened again. */
+void bole_flash_fail(struct flash_volume *, const char *what);
+void bole_flash_yield(void *volume);
+static inline size_t bole_flash_read_slack(const struct flash_volume *v)
+{
+	return 2 * (size_t)v->dev->info.read_unit;
+}
+void bole_flash_lock(struct flash_volume *);
+void bole_flash_unlock(struct flash_volume *);
+
+/* -- Segments (segment.c) -- */
+
+enum flash_purpose {
+	FLASH_FOR_DATA,       /* refused at the floor */
+	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
+	FLASH_FOR_CHECKPOINT, /* may use all */
+};
+/* The segments that must stay free for a purpose. Lock held. */
+uint32_t bole_flash_floor(const struct flash_volume *, enum flash_purpose);
+/* Takes a free segment, in state USED and open. BOLE_E_NO_SPACE. Lock held. */
+BOLE_MUST_USE enum bole_status bole_flash_segment_take(struct flash_volume *, enum flash_purpose,
+                                                       uint32_t *out);
+/* A new sequence for a segment that is about to be written. Lock held. */
+uint64_t bole_flash_segment_open(struct flash_volume *, uint32_t segment);
+/* Nothing lives in it and nobody writes there: free it, at once or after a checkpoint. Lock held.
+ */
+void bole_flash_segment_settle(struct flash_volume *, uint32_t segment);
+/* Bytes that a record with an entry of so many bytes occupies. */
+static inline uint64_t bole_flash_record_live(uint32_t key_len, uint32_t stored)
+{
+	return (uint64_t)RECORD_HEAD_BYTES + key_len + stored;
+}
+struct flash_fragment;
+void bole_flash_fragments_live(struct flash_volume *, const struct flash_fragment *, uint32_t count,
+                               bool add);
+/* A checkpoint would free segments. Lock held. */
+bool bole_flash_space_helps(const struct flash_volume *);
+void bole_flash_live_add(struct flash_volume *, uint32_t segment, uint64_t bytes);
+void bole_flash_live_sub(struct flash_volume *, uint32_t segment, uint64_t bytes);
+void bole_flash_segment_head(const struct flash_volume *, uint32_t segment, uint64_t sequence,
+                             enum flash_segment_kind, uint8_t *head);
+
+/* -- Repositories and domains (catalog.c) -- */
+
+struct flash_repo *bole_flash_repo_find(struct flash_volume *, uint32_t id); /* lock held */
+struct flash_repo *bole_flash_repo_find_any(struct flash_volume *, uint32_t id);
+BOLE_MUST_USE enum bole_status bole_flash_repo_add(struct flash_volume *, uint32_t id,
+                                                   uint32_t domain, uint8_t algo,
+                                                   struct bole_bytes name, struct flash_repo **out);
+void bole_flash_repo_release(struct flash_volume *, struct flash_repo *);
+void bole_flash_domain_release(struct flash_volume *, struct flash_domain *);
+void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
+/* Takes it out of the catalog; the caller's references go with release. Lock held. */
+struct flash_repo *bole_flash_repo_take(struct flash_volume *, uint32_t id);
+void bole_flash_catalog_close(struct flash_volume *);
+
+#endif /* BOLE_FLASH_VOLUME_H */
