@@ -162,7 +162,7 @@ help: ## list the targets
 	@echo "DEPS_DIR=folder (cache of source packages; works without network once filled)."
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
-all: lib $(CLI_BINS) ## build the library, the command line and, where it can, the image
+all: lib $(CLI_BINS) ## build the library and the command line
 test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) $(TEST_TOOLS) lib install-files
 
 deps: ## install missing Debian packages and fetch the pinned sources
@@ -254,7 +254,14 @@ run: ## boot a machine that serves this repository, and say how to clone it
 test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
 	+@$(AGAIN) deps
 	@tools/deps packages interop
-	+@$(AGAIN) all image test-tools
+	+@$(AGAIN) all image test-tools build/npm/.stamp
 	@tests/clients/clients.sh
+# Locked by version and integrity; node_modules appears whole or not at all.
+build/npm/.stamp: tests/clients/package-lock.json
+	@mkdir -p $(@D)
+	@cp tests/clients/package.json tests/clients/package-lock.json $(@D)
+	$(SAY) "  npm   $(@D)"
+	$(Q)cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 -include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)
