@@ -380,7 +380,9 @@ bool net_address6_text(unsigned i, char *dst, size_t cap)
 	for (int k = 0; k < LWIP_IPV6_NUM_ADDRESSES; k++) {
 		if (!ip6_addr_isvalid(netif_ip6_addr_state(&net.netif, k)) || i-- != 0)
 			continue;
-		return ip6addr_ntoa_r(netif_ip6_addr(&net.netif, k), dst, (int)cap) != NULL;
+		ip_addr_t address;
+		ip_addr_copy_from_ip6(address, *netif_ip6_addr(&net.netif, k));
+		return net_ip_text(&address, dst, cap);
 	}
 	return false;
 }

@@ -35,6 +35,9 @@ extern struct net_stats net_counts;
 enum bole_status net_resolve(const char *text, uint64_t deadline_ns, ip_addr_t *address,
                              uint16_t *port);
 
+/* The address as people write it (IPv6 in lower case, RFC 5952). False: cap is too small. */
+bool net_ip_text(const ip_addr_t *, char *dst, size_t cap);
+
 /* listen.c */
 enum bole_status net_listen(struct bole_platform *, const char *address,
                             struct bole_listener **out);

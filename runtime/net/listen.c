@@ -58,6 +58,16 @@ static bool split_address(const char *text, char *host, uint16_t *port)
 	return n <= UINT16_MAX;
 }
 
+bool net_ip_text(const ip_addr_t *address, char *dst, size_t cap)
+{
+	if (ipaddr_ntoa_r(address, dst, (int)cap) == NULL)
+		return false;
+	for (; *dst != '\0'; dst++)
+		if (*dst >= 'A' && *dst <= 'F')
+			*dst = (char)(*dst - 'A' + 'a');
+	return true;
+}
+
 struct lookup {
 	struct core_fiber *fiber;
 	ip_addr_t address;

@@ -24,7 +24,7 @@
 /* Connections that are over for us but not for the protocol come on top. */
 #define MEMP_NUM_TCP_PCB         (NET_CONNECTIONS_MAX + 128)
 #define MEMP_NUM_TCP_PCB_LISTEN  NET_LISTENERS_MAX
-#define MEMP_NUM_TCP_SEG         8192
+#define MEMP_NUM_TCP_SEG         4096
 #define MEMP_NUM_PBUF            256
 #define MEMP_NUM_UDP_PCB         8
 #define MEMP_NUM_REASSDATA       8

@@ -420,7 +420,7 @@ static void stream_peer(struct bole_stream *base, char *dst, size_t cap)
 	struct net_stream *stream = stream_of(base);
 	char address[IPADDR_STRLEN_MAX];
 
-	if (ipaddr_ntoa_r(&stream->peer, address, sizeof address) == NULL)
+	if (!net_ip_text(&stream->peer, address, sizeof address))
 		address[0] = '\0';
 	snprintf(dst, cap, IP_IS_V6(&stream->peer) ? "[%s]:%u" : "%s:%u", address,
 	         stream->peer_port);

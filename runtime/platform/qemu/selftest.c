@@ -290,29 +290,43 @@ static enum bole_status many_writers(struct bole_block *disk)
 	return rc;
 }
 
+enum { TINY_BYTES = 16384 };
+
 /* Pieces of a few bytes each: no request's segments add up to a block by themselves. */
-static enum bole_status tiny_pieces(struct bole_block *disk, uint64_t off)
+static enum bole_status write_tiny(struct bole_block *disk, uint64_t off, uint8_t *bytes,
+                                   struct bole_bytes *pieces)
 {
-	static uint8_t bytes[16384];
-	static struct bole_bytes pieces[sizeof bytes / 4];
 	size_t count = 0;
 
-	for (size_t i = 0; i < sizeof bytes; i++)
+	for (size_t i = 0; i < TINY_BYTES; i++)
 		bytes[i] = pattern(off + i);
-	for (size_t at = 0; at < sizeof bytes; count++) {
+	for (size_t at = 0; at < TINY_BYTES; count++) {
 		size_t len = 4 + count % 3;
-		if (len > sizeof bytes - at)
-			len = sizeof bytes - at;
+		if (len > TINY_BYTES - at)
+			len = TINY_BYTES - at;
 		pieces[count] = (struct bole_bytes){bytes + at, len};
 		at += len;
 	}
 	enum bole_status rc = bole_block_programv(disk, off, pieces, count);
-	memset(bytes, 0, sizeof bytes);
+	memset(bytes, 0, TINY_BYTES);
 	if (rc == BOLE_OK)
-		rc = bole_block_read(disk, off, bytes, sizeof bytes);
-	for (size_t i = 0; i < sizeof bytes && rc == BOLE_OK; i++)
+		rc = bole_block_read(disk, off, bytes, TINY_BYTES);
+	for (size_t i = 0; i < TINY_BYTES && rc == BOLE_OK; i++)
 		if (bytes[i] != pattern(off + i))
 			rc = BOLE_E_CORRUPT;
+	return rc;
+}
+
+static enum bole_status tiny_pieces(struct bole_block *disk, uint64_t off)
+{
+	size_t list = TINY_BYTES / 4 * sizeof(struct bole_bytes);
+	size_t pages = (TINY_BYTES + list) / CORE_PAGE_SIZE;
+	uint8_t *bytes = core_pages_alloc(pages);
+
+	if (bytes == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = write_tiny(disk, off, bytes, (void *)(bytes + TINY_BYTES));
+	core_pages_free(bytes, pages);
 	return rc;
 }
 
