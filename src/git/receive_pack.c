@@ -188,8 +188,9 @@ static enum bole_status ingest(struct bole_push *p)
 	};
 
 	enum bole_status rc = bole_pack_ingest(&job, svc->in, &report);
-	bole_sideband_phase_end(&p->s->band);
 	if (rc == BOLE_OK) {
+		if (report.deltas > 0)
+			on_progress(&p->s->band, "Resolving deltas", report.deltas, report.deltas);
 		bole_log(svc->platform, BOLE_LOG_INFO,
 		         "git: %s: %s: received %" PRIu64 " objects, %" PRIu64 " bytes",
 		         svc->peer == NULL ? "-" : svc->peer, svc->repo.name, report.objects,

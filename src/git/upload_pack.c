@@ -7,6 +7,8 @@
 #include "git/pack_emit.h"
 #include "git/upload_pack_impl.h"
 
+#define COUNTING "Counting objects" /* the emission's phase before the first byte */
+
 enum { REACH_COMMITS_MAX = 1 << 16 }; /* looked at for a want that is no tip */
 
 void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
@@ -223,13 +225,22 @@ enum bole_status bole_fetch_enough(struct bole_fetch *f, bool *out)
 	return bole_session_check(f->s, rc, "upload-pack: cannot walk the history");
 }
 
+/* While the pack is on its way the client counts for itself. */
+static void on_progress(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+	if (bole_bytes_equal(bole_bytes_z(phase), bole_bytes_z(COUNTING)))
+		bole_sideband_on_progress(ctx, phase, done, total);
+}
+
 static enum bole_status send_plan(struct bole_fetch *f, struct bole_pack_plan *plan)
 {
 	struct bole_service *svc = f->s->svc;
 	uint64_t start = svc->out->written;
 
+	if (bole_pack_plan_objects(plan) > 0)
+		bole_sideband_on_progress(&f->s->band, COUNTING, bole_pack_plan_objects(plan),
+		                          bole_pack_plan_objects(plan));
 	BOLE_TRY(bole_pack_emit(plan, &f->s->band.writer));
-	bole_sideband_phase_end(&f->s->band);
 	bole_sideband_push(&f->s->band);
 	if (f->band != BOLE_SIDEBAND_NONE)
 		bole_pkt_flush(svc->out);
@@ -265,7 +276,7 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .include_tags = f->include_tag,
 	        .thin = f->thin,
 	        .ofs_delta = f->ofs_delta,
-	        .progress = bare ? NULL : bole_sideband_on_progress,
+	        .progress = bare ? NULL : on_progress,
 	        .progress_ctx = &s->band,
 	        .cancelled = svc->cancelled,
 	        .cancelled_ctx = svc->cancelled_ctx,
