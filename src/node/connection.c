@@ -8,6 +8,7 @@
 #include "node/internal.h"
 
 enum { LINGER_BYTES_MAX = 1 << 20, SEND_BYTES_MAX = 128 * 1024 };
+#define EVICT_NS (NODE_SECOND_NS / 5)
 
 struct connection_start {
 	struct node_connection *connection;
@@ -211,6 +212,16 @@ static void connection_free(struct bole_node *node, struct node_connection *c)
 	bole_alloc_free(&node->budget.alloc, c, 1, sizeof *c);
 }
 
+static void dismiss(struct bole_node *node)
+{
+	struct bole_platform *platform = node->platform;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	node->connection_count--;
+	platform->ops->cond_broadcast(platform, &node->changed);
+	platform->ops->mutex_unlock(platform, &node->lock);
+}
+
 /* Everything of the connection is gone before the node may see that it is: close frees the node. */
 static void connection_end(struct bole_node *node, struct node_connection *c)
 {
@@ -222,10 +233,7 @@ static void connection_end(struct bole_node *node, struct node_connection *c)
 	platform->ops->mutex_unlock(platform, &node->lock);
 	connection_free(node, c);
 	stream->ops->close(stream);
-	platform->ops->mutex_lock(platform, &node->lock);
-	node->connection_count--;
-	platform->ops->cond_broadcast(platform, &node->changed);
-	platform->ops->mutex_unlock(platform, &node->lock);
+	dismiss(node);
 }
 
 static void http_main(void *arg)
@@ -274,43 +282,82 @@ static void turn_away(struct bole_node *node, struct bole_stream *stream, bool h
 	stream->ops->close(stream);
 }
 
+/* With node->lock held: ends the connection that has been idle for longest; new ones come first in
+ * the list. False: none is idle. */
+static bool evict_idle(struct bole_node *node)
+{
+	uint64_t now = node->platform->ops->now_ns(node->platform);
+	struct node_connection *oldest = NULL;
+
+	for (struct node_connection *c = node->connections; c != NULL; c = c->next) {
+		if (c->idle)
+			oldest = c;
+	}
+	if (oldest == NULL)
+		return false;
+	oldest->idle = false; /* not twice */
+	oldest->stream->ops->set_deadline(oldest->stream, now, now);
+	return true;
+}
+
+/* Counts one more connection in. When all places are taken, one that only waits gives way. */
+static bool admit(struct bole_node *node)
+{
+	struct bole_platform *platform = node->platform;
+	uint64_t deadline = platform->ops->now_ns(platform) + EVICT_NS;
+	enum bole_status rc = BOLE_OK;
+
+	platform->ops->mutex_lock(platform, &node->lock);
+	bool full = node->connection_count >= node->options.connections_max;
+	if (full && !node->closing && evict_idle(node)) {
+		while (rc == BOLE_OK && node->connection_count >= node->options.connections_max)
+			rc = platform->ops->cond_wait(platform, &node->changed, &node->lock,
+			                              deadline);
+		full = node->connection_count >= node->options.connections_max;
+	}
+	bool admitted = !full && !node->closing;
+	if (admitted)
+		node->connection_count++;
+	platform->ops->mutex_unlock(platform, &node->lock);
+	return admitted;
+}
+
+/* On success the connection's fiber has the stream. */
+static bool start(struct bole_node *node, struct bole_stream *stream, bool http)
+{
+	struct bole_platform *platform = node->platform;
+	struct node_connection *c = connection_alloc(node);
+
+	if (c == NULL)
+		return false;
+	c->node = node;
+	c->stream = stream;
+	c->reader.read = connection_read;
+	c->writer = (struct bole_writer){connection_write, connection_flush};
+	stream->ops->peer(stream, c->peer, sizeof c->peer);
+	platform->ops->mutex_lock(platform, &node->lock);
+	list_add(node, c);
+	platform->ops->mutex_unlock(platform, &node->lock);
+	if (platform->ops->fiber_start(platform, http ? "http" : "gitd",
+	                               http ? http_main : gitd_main, c,
+	                               NODE_CONNECTION_STACK) == BOLE_OK)
+		return true;
+	platform->ops->mutex_lock(platform, &node->lock);
+	list_remove(node, c);
+	platform->ops->mutex_unlock(platform, &node->lock);
+	connection_free(node, c);
+	return false;
+}
+
 void bole_node_connection_start(struct bole_node *node, struct bole_stream *stream,
                                 void (*serve)(struct node_connection *))
 {
-	struct bole_platform *platform = node->platform;
 	bool http = serve == bole_node_http_serve;
+	bool admitted = admit(node);
 
-	platform->ops->mutex_lock(platform, &node->lock);
-	bool full = node->closing || node->connection_count >= node->options.connections_max;
-	if (!full)
-		node->connection_count++;
-	platform->ops->mutex_unlock(platform, &node->lock);
-	struct node_connection *c = full ? NULL : connection_alloc(node);
-	if (c == NULL) {
-		turn_away(node, stream, http);
-	} else {
-		c->node = node;
-		c->stream = stream;
-		c->reader.read = connection_read;
-		c->writer = (struct bole_writer){connection_write, connection_flush};
-		stream->ops->peer(stream, c->peer, sizeof c->peer);
-		platform->ops->mutex_lock(platform, &node->lock);
-		list_add(node, c);
-		platform->ops->mutex_unlock(platform, &node->lock);
-		if (platform->ops->fiber_start(platform, http ? "http" : "gitd",
-		                               http ? http_main : gitd_main, c,
-		                               NODE_CONNECTION_STACK) == BOLE_OK)
-			return;
-		platform->ops->mutex_lock(platform, &node->lock);
-		list_remove(node, c);
-		platform->ops->mutex_unlock(platform, &node->lock);
-		connection_free(node, c);
-		turn_away(node, stream, http);
-	}
-	if (full)
+	if (admitted && start(node, stream, http))
 		return;
-	platform->ops->mutex_lock(platform, &node->lock);
-	node->connection_count--;
-	platform->ops->cond_broadcast(platform, &node->changed);
-	platform->ops->mutex_unlock(platform, &node->lock);
+	turn_away(node, stream, http);
+	if (admitted)
+		dismiss(node);
 }

@@ -404,7 +404,8 @@ Test(node, more_connections_or_requests_than_allowed_are_told_so)
 	ask_git(&h, "001dgit-upload-pack /here.git", 29, "ERR the server is busy");
 	ask(&h, "GET /healthz HTTP/1.1\r\n" END); /* costs nothing: answered */
 	cr_assert_eq(status_of(answer), 200);
-	struct bole_stream *idle[2] = {call(&h, bole_node_http_port(h.node)),
+	/* The places are full of peers at work: a new one is told so. */
+	struct bole_stream *more[2] = {call(&h, bole_node_git_port(h.node)),
 	                               call(&h, bole_node_git_port(h.node))};
 	h.platform->ops->sleep_until(h.platform, h.platform->ops->now_ns(h.platform) + SECOND / 5);
 	struct bole_stream *refused = call(&h, bole_node_http_port(h.node));
@@ -416,8 +417,29 @@ Test(node, more_connections_or_requests_than_allowed_are_told_so)
 	cr_assert_str_eq(answer, "001bERR server busy, retry\n");
 	refused->ops->close(refused);
 	for (int i = 0; i < 2; i++)
-		idle[i]->ops->close(idle[i]);
+		more[i]->ops->close(more[i]);
 	busy->ops->close(busy);
+	house_close(&h);
+}
+
+Test(node, connections_that_only_wait_give_way_to_new_ones)
+{
+	enum { IDLE = 4, NEW = 12 };
+	struct house h;
+	struct bole_stream *idle[IDLE];
+
+	house_open(&h, "node.connections=4");
+	for (int i = 0; i < IDLE; i++) {
+		idle[i] = call(&h, bole_node_http_port(h.node));
+		say(idle[i], "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 35 * (size_t)(i % 2));
+	}
+	h.platform->ops->sleep_until(h.platform, h.platform->ops->now_ns(h.platform) + SECOND / 5);
+	for (int i = 0; i < NEW; i++) {
+		ask(&h, "GET /healthz HTTP/1.1\r\n" END);
+		cr_assert_eq(status_of(answer), 200, "request %d: %s", i, answer);
+	}
+	for (int i = 0; i < IDLE; i++)
+		idle[i]->ops->close(idle[i]);
 	house_close(&h);
 }
 
