@@ -327,10 +327,16 @@ void test_platform_init(struct test_platform *self, uint64_t seed)
 	pthread_mutex_init(&self->lock, NULL);
 }
 
-void test_platform_release(struct test_platform *self)
+void test_platform_join(struct test_platform *self)
 {
 	for (size_t i = 0; i < self->fiber_count; i++)
 		pthread_join(self->fibers[i], NULL);
+	self->fiber_count = 0;
+}
+
+void test_platform_release(struct test_platform *self)
+{
+	test_platform_join(self);
 	pthread_mutex_destroy(&self->lock);
 	if (self->blocks != 0 || self->bytes != 0) {
 		fprintf(stderr, "leak: %zu bytes in %zu blocks\n", (size_t)self->bytes,

@@ -40,7 +40,9 @@ struct test_platform {
 };
 
 void test_platform_init(struct test_platform *, uint64_t seed);
-/* Waits for every fiber; ends the program when memory leaked. */
+/* Waits for every fiber that was started. */
+void test_platform_join(struct test_platform *);
+/* The same; then ends the program when memory leaked. */
 void test_platform_release(struct test_platform *);
 
 /* Environment SEED, else `otherwise`; prints it so that a failure can be repeated. */

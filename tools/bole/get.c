@@ -5,13 +5,13 @@
 #include "kv_open.h"
 
 static const char get_help[] =
-        "usage: bole get STORE[#REPO][@BRANCH] KEY\n\n"
+        "usage: bole get STORE[#REPO@BRANCH] KEY\n\n"
         "Writes the value of a key to standard output, byte for byte; with --json an\n"
         "object with its id, size and value (base64 when it is not UTF-8). Exit code 3\n"
         "when there is no such key. BRANCH may also be a tag or a commit.\n";
 
 static const char ls_help[] =
-        "usage: bole ls STORE[#REPO][@BRANCH] [PREFIX] [--from KEY] [--to KEY] [--long]\n\n"
+        "usage: bole ls STORE[#REPO@BRANCH] [PREFIX] [--from KEY] [--to KEY] [--long]\n\n"
         "Lists the keys that start with PREFIX, from KEY (included) to KEY (excluded), in\n"
         "byte order. --long adds mode and object id.\n";
 

@@ -54,8 +54,10 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	                                      args.at[1], &options, &report);
 	bole_cli_progress_end(&progress);
 	if (rc != BOLE_OK) {
-		fprintf(stderr, "bole: import of %s: %s\n", args.at[1], report.error);
-		code = bole_cli_fail(args.at[1], rc);
+		char what[512];
+
+		snprintf(what, sizeof what, "import of %s: %s", args.at[1], report.error);
+		code = bole_cli_fail(what, rc);
 	}
 	int closed = bole_cli_store_close(&store);
 	if (code == BOLE_EXIT_OK)

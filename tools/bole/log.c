@@ -6,7 +6,7 @@
 #include "kv_open.h"
 
 static const char log_help[] =
-        "usage: bole log STORE[#REPO][@BRANCH] [-n COUNT] [--first-parent]\n\n"
+        "usage: bole log STORE[#REPO@BRANCH] [-n COUNT] [--first-parent]\n\n"
         "Lists the commits of a branch, newest first: id, time (seconds since 1970), author\n"
         "and the first line of the message. BRANCH may also be a tag or a commit.\n";
 

@@ -8,12 +8,12 @@
 enum { AUTHOR_MAX = 1024 };
 
 static const char set_help[] =
-        "usage: bole set STORE[#REPO][@BRANCH] KEY [VALUE] [-m MESSAGE] [--author AUTHOR]\n\n"
+        "usage: bole set STORE[#REPO@BRANCH] KEY [VALUE] [-m MESSAGE] [--author AUTHOR]\n\n"
         "Sets a key in a commit of its own. Without VALUE, or when it is -, the value is\n"
         "read from standard input, byte for byte. AUTHOR is 'Name <mail>'.\n";
 
 static const char rm_help[] =
-        "usage: bole rm STORE[#REPO][@BRANCH] KEY... [-m MESSAGE] [--author AUTHOR]\n\n"
+        "usage: bole rm STORE[#REPO@BRANCH] KEY... [-m MESSAGE] [--author AUTHOR]\n\n"
         "Removes keys in one commit. Exit code 3 when there is no such key.\n";
 
 struct change {

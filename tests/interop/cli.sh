@@ -1,0 +1,143 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: the bole tool does what docs/CLI.md says, and Git reads what it wrote. Method: every command
+# on one image, its output and exit code; then stock git clones the keys and an imported history.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+bole=${BOLE:-$PWD/build/host/bole}
+[[ -x $bole ]] || { echo "cli: $bole is not built" >&2; exit 1; }
+dir=$(mktemp -d)
+server=
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
+export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
+passed=0 failed=0
+
+# expect CODE COMMAND...: its exit code; output stays in ./out and ./err
+expect() {
+	local want=$1 rc
+	shift
+	timeout 120 "$@" >out 2>err </dev/null
+	rc=$?
+	if ((rc == want)); then passed=$((passed + 1)); else
+		failed=$((failed + 1))
+		echo "cli: exit code $rc, not $want: ${*/#$bole/bole}" >&2
+		cat err >&2
+	fi
+}
+same() { # what, got, wanted
+	if [[ $2 == "$3" ]]; then passed=$((passed + 1)); else
+		failed=$((failed + 1))
+		printf 'cli: %s\n  got:    %s\n  wanted: %s\n' "$1" "$2" "$3" >&2
+	fi
+}
+json() { python3 -c "import json,sys; d=json.load(open('out')); print($1)"; }
+
+# Making a store, and what is no store.
+expect 0 "$bole" init d.img --size 256M
+expect 4 "$bole" init d.img
+expect 0 "$bole" init d.img --force
+expect 2 "$bole" init x.img --size large
+expect 6 "$bole" init x.img --size 4k
+expect 3 "$bole" get nowhere.img k
+expect 2 "$bole" get
+expect 2 "$bole" frobnicate
+for command in init get set rm ls log branch repo import fsck stats; do
+	expect 0 "$bole" "$command" --help
+	expect 2 "$bole" "$command" --no-such-option
+done
+head -c 1M /dev/urandom >foreign.img
+expect 3 "$bole" get foreign.img k
+
+# Keys.
+expect 0 "$bole" set d.img a/b hello
+expect 0 "$bole" set d.img a.b 'sorts before a/'
+head -c 3000000 /dev/urandom >big
+timeout 60 "$bole" set d.img big - <big
+timeout 60 "$bole" get d.img big | cmp - big && passed=$((passed + 1)) || failed=$((failed + 1))
+printf 'x\0\xff' | "$bole" set d.img bin
+expect 0 "$bole" get d.img a/b
+same "a value" "$(<out)" hello
+expect 0 "$bole" --json get d.img bin
+same "bytes in JSON" "$(json 'd["base64"]')" eAD/
+expect 3 "$bole" get d.img a
+expect 3 "$bole" get d.img none
+expect 2 "$bole" set d.img a/.git/x 1
+expect 4 "$bole" set d.img a 1
+expect 4 "$bole" set d.img a/b/c 1
+expect 0 "$bole" ls d.img
+same "keys in byte order" "$(tr '\n' ' ' <out)" "a.b a/b big bin "
+expect 0 "$bole" ls d.img b --to bin
+same "a range" "$(<out)" big
+expect 0 "$bole" rm d.img a/b bin
+expect 3 "$bole" rm d.img a/b
+expect 0 "$bole" --json ls d.img
+same "keys in JSON" "$(json '[k["key"] for k in d]')" "['a.b', 'big']"
+
+# History and branches.
+expect 0 "$bole" set d.img k 1 -m $'subject\n\nbody' --author 'A U Thor <a@example.org>'
+expect 2 "$bole" set d.img k 2 --author nobody
+expect 0 "$bole" log d.img -n 1
+same "a log line" "$(cut -d' ' -f3- out)" "A U Thor <a@example.org>  subject"
+expect 0 "$bole" branch d.img side
+expect 4 "$bole" branch d.img side
+expect 3 "$bole" branch d.img late nowhere
+expect 0 "$bole" set d.img#@side k other
+expect 0 "$bole" get d.img#main@side k
+same "a branch's value" "$(<out)" other
+expect 0 "$bole" get d.img k
+same "the default branch's value" "$(<out)" 1
+expect 0 "$bole" --json branch d.img
+same "branches" "$(json '[b["name"] for b in d]')" "['main', 'side']"
+expect 0 "$bole" branch d.img --delete side
+expect 3 "$bole" get d.img#@side k
+expect 4 "$bole" branch d.img --delete main
+
+# Repositories and import.
+git init -q -b trunk work
+for i in {1..40}; do
+	mkdir -p work/d$((i % 5)) && seq $((i * 30)) >work/d$((i % 5))/f$((i % 9))
+	git -C work add -A && git -C work commit -q -m "change $i"
+done
+git -C work tag -a -m note v1 HEAD~3
+expect 0 "$bole" import d.img#work work
+expect 4 "$bole" import d.img#work work
+expect 3 "$bole" import d.img#none .
+expect 0 "$bole" repo d.img#other create --sha256
+expect 0 "$bole" repo d.img#other rename else
+expect 0 "$bole" repo d.img
+same "repositories" "$(tr '\n' ' ' <out)" "else main work "
+expect 0 "$bole" repo d.img#else rm
+expect 3 "$bole" repo d.img#else rm
+expect 0 "$bole" set mem: k v
+expect 0 "$bole" --json stats d.img
+same "repositories counted" "$(json 'd["repos"]')" 2
+expect 0 "$bole" --json fsck d.img
+same "no errors" "$(json 'd["errors"]')" 0
+
+# Git reads it all.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$bole" serve d.img --http "127.0.0.1:$port" --git off --push >serve.log 2>&1 &
+server=$!
+for _ in {1..100}; do grep -q 'Stop with' serve.log && break; sleep 0.1; done
+expect 4 "$bole" set d.img k busy
+expect 0 git clone -q "http://127.0.0.1:$port/work.git" copy
+expect 0 git -C copy fsck --full --strict
+same "the history" "$(git -C copy rev-list --all --objects | sort)" \
+	"$(git -C work rev-list --all --objects | sort)"
+expect 0 git clone -q "http://127.0.0.1:$port/main.git" keys
+expect 0 git -C keys fsck --full --strict
+same "a key as a file" "$(<keys/k)" 1
+cmp -s keys/big big && passed=$((passed + 1)) || failed=$((failed + 1))
+same "commits" "$(git -C keys log --format=%s | head -1)" subject
+mkdir -p keys/pushed && echo by-git >keys/pushed/k
+git -C keys add -A && git -C keys commit -q -m pushed
+expect 0 git -C keys push -q
+kill -INT $server && wait $server
+server=
+expect 0 "$bole" get d.img pushed/k
+same "a key that git pushed" "$(<out)" by-git
+expect 0 "$bole" fsck d.img
+echo "$passed passed, $failed failed"
+exit $((failed > 0))
