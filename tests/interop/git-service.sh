@@ -47,6 +47,20 @@ commit() { # folder message: changes a few files
 	git -C "$1" add -A
 	GIT_AUTHOR_DATE="$clock +0000" GIT_COMMITTER_DATE="$clock +0000" git -C "$1" commit -qm "$2"
 }
+many() { # folder count message: commits on the branch that is checked out, made in one go
+	local branch i n text
+	branch=$(git -C "$1" symbolic-ref HEAD)
+	for ((i = 1; i <= $2; i++)); do
+		n=$((RANDOM % 40))
+		text="$3 $i $(printf '%s\n' {1..60})"
+		printf 'commit %s\ncommitter A <a@b> %d +0000\ndata %d\n%s\n' "$branch" $((clock + 60 * i)) \
+			$((${#3} + 1 + ${#i})) "$3 $i"
+		[[ $i == 1 ]] && git -C "$1" rev-parse -q --verify HEAD >/dev/null && echo "from $branch^0"
+		printf 'M 100644 inline d%d/f%d\ndata %d\n%s\n\n' $((n % 7)) $n ${#text} "$text"
+	done | git -C "$1" fast-import --quiet || die "fast-import"
+	clock=$((clock + 60 * $2))
+	git -C "$1" reset -q --hard
+}
 objects() { git -C "$1" rev-list --objects --all "${@:2}" | cut -d' ' -f1 | sort; }
 same() { # folder folder what
 	git -C "$2" fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck fails"; }
@@ -56,10 +70,10 @@ same() { # folder folder what
 
 RANDOM=${SEED:-4711}
 git init -q src
-for i in $(seq 60); do commit src "commit $i"; done
+many src 60 commit
 git -C src branch topic HEAD~20
 git -C src checkout -q topic
-for i in $(seq 15); do commit src "topic $i"; done
+many src 15 topic
 git -C src checkout -q main
 git -C src merge -q -s ours -m merge topic
 git -C src tag -a -m one v1 main~30
@@ -92,8 +106,8 @@ for transport in http git; do
 		rm -rf one
 		# Work on both sides, then a fetch that has to negotiate past local commits.
 		limit git clone -q "$u" work || die "$what: second clone"
-		for i in $(seq 40); do commit work "local $version $i"; done
-		for i in $(seq 25); do commit src "remote $transport $version $i"; done
+		many work 40 "local $version"
+		many src 25 "remote $transport $version"
 		git -C src tag -a -m x "t-$transport-$version"
 		limit git -C src push -q "$u" main "t-$transport-$version" || die "$what: push of more"
 		limit git -C work fetch -q origin || die "$what: fetch"
@@ -175,7 +189,7 @@ for version in 0 2; do
 done
 
 # -- Two pushes to one ref at once: one wins, the other is told --
-for round in 1 2 3 4 5; do
+for round in 1 2 3; do
 	limit git -C r push -q "$u" "+HEAD~1:refs/heads/race" || die "race: start"
 	rm -rf rival && git clone -q "$u" rival
 	git -C rival checkout -q -b race origin/race
@@ -192,7 +206,7 @@ done
 
 # -- SHA-256 --
 git init -q --object-format=sha256 s256
-for i in $(seq 20); do commit s256 "commit $i"; done
+many s256 20 commit
 git -C s256 tag -a -m x v1
 for transport in http git; do
 	for version in 0 2; do
