@@ -22,6 +22,13 @@ BOLE_MUST_USE enum bole_status bole_block_window_open(struct bole_alloc *, struc
                                                       uint64_t off, uint64_t len,
                                                       struct bole_block **out);
 
+struct bole_platform;
+/* A read cache of about bytes (taken as it fills; at least 64 KiB) before base, which must outlive
+ * it. Writes go through; reads of more than 32 KiB pass by. */
+BOLE_MUST_USE enum bole_status bole_block_cache_open(struct bole_platform *, struct bole_alloc *,
+                                                     struct bole_block *base, size_t bytes,
+                                                     struct bole_block **out);
+
 struct bole_block_file_options {
 	bool read_only;        /* takes a shared lock; else an exclusive one */
 	uint64_t create_bytes; /* not 0: create the file, sparse, of this size; it must not exist */
