@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bole/devices.h"
 #include "bole/node.h"
 #include "bole/store.h"
 #include "core/core.h"
@@ -31,6 +32,8 @@ enum {
  * at start; the network takes one (net/interface.c), the rest is for stacks. */
 #define STORE_MEMORY_EIGHTHS 3
 #define NODE_MEMORY_EIGHTHS  3
+/* And a cache of what is read from the disk; it is filled as it is used. */
+#define CACHE_MEMORY_EIGHTHS 1
 
 #pragma weak bole_flash_open
 #pragma weak bole_flash_format
@@ -218,6 +221,7 @@ static int run(struct bole_config *cfg)
 {
 	struct image_devices devices;
 	struct bole_store *store = NULL;
+	struct bole_block *cache = NULL;
 	const char *test = bole_config_get(cfg, "image.selftest");
 
 	if (image_devices_open(&devices, cfg) != BOLE_OK)
@@ -225,7 +229,11 @@ static int run(struct bole_config *cfg)
 	image_devices_report(&devices);
 	if (test != NULL)
 		return image_selftest(test, &devices);
-	int status = open_store(devices.disk, cfg, &store);
+	if (devices.disk != NULL &&
+	    bole_block_cache_open(core_platform(), core_alloc(), devices.disk,
+	                          share_of_memory(CACHE_MEMORY_EIGHTHS), &cache) != BOLE_OK)
+		cache = NULL; /* slower, no worse */
+	int status = open_store(cache != NULL ? cache : devices.disk, cfg, &store);
 	if (status != EXIT_CLEAN)
 		return status;
 	status = serve(store, cfg);
@@ -235,8 +243,8 @@ static int run(struct bole_config *cfg)
 		         bole_status_text(rc));
 		return EXIT_CLOSE;
 	}
-	if (devices.disk != NULL)
-		bole_block_close(devices.disk);
+	bole_block_close(cache);
+	bole_block_close(devices.disk);
 	core_printf("stopped\r\n");
 	return status;
 }
