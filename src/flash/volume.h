@@ -24,7 +24,8 @@
 #include "flash/index.h"
 #include "flash/table.h"
 
-enum { SEGMENT_NONE = UINT32_MAX, VOLUME_POOL = 8 };
+#define SEGMENT_NONE UINT32_MAX /* not an enumerator: those are ints */
+enum { VOLUME_POOL = 8 };
 
 enum flash_segment_state {
 	SEGMENT_FREE = 0,
