@@ -22,3 +22,10 @@ build/asan/tests/gitserve: build/asan/tests/interop/gitserve.o $(call objs,asan,
 	$(SAY) "  link  $@"
 	$(Q)$(call LINK,asan,)
 TEST_TOOLS += build/asan/tests/gitserve
+
+# An image whose flushes do nothing, which the power-cut test must find guilty.
+$(IMAGE)/bole-noflush.elf: tests/image/noflush.c $(IMAGE_LINKED)
+	$(SAY) "  link  $@"
+	$(Q)$(CC) $(IMAGE_OWN) -c $< -o $@.o
+	$(Q)$(call IMAGE_LD,-Xlinker --wrap=bole_block_flush $@.o,$@)
+test-tools: $(IMAGE)/bole-noflush.elf

@@ -27,7 +27,7 @@ if [ -z "${HISTORY:-}" ]; then
 	git -C source.git symbolic-ref HEAD refs/heads/main-0
 fi
 repo_objects "$source" >want
-"$bole" init disk.img --size 2G || die "init"
+"$bole" init disk.img --size 2G >/dev/null || die "init"
 node_boot disk.img receive.enable=true receive.create=true || die "boot"
 start=$(date +%s.%N)
 git -C "$source" push -q --mirror "http://127.0.0.1:$NODE_HTTP/h.git" || die "push"

@@ -39,7 +39,7 @@ check_image() {
 	"$bole" fsck disk.img >fsck.out 2>&1 || die "fsck after $1: $(tail -n 5 fsck.out)"
 }
 
-"$bole" init disk.img --size 128M || die "init"
+"$bole" init disk.img --size 128M >/dev/null || die "init"
 git init -q -b main work
 git -C work config user.name t && git -C work config user.email t@localhost
 commit first

@@ -29,7 +29,7 @@ repo_objects "$dir/source.git" >"$dir/want"
 
 for NODE_MACHINE in microvm q35; do
 	rm -f "$dir/disk.img" "$dir/console"
-	"$bole" init "$dir/disk.img" --size 256M && "$bole" import "$dir/disk.img#bole" "$dir/source.git" \
+	"$bole" init "$dir/disk.img" --size 256M >/dev/null && "$bole" import "$dir/disk.img#bole" "$dir/source.git" \
 		>"$dir/run.out" 2>&1 || die "seeding"
 	NODE_LOG=$dir/console node_boot "$dir/disk.img" || { cat "$dir/console"; die "boot on $NODE_MACHINE"; }
 	cp "$dir/console" "$dir/run.out"

@@ -25,7 +25,7 @@ die() {
 # must show it.
 record() { # name elf
 	rm -rf base.img disk.img log.img work acks
-	"$bole" init base.img --size 64M || die "init"
+	"$bole" init base.img --size 64M >/dev/null || die "init"
 	cp --sparse=always base.img disk.img
 	truncate -s 1M log.img
 	local file="driver=file,filename=disk.img,node-name=file"
@@ -36,9 +36,12 @@ record() { # name elf
 	git init -q -b main work
 	git -C work config user.name t && git -C work config user.email t@localhost
 	: >acks
-	local i ref id
+	local i ref id size
 	for ((i = 1; i <= pushes; i++)); do
-		head -c $((RANDOM * (i % 9 + 1) / 4)) /dev/urandom >work/file$((i % 7))
+		# Most become records; every ninth is large enough for an extent.
+		size=$((RANDOM * (i % 5 + 1) / 4))
+		[ $((i % 9)) = 4 ] && size=$((500000 + RANDOM * 20))
+		head -c $size /dev/urandom >work/file$((i % 7))
 		echo "$i" >work/count
 		git -C work add -A && git -C work commit -q -m "$i"
 		ref=refs/heads/main

@@ -35,9 +35,7 @@ struct entry {
 struct log {
 	int fd;
 	uint64_t count;
-	uint32_t sector_bytes;
 	struct entry *entries;
-	uint64_t parsed;
 };
 
 static uint64_t state;
@@ -66,49 +64,43 @@ static uint64_t le64(const uint8_t *p)
 	return v;
 }
 
-static void log_open(struct log *log, const char *path)
+/* The head of the log counts its entries only up to the last flush; so they are walked instead, to
+ * the first that is all zero (a fresh log file is zero behind its end). */
+static void log_parse(struct log *log, const char *path)
 {
-	uint8_t super[32];
+	static const uint8_t none[32];
+	uint64_t at = SECTOR, cap = 0;
+	uint8_t head[32];
 
 	log->fd = open(path, O_RDONLY);
-	if (log->fd < 0 || pread(log->fd, super, sizeof super, 0) != (ssize_t)sizeof super)
+	if (log->fd < 0)
 		fail("the log cannot be read");
-	if (le64(super) == 0)
-		return; /* nothing was logged yet: the first flush writes the head */
-	if (le64(super) != LOG_MAGIC)
-		fail("this is not a write log");
-	log->count = le64(super + 16);
-	log->sector_bytes = (uint32_t)(le64(super + 24) & UINT32_MAX);
-	if (log->sector_bytes < SECTOR)
-		fail("bad sector size in the log");
-}
+	if (pread(log->fd, head, sizeof head, 0) == (ssize_t)sizeof head && le64(head) != 0 &&
+	    (le64(head) != LOG_MAGIC || (le64(head + 24) & UINT32_MAX) != SECTOR))
+		fail("this is not a write log of 512-byte sectors");
+	while (pread(log->fd, head, sizeof head, (off_t)at) == (ssize_t)sizeof head &&
+	       memcmp(head, none, sizeof none) != 0) {
+		if (log->count == cap) {
+			cap = cap == 0 ? 1024 : cap * 2;
+			log->entries = realloc(log->entries, cap * sizeof *log->entries);
+			if (log->entries == NULL)
+				fail("out of memory");
+		}
+		struct entry *e = &log->entries[log->count++];
 
-static void log_parse(struct log *log)
-{
-	uint64_t at = log->sector_bytes;
-
-	log->entries = calloc(log->count + 1, sizeof *log->entries);
-	if (log->entries == NULL)
-		fail("out of memory");
-	for (log->parsed = 0; log->parsed < log->count; log->parsed++) {
-		struct entry *e = &log->entries[log->parsed];
-		uint8_t head[32];
-
-		if (pread(log->fd, head, sizeof head, (off_t)at) != (ssize_t)sizeof head)
-			fail("the log is shorter than it says");
 		e->sector = le64(head);
 		e->sectors = le64(head + 8);
 		e->flags = le64(head + 16);
-		at += log->sector_bytes;
+		at += SECTOR;
 		e->data_at = at;
 		if ((e->flags & LOG_DISCARD) == 0)
-			at += e->sectors * log->sector_bytes;
+			at += e->sectors * SECTOR;
 	}
 }
 
 static void apply(const struct log *log, const struct entry *e, int image, bool torn)
 {
-	uint64_t len = e->sectors * log->sector_bytes;
+	uint64_t len = e->sectors * SECTOR;
 	uint8_t *data = calloc(1, len + 1);
 
 	if (data == NULL)
@@ -120,8 +112,8 @@ static void apply(const struct log *log, const struct entry *e, int image, bool 
 		uint64_t piece = torn ? SECTOR : len;
 
 		if ((!torn || next() % 2 == 0) &&
-		    pwrite(image, data + done, piece,
-		           (off_t)(e->sector * log->sector_bytes + done)) != (ssize_t)piece)
+		    pwrite(image, data + done, piece, (off_t)(e->sector * SECTOR + done)) !=
+		            (ssize_t)piece)
 			fail("the image cannot be written");
 		done += piece;
 	}
@@ -158,12 +150,11 @@ int main(int argc, char **argv)
 		                "       powercut replay LOG IMAGE CUT SEED [no-flush]\n");
 		return 2;
 	}
-	log_open(&log, argv[2]);
+	log_parse(&log, argv[2]);
 	if (strcmp(argv[1], "entries") == 0) {
 		printf("%" PRIu64 "\n", log.count);
 		return 0;
 	}
-	log_parse(&log);
 	if (strcmp(argv[1], "flushes") == 0) {
 		uint64_t flushes = 0;
 
