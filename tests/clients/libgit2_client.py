@@ -8,7 +8,7 @@ if sys.argv[1] == "clone":
     pygit2.clone_repository(sys.argv[2], sys.argv[3])
 else:
     repository = pygit2.Repository(sys.argv[2])
-    remote = repository.remotes.create_anonymous(sys.argv[3])
+    remote = repository.remotes.create("target", sys.argv[3])
 
     class Callbacks(pygit2.RemoteCallbacks):
         def push_update_reference(self, refname, message):
