@@ -75,7 +75,7 @@ done
 git -C src tag -a v1 -m one HEAD~3
 git -C src branch topic HEAD~7
 
-store=$STORE
+store=$STORE; [[ $store == mem: ]] || store=$dir/$STORE
 [[ $store == mem: ]] || "$bole" init "$store" --size 256M >init.log || die "init"
 start --push --create
 
@@ -202,7 +202,7 @@ limit python3 rude.py "$http" "$git" "$dir/src" || die "rude peers"
 sleep 0.5
 limit git ls-remote "$(url http one)" >refs.log || die "ls-remote"
 grep -q broken refs.log && die "a broken push moved a reference"
-rm -rf copy && limit git clone -q --mirror "$(url git one)" copy && git -C copy fsck --full --strict 2>fsck.log ||
+rm -rf copy; limit git clone -q --mirror "$(url git one)" copy && git -C copy fsck --full --strict 2>fsck.log ||
 	die "clone after rude peers"
 
 # -- many at once --
@@ -217,7 +217,7 @@ same src many7 "one of 24 clones at once"
 stop
 if [[ $store != mem: ]]; then
 	start
-	rm -rf again && limit git clone -q --mirror "$(url http one)" again || die "clone after a restart"
+	rm -rf again; limit git clone -q --mirror "$(url http one)" again || die "clone after a restart"
 	cmp -s <(objects copy) <(objects again) || die "a restart lost objects"
 	refused "not enabled" git -C src push "$(url http one)" main:refs/heads/no
 	stop

@@ -1,19 +1,29 @@
 /* SPDX-License-Identifier: ISC */
 /* Many readers against one writer, through the whole node under ThreadSanitizer: fibers clone over
  * git:// and HTTP while another pushes branch after branch. A tip that was acknowledged is in every
- * later advertisement, and every pack that is sent is whole. */
+ * later advertisement, and every pack that is sent is whole. On the memory store, and on the flash
+ * store over a disk behind the workers. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "bole/devices.h"
 #include "bole/node.h"
 #include "bole/posix.h"
 #include "tests/support/packmaker.h"
 
-enum { PUSHES = 24, READERS = 6, COMMITS = 20, ANSWER_MAX = 1 << 20 };
+enum {
+	PUSHES = 16,
+	READERS = 6,
+	COMMITS = 20,
+	COMMITS_LARGE = 3200,
+	ANSWER_MAX = 2 << 20,
+	DISK_BYTES = 300 << 20
+};
 
 #define CHECK(x)                                                                \
 	do {                                                                    \
@@ -101,7 +111,8 @@ static void push_one(struct shared *s, unsigned i, uint8_t *answer)
 	char hex[BOLE_OID_HEX_MAX + 1];
 
 	packmaker_init(&pack, BOLE_HASH_SHA1);
-	struct bole_oid tip = packmaker_history(&pack, COMMITS, i + 1);
+	/* One push is large enough for an extent of its own. */
+	struct bole_oid tip = packmaker_history(&pack, i == 3 ? COMMITS_LARGE : COMMITS, i + 1);
 	packmaker_finish(&pack);
 	bole_oid_format(&tip, hex);
 	int n = snprintf(command, sizeof command, "%040d %s refs/heads/b%u%c report-status", 0, hex,
@@ -244,22 +255,64 @@ static void serve(struct shared *s, struct bole_store *store)
 	bole_config_close(config);
 }
 
-int main(void)
+struct world {
+	struct shared s;
+	struct bole_store *store;
+	struct bole_block *file;
+	struct bole_block *disk;
+};
+
+static void open_memory(struct world *w, struct bole_platform *p)
+{
+	CHECK(bole_memory_store_open(p, p->alloc, &w->store) == BOLE_OK);
+}
+
+/* A file and not a RAM disk: a read-ahead may pass over what is being programmed, which a kernel
+ * sorts out and memcpy does not. */
+static void open_flash(struct world *w, struct bole_platform *p)
+{
+	struct bole_block_file_options file = {.create_bytes = DISK_BYTES};
+	struct bole_flash_format_options format = {.segment_bytes = 0};
+	struct bole_flash_open_options options = {.read_only = false};
+	char dir[] = "/tmp/bole-readers-XXXXXX";
+	char path[64];
+	char owner[100];
+
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof path, "%s/disk", dir);
+	CHECK(bole_block_file_open(p->alloc, path, &file, owner, sizeof owner, &w->file) ==
+	      BOLE_OK);
+	CHECK(unlink(path) == 0 && rmdir(dir) == 0);
+	CHECK(bole_posix_offload_block(p, w->file, &w->disk) == BOLE_OK);
+	CHECK(bole_flash_format(w->disk, p, &format) == BOLE_OK);
+	CHECK(bole_flash_open(w->disk, p, p->alloc, &options, &w->store) == BOLE_OK);
+}
+
+static void test(const char *name, void (*open)(struct world *, struct bole_platform *))
 {
 	struct bole_posix_options options = {.loops = 3, .log_level = BOLE_LOG_ERROR + 1};
-	struct bole_store *store = NULL;
-	static struct shared s;
+	static struct world w;
+	struct shared *s = &w.s;
 
-	CHECK(bole_posix_open(&options, &s.p) == BOLE_OK);
-	s.p->ops->mutex_init(s.p, &s.lock);
-	s.p->ops->cond_init(s.p, &s.changed);
-	CHECK(bole_memory_store_open(s.p, s.p->alloc, &store) == BOLE_OK);
-	serve(&s, store);
-	CHECK(bole_store_close(store) == BOLE_OK);
-	s.p->ops->cond_destroy(s.p, &s.changed);
-	s.p->ops->mutex_destroy(s.p, &s.lock);
-	bole_posix_close(s.p);
-	printf("%u clones, %u pushes, %llu KiB: no race\n", atomic_load(&s.clones), PUSHES,
-	       (unsigned long long)atomic_load(&s.bytes) / 1024);
+	memset(&w, 0, sizeof w);
+	CHECK(bole_posix_open(&options, &s->p) == BOLE_OK);
+	s->p->ops->mutex_init(s->p, &s->lock);
+	s->p->ops->cond_init(s->p, &s->changed);
+	open(&w, s->p);
+	serve(s, w.store);
+	CHECK(bole_store_close(w.store) == BOLE_OK);
+	bole_block_close(w.disk);
+	bole_block_close(w.file);
+	s->p->ops->cond_destroy(s->p, &s->changed);
+	s->p->ops->mutex_destroy(s->p, &s->lock);
+	bole_posix_close(s->p);
+	printf("%s: %u clones, %u pushes, %llu KiB: no race\n", name, atomic_load(&s->clones),
+	       PUSHES, (unsigned long long)atomic_load(&s->bytes) / 1024);
+}
+
+int main(void)
+{
+	test("memory", open_memory);
+	test("flash", open_flash);
 	return 0;
 }
