@@ -357,25 +357,46 @@ enum bole_status bole_flash_anchor_load(struct bole_block *dev, struct bole_plat
 	return rc;
 }
 
+static uint64_t slot_at(const struct flash_geometry *g, uint32_t place)
+{
+	return (place < g->slots ? g->first : g->second) +
+	       (uint64_t)(place % g->slots) * g->slot_bytes;
+}
+
+/* Areas of several slots are logs: the next slot, or the first of the other area, which is erased
+ * while this one keeps the newest. A slot that a cut left half programmed is never used again. */
+static enum bole_status next_slot(struct bole_block *dev, const struct flash_geometry *g,
+                                  uint32_t place, uint8_t *slot, uint32_t *out)
+{
+	uint32_t next = (place + 1) % (2 * g->slots);
+
+	if (next % g->slots != 0) {
+		BOLE_TRY(bole_block_read(dev, slot_at(g, next), slot, g->slot_bytes));
+		if (!blank(slot, g->slot_bytes))
+			next = next < g->slots ? g->slots : 0;
+	}
+	*out = next;
+	if (next % g->slots != 0)
+		return BOLE_OK;
+	return bole_block_erase(dev, slot_at(g, next), dev->info.erase_unit);
+}
+
 enum bole_status bole_flash_anchor_store(struct bole_block *dev, struct bole_alloc *alloc,
                                          const struct flash_anchor *a, uint32_t *place)
 {
 	const struct flash_geometry *g = &a->geometry;
-	/* One slot an area: the areas take turns. Logs of slots: the next slot, and at the end of
-	 * an area the other one, erased first, while this one keeps the newest. */
-	uint32_t next = g->slots == 1 ? 1 - *place : (*place + 1) % (2 * g->slots);
-	uint64_t area = next < g->slots ? g->first : g->second;
-	uint64_t off = area + (uint64_t)(next % g->slots) * g->slot_bytes;
+	uint32_t next = 1 - *place;
 	uint8_t *slot = bole_alloc_zeroed(alloc, g->slot_bytes, 1);
 	enum bole_status rc = BOLE_OK;
 
 	if (slot == NULL)
 		return BOLE_E_NO_MEMORY;
+	if (dev->info.needs_erase)
+		rc = next_slot(dev, g, *place, slot, &next);
+	memset(slot, 0, g->slot_bytes);
 	bole_flash_anchor_encode(a, slot);
-	if (dev->info.needs_erase && next % g->slots == 0)
-		rc = bole_block_erase(dev, area, dev->info.erase_unit);
 	if (rc == BOLE_OK)
-		rc = bole_block_program(dev, off, slot, g->slot_bytes);
+		rc = bole_block_program(dev, slot_at(g, next), slot, g->slot_bytes);
 	if (rc == BOLE_OK)
 		rc = bole_block_flush(dev);
 	bole_alloc_free(alloc, slot, g->slot_bytes, 1);

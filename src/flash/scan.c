@@ -10,7 +10,7 @@
 #include "flash/batch.h"
 #include "flash/mount.h"
 
-enum { SCAN_BYTES = 1 << 20, SCAN_FIRST_BATCHES = 64 };
+enum { SCAN_BYTES = 1 << 20, SCAN_STEP = 128 << 10, SCAN_FIRST_BATCHES = 64 };
 
 void bole_flash_log_scan_release(struct flash_log_scan *s)
 {
@@ -31,8 +31,8 @@ static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_
 	              offset <= s->buf_from + s->buf_len;
 	if (!inside || (refill && s->buf_from + s->buf_len < v->segment_bytes)) {
 		uint32_t want = v->segment_bytes - offset;
-		if (want > SCAN_BYTES)
-			want = SCAN_BYTES;
+		if (want > (refill ? SCAN_BYTES : SCAN_STEP))
+			want = refill ? SCAN_BYTES : SCAN_STEP;
 		s->buf_len = 0;
 		BOLE_TRY(bole_flash_read(v, segment, offset, want, s->buf, &p));
 		if (p != s->buf)
@@ -179,10 +179,13 @@ static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, uin
                                  uint32_t *next, uint64_t *batch, uint64_t *link, bool *ok)
 {
 	struct flash_volume *v = s->v;
-	struct bole_bytes bytes;
+	size_t cap = SEGMENT_HEAD_BYTES + bole_flash_read_slack(v);
+	const uint8_t *p;
 
-	BOLE_TRY(show(s, segment, 0, false, &bytes));
-	const uint8_t *p = bytes.ptr;
+	/* The scan's own buffer: the head is looked at between segments. */
+	BOLE_ASSERT(cap <= s->buf_cap);
+	s->buf_len = 0;
+	BOLE_TRY(bole_flash_read(v, segment, 0, SEGMENT_HEAD_BYTES, s->buf, &p));
 	*sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT);
 	*next = bole_get_le32(p + SEGMENT_NEXT_AT);
 	*batch = bole_get_le64(p + SEGMENT_BATCH_AT);
