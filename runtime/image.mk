@@ -84,7 +84,9 @@ $(IMAGE)/musl/%.o: $(MUSL)/src/%.c $(IMAGE_GEN) runtime/image.mk
 	$(call IMAGE_CC,$(MUSL_FLAGS) $(MUSL_EXTRA))
 $(IMAGE)/musl/%.o: $(MUSL)/src/%.s $(IMAGE_GEN) runtime/image.mk
 	$(call IMAGE_CC,)
-$(IMAGE)/musl/malloc/mallocng/%.o: MUSL_EXTRA = -include runtime/libc/malloc_glue.h
+$(IMAGE)/musl/string/%.o: MUSL_EXTRA = -O3
+$(IMAGE)/musl/malloc/%.o: MUSL_EXTRA = -O2
+$(IMAGE)/musl/malloc/mallocng/%.o: MUSL_EXTRA = -O2 -include runtime/libc/malloc_glue.h
 $(IMAGE)/zlib/%.o: $(DEPS)/zlib/%.c $(IMAGE_GEN) runtime/image.mk
 	$(call IMAGE_CC,-O2 $(THIRD_FLAGS) -DZ_SOLO -DNO_GZIP)
 $(IMAGE)/libdeflate/%.o: $(DEPS)/libdeflate/lib/%.c $(IMAGE_GEN) runtime/image.mk
