@@ -340,6 +340,8 @@ enum bole_status bole_history_ancestor(struct bole_history *h, const struct bole
 	BOLE_TRY(paint(h, high, FROM_NEWER, &fresh));
 	BOLE_TRY(paint(h, low, FROM_OLDER, &fresh));
 	while (fresh > 0 && (flags_of(h, low) & FROM_NEWER) == 0) {
+		if (++h->visits > VISITS_MAX)
+			return BOLE_E_LIMIT;
 		uint32_t at = heap_pop(h);
 		unsigned flags = flags_of(h, at) & ~(unsigned)QUEUED;
 		fresh -= (flags & STALE) == 0;

@@ -80,7 +80,7 @@ BOLE_MUST_USE enum bole_status bole_history_common(struct bole_history *, const 
 BOLE_MUST_USE enum bole_status
 bole_history_enough(struct bole_history *, const struct bole_oid *tips, size_t count, bool *out);
 /* Is `older` an ancestor of `newer` (or the same)? Both are commits. BOLE_E_NO_MEMORY when history
- * does not fit the budget. */
+ * does not fit the budget, BOLE_E_LIMIT when the session's questions have cost too much. */
 BOLE_MUST_USE enum bole_status bole_history_ancestor(struct bole_history *,
                                                      const struct bole_oid *older,
                                                      const struct bole_oid *newer, bool *out);

@@ -219,6 +219,37 @@ Test(hostile_fetch, endless_lines_end)
 	scene_close(&c);
 }
 
+Test(hostile_fetch, deep_chains_of_tags_cost_a_bounded_walk)
+{
+	struct scene c;
+	char name[40];
+
+	/* Nobody told the store what the tags name, so each listing has to find out. */
+	scene_open(&c);
+	struct bole_oid tag = c.tips[0];
+	for (unsigned i = 0; i < 1000; i++)
+		tag = git_tag(&c.f, &c.f.repo, "t", &tag,
+		              i == 0 ? BOLE_OBJECT_COMMIT : BOLE_OBJECT_TAG);
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof name, "refs/tags/t%03u", i);
+		git_set_ref(&c.f, &c.f.repo, name, &tag, NULL);
+	}
+	v2_start(&c, "ls-refs");
+	pkt_add(&c.request, "peel");
+	pkt_special(&c.request, "0000");
+	const char *text = run(&c, 2);
+	cr_assert_eq(c.session.rc, BOLE_OK);
+	unsigned shown = 0;
+	unsigned peeled = 0;
+	for (const char *at = text; (at = strstr(at, "refs/tags/t")) != NULL; at++)
+		shown++;
+	for (const char *at = text; (at = strstr(at, " peeled:")) != NULL; at++)
+		peeled++;
+	cr_assert_eq(shown, 200);
+	cr_assert_eq(peeled, 65536 / 1000);
+	scene_close(&c);
+}
+
 Test(hostile_fetch, a_client_that_hangs_up_ends_the_work)
 {
 	struct scene c;
