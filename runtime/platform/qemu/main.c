@@ -35,9 +35,6 @@ enum {
 /* And a cache of what is read from the disk; it is filled as it is used. */
 #define CACHE_MEMORY_EIGHTHS 1
 
-#pragma weak bole_flash_open
-#pragma weak bole_flash_format
-
 static void banner(void)
 {
 	struct core_memory_stats memory;
@@ -138,8 +135,6 @@ static int open_volume(struct bole_block *disk, const struct bole_config *cfg,
 	struct bole_flash_open_options options = {.read_only = disk->info.read_only};
 
 	options.memory_bytes_max = share_of_memory(STORE_MEMORY_EIGHTHS);
-	if (bole_flash_open == NULL)
-		return EXIT_STORE;
 	enum bole_status rc = bole_flash_open(disk, core_platform(), core_alloc(), &options, out);
 	if (rc == BOLE_E_NOT_FOUND && automatic) {
 		rc = format_if_empty(disk);
