@@ -3,7 +3,8 @@
 # Goal: stock git is served by upload-pack and receive-pack in every protocol version, stateful
 # (git://) and stateless (HTTP), as by its own server. Method: a history with merges, tags and local
 # work on both sides goes to and fro; after each step git itself checks the copy, and the lists of
-# objects must be the same. Refusals must name their reason.
+# objects must be the same. Refusals must name their reason. Behind it is a flash volume in memory,
+# checked and mounted again at the end; STORE=memory takes the memory store instead.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 top=$PWD
@@ -29,7 +30,7 @@ die() {
 }
 limit() { timeout 60 "$@"; }
 
-"$serve" port 2>server.log &
+"$serve" port "${STORE:-flash}" 2>server.log &
 server=$!
 for _ in {1..100}; do [[ -s port ]] && break; sleep 0.1; done
 [[ -s port ]] || die "the server does not listen"
@@ -233,5 +234,7 @@ for transport in http git; do
 	rm -rf thief
 done
 kill -0 $server || die "the server died"
+kill $server
+wait $server || die "the server ends with $?"
 grep -qE 'AddressSanitizer|runtime error|panic' server.log && die "the server's sanitizers complain"
 echo "git-service: ok"

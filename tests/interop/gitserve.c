@@ -2,10 +2,12 @@
 /* The Git services on loopback, for tests with real clients: git:// and smart HTTP on one port, a
  * memory store behind. Nothing here is fit for more than a test.
  *
- *   gitserve PORTFILE      writes "port\n" when it listens, serves until killed
- * Repositories: a, b (sha1), strict (no rewinds, no deletions), readonly, s256 (sha256). */
+ *   gitserve PORTFILE memory|flash   writes "port\n" when it listens, serves until killed; flash:
+ * over a flash volume in memory, checked and mounted again on SIGTERM Repositories: a, b (sha1),
+ * strict (no rewinds, no deletions), readonly, s256 (sha256). */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,13 @@
 #include "base/bytes.h"
 #include "base/io.h"
 #include "base/memory.h"
+#include "bole/devices.h"
 #include "bole/store.h"
 #include "git/pkt_line.h"
 #include "git/service.h"
 #include "support/platform.h"
 
-enum { BUF = 65536, HEAD_MAX = 16384 };
+enum { BUF = 65536, HEAD_MAX = 16384, DISK_BYTES = 256 << 20 };
 
 static struct test_platform test;
 static struct bole_store *store;
@@ -274,34 +277,111 @@ static void make_repositories(void)
 			exit(2);
 }
 
-int main(int argc, char **argv)
+static struct bole_block *disk;
+
+static void finding(void *ctx, bool error, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "gitserve: fsck: %s: %s\n", error ? "error" : "warning", text);
+}
+
+static void open_store(bool flash)
+{
+	static const struct bole_flash_format_options format = {.label = "gitserve"};
+	static const struct bole_flash_open_options options = {.read_only = false};
+	enum bole_status rc;
+
+	if (!flash) {
+		rc = bole_memory_store_open(&test.base, &test.alloc, &store);
+	} else if (disk == NULL) {
+		rc = bole_block_ram_open(&test.alloc, DISK_BYTES, 512, &disk);
+		if (rc == BOLE_OK)
+			rc = bole_flash_format(disk, &test.base, &format);
+		if (rc == BOLE_OK)
+			rc = bole_flash_open(disk, &test.base, &test.alloc, &options, &store);
+	} else {
+		rc = bole_flash_open(disk, &test.base, &test.alloc, &options, &store);
+	}
+	if (rc != BOLE_OK) {
+		fprintf(stderr, "gitserve: no store: %s\n", bole_status_text(rc));
+		exit(2);
+	}
+}
+
+/* What was served is on the volume, all of it, and the volume is whole. */
+static int close_flash(void)
+{
+	struct bole_flash_check_report report = {.finding = finding};
+	struct bole_flash_check_result result;
+	struct bole_store_stats before;
+	struct bole_store_stats after;
+
+	if (bole_store_stats(store, &before) != BOLE_OK || bole_store_close(store) != BOLE_OK)
+		return 3;
+	if (bole_flash_check(disk, &test.base, &test.alloc, &report, &result) != BOLE_OK ||
+	    result.errors > 0)
+		return 3;
+	open_store(true);
+	if (bole_store_stats(store, &after) != BOLE_OK || after.objects != before.objects)
+		return 3;
+	fprintf(stderr, "gitserve: %llu objects on a whole volume\n",
+	        (unsigned long long)after.objects);
+	return bole_store_close(store) == BOLE_OK ? 0 : 3;
+}
+
+static int listen_on_loopback(const char *portfile)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET};
 	socklen_t len = sizeof address;
-
-	test_platform_init(&test, 1);
-	if (argc != 2 || bole_memory_store_open(&test.base, &test.alloc, &store) != BOLE_OK)
-		return 2;
-	make_repositories();
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&address, len) != 0 ||
 	    listen(listener, 64) != 0 ||
 	    getsockname(listener, (struct sockaddr *)&address, &len) != 0)
-		return 2;
-	FILE *file = fopen(argv[1], "w");
+		exit(2);
+	FILE *file = fopen(portfile, "w");
 	if (file == NULL)
-		return 2;
+		exit(2);
 	fprintf(file, "%d\n", ntohs(address.sin_port));
 	fclose(file);
-	for (;;) {
+	return listener;
+}
+
+static volatile sig_atomic_t stopping;
+
+static void on_term(int number)
+{
+	(void)number;
+	stopping = 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = on_term};
+	bool flash = argc == 3 && strcmp(argv[2], "flash") == 0;
+	bool memory = argc == 3 && strcmp(argv[2], "memory") == 0;
+
+	test_platform_init(&test, 1);
+	if (!memory && !flash)
+		return 2;
+	sigaction(SIGTERM, &action, NULL);
+	open_store(flash);
+	make_repositories();
+	int listener = listen_on_loopback(argv[1]);
+	while (!stopping) {
 		struct link *l = calloc(1, sizeof *l);
 		pthread_t thread;
 		if (l == NULL)
 			return 2;
 		l->fd = accept(listener, NULL, NULL);
-		if (l->fd < 0 || pthread_create(&thread, NULL, serve_one, l) != 0)
+		if (l->fd < 0) {
+			free(l);
+			continue;
+		}
+		if (pthread_create(&thread, NULL, serve_one, l) != 0)
 			return 2;
 		pthread_detach(thread);
 	}
+	return flash ? close_flash() : 0;
 }
