@@ -99,6 +99,39 @@ enum bole_status bole_inflate_whole(struct bole_inflater *inflater, struct bole_
 	return BOLE_E_CORRUPT;
 }
 
+enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole_bytes in,
+                                     void *dst, size_t dst_len, size_t *used)
+{
+	z_stream *steps = &inflater->steps;
+	uint8_t none;
+
+	*used = 0;
+	BOLE_ASSERT(dst_len <= UINT32_MAX);
+	if (!inflater->steps_open) {
+		if (inflateInit(steps) != Z_OK)
+			return BOLE_E_NO_MEMORY;
+		inflater->steps_open = true;
+	} else {
+		inflateReset(steps);
+	}
+	inflater->begun = false;
+	steps->next_in = (z_const Bytef *)(uintptr_t)(const void *)in.ptr;
+	steps->avail_in = zlib_len(in.len);
+	steps->next_out = dst_len == 0 ? &none : dst;
+	steps->avail_out = (unsigned)dst_len;
+	int result = inflate(steps, Z_FINISH);
+	size_t took = zlib_len(in.len) - steps->avail_in;
+	bool full = steps->avail_out == 0;
+	steps->next_in = NULL;
+	steps->next_out = NULL;
+	if (result == Z_MEM_ERROR)
+		return BOLE_E_NO_MEMORY;
+	if (result != Z_STREAM_END || !full)
+		return BOLE_E_CORRUPT;
+	*used = took;
+	return BOLE_OK;
+}
+
 void bole_inflate_begin(struct bole_inflater *inflater)
 {
 	if (inflater->steps_open)

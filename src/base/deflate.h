@@ -21,9 +21,15 @@ void bole_inflater_close(struct bole_inflater *);
 BOLE_MUST_USE enum bole_status bole_inflate_whole(struct bole_inflater *, struct bole_bytes in,
                                                   void *dst, size_t dst_len, size_t *used);
 
-/* In steps: begin, then step until BOLE_END. step takes *in_len bytes at most, writes *out_len at
- * most, and sets both to what it took and wrote. BOLE_OK: call again with more input or room;
- * BOLE_END: the stream is complete and its checksum is right; BOLE_E_CORRUPT. */
+/* The same by zlib, which Git's clients use: slower and stricter (libdeflate accepts symbols that
+ * no compressor writes and zlib refuses). For what comes from outside: what passes here, every
+ * client can read, and so can the two other ways. */
+BOLE_MUST_USE enum bole_status bole_inflate_strict(struct bole_inflater *, struct bole_bytes in,
+                                                   void *dst, size_t dst_len, size_t *used);
+
+/* In steps: begin, then step until BOLE_END. As strict. step takes *in_len bytes at most, writes
+ * *out_len at most, and sets both to what it took and wrote. BOLE_OK: call again with more input or
+ * room; BOLE_END: the stream is complete and its checksum is right; BOLE_E_CORRUPT. */
 void bole_inflate_begin(struct bole_inflater *);
 BOLE_MUST_USE enum bole_status bole_inflate_step(struct bole_inflater *, const uint8_t *in,
                                                  size_t *in_len, uint8_t *out, size_t *out_len);

@@ -240,7 +240,8 @@ static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
 
 	if (rc != BOLE_OK)
 		return ended(it, rc);
-	if (bole_inflate_whole(it->inflater, shown, it->scratch, (size_t)size, &used) != BOLE_OK)
+	/* Strict: what Git's zlib would refuse must not get in, it would spoil every clone. */
+	if (bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used) != BOLE_OK)
 		return BOLE_AGAIN;
 	BOLE_TRY(take(it, shown.ptr, used));
 	BOLE_TRY(bole_intake_inflated(it, size));

@@ -171,3 +171,35 @@ Test(deflate, no_memory_is_an_answer_and_leaks_nothing)
 		test_platform_release(&test);
 	}
 }
+
+Test(deflate, the_strict_way_refuses_symbols_that_only_libdeflate_takes)
+{
+	/* Fixed codes; the fourth symbol is 286, which RFC 1951 reserves. */
+	static const uint8_t reserved[] = {0x78, 0x01, 0x4b, 0x1c, 0x03, 0x44,
+	                                   0x03, 0x00, 0xd8, 0xa8, 0x71, 0xad};
+	uint64_t seed = test_seed(3);
+	size_t used;
+
+	open_all(6);
+	struct bole_bytes in = {reserved, sizeof reserved};
+	cr_assert_eq(bole_inflate_whole(inflater, in, back, 300, &used), BOLE_OK);
+	cr_assert_eq(bole_inflate_strict(inflater, in, back, 300, &used), BOLE_E_CORRUPT);
+	for (size_t len = 0; len < 100000; len = len * 3 + 1) {
+		fill(&seed, len);
+		size_t n = bole_deflate_whole(deflater, bole_bytes_of(data, len), packed,
+		                              bole_deflate_bound(len));
+		memset(packed + n, 0xff, 20);
+		in = bole_bytes_of(packed, n + 20);
+		cr_assert_eq(bole_inflate_strict(inflater, in, back, len, &used), BOLE_OK);
+		cr_assert_eq(used, n);
+		cr_assert_arr_eq(back, data, len);
+		cr_assert_eq(bole_inflate_strict(inflater, in, back, len + 1, &used),
+		             BOLE_E_CORRUPT);
+		if (len > 0)
+			cr_assert_eq(bole_inflate_strict(inflater, in, back, len - 1, &used),
+			             BOLE_E_CORRUPT);
+		in.len = n - 1;
+		cr_assert_eq(bole_inflate_strict(inflater, in, back, len, &used), BOLE_E_CORRUPT);
+	}
+	close_all();
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/* The strict way and the stepped one accept the same streams; the fast one accepts all of those
+ * (and some more); all agree on the bytes. The input is raw deflate data (RFC 1951); zlib itself
+ * says what it inflates to, so that the checksum at the end is right. */
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/deflate.h"
+#include "support/platform.h"
+
+enum { IN_MAX = 4096, OUT_MAX = 1 << 16 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint8_t whole[OUT_MAX];
+static uint8_t steps[OUT_MAX + 1];
+static uint8_t framed[IN_MAX + 6];
+
+/* The length, or -1. */
+static long in_steps(struct bole_inflater *inflater, struct bole_bytes in, size_t cap, size_t *used)
+{
+	size_t at = 0;
+	size_t made = 0;
+
+	bole_inflate_begin(inflater);
+	for (;;) {
+		size_t took = in.len - at;
+		size_t room = cap + 1 - made;
+		enum bole_status rc =
+		        bole_inflate_step(inflater, in.ptr + at, &took, steps + made, &room);
+
+		BOLE_ASSERT(took <= in.len - at && room <= cap + 1 - made);
+		at += took;
+		made += room;
+		*used = at;
+		if (rc == BOLE_END)
+			return (long)made;
+		if (rc != BOLE_OK || (took == 0 && room == 0) || made > cap)
+			return -1;
+	}
+}
+
+/* A zlib stream of the raw data, with the checksum of what zlib makes of it, if it does. */
+static size_t frame(const uint8_t *raw, size_t len)
+{
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)(const void *)raw,
+	              .avail_in = (unsigned)len,
+	              .next_out = whole,
+	              .avail_out = OUT_MAX};
+
+	BOLE_ASSERT(inflateInit2(&z, -15) == Z_OK);
+	(void)inflate(&z, Z_FINISH);
+	size_t used = len - z.avail_in;
+	uLong sum = adler32(1, whole, (unsigned)z.total_out);
+	inflateEnd(&z);
+	framed[0] = 0x78;
+	framed[1] = 0x9c;
+	memcpy(framed + 2, raw, used);
+	bole_put_be32(framed + 2 + used, (uint32_t)sum);
+	memcpy(framed + 6 + used, raw + used, len - used);
+	return len + 6;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct test_platform test;
+	static struct bole_inflater *inflater;
+	size_t used_strict;
+	size_t used_whole;
+	size_t used_steps;
+
+	if (inflater == NULL) {
+		test_platform_init(&test, 1);
+		BOLE_ASSERT(bole_inflater_open(&test.alloc, &inflater) == BOLE_OK);
+	}
+	if (size > IN_MAX)
+		return 0;
+	size_t in_len = frame(data, size);
+	struct bole_bytes in = {framed, in_len};
+	long made = in_steps(inflater, in, OUT_MAX - 1, &used_steps);
+	size_t len = made >= 0 ? (size_t)made : size;
+	enum bole_status rc = bole_inflate_strict(inflater, in, whole, len, &used_strict);
+	BOLE_ASSERT(rc == BOLE_OK || rc == BOLE_E_CORRUPT);
+	BOLE_ASSERT((rc == BOLE_OK) == (made >= 0));
+	if (rc == BOLE_OK) {
+		BOLE_ASSERT(used_strict == used_steps);
+		BOLE_ASSERT(memcmp(whole, steps, len) == 0);
+		memset(whole, 0, len);
+	}
+	rc = bole_inflate_whole(inflater, in, whole, len, &used_whole);
+	BOLE_ASSERT(rc == BOLE_OK || rc == BOLE_E_CORRUPT);
+	if (made >= 0) {
+		BOLE_ASSERT(rc == BOLE_OK);
+		BOLE_ASSERT(used_whole == used_steps);
+		BOLE_ASSERT(memcmp(whole, steps, len) == 0);
+	}
+	return 0;
+}
