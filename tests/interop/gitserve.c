@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* The Git services on loopback, for tests with real clients: git:// and smart HTTP on one port, a
- * memory store behind. Nothing here is fit for more than a test.
+ * store behind. Nothing here is fit for more than a test.
  *
- *   gitserve PORTFILE memory|flash   writes "port\n" when it listens, serves until killed; flash:
- * over a flash volume in memory, checked and mounted again on SIGTERM Repositories: a, b (sha1),
- * strict (no rewinds, no deletions), readonly, s256 (sha256). */
+ *   gitserve PORTFILE memory|flash
+ *
+ * writes "port\n" when it listens and serves until SIGTERM; a flash volume (in memory) is then
+ * checked and mounted again. The repositories:
+ *   a, b       SHA-1
+ *   strict     no rewinds, no deletions
+ *   readonly   no pushes
+ *   s256       SHA-256 */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
