@@ -142,7 +142,7 @@ include $(FRAGMENTS)
 fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
 TEST_EXTRA := $(filter image,$(fragment_targets))
 # The image's lists look into the fetched sources: with those missing, make fetches, then starts over.
-ifneq ($(filter image build/image/%,$(MAKECMDGOALS)),)
+ifneq ($(filter image build/image/% test-tools test-bins,$(MAKECMDGOALS)),)
 -include build/deps/stamp.mk
 build/deps/stamp.mk: | build/deps/.stamp
 	@touch $@
@@ -163,7 +163,7 @@ help: ## list the targets
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
 all: lib $(CLI_BINS) ## build the library and the command line
-test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) $(TEST_TOOLS) lib install-files
+test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) lib test-tools install-files
 
 deps: ## install missing Debian packages and fetch the pinned sources
 	@tools/deps packages
@@ -218,7 +218,7 @@ build/host/install/libbole.so.0: $(INSTALLED)
 	@echo '{ global: bole_*; local: *; };' >$(@D)/exports
 	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script,$(@D)/exports -Wl,-z,relro,-z,now,-z,defs \
 		$^ $(LIBS) -o $@
-build/host/install/bole.pc: Makefile
+build/host/install/bole.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
@@ -226,6 +226,7 @@ build/host/install/bole.pc: Makefile
 		'Cflags: -I$${includedir}' >$@
 INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
 install-files: $(INSTALL_FILES)
+FORCE: # PREFIX may be another than last time
 DEST = $(DESTDIR)$(PREFIX)
 DESTLIB = $(DESTDIR)$(LIBDIR)
 install: $(INSTALL_FILES) $(CLI_BINS) ## library, headers and command line to PREFIX

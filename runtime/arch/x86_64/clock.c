@@ -7,13 +7,16 @@
 #include "arch/x86_64/port.h"
 #include "core/arch.h"
 
-#define NS_PER_S      UINT64_C(1000000000)
-#define MEASURE_NS    1000000u
-#define PM_TIMER_HZ   3579545u
-#define PIT_HZ        1193182u
-#define HALT_MAX_NS   UINT64_C(2000000000)
-#define HALT_MIN_NS   500u
-#define CMOS_FRESH_NS (64 * NS_PER_S)
+#define NS_PER_S   UINT64_C(1000000000)
+#define MEASURE_NS 1000000u
+/* 40 ms at 1 GHz, so less than a PIT takes to wrap; a reference that does not move costs this. */
+#define MEASURE_TSC_MAX  UINT64_C(40000000)
+#define MEASURE_ATTEMPTS 8
+#define PM_TIMER_HZ      3579545u
+#define PIT_HZ           1193182u
+#define HALT_MAX_NS      UINT64_C(2000000000)
+#define HALT_MIN_NS      500u
+#define CMOS_FRESH_NS    (64 * NS_PER_S)
 
 #define CPUID_HYPERVISOR (UINT32_C(1) << 31)
 
@@ -118,22 +121,33 @@ static uint32_t read_pair(const struct reference *ref, uint64_t *tsc)
 	return value;
 }
 
+/* 0: the reference stands still. The host may leave us without a processor in the middle: then the
+ * ticks may have come late, or the reference have wrapped (a PIT does after 55 ms), so what took
+ * longer than it should is measured again. */
 static uint64_t measure(const struct reference *ref)
 {
 	const uint64_t wanted = ref->hz * MEASURE_NS / NS_PER_S;
-	uint64_t tsc0, tsc1;
-	uint32_t apic0 = apic_timer_count(), from = read_pair(ref, &tsc0), passed;
-	uint64_t give_up = cpu_tsc() + 100000000;
+	uint64_t rate = 0;
 
-	do {
-		passed = (ref->ticks() - from) & ref->mask;
-		if (cpu_tsc() > give_up)
-			return 0;
-	} while (passed < wanted);
-	passed = (read_pair(ref, &tsc1) - from) & ref->mask;
-	if (ref->ticks != apic_ticks)
-		apic_timer_hz = (uint64_t)(apic0 - apic_timer_count()) * ref->hz / passed;
-	return (tsc1 - tsc0) * ref->hz / passed;
+	for (int attempt = 0; attempt < MEASURE_ATTEMPTS; attempt++) {
+		uint64_t tsc0, tsc1;
+		uint32_t apic0 = apic_timer_count(), from = read_pair(ref, &tsc0), passed;
+
+		do
+			passed = (ref->ticks() - from) & ref->mask;
+		while (passed < wanted && cpu_tsc() - tsc0 < MEASURE_TSC_MAX);
+		passed = (read_pair(ref, &tsc1) - from) & ref->mask;
+		if (passed == 0)
+			return rate;
+		if (passed < wanted)
+			continue;
+		if (ref->ticks != apic_ticks)
+			apic_timer_hz = (uint64_t)(apic0 - apic_timer_count()) * ref->hz / passed;
+		rate = (tsc1 - tsc0) * ref->hz / passed;
+		if (tsc1 - tsc0 < MEASURE_TSC_MAX)
+			break;
+	}
+	return rate;
 }
 
 void arch_clock_init(void)
