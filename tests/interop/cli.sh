@@ -139,5 +139,15 @@ server=
 expect 0 "$bole" get d.img pushed/k
 same "a key that git pushed" "$(<out)" by-git
 expect 0 "$bole" fsck d.img
+
+# One flipped bit in what is stored is found, and named.
+at=$(python3 -c 'd = open("d.img", "rb").read(); b = open("big", "rb").read(64); print(d.find(b))')
+same "the large value lies in the image" "$((at > 0))" 1
+python3 -c 'import sys
+f = open("d.img", "r+b"); f.seek(int(sys.argv[1]) + 9); c = f.read(1)
+f.seek(int(sys.argv[1]) + 9); f.write(bytes([c[0] ^ 4]))' "$at"
+expect 5 "$bole" fsck d.img
+expect 5 "$bole" get d.img big
+expect 0 "$bole" get d.img k
 echo "$passed passed, $failed failed"
 exit $((failed > 0))
