@@ -52,7 +52,8 @@ struct bole_block_info {
 
 struct bole_block;
 
-/* Optional members may be NULL: erase (unless needs_erase), discard, is_bad, mark_bad. */
+/* Optional members may be NULL: erase (unless needs_erase), discard, is_bad, mark_bad,
+ * read_ready. */
 struct bole_block_ops {
 	enum bole_status (*read)(struct bole_block *, uint64_t off, void *dst, size_t len);
 	/* Programs the concatenation of count pieces at off; the sum is a multiple of
@@ -65,6 +66,9 @@ struct bole_block_ops {
 	enum bole_status (*is_bad)(struct bole_block *, uint64_t off, bool *bad);
 	enum bole_status (*mark_bad)(struct bole_block *, uint64_t off);
 	void (*close)(struct bole_block *);
+	/* Reads like read, but only what is at hand without waiting (in a page cache): BOLE_AGAIN
+	 * when it is not. */
+	enum bole_status (*read_ready)(struct bole_block *, uint64_t off, void *dst, size_t len);
 };
 
 /* Base of every device; a concrete device embeds it as its first member. */
@@ -75,6 +79,9 @@ struct bole_block {
 
 BOLE_MUST_USE enum bole_status bole_block_read(struct bole_block *, uint64_t off, void *dst,
                                                size_t len);
+/* Never waits: BOLE_AGAIN when the bytes are not at hand, or the device cannot tell. */
+BOLE_MUST_USE enum bole_status bole_block_read_ready(struct bole_block *, uint64_t off, void *dst,
+                                                     size_t len);
 BOLE_MUST_USE enum bole_status bole_block_program(struct bole_block *, uint64_t off,
                                                   const void *src, size_t len);
 BOLE_MUST_USE enum bole_status bole_block_programv(struct bole_block *, uint64_t off,

@@ -60,6 +60,7 @@ static void ram_close(struct bole_block *block)
 
 static const struct bole_block_ops ram_ops = {
         .read = ram_read,
+        .read_ready = ram_read,
         .programv = ram_programv,
         .discard = ram_discard,
         .flush = ram_flush,

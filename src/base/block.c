@@ -21,6 +21,14 @@ enum bole_status bole_block_read(struct bole_block *block, uint64_t off, void *d
 	return block->ops->read(block, off, dst, len);
 }
 
+enum bole_status bole_block_read_ready(struct bole_block *b, uint64_t off, void *dst, size_t len)
+{
+	assert_range(b, off, len, b->info.read_unit);
+	if (len == 0)
+		return BOLE_OK;
+	return b->ops->read_ready == NULL ? BOLE_AGAIN : b->ops->read_ready(b, off, dst, len);
+}
+
 enum bole_status bole_block_program(struct bole_block *block, uint64_t off, const void *src,
                                     size_t len)
 {

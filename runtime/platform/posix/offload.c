@@ -60,8 +60,16 @@ static enum bole_status run(struct bole_block *block, struct block_job job)
 	return job.rc;
 }
 
+/* What the page cache has costs less to copy here than to ask a worker for. */
 static enum bole_status offload_read(struct bole_block *b, uint64_t off, void *dst, size_t len)
 {
+	struct offload_block *o = (struct offload_block *)(void *)b;
+
+	if (posix_fiber_of(o->platform) != NULL) {
+		enum bole_status rc = bole_block_read_ready(o->base, off, dst, len);
+		if (rc != BOLE_AGAIN)
+			return rc;
+	}
 	return run(b, (struct block_job){.call = CALL_READ, .off = off, .dst = dst, .len = len});
 }
 

@@ -86,6 +86,16 @@ static enum bole_status file_read(struct bole_block *block, uint64_t off, void *
 	return BOLE_OK;
 }
 
+/* From the page cache or not at all. A file system that cannot say so says EOPNOTSUPP. */
+static enum bole_status file_read_ready(struct bole_block *block, uint64_t off, void *dst,
+                                        size_t len)
+{
+	struct iovec iov = {.iov_base = dst, .iov_len = len};
+	ssize_t n = preadv2(file_of(block)->fd, &iov, 1, (off_t)off, RWF_NOWAIT);
+
+	return n >= 0 && (size_t)n == len ? BOLE_OK : BOLE_AGAIN;
+}
+
 /* Writes up to FILE_IOV_MAX pieces, from skip bytes into the first one on. */
 static ssize_t write_some(int fd, uint64_t off, const struct bole_bytes *pieces, size_t count,
                           size_t skip)
@@ -158,6 +168,7 @@ static void file_close(struct bole_block *block)
 
 static const struct bole_block_ops file_ops = {
         .read = file_read,
+        .read_ready = file_read_ready,
         .programv = file_programv,
         .discard = file_discard,
         .flush = file_flush,

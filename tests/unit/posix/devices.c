@@ -19,6 +19,7 @@ struct slow_disk {
 	atomic_uint at_once;
 	atomic_uint most;
 	atomic_uint on_home;
+	atomic_uint at_hand;
 	uint8_t bytes[SECTOR * SECTORS];
 };
 
@@ -44,6 +45,19 @@ static enum bole_status disk_read(struct bole_block *block, uint64_t off, void *
 	return BOLE_OK;
 }
 
+/* Even sectors are at hand. */
+static enum bole_status disk_read_ready(struct bole_block *block, uint64_t off, void *dst,
+                                        size_t len)
+{
+	struct slow_disk *d = (struct slow_disk *)(void *)block;
+
+	if (off / SECTOR % 2 == 1)
+		return BOLE_AGAIN;
+	atomic_fetch_add(&d->at_hand, 1);
+	memcpy(dst, d->bytes + off, len);
+	return BOLE_OK;
+}
+
 static enum bole_status disk_programv(struct bole_block *block, uint64_t off,
                                       const struct bole_bytes *pieces, size_t count)
 {
@@ -65,6 +79,7 @@ static enum bole_status disk_flush(struct bole_block *block)
 
 static const struct bole_block_ops disk_ops = {
         .read = disk_read,
+        .read_ready = disk_read_ready,
         .programv = disk_programv,
         .flush = disk_flush,
 };
@@ -122,6 +137,7 @@ Test(posix_devices, calls_of_fibers_overlap_on_workers_and_those_of_threads_stay
 	cr_assert_gt(atomic_load(&disk.most), 1, "one loop, yet the calls run side by side");
 	cr_assert_leq(atomic_load(&disk.most), 4);
 	cr_assert_eq(atomic_load(&disk.on_home), 0);
+	cr_assert_eq(atomic_load(&disk.at_hand), USERS / 2, "what is at hand needs no worker");
 	use(&users[0]);
 	cr_assert_eq(atomic_load(&disk.on_home), 2);
 	bole_block_close(block);
