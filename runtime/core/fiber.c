@@ -35,6 +35,7 @@ static size_t pooled_pages;
 static void *scheduler_sp;
 static uint64_t switched_ns;
 static struct core_poller *pollers;
+static struct sched_longest longest;
 
 /* Gives idle stacks back to the page allocator; true if there were any. */
 bool fiber_pool_drop(void)
@@ -216,6 +217,14 @@ bool core_slice_over(void)
 	return arch_now_ns() - switched_ns > SLICE_NS;
 }
 
+struct sched_longest sched_longest(void)
+{
+	struct sched_longest was = longest;
+
+	longest.ns = 0;
+	return was;
+}
+
 void core_poller_register(struct core_poller *p)
 {
 	p->next = pollers;
@@ -235,6 +244,10 @@ static void run_ready(void)
 		switched_ns = arch_now_ns();
 		arch_switch(&scheduler_sp, f->sp);
 		current = NULL;
+		if (arch_now_ns() - switched_ns > longest.ns) {
+			longest.ns = arch_now_ns() - switched_ns;
+			memcpy(longest.name, f->name, NAME_BYTES);
+		}
 		if (f->state == FIBER_DONE)
 			stack_free(f);
 		f = next;

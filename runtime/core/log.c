@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/arch.h"
+#include "core/sched.h"
 
 #define LINE_MAX_BYTES 512
 #define STATUS_PANIC   17
@@ -121,6 +122,9 @@ static void print_status(void)
 	         "memory in use %zu KiB of %zu, %zu at peak, the image's %zu among it",
 	         s.pages_used * 4 + image, s.pages_total * 4 + image, s.pages_peak * 4 + image,
 	         image);
+	struct sched_longest longest = sched_longest();
+	core_log(BOLE_LOG_INFO, "longest run without a yield since last asked: %lu us in %s",
+	         (unsigned long)(longest.ns / 1000), longest.name);
 }
 
 void core_console_input(void)
