@@ -41,6 +41,7 @@ struct flash_anchor {
 	uint32_t log_offset;
 	uint64_t log_sequence;
 	uint32_t log_next;
+	uint64_t log_next_sequence;
 	uint64_t batch;
 	uint64_t link;
 	uint32_t opened;

@@ -90,9 +90,11 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 		v->segment[next].open = false;
 		v->segment[log->next].state = SEGMENT_TAIL;
 		log->segment = log->next;
+		log->sequence = log->next_sequence;
+		v->segment[log->segment].sequence = log->sequence;
 		log->next = next;
+		log->next_sequence = bole_flash_segment_open(v, next);
 		log->pos = 0;
-		log->sequence = bole_flash_segment_open(v, log->segment);
 	}
 	bole_flash_unlock(v);
 	BOLE_TRY(rc);

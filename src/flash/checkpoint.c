@@ -207,6 +207,7 @@ static enum bole_status pin(struct checkpoint *c)
 	c->anchor.log_offset = v->log.pos;
 	c->anchor.log_sequence = v->log.sequence;
 	c->anchor.log_next = v->log.next;
+	c->anchor.log_next_sequence = v->log.next_sequence;
 	c->anchor.batch = v->log.batch;
 	c->anchor.link = v->log.link;
 	c->next_repo = v->next_repo;

@@ -26,39 +26,40 @@ enum {
 /* Anchor: one slot; the rest of the slot is zero. */
 #define FLASH_ANCHOR_MAGIC "BoleVol\n"
 enum {
-	ANCHOR_MAGIC_AT = 0,           /* 8 */
-	ANCHOR_VERSION_AT = 8,         /* u32 */
-	ANCHOR_BYTES_AT = 12,          /* u32: of the slot; the checksum covers them */
-	ANCHOR_CHECKSUM_AT = 16,       /* u64: of all other bytes, seed 0 */
-	ANCHOR_GENERATION_AT = 24,     /* u64: the highest valid one wins */
-	ANCHOR_COMPAT_AT = 32,         /* u64: unknown bits may be ignored */
-	ANCHOR_RO_COMPAT_AT = 40,      /* u64: unknown bits: do not write */
-	ANCHOR_INCOMPAT_AT = 48,       /* u64: unknown bits: do not open */
-	ANCHOR_VOLUME_AT = 56,         /* 16: random id */
-	ANCHOR_KEY_AT = 72,            /* 16: random key, seeds every other checksum */
-	ANCHOR_LABEL_AT = 88,          /* 32 */
-	ANCHOR_KIND_AT = 120,          /* u32: enum bole_block_kind */
-	ANCHOR_UNIT_AT = 124,          /* u32 */
-	ANCHOR_SEGMENT_BYTES_AT = 128, /* u64 */
-	ANCHOR_SEGMENTS_AT = 136,      /* u32 */
-	ANCHOR_SLOTS_AT = 140,         /* u32: slots in each anchor area */
-	ANCHOR_AREA_AT = 144,          /* u64: byte offset of segment 0 */
-	ANCHOR_FIRST_AT = 152,         /* u64: byte offset of the first anchor area */
-	ANCHOR_SECOND_AT = 160,        /* u64: byte offset of the second */
-	ANCHOR_DEVICE_BYTES_AT = 168,  /* u64: what the volume needs */
-	ANCHOR_LOG_SEGMENT_AT = 176,   /* u32: where replay starts */
-	ANCHOR_LOG_OFFSET_AT = 180,    /* u32: 0 = the segment is not opened yet */
-	ANCHOR_LOG_SEQUENCE_AT = 184,  /* u64: of that segment */
-	ANCHOR_LOG_NEXT_AT = 192,      /* u32: the segment after it */
-	ANCHOR_LOG_SKIP_AT = 196,      /* u32: reserved, 0 */
-	ANCHOR_BATCH_AT = 200,         /* u64: sequence of the next batch */
-	ANCHOR_LINK_AT = 208,          /* u64: link of the batch before it */
-	ANCHOR_OPENED_AT = 216,        /* u32: segments opened so far */
-	ANCHOR_MAP_COUNT_AT = 220,     /* u32: places in the checkpoint's list */
-	ANCHOR_STREAM_AT = 224,        /* u64: extent number of the checkpoint; 0 = none */
-	ANCHOR_STREAM_BYTES_AT = 232,  /* u64 */
-	ANCHOR_STREAM_DIGEST_AT = 240, /* u64: of the whole checkpoint, seed = extent number */
-	ANCHOR_MAP_AT = 248,           /* places of the map's fragments */
+	ANCHOR_MAGIC_AT = 0,               /* 8 */
+	ANCHOR_VERSION_AT = 8,             /* u32 */
+	ANCHOR_BYTES_AT = 12,              /* u32: of the slot; the checksum covers them */
+	ANCHOR_CHECKSUM_AT = 16,           /* u64: of all other bytes, seed 0 */
+	ANCHOR_GENERATION_AT = 24,         /* u64: the highest valid one wins */
+	ANCHOR_COMPAT_AT = 32,             /* u64: unknown bits may be ignored */
+	ANCHOR_RO_COMPAT_AT = 40,          /* u64: unknown bits: do not write */
+	ANCHOR_INCOMPAT_AT = 48,           /* u64: unknown bits: do not open */
+	ANCHOR_VOLUME_AT = 56,             /* 16: random id */
+	ANCHOR_KEY_AT = 72,                /* 16: random key, seeds every other checksum */
+	ANCHOR_LABEL_AT = 88,              /* 32 */
+	ANCHOR_KIND_AT = 120,              /* u32: enum bole_block_kind */
+	ANCHOR_UNIT_AT = 124,              /* u32 */
+	ANCHOR_SEGMENT_BYTES_AT = 128,     /* u64 */
+	ANCHOR_SEGMENTS_AT = 136,          /* u32 */
+	ANCHOR_SLOTS_AT = 140,             /* u32: slots in each anchor area */
+	ANCHOR_AREA_AT = 144,              /* u64: byte offset of segment 0 */
+	ANCHOR_FIRST_AT = 152,             /* u64: byte offset of the first anchor area */
+	ANCHOR_SECOND_AT = 160,            /* u64: byte offset of the second */
+	ANCHOR_DEVICE_BYTES_AT = 168,      /* u64: what the volume needs */
+	ANCHOR_LOG_SEGMENT_AT = 176,       /* u32: where replay starts */
+	ANCHOR_LOG_OFFSET_AT = 180,        /* u32: 0 = not opened yet, it is the next one */
+	ANCHOR_LOG_SEQUENCE_AT = 184,      /* u64: of that segment */
+	ANCHOR_LOG_NEXT_AT = 192,          /* u32: the segment after it */
+	ANCHOR_LOG_SKIP_AT = 196,          /* u32: reserved, 0 */
+	ANCHOR_BATCH_AT = 200,             /* u64: sequence of the next batch */
+	ANCHOR_LINK_AT = 208,              /* u64: link of the batch before it */
+	ANCHOR_OPENED_AT = 216,            /* u32: segments opened so far */
+	ANCHOR_MAP_COUNT_AT = 220,         /* u32: places in the checkpoint's list */
+	ANCHOR_STREAM_AT = 224,            /* u64: extent number of the checkpoint; 0 = none */
+	ANCHOR_STREAM_BYTES_AT = 232,      /* u64 */
+	ANCHOR_STREAM_DIGEST_AT = 240,     /* u64: of the whole checkpoint, seed = extent number */
+	ANCHOR_LOG_NEXT_SEQUENCE_AT = 248, /* u64: planned for the segment after it */
+	ANCHOR_MAP_AT = 256,               /* places of the map's fragments */
 	ANCHOR_SLOT_MANAGED = 4096,
 	ANCHOR_SLOT_RAW_MIN = 1024,
 };
@@ -76,15 +77,16 @@ enum {
 
 /* Segment head, at offset 0. */
 enum {
-	SEGMENT_CHECKSUM_AT = 0,  /* u64, of the other 56 bytes */
-	SEGMENT_MAGIC_AT = 8,     /* u32 */
-	SEGMENT_NUMBER_AT = 12,   /* u32 */
-	SEGMENT_SEQUENCE_AT = 16, /* u64: count of openings << 32 | random */
-	SEGMENT_KIND_AT = 24,     /* u32: enum flash_segment_kind */
-	SEGMENT_ERASES_AT = 28,   /* u32 */
-	SEGMENT_NEXT_AT = 32,     /* u32, log only: the log's next segment */
-	SEGMENT_BATCH_AT = 40,    /* u64, log only: sequence of the first batch */
-	SEGMENT_LINK_AT = 48,     /* u64, log only: link of the batch before it */
+	SEGMENT_CHECKSUM_AT = 0,       /* u64, of the other 56 bytes */
+	SEGMENT_MAGIC_AT = 8,          /* u32 */
+	SEGMENT_NUMBER_AT = 12,        /* u32 */
+	SEGMENT_SEQUENCE_AT = 16,      /* u64: count of openings << 32 | random */
+	SEGMENT_KIND_AT = 24,          /* u32: enum flash_segment_kind */
+	SEGMENT_ERASES_AT = 28,        /* u32 */
+	SEGMENT_NEXT_AT = 32,          /* u32, log only: the log's next segment */
+	SEGMENT_BATCH_AT = 40,         /* u64, log only: sequence of the first batch */
+	SEGMENT_LINK_AT = 48,          /* u64, log only: link of the batch before it */
+	SEGMENT_NEXT_SEQUENCE_AT = 56, /* u64, log only: the sequence planned for it */
 	SEGMENT_HEAD_BYTES = 64,
 	SEGMENT_MAGIC = 0x67655342, /* "BSeg" */
 };

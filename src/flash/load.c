@@ -401,8 +401,10 @@ static enum bole_status load_map(struct flash_volume *v)
 		logical += f->length;
 		bytes += f->length;
 	}
-	return bole_flash_map_load(v, v->anchor.stream, v->anchor.map, v->anchor.map_count, bytes,
-	                           &v->checkpoint, &v->checkpoint_fragments);
+	BOLE_TRY(bole_flash_map_load(v, v->anchor.stream, v->anchor.map, v->anchor.map_count, bytes,
+	                             &v->checkpoint, &v->checkpoint_fragments));
+	v->checkpoint_cap = v->checkpoint_fragments;
+	return BOLE_OK;
 }
 
 enum bole_status bole_flash_load(struct flash_volume *v)

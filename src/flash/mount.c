@@ -10,8 +10,6 @@
 #include "flash/batch.h"
 #include "flash/summary.h"
 
-enum { FORMAT_WIPE_BYTES = 4096 };
-
 /* -- Format -- */
 
 /* A managed device keeps what was there: stale anchors of another geometry must not be found. */
@@ -58,6 +56,7 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	struct flash_anchor a = {.generation = 1, .batch = 1};
 	uint64_t wanted = options == NULL ? 0 : options->segment_bytes;
 	uint32_t place;
+	uint32_t salt;
 
 	if (dev->info.read_only)
 		return BOLE_E_READ_ONLY;
@@ -71,6 +70,10 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	platform->ops->random(platform, a.volume, sizeof a.volume);
 	platform->ops->random(platform, a.key, sizeof a.key);
 	platform->ops->random(platform, &a.link, sizeof a.link);
+	/* The first opening, as if it were planned: count 1 and a salt. */
+	platform->ops->random(platform, &salt, sizeof salt);
+	a.log_sequence = UINT64_C(1) << 32 | salt;
+	a.opened = 1;
 	if (options != NULL)
 		memcpy(a.label, options->label, ANCHOR_LABEL_BYTES - 1);
 	BOLE_TRY(first_good(dev, &a.geometry, &a.log_segment));
@@ -185,6 +188,7 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	v->log.pos = s->pos;
 	v->log.sequence = s->segment_sequence;
 	v->log.next = s->next;
+	v->log.next_sequence = s->next_sequence;
 	v->log.batch = s->expect;
 	v->log.link = s->link;
 	v->log.durable = s->durable;
@@ -198,8 +202,13 @@ static enum bole_status fresh_segment(struct flash_volume *v)
 {
 	uint32_t next;
 
-	if (v->log.pos != 0)
+	if (v->log.pos != 0) {
+		/* What a cut left in it was written under the sequence that was planned. */
+		bole_flash_lock(v);
+		v->log.next_sequence = bole_flash_segment_open(v, v->log.next);
+		bole_flash_unlock(v);
 		return bole_flash_log_advance(v);
+	}
 	/* Nothing was ever written behind the anchor: the log's first segment is its next. */
 	bole_flash_lock(v);
 	enum bole_status rc = bole_flash_segment_take(v, FLASH_FOR_CHECKPOINT, &next);
@@ -210,6 +219,7 @@ static enum bole_status fresh_segment(struct flash_volume *v)
 		v->log.next = next;
 		v->segment[v->log.segment].state = SEGMENT_TAIL;
 		v->log.sequence = bole_flash_segment_open(v, v->log.segment);
+		v->log.next_sequence = bole_flash_segment_open(v, next);
 	}
 	bole_flash_unlock(v);
 	BOLE_TRY(rc);
@@ -218,13 +228,10 @@ static enum bole_status fresh_segment(struct flash_volume *v)
 
 static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
 {
-	bool fresh = v->log.pos == 0 && s->batches == 0;
-
 	BOLE_TRY(fresh_segment(v));
-	if (fresh && v->anchor.stream == 0)
-		return BOLE_OK; /* just formatted */
 	BOLE_TRY(bole_flash_recover(s));
 	count_live(v);
+	v->dirty = true;
 	return bole_flash_checkpoint(v);
 }
 
@@ -236,7 +243,6 @@ static enum bole_status mount(struct flash_volume *v)
 	BOLE_TRY(find_bad(v));
 	v->mounting = true;
 	BOLE_TRY(bole_flash_load(v));
-	v->checkpoint_cap = v->checkpoint_fragments;
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->opened = v->anchor.opened;
 	enum bole_status rc = bole_flash_log_scan(&s, v);

@@ -36,6 +36,7 @@ struct flash_batch_at {
 	uint32_t records;
 	uint32_t flags;
 	uint32_t next; /* the log's segment after this batch's */
+	uint64_t next_sequence;
 };
 struct flash_log_scan {
 	struct flash_volume *v;
@@ -54,6 +55,7 @@ struct flash_log_scan {
 	uint32_t pos;
 	uint64_t segment_sequence;
 	uint32_t next;
+	uint64_t next_sequence;
 	uint64_t expect;
 	uint64_t link;
 	uint32_t opened;

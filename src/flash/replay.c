@@ -57,6 +57,7 @@ static void cut_to(struct flash_log_scan *s, uint32_t count)
 		s->pos = a->log_offset;
 		s->segment_sequence = a->log_sequence;
 		s->next = a->log_offset == 0 ? a->log_segment : a->log_next;
+		s->next_sequence = a->log_offset == 0 ? a->log_sequence : a->log_next_sequence;
 		s->expect = a->batch;
 		s->link = a->link;
 		return;
@@ -66,6 +67,7 @@ static void cut_to(struct flash_log_scan *s, uint32_t count)
 	s->pos = b->offset + b->bytes;
 	s->segment_sequence = b->segment_sequence;
 	s->next = b->next;
+	s->next_sequence = b->next_sequence;
 	s->expect = b->sequence + 1;
 	s->link = b->link;
 }

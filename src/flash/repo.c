@@ -59,7 +59,11 @@ static enum bole_status create(struct flash_volume *v, struct flash_request *req
 	if (rc == BOLE_OK)
 		repo->hidden = true;
 	bole_flash_unlock(v);
-	BOLE_TRY(rc);
+	if (rc != BOLE_OK) {
+		bole_flash_table_release(&v->plain, refs);
+		req->old_refs = NULL;
+		return rc;
+	}
 	req->written = true;
 	BOLE_TRY(add(v, FLASH_RECORD_REPO, req->repo, bole_bytes_of(body, sizeof body), name));
 	return add(v, FLASH_RECORD_REFS, req->repo, bole_bytes_of(update, len), none);

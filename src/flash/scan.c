@@ -141,6 +141,7 @@ static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t)
 	        .records = t->records,
 	        .flags = t->flags,
 	        .next = s->next,
+	        .next_sequence = s->next_sequence,
 	};
 	s->pos += t->bytes;
 	s->expect = t->sequence + 1;
@@ -174,9 +175,17 @@ static enum bole_status follow(struct flash_log_scan *s)
 	return BOLE_OK;
 }
 
+struct log_head {
+	uint64_t sequence;
+	uint64_t next_sequence;
+	uint64_t batch;
+	uint64_t link;
+	uint32_t next;
+	bool ok;
+};
+
 /* The head of a segment, if it is one of a log. */
-static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, uint64_t *sequence,
-                                 uint32_t *next, uint64_t *batch, uint64_t *link, bool *ok)
+static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, struct log_head *h)
 {
 	struct flash_volume *v = s->v;
 	size_t cap = SEGMENT_HEAD_BYTES + bole_flash_read_slack(v);
@@ -186,51 +195,58 @@ static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, uin
 	BOLE_ASSERT(cap <= s->buf_cap);
 	s->buf_len = 0;
 	BOLE_TRY(bole_flash_read(v, segment, 0, SEGMENT_HEAD_BYTES, s->buf, &p));
-	*sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT);
-	*next = bole_get_le32(p + SEGMENT_NEXT_AT);
-	*batch = bole_get_le64(p + SEGMENT_BATCH_AT);
-	*link = bole_get_le64(p + SEGMENT_LINK_AT);
-	*ok = bole_get_le32(p + SEGMENT_MAGIC_AT) == SEGMENT_MAGIC &&
-	      bole_get_le32(p + SEGMENT_NUMBER_AT) == segment &&
-	      bole_get_le32(p + SEGMENT_KIND_AT) == FLASH_SEGMENT_LOG && *next < v->segments &&
-	      *next != segment &&
-	      bole_get_le64(p + SEGMENT_CHECKSUM_AT) ==
-	              bole_flash_sum(p + SEGMENT_MAGIC_AT, SEGMENT_HEAD_BYTES - SEGMENT_MAGIC_AT,
-	                             bole_flash_seed(v->key, segment, *sequence, 0));
+	*h = (struct log_head){
+	        .sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT),
+	        .next_sequence = bole_get_le64(p + SEGMENT_NEXT_SEQUENCE_AT),
+	        .batch = bole_get_le64(p + SEGMENT_BATCH_AT),
+	        .link = bole_get_le64(p + SEGMENT_LINK_AT),
+	        .next = bole_get_le32(p + SEGMENT_NEXT_AT),
+	};
+	h->ok = bole_get_le32(p + SEGMENT_MAGIC_AT) == SEGMENT_MAGIC &&
+	        bole_get_le32(p + SEGMENT_NUMBER_AT) == segment &&
+	        bole_get_le32(p + SEGMENT_KIND_AT) == FLASH_SEGMENT_LOG && h->next < v->segments &&
+	        h->next != segment &&
+	        bole_get_le64(p + SEGMENT_CHECKSUM_AT) ==
+	                bole_flash_sum(p + SEGMENT_MAGIC_AT, SEGMENT_HEAD_BYTES - SEGMENT_MAGIC_AT,
+	                               bole_flash_seed(v->key, segment, h->sequence, 0));
 	return BOLE_OK;
 }
 
 /* Goes on in a segment if its head continues the log there. */
 static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *entered)
 {
-	uint64_t sequence;
-	uint64_t batch;
-	uint64_t link;
-	uint32_t next;
-	bool ok;
+	uint32_t was = s->batches;
+	uint32_t was_segment = s->segment;
+	uint32_t was_pos = s->pos;
+	uint32_t was_next = s->next;
+	uint64_t was_sequence = s->segment_sequence;
+	uint64_t was_next_sequence = s->next_sequence;
+	struct log_head h;
 
-	BOLE_TRY(head_get(s, segment, &sequence, &next, &batch, &link, &ok));
-	*entered = ok && batch == s->expect && link == s->link;
+	BOLE_TRY(head_get(s, segment, &h));
+	*entered = h.ok && h.batch == s->expect && h.link == s->link;
 	if (!*entered)
 		return BOLE_OK;
-	uint32_t was = s->batches;
-	struct flash_log_scan before = *s;
 	s->segment = segment;
-	s->segment_sequence = sequence;
-	s->next = next;
+	s->segment_sequence = h.sequence;
+	s->next = h.next;
+	s->next_sequence = h.next_sequence;
 	s->pos = SEGMENT_HEAD_BYTES;
 	BOLE_TRY(follow(s));
 	if (s->batches == was) {
 		/* A head without a batch: the segment will be opened again. */
-		s->segment = before.segment;
-		s->segment_sequence = before.segment_sequence;
-		s->next = before.next;
-		s->pos = before.pos;
+		s->segment = was_segment;
+		s->segment_sequence = was_sequence;
+		s->next = was_next;
+		s->next_sequence = was_next_sequence;
+		s->pos = was_pos;
 		*entered = false;
 		return BOLE_OK;
 	}
-	if (sequence >> 32 > s->opened)
-		s->opened = (uint32_t)(sequence >> 32);
+	if (h.sequence >> 32 > s->opened)
+		s->opened = (uint32_t)(h.sequence >> 32);
+	if (h.next_sequence >> 32 > s->opened)
+		s->opened = (uint32_t)(h.next_sequence >> 32);
 	return BOLE_OK;
 }
 
@@ -260,22 +276,21 @@ static enum bole_status judge(struct flash_log_scan *s)
 	struct flash_volume *v = s->v;
 	uint32_t segment = s->next;
 	uint64_t last = s->segment_sequence;
+	uint64_t planned = s->next_sequence;
 
 	if (s->pos != 0)
 		BOLE_TRY(look_behind(s, s->segment, s->segment_sequence, s->pos));
 	/* Later segments of the same life: their heads name later batches. */
 	for (uint32_t n = 0; n < v->segments; n++) {
-		uint64_t sequence;
-		uint64_t batch;
-		uint64_t link;
-		uint32_t next;
-		bool ok;
-		BOLE_TRY(head_get(s, segment, &sequence, &next, &batch, &link, &ok));
-		if (!ok || batch < s->expect || sequence >> 32 <= last >> 32)
+		struct log_head h;
+		BOLE_TRY(head_get(s, segment, &h));
+		/* Without a head that verifies, the one before tells what it was to be. */
+		BOLE_TRY(look_behind(s, segment, h.ok ? h.sequence : planned, SEGMENT_HEAD_BYTES));
+		if (!h.ok || h.batch < s->expect || h.sequence >> 32 <= last >> 32)
 			break;
-		BOLE_TRY(look_behind(s, segment, sequence, SEGMENT_HEAD_BYTES));
-		segment = next;
-		last = sequence;
+		segment = h.next;
+		last = h.sequence;
+		planned = h.next_sequence;
 	}
 	if (s->seen_durable >= s->expect) {
 		bole_log(v->platform, BOLE_LOG_ERROR,
@@ -299,6 +314,7 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	        .pos = a->log_offset,
 	        .segment_sequence = a->log_sequence,
 	        .next = a->log_offset == 0 ? a->log_segment : a->log_next,
+	        .next_sequence = a->log_offset == 0 ? a->log_sequence : a->log_next_sequence,
 	        .expect = a->batch,
 	        .link = a->link,
 	        .opened = a->opened,

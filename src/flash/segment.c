@@ -111,6 +111,7 @@ void bole_flash_segment_head(const struct flash_volume *v, uint32_t segment, uin
 	bole_put_le32(head + SEGMENT_ERASES_AT, v->segment[segment].erases);
 	if (kind == FLASH_SEGMENT_LOG) {
 		bole_put_le32(head + SEGMENT_NEXT_AT, v->log.next);
+		bole_put_le64(head + SEGMENT_NEXT_SEQUENCE_AT, v->log.next_sequence);
 		bole_put_le64(head + SEGMENT_BATCH_AT, v->log.batch);
 		bole_put_le64(head + SEGMENT_LINK_AT, v->log.link);
 	}

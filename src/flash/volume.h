@@ -91,10 +91,11 @@ struct flash_log {
 	uint32_t pos; /* 0 = the segment is not opened yet */
 	uint64_t sequence;
 	uint32_t next;
-	uint64_t batch;       /* sequence of the next batch */
-	uint64_t link;        /* of the one before */
-	uint64_t durable;     /* the last batch known flushed */
-	uint64_t first_batch; /* of the current segment */
+	uint64_t next_sequence; /* that it will be opened with, unless a cut comes between */
+	uint64_t batch;         /* sequence of the next batch */
+	uint64_t link;          /* of the one before */
+	uint64_t durable;       /* the last batch known flushed */
+	uint64_t first_batch;   /* of the current segment */
 	struct flash_summary summary;
 };
 

@@ -303,7 +303,8 @@ void model_open(struct model *m, uint64_t seed, unsigned steps, bool small)
 
 	memset(m, 0, sizeof *m);
 	test_platform_init(&m->test, seed);
-	m->test.quiet = true;
+	test_platform_init(&m->disk, seed);
+	m->test.quiet = getenv("VERBOSE") == NULL;
 	m->seed = seed;
 	m->steps = steps;
 	m->small = small;
@@ -320,6 +321,7 @@ void model_open(struct model *m, uint64_t seed, unsigned steps, bool small)
 void model_close(struct model *m)
 {
 	test_platform_release(&m->test);
+	test_platform_release(&m->disk);
 }
 
 /* -- Volumes and cuts -- */
@@ -342,7 +344,7 @@ static void print_finding(void *ctx, bool error, const char *text)
 {
 	(void)ctx;
 	if (error)
-		printf("check: %s\n", text);
+		(void)fprintf(stderr, "check: %s\n", text);
 }
 
 uint64_t model_check(struct model *m, struct bole_block *device)
@@ -368,8 +370,9 @@ static unsigned work(struct model *m, struct bole_store *store, unsigned from, u
 		if (dead(rc))
 			return i;
 		if (rc != m->rc[i]) {
-			printf("seed %llu step %u: %s, expected %s\n", (unsigned long long)m->seed,
-			       i, bole_status_text(rc), bole_status_text(m->rc[i]));
+			(void)fprintf(stderr, "seed %llu step %u: %s, expected %s\n",
+			              (unsigned long long)m->seed, i, bole_status_text(rc),
+			              bole_status_text(m->rc[i]));
 			check_eq(rc, m->rc[i]);
 		}
 	}
@@ -382,9 +385,9 @@ static bool fail(const struct model *m, const struct model_cut *c, const char *w
 		*c->violated = true;
 		return true;
 	}
-	printf("seed %llu, cut at %llu (again %llu), tear %d: %s (step %u)\n",
-	       (unsigned long long)m->seed, (unsigned long long)c->cut,
-	       (unsigned long long)c->cut_again, (int)c->tear, what, step);
+	(void)fprintf(stderr, "seed %llu, cut at %llu (again %llu), tear %d: %s (step %u)\n",
+	              (unsigned long long)m->seed, (unsigned long long)c->cut,
+	              (unsigned long long)c->cut_again, (int)c->tear, what, step);
 	bole_panic(__FILE__, __LINE__, what);
 }
 
@@ -453,7 +456,7 @@ bool model_run_cut(struct model *m, const struct model_cut *c)
 	struct model_volume v = {.store = NULL};
 	unsigned next;
 
-	OK(bole_block_sim_open(&m->test.alloc, &c->disk, &v.device));
+	OK(bole_block_sim_open(&m->disk.alloc, &c->disk, &v.device));
 	bole_block_sim_seed(v.device, c->torn_seed);
 	OK(bole_flash_format(v.device, &m->test.base, NULL));
 	OK(model_mount(m, &v));

@@ -15,6 +15,7 @@ enum { MODEL_STEPS_MAX = 256 };
 
 struct model {
 	struct test_platform test;
+	struct test_platform disk; /* the device's memory: it never fails */
 	uint64_t seed;
 	unsigned steps;
 	bool small;                           /* short steps: for cuts at every operation */
