@@ -15,6 +15,7 @@ enum {
 	AHEAD_FIRST = 32 << 10,
 	AHEAD_MAX = 256 << 10,
 	AHEAD_SKIP = 64 << 10, /* a gap that still counts as going on */
+	NEAR_BYTES = 32 << 10, /* read around a request in the neighbourhood of others */
 };
 
 static bool covers(const struct flash_window *w, uint32_t segment, uint32_t offset, size_t len)
@@ -37,19 +38,30 @@ static bool goes_on(const struct flash_window *w, const struct flash_volume *v, 
 	       v->segment_bytes - end <= AHEAD_SKIP;
 }
 
-static struct flash_window *choose(struct flash_snapshot *s, uint32_t segment, uint32_t offset)
+/* Near a window, but no scan: a walk that resolves deltas goes back and forth like that. */
+static bool is_near(const struct flash_window *w, uint32_t segment, uint32_t offset)
+{
+	uint32_t end = w->offset + w->len;
+
+	return w->len != 0 && w->segment == segment && offset + AHEAD_SKIP >= w->offset &&
+	       offset <= end + AHEAD_SKIP;
+}
+
+static struct flash_window *choose(struct flash_snapshot *s, uint32_t segment, uint32_t offset,
+                                   bool *around)
 {
 	struct flash_window *best = &s->window[0];
 
 	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++) {
 		struct flash_window *w = &s->window[i];
-		if (goes_on(w, s->v, segment, offset)) {
+		*around |= is_near(w, segment, offset);
+		if (w->used == s->clock - 1 && goes_on(w, s->v, segment, offset)) {
 			w->ahead = w->ahead == 0 ? AHEAD_FIRST : w->ahead * 2;
 			if (w->ahead > AHEAD_MAX)
 				w->ahead = AHEAD_MAX;
 			return w;
 		}
-		if (w->ahead < best->ahead || (w->ahead == best->ahead && w->used < best->used))
+		if (w->used < best->used)
 			best = w;
 	}
 	best->ahead = 0;
@@ -73,27 +85,37 @@ static enum bole_status fetch(struct flash_snapshot *s, uint32_t segment, uint32
 		*out = w->buf + (offset - w->offset);
 		return BOLE_OK;
 	}
-	struct flash_window *w = choose(s, segment, offset);
+	bool around = false;
+	struct flash_window *w = choose(s, segment, offset, &around);
 	size_t want = len > w->ahead ? len : w->ahead;
-	if (want > v->segment_bytes - offset)
-		want = v->segment_bytes - offset;
+	uint32_t start = offset;
+	if (w->ahead == 0 && around) {
+		start -= offset % NEAR_BYTES;
+		want = offset - start + len;
+		want = want < NEAR_BYTES ? NEAR_BYTES : want;
+	}
+	if (want > v->segment_bytes - start)
+		want = v->segment_bytes - start;
 	size_t cap = want + bole_flash_read_slack(v);
 	w->len = 0;
 	w->used = s->clock;
-	if (w->cap < cap) {
+	/* Grown for a scan, a window shrinks again: there are many, and memory is for one. */
+	if (w->cap < cap || w->cap - cap > AHEAD_FIRST) {
 		uint8_t *buf = bole_alloc_resize(v->alloc, w->buf, w->cap, cap, 1);
-		if (buf == NULL)
+		if (buf == NULL && w->cap < cap)
 			return BOLE_E_NO_MEMORY;
-		w->buf = buf;
-		w->cap = cap;
+		if (buf != NULL) {
+			w->buf = buf;
+			w->cap = cap;
+		}
 	}
-	BOLE_TRY(bole_flash_read(v, segment, offset, want, w->buf, &p));
+	BOLE_TRY(bole_flash_read(v, segment, start, want, w->buf, &p));
 	if (p != w->buf)
 		memmove(w->buf, p, want);
 	w->segment = segment;
-	w->offset = offset;
+	w->offset = start;
 	w->len = (uint32_t)want;
-	*out = w->buf;
+	*out = w->buf + (offset - start);
 	return BOLE_OK;
 }
 

@@ -58,7 +58,7 @@ struct flash_window {
 	uint64_t used;  /* when it was used last */
 };
 
-enum { SNAPSHOT_WINDOWS = 2 };
+enum { SNAPSHOT_WINDOWS = 12 };
 
 struct flash_snapshot {
 	struct bole_snapshot pub;
@@ -68,7 +68,7 @@ struct flash_snapshot {
 	struct flash_table *refs;
 	struct flash_table *aux;
 	struct flash_tx *tx;                          /* whose view this is, or NULL */
-	struct flash_window window[SNAPSHOT_WINDOWS]; /* a scan, and gets beside it */
+	struct flash_window window[SNAPSHOT_WINDOWS]; /* a scan, and a walk beside it */
 	uint64_t clock;
 	const struct flash_extent *last; /* of the last view, and where in its order */
 	uint32_t last_order;
