@@ -91,7 +91,7 @@ static void run(struct git_fixture *f, const uint8_t *data, size_t size)
 	        .fixture = f,
 	        .kind = RECEIVE_PACK,
 	        .stateless = (data[0] & 1) != 0,
-	        .input_cap = (data[0] & 2) != 0 ? 7 : 0,
+	        .input_cap = (data[0] & 2) != 0 ? 64 : 0,
 	        .memory_max = (data[0] & 4) != 0 ? 100000 : 64 << 20,
 	};
 	list_refs(f, &before);

@@ -59,7 +59,8 @@ struct bole_ingest {
 	void *cancelled_ctx;
 };
 
-/* Reads exactly one pack (header to trailer) from in. On failure the transaction must be aborted.
+/* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or
+ * more. On failure the transaction must be aborted.
  * BOLE_E_INVALID (malformed, lying, incomplete), BOLE_E_LIMIT, BOLE_E_CORRUPT (a collision attack,
  * or a stored base is damaged), BOLE_E_NO_SPACE, BOLE_E_NO_MEMORY, or what reading in returned. */
 BOLE_MUST_USE enum bole_status bole_pack_ingest(const struct bole_ingest *, struct bole_input *in,

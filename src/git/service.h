@@ -35,7 +35,7 @@ struct bole_service {
 	 * an empty one of algo. */
 	struct bole_repo repo;
 	const struct bole_service_policy *policy;
-	struct bole_input *in; /* any buffer size; longer packets are gathered in alloc */
+	struct bole_input *in; /* buffer of 64 bytes or more; longer packets go into alloc */
 	struct bole_output *out;
 	int version;    /* protocol asked for: 0, 1 or 2 (receive-pack answers 2 as 0) */
 	bool stateless; /* HTTP: one request, one answer (set it for the advertisement too) */
