@@ -21,7 +21,7 @@ build/asan/tests/gitserve: build/asan/tests/interop/gitserve.o $(call objs,asan,
 	@mkdir -p $(@D)
 	$(SAY) "  link  $@"
 	$(Q)$(call LINK,asan,)
-TEST_TOOLS += build/asan/tests/gitserve
+test-tools: build/asan/tests/gitserve
 
 # An image whose flushes do nothing, which the power-cut test must find guilty.
 $(IMAGE)/bole-noflush.elf: tests/image/noflush.c $(IMAGE_LINKED)
