@@ -69,9 +69,14 @@ enum bole_status bole_flash_program(struct flash_volume *v, uint32_t segment, ui
 	enum bole_status rc =
 	        bole_block_program(v->dev, bole_flash_position(v, segment, offset), src, len);
 	count(&v->counters.programmed, len);
-	if (rc != BOLE_OK)
+	if (rc != BOLE_OK) {
 		bole_flash_fail(v, "a write");
-	return rc;
+		return rc;
+	}
+	bole_flash_lock(v);
+	v->segment[segment].written = offset + (uint32_t)len;
+	bole_flash_unlock(v);
+	return BOLE_OK;
 }
 
 enum bole_status bole_flash_flush(struct flash_volume *v)

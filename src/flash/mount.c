@@ -192,8 +192,12 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	v->log.batch = s->expect;
 	v->log.link = s->link;
 	v->log.durable = s->durable;
-	if (s->pos != 0)
+	for (uint32_t i = 0; i < v->segments; i++)
+		v->segment[i].written = v->segment_bytes;
+	if (s->pos != 0) {
 		v->segment[s->segment].state = SEGMENT_TAIL;
+		v->segment[s->segment].written = s->pos;
+	}
 	v->segment[s->next].state = SEGMENT_RESERVED;
 }
 

@@ -94,8 +94,14 @@ static enum bole_status fetch(struct flash_snapshot *s, uint32_t segment, uint32
 		want = offset - start + len;
 		want = want < NEAR_BYTES ? NEAR_BYTES : want;
 	}
-	if (want > v->segment_bytes - start)
-		want = v->segment_bytes - start;
+	/* Nothing beyond what is asked for is read where somebody may be writing. */
+	bole_flash_lock(v);
+	uint64_t end = v->segment[segment].written;
+	bole_flash_unlock(v);
+	if (end < offset + len)
+		end = offset + len;
+	if (want > end - start)
+		want = (size_t)(end - start);
 	size_t cap = want + bole_flash_read_slack(v);
 	w->len = 0;
 	w->used = s->clock;

@@ -69,6 +69,7 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	v->platform->ops->random(v->platform, &salt, sizeof salt);
 	v->opened++;
 	s->sequence = (uint64_t)v->opened << 32 | salt;
+	s->written = 0;
 	s->erases += v->dev->info.needs_erase;
 	return s->sequence;
 }

@@ -39,7 +39,8 @@ enum flash_segment_state {
 
 struct flash_segment {
 	uint64_t sequence;
-	uint64_t live; /* bytes that somebody may still read */
+	uint64_t live;    /* bytes that somebody may still read */
+	uint32_t written; /* end of what was programmed: nobody reads beyond */
 	uint32_t erases;
 	uint8_t state;
 	bool published; /* a durable state may name what is in it */
