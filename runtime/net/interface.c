@@ -27,6 +27,7 @@ enum {
 	HEAP_MIN = 4 << 20,
 	HEAP_MAX = 64 << 20,
 	HEAP_SHARE = 8, /* of the RAM */
+	WINDOW_FLUSH = 32 * 1024,
 };
 
 /* A frame that the stack holds. */
@@ -44,7 +45,9 @@ struct interface {
 	struct core_wait_queue address_waiters;
 	struct lent_frame frames[LENT_MAX];
 	struct lent_frame *free_frames;
-	bool send_failed; /* the ring was full: push TCP again when it drained */
+	bool unsent;         /* frames are queued that the device was not told about */
+	size_t window_given; /* bytes of windows opened since it was told */
+	bool send_failed;    /* the ring was full: push TCP again when it drained */
 	bool up;
 };
 static struct interface net;
@@ -118,6 +121,24 @@ static bool make_header(struct pbuf *p)
 	return true;
 }
 
+void net_flush(void)
+{
+	net.unsent = false;
+	net.window_given = 0;
+	if (net.device != NULL)
+		virtio_net_kick(net.device);
+}
+
+/* Every notification is an exit of the machine, and acknowledgements are many. They may wait for
+ * one round of the fibers, unless so much of a window is open again that the peer has stopped. */
+void net_flush_later(size_t window_bytes)
+{
+	net.unsent = true;
+	net.window_given += window_bytes;
+	if (net.window_given >= WINDOW_FLUSH)
+		net_flush();
+}
+
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
 	struct virtio_piece pieces[VIRTIO_NET_PIECES_MAX];
@@ -145,13 +166,8 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
 		return ERR_OK;
 	pbuf_free(p);
 	net.send_failed = true;
+	net_flush(); /* so that the ring drains */
 	return rc == BOLE_AGAIN ? ERR_MEM : ERR_IF;
-}
-
-void net_flush(void)
-{
-	if (net.device != NULL)
-		virtio_net_kick(net.device);
 }
 
 /* -- Rounds and timers -- */
@@ -178,6 +194,7 @@ static bool poll_network(void *ctx)
 	bool any = false;
 
 	(void)ctx;
+	bool waited = net.unsent;
 	if (net.device != NULL) {
 		if (virtio_net_reclaim(net.device) && net.send_failed) {
 			net.send_failed = false;
@@ -189,13 +206,16 @@ static bool poll_network(void *ctx)
 	}
 	netif_poll_all();
 	sys_check_timeouts();
-	net_flush();
+	net.unsent = true;
+	if (waited)
+		net_flush();
 	return any;
 }
 
 static bool before_idle(void *ctx)
 {
 	(void)ctx;
+	net_flush();
 	arm_timer();
 	/* Sent frames are worked off on the way, unless somebody waits for room in the ring. */
 	return net.device != NULL && virtio_net_interrupts(net.device, true, net.send_failed);

@@ -16,6 +16,8 @@ void net_heap_stats(struct net_stats *out);
 
 /* interface.c: hands what was queued to the device; after every call into lwIP from a fiber. */
 void net_flush(void);
+/* The same for acknowledgements: soon. window_bytes: how much of a window was opened. */
+void net_flush_later(size_t window_bytes);
 
 /* stream.c: a stream over a connected or connecting pcb; NULL: no memory or too many. */
 struct net_stream;

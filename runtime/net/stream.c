@@ -308,7 +308,7 @@ static enum bole_status stream_read(struct bole_stream *base, void *dst, size_t 
 	}
 	*got = take(stream, dst, cap);
 	give_window(stream, *got);
-	net_flush();
+	net_flush_later(*got);
 	return BOLE_OK;
 }
 

@@ -50,7 +50,8 @@ struct virtio_net_stats {
 	uint64_t rx_dropped; /* malformed, or the receiver had no room */
 	uint64_t tx_frames;
 	uint64_t tx_bytes;
-	uint64_t tx_full; /* send found the ring full */
+	uint64_t tx_full;  /* send found the ring full */
+	uint64_t notified; /* exits to tell the device about either ring */
 };
 BOLE_MUST_USE enum bole_status virtio_net_open(struct virtio_device *, struct virtio_net **out);
 const struct virtio_net_info *virtio_net_info(const struct virtio_net *);

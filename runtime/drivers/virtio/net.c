@@ -156,6 +156,7 @@ const struct virtio_net_info *virtio_net_info(const struct virtio_net *net)
 void virtio_net_stats(const struct virtio_net *net, struct virtio_net_stats *out)
 {
 	*out = net->stats;
+	out->notified = net->transmit.notified + net->receive.notified;
 }
 
 static void read_info(struct virtio_net *net)

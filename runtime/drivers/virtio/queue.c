@@ -213,8 +213,10 @@ void virtio_queue_kick(struct virtio_queue *queue)
 		wanted = (queue->used[0] & USED_NO_NOTIFY) == 0;
 	}
 	queue->avail_known = queue->avail_next;
-	if (wanted)
-		queue->device->ops->notify(queue->device, queue->notify, queue->index);
+	if (!wanted)
+		return;
+	queue->notified++;
+	queue->device->ops->notify(queue->device, queue->notify, queue->index);
 }
 
 /* Gives the descriptors of a chain back. Only fields that we wrote are read. */

@@ -121,6 +121,7 @@ struct virtio_queue {
 	uint16_t avail_next;  /* index of the next entry we offer */
 	uint16_t avail_known; /* index at the last kick */
 	uint16_t used_next;   /* index of the next entry we take */
+	uint64_t notified;    /* times that the device was told; each is an exit of the machine */
 	bool event_idx;
 	bool indirect;
 	bool broken; /* the device broke the protocol; every call fails */

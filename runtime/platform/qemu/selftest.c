@@ -143,13 +143,14 @@ static void print_stats(void)
 
 	net_stats(&stats);
 	core_memory_stats(&memory);
-	core_printf("net: rx %" PRIu64 " tx %" PRIu64 " full %" PRIu64 " dropped %" PRIu64
-	            " accepted %" PRIu64 " refused %" PRIu64 " open %u most %u heap %zu peak %zu "
+	core_printf("net: rx %" PRIu64 " tx %" PRIu64 " told %" PRIu64 " full %" PRIu64
+	            " dropped %" PRIu64 " accepted %" PRIu64 " refused %" PRIu64
+	            " open %u most %u heap %zu peak %zu "
 	            "of %zu pages %zu\r\n",
-	            stats.device.rx_frames, stats.device.tx_frames, stats.device.tx_full,
-	            stats.device.rx_dropped, stats.accepted, stats.refused, stats.connections,
-	            stats.connections_max, stats.heap_used, stats.heap_peak, stats.heap_limit,
-	            memory.pages_used);
+	            stats.device.rx_frames, stats.device.tx_frames, stats.device.notified,
+	            stats.device.tx_full, stats.device.rx_dropped, stats.accepted, stats.refused,
+	            stats.connections, stats.connections_max, stats.heap_used, stats.heap_peak,
+	            stats.heap_limit, memory.pages_used);
 }
 
 /* Connects out (test.connect=host:port), sends a line, expects it back. */
