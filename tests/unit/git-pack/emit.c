@@ -136,6 +136,7 @@ static void open_repo(struct repo *repo, uint8_t algo, uint32_t commits, unsigne
 	repo->algo = algo;
 	snprintf(top, sizeof(top), "%s/pack-test-%ld",
 	         getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp", (long)getpid());
+	run("rm -rf %s", top); /* of a process that was killed and had our number */
 	cr_assert_eq(mkdir(top, 0700), 0, "%s", top);
 	history(&bytes, algo, commits, repo->skewed, 42);
 	spit("stream", bytes.ptr, bytes.len);
