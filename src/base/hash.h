@@ -31,7 +31,10 @@ void bole_hash_final(struct bole_hash *, struct bole_oid *out);
  * collision attack. Opaque: large enough for sha1dc's context. */
 struct bole_identity {
 	uint64_t opaque[304];
+	/* One block and its expanded message, by the processor; NULL = the reference code. */
+	void (*expand)(uint32_t *state, const uint8_t *src, uint32_t *w);
 	uint8_t algo;
+	bool probed;
 };
 void bole_identity_init(struct bole_identity *, uint8_t algo);
 void bole_identity_update(struct bole_identity *, const void *src, size_t len);

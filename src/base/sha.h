@@ -16,4 +16,9 @@ void bole_sha256_blocks_generic(uint32_t *state, const uint8_t *src, size_t coun
  * a hypervisor); NULL = nothing better than the generic code. One per architecture. */
 bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo);
 
+/* One SHA-1 block that also shows its expanded message, w[80]: what the search for collision
+ * attacks looks at. NULL = this processor has nothing better than the reference code. */
+typedef void bole_sha1_expand_fn(uint32_t *state, const uint8_t *src, uint32_t *w);
+bole_sha1_expand_fn *bole_sha1_expand_native(void);
+
 #endif /* BOLE_BASE_SHA_H */

@@ -5,6 +5,7 @@
 
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "bole/oid.h"
 
@@ -16,65 +17,78 @@ SHA_TARGET static inline __m128i load(const void *src)
 	return _mm_loadu_si128((const __m128i *)src);
 }
 
-/* Four SHA-1 steps: e0 is the running e, e1 receives the next; m0 the message words now. */
-#define SHA1_ROUND(e0, e1, m0, f)                          \
-	do {                                               \
-		(e0) = _mm_sha1nexte_epu32((e0), m0);      \
-		(e1) = abcd;                               \
-		abcd = _mm_sha1rnds4_epu32(abcd, (e0), f); \
-	} while (0)
+/* Four message words, in order, to w; the vectors have the first word in the highest lane. */
+SHA_TARGET static inline void store_words(uint32_t *w, __m128i m)
+{
+	_mm_storeu_si128((__m128i *)(void *)w, _mm_shuffle_epi32(m, 0x1b));
+}
+
 /* Four new message words into m0 from the sixteen before. */
 #define SHA1_EXPAND(m0, m1, m2, m3) \
 	((m0) = _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32((m0), (m1)), (m2)), (m3)))
+/* Steps 4i to 4i + 3. now holds the rotated e that they begin with, next gets the one after; the
+ * very first four add e as it is. */
+#define SHA1_FOUR(i, f, now, next)                                                   \
+	do {                                                                         \
+		if ((i) < 4)                                                         \
+			m[(i)&3] = _mm_shuffle_epi8(load(src + 16 * ((i)&3)), swap); \
+		else                                                                 \
+			SHA1_EXPAND(m[(i)&3], m[((i) + 1) & 3], m[((i) + 2) & 3],    \
+			            m[((i) + 3) & 3]);                               \
+		if (w != NULL)                                                       \
+			store_words(w + 4 * (i), m[(i)&3]);                          \
+		(now) = (i) == 0 ? _mm_add_epi32((now), m[0])                        \
+		                 : _mm_sha1nexte_epu32((now), m[(i)&3]);             \
+		(next) = *abcd;                                                      \
+		*abcd = _mm_sha1rnds4_epu32(*abcd, (now), f);                        \
+	} while (0)
+#define SHA1_TWENTY(i, f, a, b)              \
+	do {                                 \
+		SHA1_FOUR((i), f, a, b);     \
+		SHA1_FOUR((i) + 1, f, b, a); \
+		SHA1_FOUR((i) + 2, f, a, b); \
+		SHA1_FOUR((i) + 3, f, b, a); \
+		SHA1_FOUR((i) + 4, f, a, b); \
+	} while (0)
+
+/* One block; the expanded message goes to w unless that is NULL. */
+SHA_TARGET __attribute__((always_inline)) static inline void
+sha1_block(__m128i *abcd, __m128i *e, const uint8_t *src, uint32_t *w)
+{
+	const __m128i swap = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
+	const __m128i abcd_before = *abcd;
+	const __m128i e_before = *e;
+	__m128i e0 = *e;
+	__m128i e1;
+	__m128i m[4];
+
+	SHA1_TWENTY(0, 0, e0, e1);
+	SHA1_TWENTY(5, 1, e1, e0);
+	SHA1_TWENTY(10, 2, e0, e1);
+	SHA1_TWENTY(15, 3, e1, e0);
+	*e = _mm_sha1nexte_epu32(e0, e_before);
+	*abcd = _mm_add_epi32(*abcd, abcd_before);
+}
 
 SHA_TARGET static void sha1_blocks_ni(uint32_t *state, const uint8_t *src, size_t count)
 {
-	const __m128i swap = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
 	__m128i abcd = _mm_shuffle_epi32(load(state), 0x1b);
-	__m128i e0 = _mm_set_epi32((int)state[4], 0, 0, 0);
+	__m128i e = _mm_set_epi32((int)state[4], 0, 0, 0);
 
-	for (; count > 0; count--, src += 64) {
-		const __m128i abcd_before = abcd;
-		const __m128i e_before = e0;
-		__m128i e1;
-		__m128i m[4];
-
-		for (unsigned i = 0; i < 4; i++)
-			m[i] = _mm_shuffle_epi8(load(src + 16 * i), swap);
-		/* The first four steps add e itself; nexte would rotate it. */
-		e0 = _mm_add_epi32(e0, m[0]);
-		e1 = abcd;
-		abcd = _mm_sha1rnds4_epu32(abcd, e0, 0);
-		SHA1_ROUND(e1, e0, m[1], 0);
-		SHA1_ROUND(e0, e1, m[2], 0);
-		SHA1_ROUND(e1, e0, m[3], 0);
-		SHA1_EXPAND(m[0], m[1], m[2], m[3]);
-		SHA1_ROUND(e0, e1, m[0], 0);
-#define SHA1_FOUR(f0, f1, f2, f3)                    \
-	do {                                         \
-		SHA1_EXPAND(m[1], m[2], m[3], m[0]); \
-		SHA1_ROUND(e1, e0, m[1], f0);        \
-		SHA1_EXPAND(m[2], m[3], m[0], m[1]); \
-		SHA1_ROUND(e0, e1, m[2], f1);        \
-		SHA1_EXPAND(m[3], m[0], m[1], m[2]); \
-		SHA1_ROUND(e1, e0, m[3], f2);        \
-		SHA1_EXPAND(m[0], m[1], m[2], m[3]); \
-		SHA1_ROUND(e0, e1, m[0], f3);        \
-	} while (0)
-		SHA1_FOUR(1, 1, 1, 1);
-		SHA1_FOUR(1, 2, 2, 2);
-		SHA1_FOUR(2, 2, 3, 3);
-		SHA1_EXPAND(m[1], m[2], m[3], m[0]);
-		SHA1_ROUND(e1, e0, m[1], 3);
-		SHA1_EXPAND(m[2], m[3], m[0], m[1]);
-		SHA1_ROUND(e0, e1, m[2], 3);
-		SHA1_EXPAND(m[3], m[0], m[1], m[2]);
-		SHA1_ROUND(e1, e0, m[3], 3);
-		e0 = _mm_sha1nexte_epu32(e0, e_before);
-		abcd = _mm_add_epi32(abcd, abcd_before);
-	}
+	for (; count > 0; count--, src += 64)
+		sha1_block(&abcd, &e, src, NULL);
 	_mm_storeu_si128((__m128i *)(void *)state, _mm_shuffle_epi32(abcd, 0x1b));
-	state[4] = (uint32_t)_mm_extract_epi32(e0, 3);
+	state[4] = (uint32_t)_mm_extract_epi32(e, 3);
+}
+
+SHA_TARGET static void sha1_expand_ni(uint32_t *state, const uint8_t *src, uint32_t *w)
+{
+	__m128i abcd = _mm_shuffle_epi32(load(state), 0x1b);
+	__m128i e = _mm_set_epi32((int)state[4], 0, 0, 0);
+
+	sha1_block(&abcd, &e, src, w);
+	_mm_storeu_si128((__m128i *)(void *)state, _mm_shuffle_epi32(abcd, 0x1b));
+	state[4] = (uint32_t)_mm_extract_epi32(e, 3);
 }
 
 static const uint32_t sha256_k[64] = {
@@ -131,7 +145,7 @@ SHA_TARGET static void sha256_blocks_ni(uint32_t *state, const uint8_t *src, siz
 	_mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
-bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
+static bool has_sha(void)
 {
 	enum { SSSE3 = 1 << 9, SSE41 = 1 << 19, SHA = 1 << 29 };
 	unsigned a;
@@ -140,8 +154,18 @@ bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
 	unsigned d;
 
 	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & SSSE3) == 0 || (c & SSE41) == 0)
-		return NULL;
-	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & SHA) == 0)
+		return false;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & SHA) != 0;
+}
+
+bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
+{
+	if (!has_sha())
 		return NULL;
 	return algo == BOLE_HASH_SHA1 ? sha1_blocks_ni : sha256_blocks_ni;
+}
+
+bole_sha1_expand_fn *bole_sha1_expand_native(void)
+{
+	return has_sha() ? sha1_expand_ni : NULL;
 }
