@@ -101,7 +101,7 @@ ok "round trips" client latency "$echo_at"
 ok "megabytes" client bulk "$echo_at" "$sink_at" "$source_at"
 cat "$work/said"
 ok "many connections" client crowd "$echo_at" 200
-ok "stalled peers" client slow "$echo_at" "$source_at" "$stall_at"
+ok "stalled peers" client slow "$echo_at" "$source_at" "$stall_at" "$http_at"
 ok "resets and a closed port" client resets "$echo_at" "$sink_at" "$source_at" "$closed_at"
 sleep 2 # stalled fibers end 3 s after they began
 halt

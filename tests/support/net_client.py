@@ -121,8 +121,10 @@ def crowd(echo_port, count):
     print("%d connections at once in %.2f s" % (count, time.time() - began))
 
 
-def slow(echo_port, source_port, stall_port):
-    """Peers that do not read, and fibers that do not read, must not hold up the others."""
+def slow(echo_port, source_port, stall_port, http_port):
+    """Peers that do not read, and fibers that do not read, must not hold up the others; one that
+    says nothing is hung up on at its deadline of two seconds."""
+    silent, silent_since = connect(http_port), time.time()
     held = []
     for _ in range(40):
         s = connect(source_port)
@@ -142,6 +144,8 @@ def slow(echo_port, source_port, stall_port):
     assert time.time() - began < 8, "stalled peers hold up the others"
     for s in held:
         s.close()
+    assert silent.recv(1) == b"", "a silent peer was answered"
+    assert 1 < time.time() - silent_since < 6, "the deadline of a silent peer"
 
 
 def resets(echo_port, sink_port, source_port, closed_port):

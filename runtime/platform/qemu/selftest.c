@@ -77,7 +77,7 @@ static void serve_hello(struct bole_stream *stream, uint8_t *buffer)
 	struct bole_bytes piece = {(const uint8_t *)answer, sizeof answer - 1};
 	size_t got;
 
-	stream->ops->set_deadline(stream, core_now_ns() + UINT64_C(5000000000), BOLE_NEVER);
+	stream->ops->set_deadline(stream, core_now_ns() + UINT64_C(2000000000), BOLE_NEVER);
 	if (stream->ops->read(stream, buffer, BUFFER_BYTES, &got) != BOLE_OK ||
 	    stream->ops->writev(stream, &piece, 1) != BOLE_OK)
 		return;
