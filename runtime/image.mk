@@ -11,7 +11,7 @@ MUSL := $(DEPS)/musl
 
 IMAGE_LIBC_INC := -isystem $(MUSL)/include -isystem $(IMAGE)/generated \
 	-isystem $(MUSL)/arch/$(IMAGE_ARCH) -isystem $(MUSL)/arch/generic \
-	-isystem $(shell $(CC) -print-file-name=include)
+	-isystem $(shell $(CC) -print-file-name=include 2>/dev/null)
 # One guard page is enough under a stack only if no frame jumps over it: -fstack-clash-protection.
 IMAGE_FLAGS := -g -ffreestanding -fbuiltin -nostdinc -fno-pic -fno-pie -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fno-omit-frame-pointer -fstack-clash-protection \
@@ -47,7 +47,7 @@ MUSL_S := $(addprefix string/$(IMAGE_ARCH)/,memcpy memmove memset)
 MUSL_FLAGS := -std=c99 -Os -w $(IMAGE_FLAGS) -fno-builtin -D_XOPEN_SOURCE=700 -D_GNU_SOURCE \
 	-fno-inline-functions-called-once -I$(MUSL)/arch/$(IMAGE_ARCH) -I$(MUSL)/arch/generic \
 	-I$(MUSL)/src/include -I$(MUSL)/src/internal -I$(IMAGE)/generated -I$(MUSL)/include \
-	-isystem $(shell $(CC) -print-file-name=include)
+	-isystem $(shell $(CC) -print-file-name=include 2>/dev/null)
 IMAGE_GEN := $(IMAGE)/generated/bits/alltypes.h $(IMAGE)/generated/bits/syscall.h
 
 # --- the libraries ---------------------------------------------------------------------------------

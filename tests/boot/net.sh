@@ -78,7 +78,14 @@ ok() { # NAME COMMAND...
 		failed=$((failed + 1))
 	fi
 }
-printed() { grep -E "$1" "$work/out"; }
+printed() { # the machine may still be about to say it
+	local _
+	for _ in {1..50}; do
+		grep -E "$1" "$work/out" && return
+		sleep 0.1
+	done
+	return 1
+}
 clean_end() { # nothing is open, the budget is free again, none was refused
 	[[ $status -le 1 ]] && printed '^net: .* refused 0 open 0 most [0-9]+ heap [0-9]{1,4} '
 }
