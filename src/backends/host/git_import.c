@@ -422,8 +422,13 @@ enum bole_status bole_import_git(struct bole_platform *platform, struct bole_all
 		return failed(&import, BOLE_E_NO_MEMORY, "cannot start libgit2");
 	/* The folder may belong to another user: we only read it. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
-	if (git_repository_open_ext(&import.git, git_dir, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
+	int opened =
+	        git_repository_open_ext(&import.git, git_dir, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	if (opened == GIT_ENOTFOUND)
 		rc = failed(&import, BOLE_E_NOT_FOUND, "not a Git repository");
+	else if (opened != 0)
+		/* A format that libgit2 does not know, such as SHA-256. */
+		rc = failed(&import, BOLE_E_UNSUPPORTED, "cannot open it");
 	else
 		rc = import_all(&import);
 	if (rc != BOLE_OK && import.created && bole_repo_remove(store, import.repo.id) != BOLE_OK)
