@@ -43,6 +43,8 @@ struct shared {
 	unsigned pushed; /* branches that were acknowledged */
 	char tips[PUSHES][BOLE_OID_HEX_MAX + 1];
 	unsigned ended;
+	struct packmaker packs[PUSHES];
+	struct bole_oid made[PUSHES];
 	atomic_uint clones;
 	atomic_uint_least64_t bytes;
 };
@@ -103,28 +105,33 @@ static size_t post(struct shared *s, const char *service, const void *body, size
 
 /* -- the writer -- */
 
+/* The i-th history as a pack. Made before the node starts: no fiber may compute for that long. */
+static void make_pack(struct shared *s, unsigned i)
+{
+	/* One push is large enough for an extent of its own. */
+	uint32_t commits = i == 3 ? COMMITS_LARGE : COMMITS;
+
+	packmaker_init(&s->packs[i], BOLE_HASH_SHA1);
+	s->made[i] = packmaker_history(&s->packs[i], commits, i + 1);
+	packmaker_finish(&s->packs[i]);
+}
+
 static void push_one(struct shared *s, unsigned i, uint8_t *answer)
 {
-	struct packmaker pack;
 	struct maker_bytes body = {0};
 	char command[200];
 	char hex[BOLE_OID_HEX_MAX + 1];
 
-	packmaker_init(&pack, BOLE_HASH_SHA1);
-	/* One push is large enough for an extent of its own. */
-	struct bole_oid tip = packmaker_history(&pack, i == 3 ? COMMITS_LARGE : COMMITS, i + 1);
-	packmaker_finish(&pack);
-	bole_oid_format(&tip, hex);
+	bole_oid_format(&s->made[i], hex);
 	int n = snprintf(command, sizeof command, "%040d %s refs/heads/b%u%c report-status", 0, hex,
 	                 i, 0);
 	maker_text(&body, "%04x", (unsigned)n + 4);
 	maker_append(&body, command, (size_t)n);
 	maker_text(&body, "0000");
-	maker_append(&body, pack.out.ptr, pack.out.len);
+	maker_append(&body, s->packs[i].out.ptr, s->packs[i].out.len);
 	size_t len = post(s, "receive-pack", body.ptr, body.len, "", answer);
 	CHECK(memmem(answer, len, "unpack ok\n", 10) != NULL);
 	maker_release(&body);
-	packmaker_release(&pack);
 	s->p->ops->mutex_lock(s->p, &s->lock);
 	memcpy(s->tips[s->pushed++], hex, sizeof hex);
 	s->p->ops->cond_broadcast(s->p, &s->changed);
@@ -298,8 +305,12 @@ static void test(const char *name, void (*open)(struct world *, struct bole_plat
 	CHECK(bole_posix_open(&options, &s->p) == BOLE_OK);
 	s->p->ops->mutex_init(s->p, &s->lock);
 	s->p->ops->cond_init(s->p, &s->changed);
+	for (unsigned i = 0; i < PUSHES; i++)
+		make_pack(s, i);
 	open(&w, s->p);
 	serve(s, w.store);
+	for (unsigned i = 0; i < PUSHES; i++)
+		packmaker_release(&s->packs[i]);
 	CHECK(bole_store_close(w.store) == BOLE_OK);
 	bole_block_close(w.disk);
 	bole_block_close(w.file);

@@ -186,10 +186,11 @@ static void *loop_main(void *arg)
 	loop->tsan_fiber = __tsan_get_current_fiber();
 #endif
 	while (!stop) {
-		run_ready(loop);
-		timers_run(loop);
 		bool sleep = go_to_sleep(loop, &stop);
 		poll_events(loop, sleep ? timers_wait_ms(loop) : 0);
+		/* After the events: what came while the loop was held up did come in time. */
+		timers_run(loop);
+		run_ready(loop);
 	}
 	return NULL;
 }
