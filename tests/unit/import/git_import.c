@@ -10,6 +10,25 @@
 #include "bole/import.h"
 #include "support/platform.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+static void leaks_expected(bool on)
+{
+	static bool was;
+
+	if (on && !was)
+		__lsan_disable();
+	if (!on && was)
+		__lsan_enable();
+	was = on;
+}
+#else
+static void leaks_expected(bool on)
+{
+	(void)on;
+}
+#endif
+
 static char folder[64];
 static struct test_platform test;
 static struct bole_store *store;
@@ -130,7 +149,8 @@ Test(import, empty_detached_missing_shallow_and_damaged_folders_have_answers)
 	struct bole_ref ref;
 
 	setup();
-	sh("git init -q --object-format=sha256 sha256; git init -q --bare -b dev empty.git; git init -q -b main w; cd w; echo 1 >a; git add a;"
+	sh("git init -q --object-format=sha256 sha256; git init -q --bare -b dev empty.git;"
+	   "git init -q -b main w; cd w; echo 1 >a; git add a;"
 	   "git commit -q -m 1; echo 2 >a; git commit -qam 2; git branch other; git checkout -q "
 	   "--detach; cd ..; git clone -q --depth 1 file://$PWD/w shallow; git clone -q w hurt;"
 	   "rm -f hurt/.git/objects/$(git -C hurt rev-parse HEAD^{tree} | sed 's,^..,&/,')");
@@ -150,8 +170,11 @@ Test(import, empty_detached_missing_shallow_and_damaged_folders_have_answers)
 	           {"shallow", BOLE_E_INVALID},
 	           {"hurt", BOLE_E_INVALID}};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		/* libgit2 1.5 forgets memory of its regular expressions there. */
+		leaks_expected(bad[i].rc == BOLE_E_UNSUPPORTED);
 		cr_assert_eq(import(bad[i].dir, "bad", &report), bad[i].rc, "%s: %s", bad[i].dir,
 		             report.error);
+		leaks_expected(false);
 		cr_assert_neq(report.error[0], '\0');
 		cr_assert_eq(bole_repo_find(store, "bad", &repo), BOLE_E_NOT_FOUND);
 	}
