@@ -64,18 +64,12 @@ void bole_flash_row_put(uint8_t *row, uint32_t key_len, uint64_t offset, uint64_
 
 bool bole_flash_extent_find(const struct flash_extent *extent, const uint8_t *key, uint32_t *row)
 {
-	uint32_t low = extent->fan[key[0]];
-	uint32_t end = extent->fan[key[0] + 1];
-	uint32_t high = end;
+	uint32_t low = bole_flash_rows_lower(&extent->fan, extent->table,
+	                                     (size_t)extent->key_len + ROW_BYTES, extent->rows, key,
+	                                     extent->key_len);
 
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-		if (memcmp(bole_flash_extent_row(extent, mid), key, extent->key_len) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == end || memcmp(bole_flash_extent_row(extent, low), key, extent->key_len) != 0)
+	if (low == extent->rows ||
+	    memcmp(bole_flash_extent_row(extent, low), key, extent->key_len) != 0)
 		return false;
 	*row = low;
 	return true;
@@ -134,15 +128,21 @@ static int order_offset(const void *a, const void *b)
 
 static enum bole_status fill_fan(struct flash_extent *extent)
 {
-	memset(extent->fan, 0, sizeof extent->fan);
-	for (uint32_t i = 0; i < extent->rows; i++) {
-		const uint8_t *row = bole_flash_extent_row(extent, i);
-		if (i > 0 && memcmp(bole_flash_extent_row(extent, i - 1), row, extent->key_len) > 0)
+	size_t width = (size_t)extent->key_len + ROW_BYTES;
+	struct flash_fan fan = {.bits = bole_flash_fan_bits(extent->rows)};
+
+	for (uint32_t i = 1; i < extent->rows; i++)
+		if (memcmp(bole_flash_extent_row(extent, i - 1), bole_flash_extent_row(extent, i),
+		           extent->key_len) > 0)
 			return BOLE_E_CORRUPT;
-		extent->fan[row[0] + 1]++;
-	}
-	for (size_t i = 1; i < INDEX_FAN; i++)
-		extent->fan[i] += extent->fan[i - 1];
+	if (fan.bits == 0)
+		return BOLE_OK;
+	fan.start =
+	        bole_alloc_array(extent->alloc, bole_flash_fan_count(fan.bits), sizeof *fan.start);
+	if (fan.start == NULL)
+		return BOLE_E_NO_MEMORY;
+	extent->fan = fan;
+	bole_flash_fan_fill(&extent->fan, extent->table, width, extent->rows);
 	return BOLE_OK;
 }
 
@@ -195,5 +195,7 @@ void bole_flash_extent_release(struct flash_extent *extent)
 	                sizeof *extent->fragment);
 	bole_alloc_free(extent->alloc, extent->table, (size_t)extent->table_bytes, 1);
 	bole_alloc_free(extent->alloc, extent->by_offset, extent->rows, sizeof *extent->by_offset);
+	bole_alloc_free(extent->alloc, extent->fan.start, bole_flash_fan_count(extent->fan.bits),
+	                sizeof *extent->fan.start);
 	bole_alloc_free(extent->alloc, extent, 1, sizeof *extent);
 }

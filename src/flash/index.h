@@ -19,14 +19,23 @@
 #include "bole/status.h"
 
 enum {
-	INDEX_TIER_RUNS = 8,   /* so many runs of one tier are merged into one of the next */
-	INDEX_FAN_ROWS = 1024, /* a run at least this long has a fan-out by first byte */
-	INDEX_FAN = 257,
-	RUN_SEGMENT_AT = 0, /* u32; positions after the key */
-	RUN_OFFSET_AT = 4,  /* u32: of the record head in the segment */
-	RUN_STORED_AT = 8,  /* u24 */
-	RUN_TYPE_AT = 11,   /* u8 */
+	/* So many runs of one tier are merged into one of the next. In memory a merge is a copy and
+	 * each run costs every lookup a cache miss or two, so 2 beats the 8 that suits a device. */
+	INDEX_TIER_RUNS = 2,
+	INDEX_FAN_ROWS = 8,      /* rows a bucket of a fan-out, about */
+	INDEX_FAN_BITS_MAX = 24, /* of the key that choose the bucket */
+	RUN_SEGMENT_AT = 0,      /* u32; positions after the key */
+	RUN_OFFSET_AT = 4,       /* u32: of the record head in the segment */
+	RUN_STORED_AT = 8,       /* u24 */
+	RUN_TYPE_AT = 11,        /* u8 */
 	RUN_ROW_BYTES = 12,
+};
+
+/* Where the rows start whose keys begin with certain bits. Ids are spread evenly, so a bucket holds
+ * a few rows; where somebody chose them otherwise a search in it costs no more than one in all. */
+struct flash_fan {
+	uint32_t bits;   /* 0 = one bucket */
+	uint32_t *start; /* 2^bits + 1 of them, or NULL */
 };
 
 /* Where a record is. */
@@ -42,7 +51,7 @@ struct flash_run {
 	uint32_t count;
 	uint32_t key_len;
 	uint32_t tier;
-	uint32_t fan[INDEX_FAN];
+	struct flash_fan fan;
 	uint8_t rows[]; /* key, segment, offset, stored, type; sorted by key */
 };
 
@@ -74,7 +83,7 @@ struct flash_extent {
 	struct flash_fragment *fragment;
 	uint8_t *table;      /* rows as stored, sorted by id */
 	uint32_t *by_offset; /* rows in the order of their offsets */
-	uint32_t fan[INDEX_FAN];
+	struct flash_fan fan;
 };
 
 struct flash_domain;
@@ -104,6 +113,17 @@ const uint8_t *bole_flash_run_key(const struct flash_run *, uint32_t at);
 /* Sorts by key and fills the fan-out. */
 void bole_flash_run_finish(struct flash_run *);
 void bole_flash_run_release(struct bole_alloc *, struct flash_run *);
+/* Buckets for so many rows. */
+uint32_t bole_flash_fan_bits(uint32_t rows);
+static inline size_t bole_flash_fan_count(uint32_t bits)
+{
+	return bits == 0 ? 0 : ((size_t)1 << bits) + 1;
+}
+/* Fills start (bole_flash_fan_count of them) from sorted rows. */
+void bole_flash_fan_fill(struct flash_fan *, const uint8_t *rows, size_t width, uint32_t count);
+/* The first of count sorted rows whose key is >= key; count if there is none. */
+uint32_t bole_flash_rows_lower(const struct flash_fan *, const uint8_t *rows, size_t width,
+                               uint32_t count, const uint8_t *key, uint32_t key_len);
 bool bole_flash_run_find(const struct flash_run *, const uint8_t *key, uint32_t *at);
 
 /* The first row of an extent whose id is key (the smallest offset). */

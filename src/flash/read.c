@@ -248,6 +248,10 @@ static bool find_row(struct flash_snapshot *s, const struct flash_extent *extent
 {
 	uint32_t order = s->last_order + 1;
 
+	if (s->found == extent && bole_flash_row_offset(extent, s->found_row) == offset) {
+		*row = s->found_row;
+		return true;
+	}
 	if (s->last == extent && order < extent->rows &&
 	    bole_flash_row_offset(extent, extent->by_offset[order]) == offset) {
 		s->last_order = order;

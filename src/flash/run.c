@@ -10,23 +10,29 @@
 
 static size_t run_bytes(const struct flash_run *run)
 {
-	return sizeof *run + (size_t)run->count * bole_flash_run_width(run->key_len);
+	/* The fan-out lies behind the rows. */
+	return sizeof *run +
+	       (size_t)bole_round_up((uint64_t)run->count * bole_flash_run_width(run->key_len), 4) +
+	       bole_flash_fan_count(run->fan.bits) * sizeof(uint32_t);
 }
 
 struct flash_run *bole_flash_run_open(struct bole_alloc *alloc, uint32_t key_len, uint32_t count)
 {
-	size_t bytes;
-	struct flash_run *run;
+	struct flash_run shape = {
+	        .count = count, .key_len = key_len, .fan.bits = bole_flash_fan_bits(count)};
+	struct flash_run *run = bole_alloc_array(alloc, run_bytes(&shape), 1);
 
-	if (__builtin_mul_overflow((size_t)count, bole_flash_run_width(key_len), &bytes) ||
-	    __builtin_add_overflow(bytes, sizeof *run, &bytes))
-		return NULL;
-	run = bole_alloc_array(alloc, bytes, 1);
 	if (run == NULL)
 		return NULL;
 	atomic_init(&run->refs, 1);
 	run->count = count;
 	run->key_len = key_len;
+	run->fan.bits = shape.fan.bits;
+	run->fan.start = NULL;
+	if (run->fan.bits != 0)
+		run->fan.start = (uint32_t *)(void *)((uint8_t *)run + run_bytes(run) -
+		                                      bole_flash_fan_count(run->fan.bits) *
+		                                              sizeof(uint32_t));
 	run->tier = 0;
 	for (uint64_t n = count; n >= INDEX_TIER_RUNS; n /= INDEX_TIER_RUNS)
 		run->tier++;
@@ -88,13 +94,7 @@ void bole_flash_run_finish(struct flash_run *run)
 	if (!sorted(run))
 		qsort(run->rows, run->count, bole_flash_run_width(run->key_len),
 		      run->key_len == 20 ? order20 : order32);
-	if (run->count < INDEX_FAN_ROWS)
-		return;
-	memset(run->fan, 0, sizeof run->fan);
-	for (uint32_t i = 0; i < run->count; i++)
-		run->fan[bole_flash_run_key(run, i)[0] + 1]++;
-	for (size_t i = 1; i < INDEX_FAN; i++)
-		run->fan[i] += run->fan[i - 1];
+	bole_flash_fan_fill(&run->fan, run->rows, bole_flash_run_width(run->key_len), run->count);
 }
 
 void bole_flash_run_release(struct bole_alloc *alloc, struct flash_run *run)
@@ -104,22 +104,58 @@ void bole_flash_run_release(struct bole_alloc *alloc, struct flash_run *run)
 	bole_alloc_free(alloc, run, run_bytes(run), 1);
 }
 
-bool bole_flash_run_find(const struct flash_run *run, const uint8_t *key, uint32_t *at)
-{
-	uint32_t low = run->count < INDEX_FAN_ROWS ? 0 : run->fan[key[0]];
-	uint32_t high = run->count < INDEX_FAN_ROWS ? run->count : run->fan[key[0] + 1];
+/* -- Fan-outs -- */
 
+uint32_t bole_flash_fan_bits(uint32_t rows)
+{
+	uint32_t bits = 0;
+
+	while (bits < INDEX_FAN_BITS_MAX && rows >> bits > INDEX_FAN_ROWS)
+		bits++;
+	return bits;
+}
+
+static uint32_t bucket(const struct flash_fan *fan, const uint8_t *key)
+{
+	return bole_get_be32(key) >> (32 - fan->bits);
+}
+
+void bole_flash_fan_fill(struct flash_fan *fan, const uint8_t *rows, size_t width, uint32_t count)
+{
+	uint32_t at = 0;
+
+	if (fan->bits == 0)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t b = bucket(fan, rows + i * width); at <= b; at++)
+			fan->start[at] = i;
+	for (; at < bole_flash_fan_count(fan->bits); at++)
+		fan->start[at] = count;
+}
+
+uint32_t bole_flash_rows_lower(const struct flash_fan *fan, const uint8_t *rows, size_t width,
+                               uint32_t count, const uint8_t *key, uint32_t key_len)
+{
+	uint32_t low = 0;
+	uint32_t high = count;
+
+	if (fan->bits != 0) {
+		low = fan->start[bucket(fan, key)];
+		high = fan->start[bucket(fan, key) + 1];
+	}
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		int order = memcmp(bole_flash_run_key(run, mid), key, run->key_len);
-		if (order == 0) {
-			*at = mid;
-			return true;
-		}
-		if (order < 0)
+		if (memcmp(rows + mid * width, key, key_len) < 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return false;
+	return low;
+}
+
+bool bole_flash_run_find(const struct flash_run *run, const uint8_t *key, uint32_t *at)
+{
+	*at = bole_flash_rows_lower(&run->fan, run->rows, bole_flash_run_width(run->key_len),
+	                            run->count, key, run->key_len);
+	return *at < run->count && memcmp(bole_flash_run_key(run, *at), key, run->key_len) == 0;
 }

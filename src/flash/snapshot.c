@@ -117,10 +117,13 @@ enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid
 	enum bole_status rc = bole_flash_index_find(s->index, oid->bytes, &home, &extent, &row);
 	if (rc != BOLE_OK)
 		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
-	if (extent != NULL)
+	if (extent != NULL) {
 		row_entry(extent, row, out);
-	else
+		s->found = extent;
+		s->found_row = row;
+	} else {
 		home_entry(&home, out);
+	}
 	return BOLE_OK;
 }
 

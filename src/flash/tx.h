@@ -72,6 +72,8 @@ struct flash_snapshot {
 	uint64_t clock;
 	const struct flash_extent *last; /* of the last view, and where in its order */
 	uint32_t last_order;
+	const struct flash_extent *found; /* of the last find: its view comes next */
+	uint32_t found_row;
 	uint8_t *scratch; /* an entry in pieces */
 	size_t scratch_cap;
 	struct flash_order *order; /* of the records, for next */
