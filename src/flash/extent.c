@@ -5,8 +5,8 @@
 #include "base/memory.h"
 #include "flash/flash_format.h"
 #include "flash/index.h"
+#include "flash/sort.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static uint64_t get48(const uint8_t *p)
@@ -113,28 +113,18 @@ uint32_t bole_flash_extent_fragment(const struct flash_extent *extent, uint64_t 
 	return low;
 }
 
-struct offset_row {
-	uint64_t offset;
-	uint32_t row;
-};
-
-static int order_offset(const void *a, const void *b)
-{
-	const struct offset_row *x = a;
-	const struct offset_row *y = b;
-
-	return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-static enum bole_status fill_fan(struct flash_extent *extent)
+static enum bole_status fill_fan(struct flash_extent *extent, void (*yield)(void *), void *ctx)
 {
 	size_t width = (size_t)extent->key_len + ROW_BYTES;
 	struct flash_fan fan = {.bits = bole_flash_fan_bits(extent->rows)};
 
-	for (uint32_t i = 1; i < extent->rows; i++)
+	for (uint32_t i = 1; i < extent->rows; i++) {
 		if (memcmp(bole_flash_extent_row(extent, i - 1), bole_flash_extent_row(extent, i),
 		           extent->key_len) > 0)
 			return BOLE_E_CORRUPT;
+		if (i % SORT_YIELD_ROWS == 0)
+			yield(ctx);
+	}
 	if (fan.bits == 0)
 		return BOLE_OK;
 	fan.start =
@@ -146,32 +136,49 @@ static enum bole_status fill_fan(struct flash_extent *extent)
 	return BOLE_OK;
 }
 
-enum bole_status bole_flash_extent_index(struct flash_extent *extent)
+/* Fills by_offset from items; they may not overlap. */
+static enum bole_status fill_order(struct flash_extent *extent, const struct flash_sort_item *items,
+                                   void (*yield)(void *), void *ctx)
 {
-	enum bole_status rc = fill_fan(extent);
+	enum bole_status rc = BOLE_OK;
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < extent->rows; i++) {
+		uint64_t stored = bole_flash_row_stored(extent, items[i].row);
+		if (items[i].key < end || stored == 0 ||
+		    !bole_in_bounds(items[i].key, stored, extent->data_bytes))
+			rc = BOLE_E_CORRUPT;
+		end = items[i].key + stored;
+		extent->by_offset[i] = items[i].row;
+		if (i % SORT_YIELD_ROWS == SORT_YIELD_ROWS - 1)
+			yield(ctx);
+	}
+	return rc;
+}
+
+enum bole_status bole_flash_extent_index(struct flash_extent *extent, void (*yield)(void *),
+                                         void *ctx)
+{
+	enum bole_status rc = fill_fan(extent, yield, ctx);
 	uint32_t n = extent->rows;
 
 	if (rc != BOLE_OK || n == 0)
 		return rc;
-	struct offset_row *sort = bole_alloc_array(extent->alloc, n, sizeof *sort);
+	struct flash_sort_item *items = bole_alloc_array(extent->alloc, n, sizeof *items);
+	struct flash_sort_item *spare = bole_alloc_array(extent->alloc, n, sizeof *spare);
 	extent->by_offset = bole_alloc_array(extent->alloc, n, sizeof *extent->by_offset);
-	if (sort == NULL || extent->by_offset == NULL) {
-		bole_alloc_free(extent->alloc, sort, n, sizeof *sort);
-		return BOLE_E_NO_MEMORY;
+	if (items == NULL || spare == NULL || extent->by_offset == NULL)
+		rc = BOLE_E_NO_MEMORY;
+	for (uint32_t i = 0; i < n && rc == BOLE_OK; i++)
+		items[i] = (struct flash_sort_item){bole_flash_row_offset(extent, i), i};
+	if (rc == BOLE_OK) {
+		yield(ctx);
+		bole_flash_sort(items, spare, n, yield, ctx);
 	}
-	for (uint32_t i = 0; i < n; i++)
-		sort[i] = (struct offset_row){bole_flash_row_offset(extent, i), i};
-	qsort(sort, n, sizeof *sort, order_offset);
-	uint64_t end = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t stored = bole_flash_row_stored(extent, sort[i].row);
-		if (sort[i].offset < end || stored == 0 ||
-		    !bole_in_bounds(sort[i].offset, stored, extent->data_bytes))
-			rc = BOLE_E_CORRUPT;
-		end = sort[i].offset + stored;
-		extent->by_offset[i] = sort[i].row;
-	}
-	bole_alloc_free(extent->alloc, sort, n, sizeof *sort);
+	bole_alloc_free(extent->alloc, spare, n, sizeof *spare);
+	if (rc == BOLE_OK)
+		rc = fill_order(extent, items, yield, ctx);
+	bole_alloc_free(extent->alloc, items, n, sizeof *items);
 	return rc;
 }
 

@@ -141,7 +141,8 @@ void bole_flash_row_put(uint8_t *row, uint32_t key_len, uint64_t offset, uint64_
 /* The data fragment that holds a logical position (< data_bytes). */
 uint32_t bole_flash_extent_fragment(const struct flash_extent *, uint64_t logical);
 /* Checks the table's grammar and builds by_offset and the fan-out. BOLE_E_CORRUPT. */
-BOLE_MUST_USE enum bole_status bole_flash_extent_index(struct flash_extent *);
+BOLE_MUST_USE enum bole_status bole_flash_extent_index(struct flash_extent *, void (*yield)(void *),
+                                                       void *ctx);
 /* The body of its EXTENT record; returns its length (dst may be NULL). */
 size_t bole_flash_extent_body(const struct flash_extent *, uint8_t *dst);
 struct flash_extent *bole_flash_extent_open(struct bole_alloc *);

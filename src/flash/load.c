@@ -173,8 +173,10 @@ static enum bole_status read_table(struct flash_volume *v, struct flash_extent *
 	size_t room = bole_flash_fragment_room(v);
 	uint8_t *buf = bole_alloc_array(v->alloc, room, 1);
 	enum bole_status rc = BOLE_OK;
+	struct flash_sum sum;
 	size_t done = 0;
 
+	bole_flash_sum_begin(&sum, e->id);
 	if (e->table_bytes != 0)
 		e->table = bole_alloc_array(v->alloc, (size_t)e->table_bytes, 1);
 	if (buf == NULL || (e->table == NULL && e->table_bytes != 0))
@@ -183,16 +185,18 @@ static enum bole_status read_table(struct flash_volume *v, struct flash_extent *
 	     i++) {
 		const uint8_t *p;
 		rc = bole_flash_fragment_read(v, e->id, &e->fragment[i], buf, &p);
-		if (rc == BOLE_OK)
+		if (rc == BOLE_OK) {
 			memcpy(e->table + done, p, e->fragment[i].length);
+			bole_flash_sum_add(&sum, p, e->fragment[i].length);
+		}
 		done += e->fragment[i].length;
 		bole_flash_yield(v);
 	}
 	bole_alloc_free(v->alloc, buf, room, 1);
 	BOLE_TRY(rc);
-	if (bole_flash_sum(e->table, (size_t)e->table_bytes, e->id) != e->table_digest)
+	if (bole_flash_sum_end(&sum) != e->table_digest)
 		return BOLE_E_CORRUPT;
-	return bole_flash_extent_index(e);
+	return bole_flash_extent_index(e, bole_flash_yield, v);
 }
 
 static enum bole_status load(struct flash_volume *v, struct flash_extent *e, struct bole_bytes body,

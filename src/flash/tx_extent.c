@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* Extents of a transaction: a pack streams in, then its table is made. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/sort.h"
 #include "flash/tx.h"
 
 enum bole_status bole_flash_extent_begin(struct flash_tx *tx, uint64_t *extent)
@@ -53,7 +53,7 @@ static const struct flash_fragment *fragment_of(const struct flash_stream *s, ui
 	return &s->fragment[low];
 }
 
-enum { PENDING_READ_BYTES = 16 << 10 };
+enum { PENDING_READ_BYTES = 16 << 10, TABLE_STEP_BYTES = 256 << 10 };
 
 /* Bytes of one fragment through a small window: a delta base is read in order. Not verified here:
  * finish verifies every byte before anything is published. */
@@ -178,20 +178,6 @@ static enum bole_status read_back(struct flash_tx *tx, struct table_maker *m)
 	return rc;
 }
 
-static int order20(const void *a, const void *b)
-{
-	int order = memcmp(a, b, 20);
-
-	return order != 0 ? order : memcmp((const uint8_t *)a + 20, (const uint8_t *)b + 20, 6);
-}
-
-static int order32(const void *a, const void *b)
-{
-	int order = memcmp(a, b, 32);
-
-	return order != 0 ? order : memcmp((const uint8_t *)a + 32, (const uint8_t *)b + 32, 6);
-}
-
 static bool rows_ok(const struct bole_extent_row *rows, size_t count, uint64_t data)
 {
 	uint64_t end = 0;
@@ -232,8 +218,9 @@ static enum bole_status finish(struct flash_tx *tx, const struct bole_extent_row
 	enum bole_status rc = read_back(tx, &m);
 	if (rc == BOLE_OK && m.at != count)
 		rc = BOLE_E_CORRUPT;
-	if (rc == BOLE_OK && count != 0)
-		qsort(m.table, count, width, key_len == 20 ? order20 : order32);
+	if (rc == BOLE_OK)
+		rc = bole_flash_sort_rows(tx->v->alloc, m.table, (uint32_t)count, width, key_len,
+		                          bole_flash_yield, tx->v);
 	if (rc == BOLE_OK)
 		rc = bole_flash_extent_seal(tx, s, s->logical, m.table, (uint32_t)count);
 	if (rc != BOLE_OK)
@@ -256,7 +243,25 @@ enum bole_status bole_flash_extent_finish(struct flash_tx *tx, const struct bole
 	return rc;
 }
 
-/* -- The map, and the extent in memory -- */
+/* -- Table and map, and the extent in memory -- */
+
+static enum bole_status write_table(struct flash_stream *s, const uint8_t *table, size_t bytes,
+                                    uint64_t *digest)
+{
+	struct flash_sum sum;
+
+	bole_flash_sum_begin(&sum, s->extent);
+	BOLE_TRY(bole_flash_stream_select(s, FLASH_FRAGMENT_TABLE));
+	for (size_t done = 0; done < bytes;) {
+		size_t n = bytes - done < TABLE_STEP_BYTES ? bytes - done : TABLE_STEP_BYTES;
+		bole_flash_sum_add(&sum, table + done, n);
+		BOLE_TRY(bole_flash_stream_append(s, table + done, n));
+		bole_flash_yield(s->v);
+		done += n;
+	}
+	*digest = bole_flash_sum_end(&sum);
+	return bole_flash_stream_end(s);
+}
 
 static enum bole_status write_map(struct flash_stream *s)
 {
@@ -288,9 +293,9 @@ enum bole_status bole_flash_extent_seal(struct flash_tx *tx, struct flash_stream
 	uint32_t key_len = tx->repo->domain->key_len;
 	size_t table_bytes = (size_t)rows * (key_len + ROW_BYTES);
 
-	BOLE_TRY(bole_flash_stream_select(s, FLASH_FRAGMENT_TABLE));
-	BOLE_TRY(bole_flash_stream_append(s, table, table_bytes));
-	BOLE_TRY(bole_flash_stream_end(s));
+	uint64_t table_digest;
+
+	BOLE_TRY(write_table(s, table, table_bytes, &table_digest));
 	BOLE_TRY(write_map(s));
 	void *list = tx->extents == 0 ? bole_alloc_array(v->alloc, 1, sizeof(struct flash_extent *))
 	                              : bole_alloc_resize(v->alloc, tx->extent, tx->extents,
@@ -313,8 +318,8 @@ enum bole_status bole_flash_extent_seal(struct flash_tx *tx, struct flash_stream
 		fill_extent(e, s);
 		e->table = table;
 		e->table_bytes = table_bytes;
-		e->table_digest = bole_flash_sum(table, table_bytes, s->extent);
-		rc = bole_flash_extent_index(e);
+		e->table_digest = table_digest;
+		rc = bole_flash_extent_index(e, bole_flash_yield, v);
 		if (rc == BOLE_OK && bole_flash_extent_body(e, NULL) > v->record_max)
 			rc = BOLE_E_LIMIT;
 	}
