@@ -262,7 +262,7 @@ build/npm/.stamp: tests/clients/package-lock.json
 	@mkdir -p $(@D)
 	@cp tests/clients/package.json tests/clients/package-lock.json $(@D)
 	$(SAY) "  npm   $(@D)"
-	$(Q)cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	$(Q)cd $(@D) && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 -include $(shell find $(CONFIGS:%=build/%) -type f -name '*.d' 2>/dev/null)
