@@ -4,7 +4,7 @@
 bytes=$(stat -c %s "$image/bole.elf.stripped")
 row 'image, stripped' "$bytes" bytes 'goal 1 MiB' 1048576
 
-"$bole" init empty.img --size 64M || die "init"
+"$bole" init empty.img --size 64M >/dev/null || die "init"
 NODE_LOG=$dir/console
 # A static address and an empty volume: no lease to wait for, nothing to mount.
 node_boot empty.img net.dhcp=false net.address=10.0.2.15/24 net.gateway=10.0.2.2 ||
