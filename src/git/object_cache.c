@@ -39,14 +39,9 @@ static bool buckets_grow(struct object_cache *cache)
 	return true;
 }
 
-static size_t data_bytes(const struct cached_object *object)
-{
-	return object->len == 0 ? 1 : object->len;
-}
-
 static size_t cost(const struct cached_object *object)
 {
-	return sizeof *object + data_bytes(object);
+	return sizeof *object + object->len;
 }
 
 void bole_object_cache_init(struct object_cache *cache, struct bole_alloc *alloc, size_t limit)
@@ -56,8 +51,7 @@ void bole_object_cache_init(struct object_cache *cache, struct bole_alloc *alloc
 
 static void object_free(struct object_cache *cache, struct cached_object *object)
 {
-	bole_alloc_free(cache->alloc, object->data, data_bytes(object), 1);
-	bole_alloc_free(cache->alloc, object, 1, sizeof *object);
+	bole_alloc_free(cache->alloc, object, cost(object), 1);
 }
 
 static void list_remove(struct object_cache *cache, struct cached_object *object)
@@ -142,22 +136,22 @@ struct cached_object *bole_object_cache_find(struct object_cache *cache, uint64_
 struct cached_object *bole_object_cache_make(struct object_cache *cache, uint64_t extent,
                                              uint64_t offset, size_t len)
 {
-	for (;;) {
-		struct cached_object *object = bole_alloc_zeroed(cache->alloc, 1, sizeof *object);
+	struct cached_object *object;
 
-		if (object != NULL) {
-			object->extent = extent;
-			object->offset = offset;
-			object->len = len;
-			object->holders = 1;
-			object->data = bole_alloc_array(cache->alloc, data_bytes(object), 1);
-			if (object->data != NULL)
-				return object;
-			bole_alloc_free(cache->alloc, object, 1, sizeof *object);
-		}
-		if (!bole_object_cache_shrink(cache))
-			return NULL;
-	}
+	if (len > SIZE_MAX - sizeof *object)
+		return NULL;
+	do {
+		object = bole_alloc_array(cache->alloc, sizeof *object + len, 1);
+	} while (object == NULL && bole_object_cache_shrink(cache));
+	if (object != NULL)
+		*object = (struct cached_object){
+		        .extent = extent,
+		        .offset = offset,
+		        .data = (uint8_t *)(object + 1),
+		        .len = len,
+		        .holders = 1,
+		};
+	return object;
 }
 
 void bole_object_cache_add(struct object_cache *cache, struct cached_object *object)

@@ -14,7 +14,7 @@
 struct cached_object {
 	uint64_t extent;
 	uint64_t offset;
-	uint8_t *data; /* at least 1 byte is allocated */
+	uint8_t *data; /* right behind this struct */
 	size_t len;
 	uint8_t type;
 	bool cached;

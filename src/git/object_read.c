@@ -24,6 +24,7 @@ enum {
 	STREAM_BYTES = 32 * 1024,  /* a piece of a streamed object */
 	STREAM_FROM = 1024 * 1024, /* smaller objects are inflated whole */
 	CHAIN_FIRST = 64,          /* links that the stack has room for at first */
+	DELTA_BYTES = 16 * 1024,   /* deltas up to this length share one buffer */
 	DELTA_SIZES_MAX = 20,      /* two sizes of 64 bits in base 128 */
 };
 
@@ -39,6 +40,8 @@ struct bole_object_reader {
 	struct bole_inflater *inflater;
 	struct object_cache cache;
 	struct cached_object *shown; /* lent to the caller until the next call */
+	uint8_t *delta;              /* DELTA_BYTES, made when first used */
+	struct bole_bytes at_hand; /* the whole entry that head_read saw; ends with the next view */
 	struct chain_link *links;
 	size_t link_count;
 	size_t link_cap;
@@ -84,6 +87,7 @@ void bole_object_reader_close(struct bole_object_reader *reader)
 	shown_drop(reader);
 	bole_object_cache_release(&reader->cache);
 	bole_inflater_close(reader->inflater);
+	bole_alloc_free(reader->alloc, reader->delta, DELTA_BYTES, 1);
 	bole_alloc_free(reader->alloc, reader->links, reader->link_cap, sizeof *reader->links);
 	bole_alloc_free(reader->alloc, reader, 1, sizeof *reader);
 }
@@ -104,7 +108,10 @@ static enum bole_status head_read(struct bole_object_reader *reader, const struc
 	struct bole_bytes bytes;
 	size_t len = 0;
 
+	reader->at_hand = (struct bole_bytes){NULL, 0};
 	BOLE_TRY(bole_odb_view(reader->snapshot, entry, 0, &bytes));
+	if (bytes.len == entry->stored_bytes)
+		reader->at_hand = bytes;
 	enum bole_status rc = bole_entry_head_parse(bytes, algo, head);
 	/* A store may show a long entry a byte at a time. */
 	while (rc == BOLE_AGAIN && len < sizeof gathered && len < entry->stored_bytes) {
@@ -150,7 +157,8 @@ static enum bole_status inflate_some(struct bole_object_reader *reader,
 	}
 }
 
-/* Exactly len inflated bytes of the entry after its head. */
+/* Exactly len inflated bytes of the entry after its head; what is at hand is this entry or nothing.
+ */
 static enum bole_status entry_inflate(struct bole_object_reader *reader,
                                       const struct bole_entry *entry, size_t head_bytes,
                                       uint8_t *dst, size_t len)
@@ -160,7 +168,11 @@ static enum bole_status entry_inflate(struct bole_object_reader *reader,
 	size_t got;
 	bool ended;
 
-	BOLE_TRY(bole_odb_view(reader->snapshot, entry, pos, &in));
+	if (reader->at_hand.len != 0)
+		in = bole_bytes_of(reader->at_hand.ptr + pos, reader->at_hand.len - head_bytes);
+	else
+		BOLE_TRY(bole_odb_view(reader->snapshot, entry, pos, &in));
+	reader->at_hand = (struct bole_bytes){NULL, 0};
 	if (in.len == entry->stored_bytes - pos) {
 		size_t used;
 
@@ -232,9 +244,8 @@ static enum bole_status base_find(struct bole_object_reader *reader, const struc
 	struct bole_oid oid;
 	enum bole_status rc;
 
+	reader->at_hand = (struct bole_bytes){NULL, 0};
 	if (link->head.type == BOLE_ENTRY_OFS_DELTA) {
-		if (link->head.base_distance > link->entry.offset)
-			return BOLE_E_CORRUPT;
 		rc = bole_odb_entry_at(reader->snapshot, link->entry.extent,
 		                       link->entry.offset - link->head.base_distance, &oid, out);
 	} else {
@@ -244,6 +255,21 @@ static enum bole_status base_find(struct bole_object_reader *reader, const struc
 	return rc == BOLE_E_NOT_FOUND ? BOLE_E_CORRUPT : rc;
 }
 
+/* The base of an offset delta, held, when it is in the cache: that costs no lookup, and the delta
+ * stays at hand. */
+static enum bole_status base_cached(struct bole_object_reader *reader,
+                                    const struct chain_link *link, struct cached_object **out)
+{
+	*out = NULL;
+	if (link->head.type != BOLE_ENTRY_OFS_DELTA)
+		return BOLE_OK;
+	if (link->head.base_distance > link->entry.offset)
+		return BOLE_E_CORRUPT;
+	*out = bole_object_cache_find(&reader->cache, link->entry.extent,
+	                              link->entry.offset - link->head.base_distance);
+	return BOLE_OK;
+}
+
 /* Walks down from entry: afterwards the links hold the deltas to apply, the last one first, and
  * *bottom is the object that they start from, held. */
 static enum bole_status chain_descend(struct bole_object_reader *reader,
@@ -251,13 +277,9 @@ static enum bole_status chain_descend(struct bole_object_reader *reader,
 {
 	struct chain_link link = {.entry = *entry};
 
-	*bottom = NULL;
 	reader->link_count = 0;
-	for (;;) {
-		*bottom = bole_object_cache_find(&reader->cache, link.entry.extent,
-		                                 link.entry.offset);
-		if (*bottom != NULL)
-			return BOLE_OK;
+	*bottom = bole_object_cache_find(&reader->cache, link.entry.extent, link.entry.offset);
+	while (*bottom == NULL) {
 		BOLE_TRY(head_read(reader, &link.entry, &link.head));
 		if (link.head.type != BOLE_ENTRY_OFS_DELTA &&
 		    link.head.type != BOLE_ENTRY_REF_DELTA) {
@@ -266,8 +288,39 @@ static enum bole_status chain_descend(struct bole_object_reader *reader,
 			return BOLE_OK;
 		}
 		BOLE_TRY(link_push(reader, &link));
+		BOLE_TRY(base_cached(reader, &link, bottom));
+		if (*bottom != NULL)
+			break;
 		BOLE_TRY(base_find(reader, &reader->links[reader->link_count - 1], &link.entry));
+		*bottom = bole_object_cache_find(&reader->cache, link.entry.extent,
+		                                 link.entry.offset);
 	}
+	return BOLE_OK;
+}
+
+/* The delta of a link, in the shared buffer or, when it is long, in *own. */
+static enum bole_status delta_inflate(struct bole_object_reader *reader,
+                                      const struct chain_link *link, struct cached_object **own,
+                                      struct bole_bytes *out)
+{
+	size_t len = (size_t)link->head.inflated_bytes;
+
+	*own = NULL;
+	if (link->head.inflated_bytes > DELTA_BYTES) {
+		BOLE_TRY(object_inflate(reader, link, own));
+		*out = bole_bytes_of((*own)->data, (*own)->len);
+		return BOLE_OK;
+	}
+	if (len > reader->object_bytes_max)
+		return BOLE_E_LIMIT;
+	while (reader->delta == NULL) {
+		reader->delta = bole_alloc_array(reader->alloc, DELTA_BYTES, 1);
+		if (reader->delta == NULL && !bole_object_cache_shrink(&reader->cache))
+			return BOLE_E_NO_MEMORY;
+	}
+	BOLE_TRY(entry_inflate(reader, &link->entry, link->head.head_bytes, reader->delta, len));
+	*out = bole_bytes_of(reader->delta, len);
+	return BOLE_OK;
 }
 
 /* The result of one delta on base. */
@@ -277,10 +330,10 @@ static enum bole_status link_apply(struct bole_object_reader *reader, const stru
 	struct cached_object *delta;
 	uint64_t base_len;
 	uint64_t len;
+	struct bole_bytes bytes;
 
 	*out = NULL;
-	BOLE_TRY(object_inflate(reader, link, &delta));
-	struct bole_bytes bytes = bole_bytes_of(delta->data, delta->len);
+	BOLE_TRY(delta_inflate(reader, link, &delta, &bytes));
 	enum bole_status rc = stored(bole_delta_sizes(bytes, &base_len, &len));
 	if (rc == BOLE_OK && (len > reader->object_bytes_max || len > PTRDIFF_MAX))
 		rc = BOLE_E_LIMIT;

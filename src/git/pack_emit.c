@@ -54,19 +54,41 @@ static enum bole_status hashing_flush(struct bole_writer *self)
 
 /* -- Where a base is -- */
 
-/* The chosen item that lies at a place, or BOLE_OID_NONE. */
-static uint32_t chosen_at(const struct bole_pack_plan *plan, uint64_t extent, uint64_t offset)
+/* -1, 0, 1: the chosen item with this number lies before, at or behind a place. */
+static int compare_place(const struct bole_pack_plan *plan, size_t number, uint64_t extent,
+                         uint64_t offset)
 {
-	size_t low = 0, high = plan->order_count;
+	const struct reach_value *value = reach_value(plan, plan->order[number]);
+	uint64_t e = reach_get64(value->extent), o = reach_get64(value->offset);
 
+	if (e != extent)
+		return e < extent ? -1 : 1;
+	return o == offset ? 0 : o < offset ? -1 : 1;
+}
+
+/* The item chosen before number `from` that lies at a place, or BOLE_OID_NONE. Bases tend to be
+ * near, so the search goes back in growing steps. */
+static uint32_t chosen_at(const struct bole_pack_plan *plan, size_t from, uint64_t extent,
+                          uint64_t offset)
+{
+	size_t low = 0, high = from;
+
+	for (size_t step = 8; step < high; step *= 4) {
+		int order = compare_place(plan, high - step, extent, offset);
+
+		if (order <= 0) {
+			low = high - step;
+			break;
+		}
+		high -= step;
+	}
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct reach_value *value = reach_value(plan, plan->order[middle]);
-		uint64_t e = reach_get64(value->extent), o = reach_get64(value->offset);
+		int order = compare_place(plan, middle, extent, offset);
 
-		if (e == extent && o == offset)
+		if (order == 0)
 			return plan->order[middle];
-		if (e < extent || (e == extent && o < offset))
+		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -89,7 +111,7 @@ static enum bole_status base_item(struct emission *em, const struct bole_entry *
 			return BOLE_E_CORRUPT;
 		uint64_t offset = entry->offset - head->base_distance;
 
-		*item = chosen_at(plan, entry->extent, offset);
+		*item = chosen_at(plan, (size_t)plan->done, entry->extent, offset);
 		if (*item != BOLE_OID_NONE)
 			return BOLE_OK;
 		*shown = (struct bole_bytes){0}; /* the call ends what was borrowed */

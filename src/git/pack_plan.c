@@ -4,60 +4,86 @@
 #include "base/memory.h"
 #include "git/reach.h"
 
-static bool before(const struct bole_pack_plan *plan, uint32_t a, uint32_t b)
-{
-	const struct reach_value *x = reach_value(plan, a);
-	const struct reach_value *y = reach_value(plan, b);
-	uint64_t x_extent = reach_get64(x->extent), y_extent = reach_get64(y->extent);
+enum { DIGITS = 256, PLACE_DIGITS = 16, SORT_WORK = 4 * 1024 };
 
-	if (x_extent != y_extent)
-		return x_extent < y_extent;
-	return reach_get64(x->offset) < reach_get64(y->offset);
+/* A digit of where an item lies: byte 0 is the least significant of its offset, byte 8 of the
+ * number of its extent. */
+static uint8_t place_digit(const struct bole_pack_plan *plan, uint32_t item, unsigned digit)
+{
+	const struct reach_value *value = reach_value(plan, item);
+	uint64_t part = reach_get64(digit < 8 ? value->offset : value->extent);
+
+	return (uint8_t)(part >> 8 * (digit % 8));
 }
 
-static enum bole_status merge(struct bole_pack_plan *plan, const uint32_t *from, size_t low,
-                              size_t middle, size_t high, uint32_t *to)
+/* Which bits are not the same in all places. */
+static enum bole_status places_differ(struct bole_pack_plan *plan, uint64_t *extent,
+                                      uint64_t *offset)
 {
-	size_t left = low, right = middle;
+	const struct reach_value *first = reach_value(plan, plan->order[0]);
+	uint64_t extent_first = reach_get64(first->extent);
+	uint64_t offset_first = reach_get64(first->offset);
 
-	/* Halves that are in order already are common: packs are written near walk order. */
-	bool sorted = middle >= high || !before(plan, from[middle], from[middle - 1]);
+	*extent = 0;
+	*offset = 0;
+	for (size_t i = 0; i < plan->order_count; i++) {
+		const struct reach_value *value = reach_value(plan, plan->order[i]);
 
-	for (size_t i = low; i < high; i++) {
-		bool take_left = left < middle && (sorted || right >= high ||
-		                                   !before(plan, from[right], from[left]));
-
-		to[i] = take_left ? from[left++] : from[right++];
+		*extent |= reach_get64(value->extent) ^ extent_first;
+		*offset |= reach_get64(value->offset) ^ offset_first;
 		if ((i & 1023) == 1023)
-			BOLE_TRY(bole_reach_spend(plan, 16 * 1024));
+			BOLE_TRY(bole_reach_spend(plan, SORT_WORK));
 	}
 	return BOLE_OK;
 }
 
-/* Merge sort, bottom up; qsort has no context and no place to yield. */
+static enum bole_status sort_digit(struct bole_pack_plan *plan, unsigned digit,
+                                   const uint32_t *from, uint32_t *to)
+{
+	uint32_t at[DIGITS] = {0};
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < plan->order_count; i++) {
+		at[place_digit(plan, from[i], digit)]++;
+		if ((i & 1023) == 1023)
+			BOLE_TRY(bole_reach_spend(plan, SORT_WORK));
+	}
+	for (size_t i = 0; i < DIGITS; i++) {
+		uint32_t n = at[i];
+
+		at[i] = sum;
+		sum += n;
+	}
+	for (size_t i = 0; i < plan->order_count; i++) {
+		to[at[place_digit(plan, from[i], digit)]++] = from[i];
+		if ((i & 1023) == 1023)
+			BOLE_TRY(bole_reach_spend(plan, SORT_WORK));
+	}
+	return BOLE_OK;
+}
+
+/* A radix sort of the places, over the digits in which they differ: three or four, mostly. */
 static enum bole_status sort_order(struct bole_pack_plan *plan)
 {
 	size_t n = plan->order_count;
-	uint32_t *other = bole_alloc_array(plan->job.alloc, n, sizeof(*other));
-	uint32_t *from = plan->order, *to = other;
-	enum bole_status rc = BOLE_OK;
+	uint64_t extent, offset;
 
-	if (other == NULL)
-		return BOLE_E_NO_MEMORY;
-	for (size_t width = 1; width < n && rc == BOLE_OK; width *= 2) {
-		for (size_t low = 0; low < n && rc == BOLE_OK; low += 2 * width) {
-			size_t middle = n - low < width ? n : low + width;
-			size_t high = n - low < 2 * width ? n : low + 2 * width;
+	BOLE_TRY(places_differ(plan, &extent, &offset));
+	uint32_t *spare = bole_alloc_array(plan->job.alloc, n, sizeof(*spare));
+	enum bole_status rc = spare == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
 
-			rc = merge(plan, from, low, middle, high, to);
-		}
-		uint32_t *swap = from;
+	for (unsigned digit = 0; digit < PLACE_DIGITS && rc == BOLE_OK; digit++) {
+		uint64_t differs = digit < 8 ? offset : extent;
 
-		from = to;
-		to = swap;
+		if ((differs >> 8 * (digit % 8) & (DIGITS - 1)) == 0)
+			continue;
+		rc = sort_digit(plan, digit, plan->order, spare);
+		uint32_t *swap = plan->order;
+
+		plan->order = spare;
+		spare = swap;
 	}
-	plan->order = from;
-	bole_alloc_free(plan->job.alloc, to, n, sizeof(*to));
+	bole_alloc_free(plan->job.alloc, spare, n, sizeof(*spare));
 	return rc;
 }
 
