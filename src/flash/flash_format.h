@@ -80,7 +80,7 @@ enum {
 	SEGMENT_CHECKSUM_AT = 0,       /* u64, of the other 56 bytes */
 	SEGMENT_MAGIC_AT = 8,          /* u32 */
 	SEGMENT_NUMBER_AT = 12,        /* u32 */
-	SEGMENT_SEQUENCE_AT = 16,      /* u64: count of openings << 32 | random */
+	SEGMENT_SEQUENCE_AT = 16,      /* u64: count of openings << 32, plus random */
 	SEGMENT_KIND_AT = 24,          /* u32: enum flash_segment_kind */
 	SEGMENT_ERASES_AT = 28,        /* u32 */
 	SEGMENT_NEXT_AT = 32,          /* u32, log only: the log's next segment */
