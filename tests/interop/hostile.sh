@@ -1,0 +1,181 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: whatever a peer or a disk does to `bole serve`, there is a clear error, no reference moves,
+# nothing is lost, others are served, memory stays bounded, and nothing leaks between repositories.
+# Method: hostile.py attacks a served flash volume through raw sockets; then disks that are too small,
+# foreign, of a newer format or in use, and one that fills up during pushes.
+# BOLE names the program; SEED repeats a run.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+attacker=$PWD/tests/interop/hostile.py
+bole=${BOLE:-$PWD/build/asan/bole}
+[[ -x $bole ]] || { echo "hostile: $bole is not built" >&2; exit 1; }
+dir=$(mktemp -d)
+server=
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
+export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
+export LC_ALL=C no_proxy='*'
+git config --file config init.defaultBranch main
+# Peak of the process in MiB: node.memory is 128 MiB below, but nothing here needs half of that.
+rss=96
+if grep -q __asan_init "$bole"; then
+	rss=256
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=16
+fi
+
+die() {
+	echo "hostile: $*" >&2
+	echo "--- the server's last lines:" >&2
+	tail -15 server.log >&2
+	exit 1
+}
+limit() { timeout 60 "$@"; }
+start() { # store options...
+	local store=$1
+	shift
+	: >server.out
+	"$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 --push "$@" >server.out 2>>server.log &
+	server=$!
+	for _ in {1..100}; do
+		grep -q '^http port' server.out && break
+		kill -0 $server 2>/dev/null || die "the server ended"
+		sleep 0.1
+	done
+	read -r http git < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' server.out)
+	[[ -n $git ]] || die "the server does not say its ports"
+}
+stop() {
+	kill -INT $server
+	wait $server || die "the server's exit code is $?"
+	server=
+}
+clean() { "$bole" fsck "$1" >fsck.log 2>&1 || die "fsck of $1: $(tail -3 fsck.log)"; }
+one_line() { # status words command...: that status, one line on standard error with the words
+	local want=$1 words=$2 rc
+	shift 2
+	limit "$@" >said.out 2>said.err </dev/null
+	rc=$?
+	[[ $rc == "$want" ]] || die "status $rc, not $want: ${*:2}: $(cat said.err)"
+	grep -qi "$words" said.err || die "not '$words' but '$(cat said.err)': ${*:2}"
+	# The log of `serve` is apart.
+	[[ $(grep -cvE '^[0-9]{4}-[^ ]* (info|warn|error) ' said.err) == 1 && ! -s said.out ]] || die "more than one line: ${*:2}: $(cat said.out said.err)"
+}
+
+# -- two repositories, and what the attacker knows of the second --
+make_repo() { # name count
+	git init -q "$1"
+	for ((i = 0; i < $2; i++)); do
+		echo "$1 $i $(seq $((i * 37 % 400)))" >"$1/f$((i % 5))"
+		git -C "$1" add -A && git -C "$1" commit -qm "$1 $i"
+	done
+	git -C "$1" tag -a "v$1" -m "$1"
+}
+make_repo one 12
+make_repo two 6
+secrets=$(git -C two rev-parse main~1 main~1^{tree} main~1:f0 vtwo | paste -sd,)
+"$bole" init disk.img --size 256M >init.log || die "init"
+start disk.img --create --set node.memory=128m
+for name in one two; do
+	limit git -C $name push -q "http://127.0.0.1:$http/$name.git" main "v$name" || die "push $name"
+done
+timeout 100 python3 -W error "$attacker" "$http" "$git" "$secrets" --pid $server --rss $rss || die "the attack succeeded"
+for name in one two; do
+	rm -rf copy
+	limit git clone -q --mirror "git://127.0.0.1:$git/$name.git" copy || die "clone of $name after all that"
+	[[ $(git -C copy rev-parse main) == "$(git -C $name rev-parse main)" ]] || die "$name differs"
+	git -C copy fsck --full --strict 2>fsck.log || die "git fsck of $name"
+done
+
+# -- one volume, one owner --
+one_line 4 'in use' "$bole" serve disk.img --http off --git 127.0.0.1:0
+one_line 4 'in use' "$bole" set disk.img#one@main key value
+one_line 4 'in use' "$bole" init disk.img --force
+stop
+clean disk.img
+
+# -- disks that are not ours, too small, or of another time --
+truncate -s 64K small.img
+truncate -s 64M zero.img
+head -c 64M /dev/urandom >foreign.img
+cp --sparse=always disk.img newer.img
+python3 - newer.img <<'PY' || die "no newer volume"
+import ctypes, struct, sys
+xxh = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+xxh.restype, xxh.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+with open(sys.argv[1], "r+b") as f:  # both anchors, docs/FORMAT.md: at the start and at the end
+    size = f.seek(0, 2)
+    for at in 0, size - 4096:
+        f.seek(at)
+        slot = bytearray(f.read(4096))
+        other = lambda: bytes(slot[:16] + slot[24:])
+        magic, version, count, checksum = struct.unpack_from("<8sIIQ", slot)
+        assert magic == b"BoleVol\n" and count == 4096 and checksum == xxh(other(), 4088), "not as documented"
+        struct.pack_into("<I", slot, 8, 7)
+        struct.pack_into("<Q", slot, 16, xxh(other(), 4088))
+        f.seek(at)
+        f.write(slot)
+PY
+truncate -s 100M cut.img && dd if=disk.img of=cut.img bs=1M count=100 conv=notrunc status=none
+sum=$(cat ./{small,zero,foreign,newer,cut}.img | sha1sum)
+for words in "small.img 3 no store\|not found" "zero.img 3 no store\|not found" "foreign.img 3 no store\|not found" "newer.img 1 newer\|format 7" \
+	"cut.img 5 truncated" "missing.img 3 no store\|not found"; do
+	read -r image status text <<<"$words"
+	for command in "serve $image --http off --git 127.0.0.1:0" "fsck $image" "ls $image#one@main" \
+		"set $image#one@main key value" "stats $image"; do
+		[[ $command == "fsck cut.img" ]] && continue # a report, not a line
+		# shellcheck disable=SC2086
+		one_line "$status" "$text" "$bole" $command
+	done
+done
+[[ $(cat ./{small,zero,foreign,newer,cut}.img | sha1sum) == "$sum" ]] || die "a refused disk was written to"
+one_line 6 'too small' "$bole" init tiny.img --size 1M
+
+# -- a disk that fills up during pushes --
+"$bole" init full.img --size 6M >init.log || die "init of 6 MiB"
+start full.img --create
+one=http://127.0.0.1:$http/one.git
+refs() { limit git ls-remote "$one" >"$1" || die "ls-remote of a full disk"; }
+limit git -C one push -q "$one" main || die "push to an empty disk"
+full=
+for ((n = 0; n < 60; n++)); do
+	refs before
+	head -c $((RANDOM * 8 + 1000)) /dev/urandom >one/bulk
+	git -C one add -A && git -C one commit -qm "bulk $n"
+	at=$([[ $((n % 2)) == 0 ]] && echo "$one" || echo "git://127.0.0.1:$git/one.git")
+	if limit git -C one push -q "$at" "main:refs/heads/b$n" >push.log 2>&1; then continue; fi
+	grep -qi 'no space' push.log || die "a full disk is not named: $(cat push.log)"
+	refs after
+	cmp -s before after || die "a push that found no space moved references"
+	full=$((full + 1))
+	((full < 4)) || break
+	git -C one reset -q --hard HEAD~1
+done
+((full >= 4)) || die "the disk does not fill up"
+head -c 20M /dev/urandom >one/bulk && git -C one add -A && git -C one commit -qm huge
+limit git -C one push -q "$one" main:refs/heads/huge >push.log 2>&1 && die "20 MB fit on 6 MiB"
+grep -qi 'no space' push.log || die "a full disk is not named: $(cat push.log)"
+# Deletes still work, others are served, a restart finds everything.
+limit git -C one push -q "$one" :b0 || die "a delete on a full disk"
+rm -rf copy
+limit git clone -q --mirror "$one" copy && git -C copy fsck --full --strict 2>fsck.log || die "clone of a full disk"
+refs before
+stop
+clean full.img
+start full.img --create
+one=http://127.0.0.1:$http/one.git
+refs after
+cmp -s before after || die "a restart on a full disk changed references"
+limit git -C one push -q "$one" :b1 || die "a delete on a full disk, after a restart"
+kill -9 $server
+wait $server 2>/dev/null
+server=
+clean full.img
+start full.img
+one=http://127.0.0.1:$http/one.git
+refs after
+grep -q 'refs/heads/b1$' after && die "an acknowledged delete was lost"
+stop
+clean full.img
+echo "hostile: all held"
