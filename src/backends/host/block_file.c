@@ -218,9 +218,9 @@ static void name_owner(int fd, char *owner, size_t cap)
 	if (owner == NULL || cap == 0)
 		return;
 	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
-		(void)snprintf(owner, cap, "in use by process %ld", (long)lock.l_pid);
+		(void)snprintf(owner, cap, "process %ld", (long)lock.l_pid);
 	else
-		(void)snprintf(owner, cap, "in use by another process (QEMU?)");
+		(void)snprintf(owner, cap, "another process (QEMU?)");
 }
 
 static enum bole_status take_lock(int fd, bool shared, char *owner, size_t owner_cap)

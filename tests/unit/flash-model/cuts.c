@@ -104,3 +104,38 @@ Test(flash_model, a_store_without_flushes_is_caught)
 	printf("%u of %u cuts are caught\n", caught, runs);
 	cr_assert_gt(caught, runs / 2);
 }
+
+static const struct bole_block_sim_options nor = {
+        .kind = BOLE_BLOCK_NOR,
+        .size_bytes = (4 << 20) + (64 << 10),
+        .read_unit = 1,
+        .program_unit = 16,
+        .erase_unit = 4096,
+};
+
+static const struct bole_block_sim_options nand = {
+        .kind = BOLE_BLOCK_NAND,
+        .size_bytes = 300 * (32 << 10),
+        .read_unit = 2048,
+        .program_unit = 2048,
+        .erase_unit = 32 << 10,
+};
+
+/* Goal: raw flash is kept to its rules (erase before program, a unit once) and survives cuts. */
+Test(flash_model, raw_flash_is_used_by_its_rules)
+{
+	const struct bole_block_sim_options *disks[] = {&nor, &nand};
+	uint64_t seed = test_seed(7);
+
+	for (size_t d = 0; d < 2; d++) {
+		static struct model m;
+		bool more = true;
+		model_open(&m, seed + d, 12, true);
+		for (uint64_t cut = 1; more; cut += 1 + d) {
+			struct model_cut c = {
+			        .disk = *disks[d], .cut = cut, .torn_seed = seed ^ cut};
+			more = model_run_cut(&m, &c);
+		}
+		model_close(&m);
+	}
+}
