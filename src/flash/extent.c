@@ -75,24 +75,43 @@ bool bole_flash_extent_find(const struct flash_extent *extent, const uint8_t *ke
 	return true;
 }
 
+enum { GUESSES = 8 };
+
+/* Where in [low, high) of by_offset an offset between from and to probably is. */
+static uint32_t guess(uint32_t low, uint32_t high, uint64_t from, uint64_t to, uint64_t offset)
+{
+	if (to - from > UINT32_MAX || offset < from || offset >= to)
+		return low + (high - low) / 2;
+	return low + (uint32_t)((offset - from) * (high - low) / (to - from));
+}
+
+/* Each step is two reads far apart, so the first ones go where the offset should be: entries are of
+ * similar sizes, and a few such steps do what takes halving sixteen. */
 bool bole_flash_extent_at(const struct flash_extent *extent, uint64_t offset, uint32_t *row,
                           uint32_t *order)
 {
 	uint32_t low = 0;
 	uint32_t high = extent->damaged ? 0 : extent->rows;
+	uint64_t from = 0;
+	uint64_t to = extent->data_bytes;
 
-	while (low < high) {
+	for (unsigned step = 0; low < high; step++) {
 		uint32_t mid = low + (high - low) / 2;
+		if (step < GUESSES)
+			mid = guess(low, high, from, to, offset);
 		uint64_t at = bole_flash_row_offset(extent, extent->by_offset[mid]);
 		if (at == offset) {
 			*row = extent->by_offset[mid];
 			*order = mid;
 			return true;
 		}
-		if (at < offset)
+		if (at < offset) {
 			low = mid + 1;
-		else
+			from = at;
+		} else {
 			high = mid;
+			to = at;
+		}
 	}
 	return false;
 }

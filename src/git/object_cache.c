@@ -93,6 +93,21 @@ static void evict(struct object_cache *cache, struct cached_object *object)
 		object_free(cache, object);
 }
 
+/* The oldest object that was not used since it was last looked at here. Moving it when it is used
+ * would touch its neighbours in memory, again and again. */
+static struct cached_object *victim(struct object_cache *cache)
+{
+	struct cached_object *object = cache->oldest;
+
+	while (object->used) {
+		object->used = false;
+		list_remove(cache, object);
+		list_push(cache, object);
+		object = cache->oldest;
+	}
+	return object;
+}
+
 bool bole_object_cache_shrink(struct object_cache *cache)
 {
 	for (struct cached_object *object = cache->oldest; object != NULL; object = object->newer) {
@@ -127,8 +142,7 @@ struct cached_object *bole_object_cache_find(struct object_cache *cache, uint64_
 		object = object->chain;
 	if (object == NULL)
 		return NULL;
-	list_remove(cache, object);
-	list_push(cache, object);
+	object->used = true;
 	object->holders++;
 	return object;
 }
@@ -161,7 +175,7 @@ void bole_object_cache_add(struct object_cache *cache, struct cached_object *obj
 	if (object->cached || cost(object) > cache->limit / 2)
 		return;
 	while (cache->bytes > cache->limit - cost(object))
-		evict(cache, cache->oldest);
+		evict(cache, victim(cache));
 	if (cache->count >= cache->bucket_count && !buckets_grow(cache))
 		return;
 	size_t bucket = bucket_of(cache, object->extent, object->offset);

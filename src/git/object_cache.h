@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Inflated objects by place, least recently used out first; a byte limit. Internal to the object
- * reader. An object lives while it is in the cache or somebody holds it. */
+/* Inflated objects by place, those not used for long out first; a byte limit. Internal to the
+ * object reader. An object lives while it is in the cache or somebody holds it. */
 #ifndef BOLE_GIT_OBJECT_CACHE_H
 #define BOLE_GIT_OBJECT_CACHE_H
 
@@ -18,6 +18,7 @@ struct cached_object {
 	size_t len;
 	uint8_t type;
 	bool cached;
+	bool used; /* since the cache last looked for room */
 	unsigned holders;
 	struct cached_object *chain; /* of its bucket */
 	struct cached_object *newer;

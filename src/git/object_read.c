@@ -19,7 +19,7 @@
 #include "git/object_cache.h"
 
 enum {
-	CACHE_BYTES_DEFAULT = 16 << 20,
+	CACHE_BYTES_DEFAULT = 8 << 20,
 	OBJECT_BYTES_DEFAULT = 512 << 20,
 	STREAM_BYTES = 32 * 1024,  /* a piece of a streamed object */
 	STREAM_FROM = 1024 * 1024, /* smaller objects are inflated whole */

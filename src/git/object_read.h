@@ -14,7 +14,7 @@
 struct bole_object_reader;
 
 struct bole_object_reader_options {
-	size_t cache_bytes;        /* of inflated objects; 0 = 16 MiB */
+	size_t cache_bytes;        /* of inflated objects; 0 = 8 MiB */
 	uint64_t object_bytes_max; /* larger objects: BOLE_E_LIMIT; 0 = 512 MiB */
 };
 

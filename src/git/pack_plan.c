@@ -128,6 +128,8 @@ static void walk_release(struct bole_pack_plan *plan)
 	bole_alloc_free(plan->job.alloc, plan->queue, plan->queue_cap, sizeof(*plan->queue));
 	plan->queue = NULL;
 	plan->queue_cap = 0;
+	bole_alloc_free(plan->job.alloc, plan->seen, REACH_SEEN, sizeof(*plan->seen));
+	plan->seen = NULL;
 	list_release(plan, &plan->sent);
 	list_release(plan, &plan->roots);
 	list_release(plan, &plan->stack);
@@ -155,7 +157,8 @@ enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_p
 	plan->algo = job->snapshot->repo.algo;
 	bole_oid_map_init(&plan->map, job->platform, job->alloc, plan->algo,
 	                  sizeof(struct reach_value));
-	enum bole_status rc = plan_walk(plan);
+	plan->seen = bole_alloc_zeroed(job->alloc, REACH_SEEN, sizeof(*plan->seen));
+	enum bole_status rc = plan->seen == NULL ? BOLE_E_NO_MEMORY : plan_walk(plan);
 
 	walk_release(plan);
 	if (rc != BOLE_OK) {

@@ -44,6 +44,17 @@ struct reach_list {
 	size_t cap;
 };
 
+/* A link that was followed lately: the trees of a history name the same things again and again, and
+ * this is near where the map is not. Kept by a part of the id, so whatever comes later replaces it.
+ */
+struct reach_seen {
+	uint8_t oid[BOLE_OID_BYTES_MAX];
+	uint8_t type; /* 0 = empty */
+	uint8_t flags;
+};
+
+enum { REACH_SEEN = 4096 };
+
 struct bole_pack_plan {
 	struct bole_reach job;
 	uint8_t algo;
@@ -57,6 +68,7 @@ struct bole_pack_plan {
 	struct reach_list sent;  /* commits that were wanted when met, newest first */
 	struct reach_list roots; /* of each of them its tree; then wanted trees */
 	struct reach_list stack;
+	struct reach_seen *seen; /* REACH_SEEN of them, while the trees are walked */
 	int64_t oldest_wanted;
 
 	uint32_t *order; /* items to send, in the order of the log */

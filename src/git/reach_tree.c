@@ -13,6 +13,18 @@ static uint8_t link_type(uint32_t mode)
 	return mode == BOLE_MODE_SUBMODULE ? 0 : BOLE_OBJECT_BLOB;
 }
 
+static struct reach_seen *seen_slot(const struct bole_pack_plan *plan, const struct bole_oid *oid)
+{
+	return &plan->seen[bole_get_le32(oid->bytes) & (REACH_SEEN - 1)];
+}
+
+static bool seen_with(const struct reach_seen *seen, const struct bole_oid *oid, uint8_t type,
+                      uint8_t flags)
+{
+	return seen->type == type && (seen->flags & flags) != 0 &&
+	       memcmp(seen->oid, oid->bytes, sizeof(seen->oid)) == 0;
+}
+
 /* Gives flag to everything below tree that has neither it nor REACH_HAVE. */
 static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8_t flag)
 {
@@ -31,12 +43,16 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 		BOLE_TRY(bole_reach_read(plan, stack->items[--stack->count], &rest));
 		while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
 			uint8_t type = link_type(entry.mode);
+			struct reach_seen *seen = seen_slot(plan, &entry.oid);
 			uint32_t item;
 
-			if (type == 0)
+			if (type == 0 || seen_with(seen, &entry.oid, type, flag | REACH_HAVE))
 				continue;
 			BOLE_TRY(bole_reach_meet(plan, &entry.oid, type, &item));
 			value = reach_value(plan, item);
+			memcpy(seen->oid, entry.oid.bytes, sizeof(seen->oid));
+			seen->type = type;
+			seen->flags = value->flags | flag;
 			if ((value->flags & (flag | REACH_HAVE)) != 0)
 				continue;
 			value->flags |= flag;
