@@ -60,7 +60,8 @@ one_line() { # status words command...: that status, one line on standard error 
 	[[ $rc == "$want" ]] || die "status $rc, not $want: ${*:2}: $(cat said.err)"
 	grep -qi "$words" said.err || die "not '$words' but '$(cat said.err)': ${*:2}"
 	# The log of `serve` is apart.
-	[[ $(grep -cvE '^[0-9]{4}-[^ ]* (info|warn|error) ' said.err) == 1 && ! -s said.out ]] || die "more than one line: ${*:2}: $(cat said.out said.err)"
+	[[ $(grep -cvE '^[0-9]{4}-[^ ]* (info|warn|error) ' said.err) == 1 && ! -s said.out ]] ||
+		die "more than one line: ${*:2}: $(cat said.out said.err)"
 }
 
 # -- two repositories, and what the attacker knows of the second --
@@ -80,7 +81,8 @@ start disk.img --create --set node.memory=128m
 for name in one two; do
 	limit git -C $name push -q "http://127.0.0.1:$http/$name.git" main "v$name" || die "push $name"
 done
-timeout 100 python3 -W error "$attacker" "$http" "$git" "$secrets" --pid $server --rss $rss || die "the attack succeeded"
+timeout 100 python3 -W error "$attacker" "$http" "$git" "$secrets" --pid $server --rss $rss ||
+	die "the attack succeeded"
 for name in one two; do
 	rm -rf copy
 	limit git clone -q --mirror "git://127.0.0.1:$git/$name.git" copy || die "clone of $name after all that"
@@ -119,7 +121,8 @@ with open(sys.argv[1], "r+b") as f:  # both anchors, docs/FORMAT.md: at the star
 PY
 truncate -s 100M cut.img && dd if=disk.img of=cut.img bs=1M count=100 conv=notrunc status=none
 sum=$(cat ./{small,zero,foreign,newer,cut}.img | sha1sum)
-for words in "small.img 3 no store\|not found" "zero.img 3 no store\|not found" "foreign.img 3 no store\|not found" "newer.img 1 newer\|format 7" \
+for words in "small.img 3 no store\|not found" "zero.img 3 no store\|not found" \
+	"foreign.img 3 no store\|not found" "newer.img 1 newer\|format 7" \
 	"cut.img 5 truncated" "missing.img 3 no store\|not found"; do
 	read -r image status text <<<"$words"
 	for command in "serve $image --http off --git 127.0.0.1:0" "fsck $image" "ls $image#one@main" \
