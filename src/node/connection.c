@@ -22,6 +22,14 @@ static uint64_t now_of(const struct node_connection *c)
 	return c->node->platform->ops->now_ns(c->node->platform);
 }
 
+/* The little that it takes to say why. */
+static void hurry(struct node_connection *c)
+{
+	uint64_t now = now_of(c);
+
+	c->stream->ops->set_deadline(c->stream, now, now + EVICT_NS / 2);
+}
+
 /* A peer may be silent for silence_ns, and slow only as long as its bytes pay for the waiting. */
 static uint64_t peer_deadline(const struct node_connection *c, uint64_t now)
 {
@@ -38,6 +46,7 @@ static uint64_t peer_deadline(const struct node_connection *c, uint64_t now)
 	return now + left;
 }
 
+/* Whether it is seen here or sets the deadline later: an eviction is not lost. */
 static void set_deadline(struct node_connection *c, uint64_t deadline)
 {
 	uint64_t cut = atomic_load(&c->node->cut_ns);
@@ -45,6 +54,22 @@ static void set_deadline(struct node_connection *c, uint64_t deadline)
 	if (deadline > cut)
 		deadline = cut;
 	c->stream->ops->set_deadline(c->stream, deadline, deadline);
+	if (atomic_load(&c->evicted))
+		hurry(c);
+}
+
+static void wait_begin(struct node_connection *c, uint64_t now)
+{
+	uint64_t paid = (c->bytes_in + c->bytes_out) / NODE_BUSY_BYTES_PER_S * NODE_SECOND_NS;
+	uint64_t debt = c->waited_ns > paid ? c->waited_ns - paid : 0;
+
+	atomic_store(&c->slow_since_ns, now > debt ? now - debt : 1);
+}
+
+static void wait_end(struct node_connection *c, uint64_t start)
+{
+	atomic_store(&c->slow_since_ns, 0);
+	c->waited_ns += now_of(c) - start;
 }
 
 static enum bole_status stream_read(struct node_connection *c, uint64_t deadline, void *dst,
@@ -52,9 +77,10 @@ static enum bole_status stream_read(struct node_connection *c, uint64_t deadline
 {
 	uint64_t start = now_of(c);
 
+	wait_begin(c, start);
 	set_deadline(c, deadline);
 	enum bole_status rc = c->stream->ops->read(c->stream, dst, cap, got);
-	c->waited_ns += now_of(c) - start;
+	wait_end(c, start);
 	c->bytes_in += *got;
 	return rc;
 }
@@ -98,9 +124,10 @@ static enum bole_status stream_write(struct node_connection *c, const struct bol
 {
 	uint64_t start = now_of(c);
 
+	wait_begin(c, start);
 	set_deadline(c, peer_deadline(c, start));
 	enum bole_status rc = c->stream->ops->writev(c->stream, pieces, count);
-	c->waited_ns += now_of(c) - start;
+	wait_end(c, start);
 	for (size_t i = 0; rc == BOLE_OK && i < count; i++)
 		c->bytes_out += pieces[i].len;
 	return rc;
@@ -162,6 +189,12 @@ bool bole_node_connection_idle(struct node_connection *c, bool idle)
 	bool open = !node->closing;
 	node->platform->ops->mutex_unlock(node->platform, &node->lock);
 	return open;
+}
+
+void bole_node_connection_evict(struct node_connection *c)
+{
+	atomic_store(&c->evicted, true);
+	hurry(c);
 }
 
 void bole_node_connection_linger(struct node_connection *c)
@@ -286,7 +319,6 @@ static void turn_away(struct bole_node *node, struct bole_stream *stream, bool h
  * the list. False: none is idle. */
 static bool evict_idle(struct bole_node *node)
 {
-	uint64_t now = node->platform->ops->now_ns(node->platform);
 	struct node_connection *oldest = NULL;
 
 	for (struct node_connection *c = node->connections; c != NULL; c = c->next) {
@@ -296,7 +328,7 @@ static bool evict_idle(struct bole_node *node)
 	if (oldest == NULL)
 		return false;
 	oldest->idle = false; /* not twice */
-	oldest->stream->ops->set_deadline(oldest->stream, now, now);
+	bole_node_connection_evict(oldest);
 	return true;
 }
 

@@ -63,7 +63,7 @@ static const char *read_packet(struct node_connection *c, struct bole_bytes *out
 			return NULL;
 		}
 		enum bole_status rc = bole_node_connection_fill(c, deadline);
-		if (rc == BOLE_E_TIMEOUT)
+		if (rc == BOLE_E_TIMEOUT && !atomic_load(&c->evicted))
 			return "no request came in time";
 		if (rc != BOLE_OK)
 			return ""; /* gone: nobody to tell */
@@ -144,7 +144,11 @@ void bole_node_gitd_serve(struct node_connection *c)
 	struct bole_bytes packet = {NULL, 0};
 	struct gitd_request parsed;
 
+	if (!bole_node_connection_idle(c, true))
+		return;
 	const char *why = read_packet(c, &packet);
+	if (!bole_node_connection_idle(c, false))
+		return;
 	if (why == NULL)
 		why = parse_packet(packet, &parsed);
 	if (why != NULL && why[0] == '\0')
@@ -156,7 +160,7 @@ void bole_node_gitd_serve(struct node_connection *c)
 		if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 			why = text_of(verdict);
 	}
-	if (why == NULL && !bole_node_enter(c->node))
+	if (why == NULL && !bole_node_enter(c))
 		why = "the server is busy; try again shortly";
 	if (why != NULL) {
 		send_error(c, why);
@@ -171,6 +175,6 @@ void bole_node_gitd_serve(struct node_connection *c)
 	        .writer = &c->writer,
 	};
 	bole_node_request_run(&request);
-	bole_node_leave(c->node);
+	bole_node_leave(c);
 	bole_node_connection_linger(c);
 }

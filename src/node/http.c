@@ -16,12 +16,10 @@ static uint64_t now_of(const struct node_connection *c)
 /* Waits for the first byte of a request. False: there will be none. */
 static bool wait_request(struct node_connection *c, uint64_t wait_ns)
 {
-	if (c->input_pos < c->input_len)
-		return bole_node_connection_idle(c, false);
 	if (!bole_node_connection_idle(c, true))
 		return false;
-	enum bole_status rc = bole_node_connection_fill(c, now_of(c) + wait_ns);
-	return bole_node_connection_idle(c, false) && rc == BOLE_OK;
+	return c->input_pos < c->input_len ||
+	       bole_node_connection_fill(c, now_of(c) + wait_ns) == BOLE_OK;
 }
 
 /* Reads until the head is whole. On BOLE_E_INVALID *refusal says what to answer. */
@@ -40,6 +38,8 @@ static enum bole_status read_head(struct node_connection *c, struct bole_bytes *
 			return BOLE_OK;
 		}
 		enum bole_status rc = bole_node_connection_fill(c, deadline);
+		if (rc == BOLE_E_TIMEOUT && atomic_load(&c->evicted))
+			return BOLE_E_CLOSED;
 		if (rc == BOLE_E_LIMIT)
 			*refusal = (struct bole_http_refusal){431, "the request head is too large"};
 		else if (rc == BOLE_E_TIMEOUT)
@@ -92,6 +92,8 @@ static bool serve_one(struct node_connection *c)
 
 	bole_node_connection_reset(c);
 	enum bole_status rc = read_head(c, &head, &refusal);
+	if (!bole_node_connection_idle(c, false))
+		return false;
 	if (rc == BOLE_OK) {
 		atomic_fetch_add(&c->node->requests_total, 1);
 		c->input_pos += head.len;

@@ -114,7 +114,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
 	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 		return answer_verdict(c, r, verdict, t->name);
-	if (!bole_node_enter(c->node))
+	if (!bole_node_enter(c))
 		return answer_busy(c, r);
 
 	bole_node_response_init(&response, c, r, &c->node->budget.alloc);
@@ -137,7 +137,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	if (request.version < 2 || t->service == NODE_RECEIVE_PACK)
 		write_banner(&response, t->service);
 	bole_node_request_run(&request);
-	bole_node_leave(c->node);
+	bole_node_leave(c);
 	return bole_node_response_finish(&response) == BOLE_OK && !response.close;
 }
 
@@ -238,7 +238,7 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
 	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 		return answer_verdict(c, r, verdict, t->name);
-	if (!bole_node_enter(c->node))
+	if (!bole_node_enter(c))
 		return answer_busy(c, r);
 
 	bool keep = false;
@@ -251,7 +251,7 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 	else
 		keep = answer_busy(c, r);
 	bole_node_body_close(&body);
-	bole_node_leave(c->node);
+	bole_node_leave(c);
 	return keep;
 }
 

@@ -25,6 +25,8 @@ enum {
 	NODE_PEER_MAX = 64,
 	/* A peer must move this many bytes a second on average, beyond a grace of two silences. */
 	NODE_BYTES_PER_S_MIN = 128,
+	/* Where others wait for a place, one that moves less gives way. */
+	NODE_BUSY_BYTES_PER_S = 4096,
 	NODE_ACCEPT_PAUSE_MS = 100,
 	NODE_BUSY_RETRY_S = 5, /* Retry-After */
 };
@@ -76,7 +78,13 @@ struct node_connection {
 	struct bole_stream *stream;
 	struct node_connection *next;
 	struct node_connection *prev;
-	bool idle; /* under node->lock: between requests */
+	bool idle;   /* under node->lock: no whole request has come */
+	bool placed; /* under node->lock: has a place among the requests */
+	/* Gives way to another one: nothing waits for this peer any more. */
+	_Atomic bool evicted;
+	/* While this waits for the peer: since when it would have, had it waited in one piece and
+	 * its bytes paid for NODE_BUSY_BYTES_PER_S; else 0. */
+	_Atomic uint64_t slow_since_ns;
 	uint8_t *input;
 	size_t input_pos;
 	size_t input_len;
@@ -100,6 +108,8 @@ bole_node_connection_send(struct node_connection *, const struct bole_bytes *pie
 void bole_node_connection_reset(struct node_connection *);
 /* Marks it idle (false: the node is closing, do not wait) or busy. */
 bool bole_node_connection_idle(struct node_connection *, bool idle);
+/* With node->lock held: its reads end now with BOLE_E_TIMEOUT, a last word may still be written. */
+void bole_node_connection_evict(struct node_connection *);
 /* Ends our side and reads away what the peer still sends for a moment, so that it gets to read the
  * last answer instead of a reset. */
 void bole_node_connection_linger(struct node_connection *);
@@ -133,9 +143,10 @@ enum bole_node_verdict {
 	NODE_FAILED,    /* the store cannot say */
 };
 enum bole_node_verdict bole_node_verdict(struct bole_node *, enum node_service, const char *name);
-/* Waits for a place among the requests; false: too busy. Pair with bole_node_leave. */
-bool bole_node_enter(struct bole_node *);
-void bole_node_leave(struct bole_node *);
+/* Waits for a place among the requests; false: too busy. Pair with bole_node_leave. Peers that have
+ * been waited for too long lose theirs to who waits here. */
+bool bole_node_enter(struct node_connection *);
+void bole_node_leave(struct node_connection *);
 /* Runs the service on a fiber of its own and waits for it; logs one line. */
 void bole_node_request_run(struct node_request *);
 const char *bole_node_service_name(enum node_service);

@@ -14,6 +14,9 @@ enum {
 	/* With less than this left nothing new is begun. */
 	MEMORY_RESERVE = 1 << 20,
 };
+/* In a full house: so long is a slow peer waited for, and so often is looked for the next one. */
+#define BUSY_PATIENCE_NS (10 * NODE_SECOND_NS)
+#define BUSY_LOOK_NS     (NODE_SECOND_NS / 2)
 
 struct run {
 	struct node_request *request;
@@ -78,27 +81,55 @@ static bool has_room(const struct bole_node *node)
 	       node->budget.limit - reserve >= used;
 }
 
-bool bole_node_enter(struct bole_node *node)
+/* With node->lock held: of the requests that only wait for their peers, the one that has done so
+ * for longest ends, if that is too long. Without this, a handful of silent peers would keep
+ * everybody out until they are cut. */
+static void evict_slow(struct bole_node *node, uint64_t now)
 {
+	struct node_connection *slowest = NULL;
+	uint64_t since = UINT64_MAX;
+
+	for (struct node_connection *c = node->connections; c != NULL; c = c->next) {
+		uint64_t slow = atomic_load(&c->slow_since_ns);
+		if (!c->placed || slow == 0 || slow >= since || atomic_load(&c->evicted))
+			continue;
+		slowest = c;
+		since = slow;
+	}
+	if (slowest == NULL || since > now || now - since < BUSY_PATIENCE_NS)
+		return;
+	bole_node_connection_evict(slowest);
+}
+
+bool bole_node_enter(struct node_connection *c)
+{
+	struct bole_node *node = c->node;
 	struct bole_platform *platform = node->platform;
-	uint64_t deadline = platform->ops->now_ns(platform) + node->options.queue_ns;
-	enum bole_status rc = BOLE_OK;
+	uint64_t now = platform->ops->now_ns(platform);
+	uint64_t deadline = now + node->options.queue_ns;
 
 	platform->ops->mutex_lock(platform, &node->lock);
-	while (!has_room(node) && !node->closing && rc == BOLE_OK)
-		rc = platform->ops->cond_wait(platform, &node->room, &node->lock, deadline);
+	while (!has_room(node) && !node->closing && now < deadline) {
+		evict_slow(node, now);
+		uint64_t look = now + BUSY_LOOK_NS < deadline ? now + BUSY_LOOK_NS : deadline;
+		(void)platform->ops->cond_wait(platform, &node->room, &node->lock, look);
+		now = platform->ops->now_ns(platform);
+	}
 	bool entered = has_room(node) && !node->closing;
 	if (entered)
 		node->request_count++;
+	c->placed = entered;
 	platform->ops->mutex_unlock(platform, &node->lock);
 	return entered;
 }
 
-void bole_node_leave(struct bole_node *node)
+void bole_node_leave(struct node_connection *c)
 {
+	struct bole_node *node = c->node;
 	struct bole_platform *platform = node->platform;
 
 	platform->ops->mutex_lock(platform, &node->lock);
+	c->placed = false;
 	node->request_count--;
 	platform->ops->cond_signal(platform, &node->room);
 	platform->ops->mutex_unlock(platform, &node->lock);

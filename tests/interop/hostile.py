@@ -569,6 +569,34 @@ def crowd():
     intact("peers that vanish")
 
 
+def full_house():
+    """More peers than there are places, of each kind of silence: who comes later is served all the
+    same, at once where the others have asked for nothing yet, else when they have been waited for."""
+    kinds = (
+        ("silent", args.http, b"", 600, args.wait),
+        ("half a head", args.http, b"GET / HTTP/1.1\r\nX: ", 600, args.wait),
+        ("silent over git", args.git, b"", 600, args.wait),
+        ("half a request line", args.git, b"0040git-upload-pack /one", 600, args.wait),
+        ("a push without commands", args.git, pkt("git-receive-pack /one.git\0host=h\0"), 80, 15),
+    )
+    for name, port, data, count, patience in kinds:
+        slow = []
+        for _ in range(count):
+            slow.append(call(port))
+            slow[-1].sendall(data)
+        began = time.time()
+        for repo in before:
+            if advertised(repo) != before[repo]:
+                fail("%d peers, %s: nobody else is served" % (count, name))
+        if b"refs/heads/" not in git("upload-pack", b"0000"):
+            fail("%d peers, %s: nobody else is served over git" % (count, name))
+        if time.time() - began > patience * 3:
+            fail("%d peers, %s: others wait %.1f s" % (count, name, time.time() - began))
+        for s in slow:
+            s.close()
+        intact(name)
+
+
 def dropped():
     """A push that breaks off at many places, by a close, by a reset, or half closed."""
     parts = [entry(3, rng.randbytes(rng.randrange(10, 3000))) for _ in range(60)]
@@ -699,6 +727,8 @@ def main():
     finally:
         stop.set()
         other.join()
+    if not args.small:
+        full_house()
     worst.sort()
     # The host is shared with other tests: the middle must be quick, the worst not endless.
     if worst[len(worst) // 2] > args.wait or worst[-1] > 10 * args.wait:

@@ -404,9 +404,13 @@ Test(node, more_connections_or_requests_than_allowed_are_told_so)
 	ask_git(&h, "001dgit-upload-pack /here.git", 29, "ERR the server is busy");
 	ask(&h, "GET /healthz HTTP/1.1\r\n" END); /* costs nothing: answered */
 	cr_assert_eq(status_of(answer), 200);
-	/* The places are full of peers at work: a new one is told so. */
-	struct bole_stream *more[2] = {call(&h, bole_node_git_port(h.node)),
-	                               call(&h, bole_node_git_port(h.node))};
+	busy->ops->close(busy);
+	house_close(&h);
+
+	/* All connections are at work: a new one is told so. */
+	house_open(&h, "node.connections=1");
+	busy = call(&h, bole_node_http_port(h.node));
+	say(busy, stalled, sizeof stalled - 1);
 	h.platform->ops->sleep_until(h.platform, h.platform->ops->now_ns(h.platform) + SECOND / 5);
 	struct bole_stream *refused = call(&h, bole_node_http_port(h.node));
 	hear(&h, refused, answer, sizeof answer);
@@ -416,22 +420,23 @@ Test(node, more_connections_or_requests_than_allowed_are_told_so)
 	hear(&h, refused, answer, sizeof answer);
 	cr_assert_str_eq(answer, "001bERR server busy, retry\n");
 	refused->ops->close(refused);
-	for (int i = 0; i < 2; i++)
-		more[i]->ops->close(more[i]);
 	busy->ops->close(busy);
 	house_close(&h);
 }
 
 Test(node, connections_that_only_wait_give_way_to_new_ones)
 {
-	enum { IDLE = 4, NEW = 12 };
+	enum { IDLE = 5, NEW = 12 };
+	static const char *const words[IDLE] = {"", "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",
+	                                        "GET / HTTP/1.1\r\nX: ", "", "0030git-up"};
 	struct house h;
 	struct bole_stream *idle[IDLE];
 
-	house_open(&h, "node.connections=4");
+	house_open(&h, "node.connections=5");
 	for (int i = 0; i < IDLE; i++) {
-		idle[i] = call(&h, bole_node_http_port(h.node));
-		say(idle[i], "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 35 * (size_t)(i % 2));
+		idle[i] =
+		        call(&h, i < 3 ? bole_node_http_port(h.node) : bole_node_git_port(h.node));
+		say(idle[i], words[i], strlen(words[i]));
 	}
 	h.platform->ops->sleep_until(h.platform, h.platform->ops->now_ns(h.platform) + SECOND / 5);
 	for (int i = 0; i < NEW; i++) {
