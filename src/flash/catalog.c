@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "flash/volume.h"
 
-enum { CATALOG_FIRST = 8 };
+enum { CATALOG_FIRST = 8, CATALOG_STEP_ROWS = 8192 };
 
 /* The place of id, or where it would be. */
 static uint32_t place_of(const struct flash_volume *v, uint32_t id)
@@ -106,6 +106,11 @@ static void domain_die(struct flash_volume *v, struct flash_domain *domain)
 			struct flash_home home = bole_flash_run_home(run, n);
 			bole_flash_live_sub(v, home.segment,
 			                    bole_flash_record_live(run->key_len, home.stored));
+			if (n % CATALOG_STEP_ROWS != CATALOG_STEP_ROWS - 1)
+				continue;
+			bole_flash_unlock(v);
+			bole_flash_yield(v);
+			bole_flash_lock(v);
 		}
 		bole_flash_unlock(v);
 	}

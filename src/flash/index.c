@@ -154,7 +154,8 @@ enum bole_status bole_flash_index_merge(struct bole_alloc *alloc, const struct f
 		return BOLE_E_NO_MEMORY;
 	}
 	merge_rows(&m, merged, yield, ctx);
-	bole_flash_run_finish(merged);
+	bole_flash_fan_fill(&merged->fan, merged->rows, bole_flash_run_width(merged->key_len),
+	                    merged->count);
 	if (merged->tier <= tier)
 		merged->tier = tier + 1;
 	add_run(index, merged);

@@ -20,19 +20,21 @@ void bole_flash_log_scan_release(struct flash_log_scan *s)
 	s->batch = NULL;
 }
 
-/* Shows the segment from offset on: to its end, or SCAN_BYTES at least. */
+/* Shows the segment from offset on: at least `least` bytes unless it ends before. */
 static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_t offset,
-                             bool refill, struct bole_bytes *out)
+                             uint32_t least, struct bole_bytes *out)
 {
 	struct flash_volume *v = s->v;
+	uint32_t rest = v->segment_bytes - offset;
 	const uint8_t *p;
 
-	bool inside = s->buf_len != 0 && s->buf_segment == segment && offset >= s->buf_from &&
-	              offset <= s->buf_from + s->buf_len;
-	if (!inside || (refill && s->buf_from + s->buf_len < v->segment_bytes)) {
-		uint32_t want = v->segment_bytes - offset;
-		if (want > (refill ? SCAN_BYTES : SCAN_STEP))
-			want = refill ? SCAN_BYTES : SCAN_STEP;
+	if (least > rest)
+		least = rest;
+	if (s->buf_len == 0 || s->buf_segment != segment || offset < s->buf_from ||
+	    !bole_in_bounds(offset - s->buf_from, least, s->buf_len)) {
+		uint32_t want = least < SCAN_STEP ? SCAN_STEP : least;
+		if (want > rest)
+			want = rest;
 		s->buf_len = 0;
 		BOLE_TRY(bole_flash_read(v, segment, offset, want, s->buf, &p));
 		if (p != s->buf)
@@ -156,15 +158,16 @@ static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t)
 /* Accepts the batches from the position on, to the first one that is not next. */
 static enum bole_status follow(struct flash_log_scan *s)
 {
+	static const uint32_t least[] = {1, SCAN_STEP, SCAN_BYTES};
 	struct flash_volume *v = s->v;
 	struct bole_bytes bytes;
 	struct trailer t;
 
 	while (s->pos + TRAILER_BYTES <= v->segment_bytes) {
-		BOLE_TRY(show(s, s->segment, s->pos, false, &bytes));
-		enum parse got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
-		if (got == PARSE_SHORT) {
-			BOLE_TRY(show(s, s->segment, s->pos, true, &bytes));
+		enum parse got = PARSE_SHORT;
+		/* Most batches are short and lie in what was read for the one before. */
+		for (size_t i = 0; got == PARSE_SHORT && i < 3; i++) {
+			BOLE_TRY(show(s, s->segment, s->pos, least[i], &bytes));
 			got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
 		}
 		if (got != PARSE_OK || t.sequence != s->expect || t.chain != s->link ||
@@ -261,9 +264,7 @@ static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, 
 	for (uint64_t end = bole_round_up((uint64_t)from + TRAILER_BYTES, v->unit);
 	     end <= v->segment_bytes; end += v->unit) {
 		uint32_t at = (uint32_t)end - TRAILER_BYTES;
-		BOLE_TRY(show(s, segment, at, false, &bytes));
-		if (bytes.len < TRAILER_BYTES)
-			BOLE_TRY(show(s, segment, at, true, &bytes));
+		BOLE_TRY(show(s, segment, at, TRAILER_BYTES, &bytes));
 		if (trailer_get(v, segment, sequence, at, bytes.ptr, &t) &&
 		    t.sequence >= s->expect && t.durable > s->seen_durable)
 			s->seen_durable = t.durable;
@@ -345,9 +346,7 @@ enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct fl
 	uint32_t trailer = b->offset + b->bytes - TRAILER_BYTES;
 	if (trailer - *pos < RECORD_HEAD_BYTES || *pos >= trailer)
 		return BOLE_END;
-	BOLE_TRY(show(s, b->segment, b->offset, false, &bytes));
-	if (bytes.len < b->bytes)
-		BOLE_TRY(show(s, b->segment, b->offset, true, &bytes));
+	BOLE_TRY(show(s, b->segment, b->offset, b->bytes, &bytes));
 	const uint8_t *p = bytes.ptr + (*pos - b->offset);
 	if (p[RECORD_KIND_AT] == 0)
 		return BOLE_END;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bole/block_sim.h"
 #include "bole/devices.h"
 #include "support/platform.h"
 #include "support/store_suite.h"
@@ -112,6 +113,58 @@ Test(flash_space, a_full_volume_says_so_and_takes_deletes_and_reference_updates)
 		OK(push(small.id, 1000 + i, 30, false));
 	reopen();
 	OK(bole_repo_remove(store, small.id));
+	teardown();
+}
+
+/* Goal: recovery needs space too, and a full volume has it. Method: fill a volume, then lose power
+ * again and again, during reference updates and during mounts. */
+Test(flash_space, a_full_volume_survives_cuts)
+{
+	const struct bole_block_sim_options o = {
+	        .kind = BOLE_BLOCK_MANAGED,
+	        .size_bytes = 6 << 20,
+	        .read_unit = 512,
+	        .program_unit = 512,
+	        .volatile_cache = true,
+	        .can_discard = true,
+	};
+	uint64_t random = test_seed(3);
+	struct bole_repo repo;
+	struct bole_flash_check_result result;
+
+	test_platform_init(&test, 1);
+	test.quiet = true;
+	OK(bole_block_sim_open(&test.alloc, &o, &device));
+	OK(bole_flash_format(device, &test.base, NULL));
+	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+	for (uint64_t i = 0; push(repo.id, i, 20, false) == BOLE_OK; i++)
+		;
+	for (uint64_t i = 0; i < 150; i++) {
+		bole_block_sim_cut_at(device, 1 + test_random(&random) % 40, BOLE_SIM_TEAR_RANDOM);
+		enum bole_status rc = BOLE_OK;
+		for (uint64_t n = 0; rc == BOLE_OK; n++)
+			rc = set_ref(repo.id, "refs/heads/a", n, false);
+		check(rc == BOLE_E_IO || rc == BOLE_E_READ_ONLY);
+		(void)bole_store_close(store);
+		bole_block_sim_power_on(device);
+		if (i % 3 == 0) {
+			bole_block_sim_cut_at(device, 1 + test_random(&random) % 8,
+			                      BOLE_SIM_TEAR_RANDOM);
+			if (bole_flash_open(device, &test.base, &test.alloc, NULL, &store) ==
+			    BOLE_OK)
+				(void)bole_store_close(store);
+			bole_block_sim_power_on(device);
+			bole_block_sim_cut_at(device, 0, BOLE_SIM_TEAR_RANDOM);
+		}
+		OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+	}
+	OK(set_ref(repo.id, "refs/heads/a", 0, true));
+	OK(bole_flash_check(device, &test.base, &test.alloc, NULL, &result));
+	OK(bole_repo_remove(store, repo.id));
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+	for (uint64_t i = 0; i < 30; i++)
+		OK(push(repo.id, i, 20, false));
 	teardown();
 }
 
