@@ -80,6 +80,16 @@ static void shown_drop(struct bole_object_reader *reader)
 	reader->shown = NULL;
 }
 
+bool bole_object_reader_shrink(struct bole_object_reader *reader, size_t count)
+{
+	bool more = true;
+
+	shown_drop(reader);
+	for (; count > 0 && more; count--)
+		more = bole_object_cache_shrink(&reader->cache);
+	return more;
+}
+
 void bole_object_reader_close(struct bole_object_reader *reader)
 {
 	if (reader == NULL)

@@ -4,6 +4,7 @@
 #ifndef BOLE_GIT_OBJECT_READ_H
 #define BOLE_GIT_OBJECT_READ_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@ BOLE_MUST_USE enum bole_status bole_object_reader_open(struct bole_snapshot *, s
                                                        const struct bole_object_reader_options *,
                                                        struct bole_object_reader **out);
 void bole_object_reader_close(struct bole_object_reader *);
+/* Forgets up to count cached objects; false when there is none left that could be. Closing a reader
+ * with tens of thousands takes its time: whoever may not hold up others calls this before, and
+ * yields between. What was read before is no longer lent. */
+bool bole_object_reader_shrink(struct bole_object_reader *, size_t count);
 
 /* The inflated bytes, borrowed until the next call on this reader. type may be NULL.
  * BOLE_E_NOT_FOUND, BOLE_E_CORRUPT, BOLE_E_LIMIT, BOLE_E_NO_MEMORY, BOLE_E_IO. */

@@ -2,7 +2,7 @@
 /* Sets of objects, the walk that fills them, and a pack stream out of one.
  *
  * Memory: about 62 bytes an object that the walk meets (20 of id, 32 of place, 5..11 of table, 4 of
- * order; 12 more with SHA-256), and the object reader's cache of 16 MiB during the walk. */
+ * order; 12 more with SHA-256), and the object reader's cache of 8 MiB during the walk. */
 #ifndef BOLE_GIT_PACK_EMIT_H
 #define BOLE_GIT_PACK_EMIT_H
 

@@ -29,7 +29,7 @@ enum {
 	ROWS_FIRST = 256,
 	/* What the tables take for an object at least: its row, two links, a slot. */
 	OBJECT_BYTES = sizeof(struct bole_extent_row) + 14,
-	WORK_YIELD_BYTES = 64 * 1024, /* well under 2 ms with collision detection */
+	WORK_YIELD_BYTES = 16 * 1024, /* about a million instructions with collision detection */
 	WORK_OBJECT_BYTES = 192,      /* what one object costs beyond its bytes */
 	DELTA_PREFIX_BYTES = 32,      /* holds both sizes */
 	PROGRESS_NS = 250 * 1000 * 1000,

@@ -4,7 +4,12 @@
 #include "base/memory.h"
 #include "git/reach.h"
 
-enum { DIGITS = 256, PLACE_DIGITS = 16, SORT_WORK = 4 * 1024 };
+enum {
+	DIGITS = 256,
+	PLACE_DIGITS = 16,
+	SORT_WORK = 4 * 1024, /* of a thousand items */
+	CLOSE_OBJECTS = 1024, /* forgotten between two yields */
+};
 
 /* A digit of where an item lies: byte 0 is the least significant of its offset, byte 8 of the
  * number of its extent. */
@@ -176,6 +181,8 @@ void bole_pack_plan_close(struct bole_pack_plan *plan)
 	struct bole_alloc *alloc = plan->job.alloc;
 
 	walk_release(plan);
+	while (plan->reader != NULL && bole_object_reader_shrink(plan->reader, CLOSE_OBJECTS))
+		plan->job.platform->ops->yield(plan->job.platform);
 	bole_alloc_free(alloc, plan->order, plan->order_cap, sizeof(*plan->order));
 	bole_oid_map_release(&plan->map);
 	bole_object_reader_close(plan->reader);

@@ -11,7 +11,7 @@
 #include "bole/store.h"
 
 enum {
-	WORK_YIELD = 64 * 1024,
+	WORK_YIELD = 32 * 1024, /* about a million instructions */
 	WORK_OBJECT = 128,
 	PROGRESS_NS = 250 * 1000 * 1000,
 	SLOP = 8, /* commits to go on with after the walk seems done, for clocks that are wrong */
