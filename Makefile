@@ -183,7 +183,7 @@ test-fuzz: $(FUZZ_BINS) ## run the fuzz targets over their corpus
 	@tests/run 'fuzz-*'
 bench: ## measure, beside the peers; writes build/bench/results.tsv
 	+@$(AGAIN) deps
-	+@$(AGAIN) all image
+	+@$(AGAIN) build/host/bole image
 	+@$(AGAIN) bench-run
 check: ## format, layers, headers, banned calls, symbols, style
 	+@$(AGAIN) deps
@@ -250,7 +250,7 @@ distclean: clean ## remove build/ whole
 run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps packages build run
 	@tools/deps sources
-	+@$(AGAIN) all image
+	+@$(AGAIN) build/host/bole image
 	@tools/run $(if $(FRESH),--fresh)
 test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git
 	+@$(AGAIN) deps

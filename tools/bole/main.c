@@ -84,7 +84,12 @@ int main(int argc, char **argv)
 		return BOLE_EXIT_USAGE;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	enum bole_status rc = bole_posix_open(NULL, &cli.platform);
+	/* Only a server's log is a log; elsewhere standard error is for what went wrong (and behind
+	 * sshd it is the user's terminal). */
+	struct bole_posix_options options = {.log_level = 1 + (strcmp(argv[1], "serve") == 0
+	                                                               ? (int)BOLE_LOG_INFO
+	                                                               : (int)BOLE_LOG_WARN)};
+	enum bole_status rc = bole_posix_open(&options, &cli.platform);
 	if (rc != BOLE_OK)
 		return bole_cli_fail("cannot start", rc);
 	int code = command->run(&cli, argc - 1, argv + 1);
