@@ -226,6 +226,7 @@ static enum bole_status look(struct anchor_search *s, uint64_t off)
 	if (len < ANCHOR_SLOT_RAW_MIN)
 		return BOLE_OK;
 	if (bole_block_read(s->dev, off, s->buf, len) != BOLE_OK) {
+		memset(s->buf, 0, ANCHOR_READ_BYTES);
 		s->damaged = true;
 		return BOLE_OK;
 	}
@@ -257,21 +258,31 @@ static enum bole_status look(struct anchor_search *s, uint64_t off)
 	return BOLE_OK;
 }
 
+static enum bole_status search_managed(struct anchor_search *s)
+{
+	const struct bole_block_info *info = &s->dev->info;
+
+	BOLE_TRY(look(s, 0));
+	if (s->found && s->best->geometry.second != 0)
+		return look(s, s->best->geometry.second);
+	/* A torn anchor still tells where the other one is, which must verify by itself; the end of
+	 * the device tells too, unless the device has grown. */
+	uint64_t hint = bole_get_le64(s->buf + ANCHOR_SECOND_AT);
+	if (!s->found && hint % info->read_unit == 0)
+		BOLE_TRY(look(s, hint));
+	for (uint32_t unit = FLASH_UNIT_MANAGED; unit <= FLASH_UNIT_MAX && !s->found; unit *= 2)
+		if (unit % info->read_unit == 0 && info->size_bytes >= 2 * (uint64_t)unit)
+			BOLE_TRY(look(s, (info->size_bytes - unit) / unit * unit));
+	return BOLE_OK;
+}
+
 /* Looks where anchors can be before the geometry is known. */
 static enum bole_status search(struct anchor_search *s)
 {
 	const struct bole_block_info *info = &s->dev->info;
 
-	if (!info->needs_erase) {
-		BOLE_TRY(look(s, 0));
-		if (s->found && s->best->geometry.second != 0)
-			return look(s, s->best->geometry.second);
-		uint32_t unit = info->program_unit < FLASH_UNIT_MANAGED ? FLASH_UNIT_MANAGED
-		                                                        : info->program_unit;
-		if (info->size_bytes < 2 * (uint64_t)unit)
-			return BOLE_OK;
-		return look(s, (info->size_bytes - unit) / unit * unit);
-	}
+	if (!info->needs_erase)
+		return search_managed(s);
 	uint32_t step =
 	        info->program_unit < ANCHOR_SLOT_RAW_MIN ? ANCHOR_SLOT_RAW_MIN : info->program_unit;
 	uint64_t end = (uint64_t)FLASH_ANCHOR_BLOCKS * info->erase_unit;
@@ -354,6 +365,11 @@ enum bole_status bole_flash_anchor_load(struct bole_block *dev, struct bole_plat
 		rc = s.found ? accept(&s) : explain(&s);
 	bole_alloc_free(alloc, s.buf, ANCHOR_READ_BYTES, 1);
 	*place = s.place;
+	/* Raw flash: a cut may have reached the slots behind, even where they read as erased. The
+	 * next anchor goes to the other area, which is erased first. */
+	if (rc == BOLE_OK && dev->info.needs_erase)
+		*place = s.place / out->geometry.slots * out->geometry.slots + out->geometry.slots -
+		         1;
 	if (rc != BOLE_OK)
 		bole_flash_anchor_release(alloc, out);
 	return rc;

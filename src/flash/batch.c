@@ -66,7 +66,8 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	uint32_t limit =
 	        v->segment_bytes - bole_flash_summary_reserve(v, v->log.summary.count + records);
 	uint64_t pos = (uint64_t)v->log.pos + (v->batch.open ? v->batch.len : 0);
-	if (v->log.pos != 0 && pos + batch_bytes(v, bytes) <= limit && bytes < most)
+	if (v->log.pos != 0 && !v->log.stale && pos + batch_bytes(v, bytes) <= limit &&
+	    bytes < most)
 		return BOLE_OK; /* no new segment */
 	bole_flash_lock(v);
 	bool fits = v->free > (uint64_t)bole_flash_floor(v, purpose) +
@@ -95,6 +96,7 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 		log->next = next;
 		log->next_sequence = bole_flash_segment_open(v, next);
 		log->pos = 0;
+		log->stale = false;
 	}
 	bole_flash_unlock(v);
 	BOLE_TRY(rc);
@@ -117,7 +119,7 @@ static enum bole_status begin(struct flash_volume *v, uint32_t more)
 {
 	struct flash_batch *b = &v->batch;
 
-	if (v->log.pos != 0 && !fits(v, more, 1))
+	if (v->log.pos != 0 && (v->log.stale || !fits(v, more, 1)))
 		BOLE_TRY(bole_flash_log_advance(v));
 	b->start = v->log.pos;
 	b->len = 0;
@@ -145,7 +147,7 @@ static enum bole_status finish(struct flash_volume *v, uint32_t flags)
 
 	memset(b->buf + b->len, 0, trailer - b->start - b->len);
 	bole_put_le32(t + TRAILER_MAGIC_AT, TRAILER_MAGIC);
-	bole_put_le32(t + TRAILER_FLAGS_AT, flags);
+	bole_put_le32(t + TRAILER_FLAGS_AT, flags | b->flags);
 	bole_put_le32(t + TRAILER_BYTES_AT, end - b->start - first);
 	bole_put_le32(t + TRAILER_RECORDS_AT, b->records);
 	bole_put_le64(t + TRAILER_SEQUENCE_AT, log->batch);

@@ -555,10 +555,17 @@ bool bole_flash_space_helps(const struct flash_volume *v)
 
 enum bole_status bole_flash_make_space(struct flash_volume *v)
 {
+	bool waited = false;
+
 	bole_flash_lock(v);
-	while (v->checkpointing)
+	while (v->checkpointing) {
 		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+		waited = true;
+	}
 	bool helps = bole_flash_space_helps(v);
 	bole_flash_unlock(v);
+	/* The one that was under way may have been enough. */
+	if (waited && !helps)
+		return BOLE_OK;
 	return helps ? bole_flash_checkpoint_leading(v) : BOLE_E_NO_SPACE;
 }

@@ -199,6 +199,7 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 		v->segment[s->segment].written = s->pos;
 	}
 	v->segment[s->next].state = SEGMENT_RESERVED;
+	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
 }
 
 /* The next writes go into a segment of their own. */
@@ -255,6 +256,7 @@ static enum bole_status mount(struct flash_volume *v)
 	if (rc == BOLE_OK) {
 		set_log(v, &s);
 		count_live(v);
+		v->growth = v->anchor.stream_bytes + v->tail_bytes;
 		if (sealed)
 			v->log.durable = v->log.batch - 1;
 		if (!sealed && !v->read_only)

@@ -154,7 +154,7 @@ static enum bole_status copy_batch(struct flash_log_scan *s, const struct flash_
 		if (r.kind != FLASH_RECORD_OBJECT && r.kind != FLASH_RECORD_AUX)
 			continue;
 		struct bole_bytes body = r.body;
-		BOLE_TRY(bole_flash_batch_reserve(v, r.bytes, r.bytes, 1, FLASH_FOR_CHECKPOINT));
+		BOLE_TRY(bole_flash_batch_reserve(v, r.bytes, r.bytes, 1, FLASH_FOR_REFS));
 		BOLE_TRY(bole_flash_batch_add(v, &r, &body, 1, &segment, &offset));
 		*any = true;
 		if (r.kind == FLASH_RECORD_AUX && bole_flash_repo_find_any(v, r.owner) == NULL)
@@ -177,12 +177,18 @@ enum bole_status bole_flash_recover(struct flash_log_scan *s)
 
 	bole_flash_apply_init(&a, v);
 	a.again = true;
+	v->batch.flags = FLASH_BATCH_AGAIN;
 	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++)
 		if (s->batch[i].sequence > s->durable)
 			rc = copy_batch(s, &s->batch[i], &a, &any);
 	bole_flash_apply_release(&a);
+	/* A full volume: what is left stays where it is. It verified, and the checkpoint that
+	 * comes next needs the room more. */
+	if (rc == BOLE_E_NO_SPACE)
+		rc = BOLE_OK;
 	if (rc == BOLE_OK && any)
-		rc = bole_flash_batch_end(v, FLASH_BATCH_AGAIN);
+		rc = bole_flash_batch_end(v, 0);
+	v->batch.flags = 0;
 	if (rc == BOLE_OK)
 		rc = bole_flash_flush(v);
 	if (rc == BOLE_OK)

@@ -97,6 +97,7 @@ struct flash_log {
 	uint64_t link;          /* of the one before */
 	uint64_t durable;       /* the last batch known flushed */
 	uint64_t first_batch;   /* of the current segment */
+	bool stale;             /* raw flash: a cut may have reached what follows pos */
 	struct flash_summary summary;
 };
 
@@ -106,6 +107,7 @@ struct flash_batch {
 	uint32_t start; /* position in the segment */
 	uint32_t len;
 	uint32_t records;
+	uint32_t flags; /* that all batches of the group carry */
 	bool open;
 };
 

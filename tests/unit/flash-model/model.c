@@ -460,9 +460,14 @@ bool model_run_cut(struct model *m, const struct model_cut *c)
 	bole_block_sim_seed(v.device, c->torn_seed);
 	OK(bole_flash_format(v.device, &m->test.base, NULL));
 	OK(model_mount(m, &v));
+	if (c->clean_stop != 0) {
+		check_eq(work(m, v.store, 0, c->clean_stop), c->clean_stop);
+		OK(bole_store_close(v.store));
+		OK(model_mount(m, &v));
+	}
 	bole_block_sim_ignore_flush(v.device, c->no_flush);
 	bole_block_sim_cut_at(v.device, c->cut, c->tear);
-	unsigned died = work(m, v.store, 0, m->steps);
+	unsigned died = work(m, v.store, c->clean_stop, m->steps);
 	bool over = died == m->steps;
 	if (over)
 		bole_block_sim_cut_now(v.device, c->tear);

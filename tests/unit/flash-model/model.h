@@ -52,6 +52,8 @@ struct model_cut {
 	uint64_t cut;
 	uint64_t cut_again; /* 0 = none; operation of the mount after the first cut */
 	enum bole_block_sim_tear tear;
+	unsigned clean_stop; /* the volume is closed and opened before this step, then the cut
+	                        counts */
 	bool no_flush;
 	bool *violated;
 	uint64_t torn_seed;

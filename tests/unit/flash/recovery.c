@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: ISC */
+/* Mounts after an unclean stop that are short of something. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bole/block_sim.h"
+#include "bole/devices.h"
+#include "support/platform.h"
+#include "support/store_suite.h"
+#include "support/suite_help.h"
+
+static struct test_platform test;
+static struct bole_block *device;
+static struct bole_store *store;
+
+static void setup(uint64_t size, uint32_t damage_unit)
+{
+	struct bole_block_sim_options o = {.kind = BOLE_BLOCK_MANAGED,
+	                                   .size_bytes = size,
+	                                   .read_unit = 512,
+	                                   .program_unit = 512,
+	                                   .damage_unit = damage_unit,
+	                                   .volatile_cache = true};
+
+	test_platform_init(&test, 1);
+	test.quiet = true;
+	OK(bole_block_sim_open(&test.alloc, &o, &device));
+	OK(bole_flash_format(device, &test.base, NULL));
+	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+}
+
+static void teardown(void)
+{
+	OK(bole_store_close(store));
+	bole_block_close(device);
+	test_platform_release(&test);
+}
+
+/* So many records of 4000 bytes in one transaction. */
+static struct bole_tx *put_records(uint32_t repo, uint32_t number, unsigned count)
+{
+	static uint8_t body[4000];
+	struct bole_bytes piece = {body, sizeof body};
+	struct bole_oid oid = {.algo = BOLE_HASH_SHA1};
+	struct bole_tx *tx;
+
+	OK(bole_tx_begin(store, repo, &tx));
+	for (uint32_t i = 0; i < count; i++) {
+		memcpy(oid.bytes, &number, sizeof number);
+		memcpy(oid.bytes + 4, &i, sizeof i);
+		memset(body, (int)(number + i), sizeof body);
+		OK(bole_tx_put(tx, &oid, BOLE_OBJECT_BLOB, &piece, 1));
+	}
+	return tx;
+}
+
+static void expect_records(struct bole_snapshot *snapshot, uint32_t number, unsigned count)
+{
+	struct bole_oid oid = {.algo = BOLE_HASH_SHA1};
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct bole_entry e;
+		struct bole_bytes bytes;
+		memcpy(oid.bytes, &number, sizeof number);
+		memcpy(oid.bytes + 4, &i, sizeof i);
+		OK(bole_odb_find(snapshot, &oid, &e));
+		OK(bole_odb_view(snapshot, &e, 0, &bytes));
+		check_eq(bytes.ptr[0], (uint8_t)(number + i));
+	}
+}
+
+/* The volume as it is now, without a clean stop, mounts and holds the records. */
+static void expect_after_stop(uint32_t repo, uint32_t number, unsigned count)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_block *copy;
+	struct bole_store *other;
+
+	OK(bole_block_sim_clone(&test.alloc, device, &copy));
+	for (int again = 0; again < 2; again++) {
+		OK(bole_flash_open(copy, &test.base, &test.alloc, NULL, &other));
+		OK(bole_snapshot_open(other, repo, &snapshot));
+		expect_records(snapshot, number, count);
+		bole_snapshot_close(snapshot);
+		OK(bole_store_close(other));
+	}
+	bole_block_close(copy);
+}
+
+/* Goal: recovery repeats what a cut left in doubt only where there is room for it: a volume that
+ * was filled to the brim mounts. Method: the last commit that fits is a large one, cut at every
+ * operation. */
+Test(flash_recovery, a_full_volume_mounts_after_a_cut)
+{
+	enum { RECORDS = 200 };
+	bool over = false;
+
+	for (uint64_t cut = 1; !over; cut++) {
+		struct bole_store_stats stats;
+		struct bole_repo repo;
+		uint32_t n = 0;
+		size_t failed;
+		setup((8 << 20) + (128 << 10), 512);
+		OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+		do {
+			OK(bole_tx_commit(put_records(repo.id, n++, 15), NULL, 0, &failed));
+			OK(bole_store_stats(store, &stats));
+		} while (stats.free_bytes > RECORDS * 4200 + (8 * 32 << 10));
+		bole_block_sim_cut_at(device, cut, BOLE_SIM_TEAR_KEEP);
+		enum bole_status rc =
+		        bole_tx_commit(put_records(repo.id, n, RECORDS), NULL, 0, &failed);
+		check(rc == BOLE_OK || rc == BOLE_E_IO);
+		over = !bole_block_sim_is_off(device);
+		(void)bole_store_close(store);
+		bole_block_sim_power_on(device);
+		OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+		OK(bole_repo_remove(store, repo.id));
+		teardown();
+	}
+}
+
+/* Goal: what recovery repeats in several batches is recognised as a repetition in each. Method: a
+ * prepared transaction of many batches, cut again at every operation of the recovery. */
+Test(flash_recovery, a_prepared_transaction_of_many_batches_survives_a_cut_recovery)
+{
+	enum { RECORDS = 40 };
+	struct bole_repo repo;
+	struct bole_tx_token token;
+	bool over = false;
+	size_t failed;
+
+	setup((8 << 20) + (128 << 10), 512);
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+	OK(bole_tx_prepare(put_records(repo.id, 1, RECORDS), &token));
+	for (uint64_t cut = 1; !over; cut++) {
+		struct bole_block *copy;
+		struct bole_store *other;
+		struct bole_tx *tx;
+		OK(bole_block_sim_clone(&test.alloc, device, &copy));
+		bole_block_sim_cut_at(copy, cut, BOLE_SIM_TEAR_KEEP);
+		over = bole_flash_open(copy, &test.base, &test.alloc, NULL, &other) == BOLE_OK;
+		if (over)
+			(void)bole_store_close(other);
+		bole_block_sim_power_on(copy);
+		for (int again = 0; again < 2; again++) {
+			OK(bole_flash_open(copy, &test.base, &test.alloc, NULL, &other));
+			if (again == 0)
+				OK(bole_store_close(other));
+		}
+		OK(bole_tx_resume(other, &token, &tx));
+		OK(bole_tx_commit(tx, NULL, 0, &failed));
+		struct bole_block *was_device = device;
+		device = copy;
+		expect_after_stop(repo.id, 1, RECORDS);
+		device = was_device;
+		OK(bole_repo_remove(other, repo.id));
+		OK(bole_store_close(other));
+		bole_block_close(copy);
+	}
+	teardown();
+}
+
+/* Goal: either anchor is enough, whatever the device's damage unit and wherever the device ends
+ * now. Method: the first anchor is destroyed. */
+Test(flash_recovery, the_second_anchor_is_found_whatever_the_damage_unit)
+{
+	for (uint32_t unit = 512; unit <= 16384; unit *= 2) {
+		setup((20 << 20) + (60 << 10), unit);
+		OK(bole_store_close(store));
+		memset(bole_block_sim_bytes(device), 0x5a, 512);
+		OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+		teardown();
+	}
+}
