@@ -54,33 +54,29 @@ def call(port, timeout=30):
     fail("nobody listens on port %d any more" % port)
 
 
-QUICK = 0.05 # seconds of silence that end what has no end of its own
+QUICK = 0.05  # seconds of silence that end what has no end of its own
 REFUSAL = re.compile(rb"^....ERR |0000....ERR |\x01....unpack |0000....\x03", re.S)
 
 
-def drain(s, patience=30):
+def drain(s, patience=30, heard=b""):
     """What the peer still says. After so many seconds of silence the attacker ends its side, which
     the node may take for a hang-up: a request that deserves an answer waits for it. After a refusal
     the node reads on for a while, so that its words are not lost in a reset."""
-    got = bytearray()
-    s.settimeout(patience)
+    got, ended = bytearray(heard), False
     try:
         while True:
+            s.settimeout(30 if ended else QUICK if REFUSAL.search(got) else patience)
             try:
                 data = s.recv(1 << 16)
             except TimeoutError:
-                if patience >= 30:
+                if ended or (patience >= 30 and not REFUSAL.search(got)):
                     fail("no end of the answer: %r" % bytes(got[-200:]))
-                patience = 30
-                s.settimeout(patience)
                 s.shutdown(socket.SHUT_WR)
+                ended = True
                 continue
             if not data:
                 return bytes(got)
             got += data
-            if REFUSAL.search(got):
-                patience = min(patience, QUICK)
-                s.settimeout(patience)
     except OSError:
         return bytes(got)
     finally:
@@ -117,7 +113,7 @@ def send(s, data):
 
 def talk(port, data, patience=30):
     s = call(port)
-    return send(s, data) + drain(s, patience)
+    return drain(s, patience, send(s, data))
 
 
 def pkt(text):
@@ -396,10 +392,12 @@ def refused(name, answer, words):
 
 def bad_packs():
     for i, (name, data, words) in enumerate(packs()):
+        if args.small and i % 3 == 0 and "bomb" not in name:
+            continue
         request = commands("%s %s %s" % (NULL, oid("blob", b"good"), SELF)) + data
         how = [post, git][i % 2]
         # A pack that does not end is waited for; over HTTP the body says where it ends.
-        answer = how("receive-pack", request, patience=30 if words else QUICK)
+        answer = how("receive-pack", request, patience=30 if words or how == post else QUICK)
         refused(name, answer, words or ("unpack |ERR|HTTP/1.1 4" if how == post else None))
         if i % 8 == 0 or "bomb" in name:
             intact(name)
