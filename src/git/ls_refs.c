@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* The ls-refs command of protocol version 2. */
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/sort.h"
 #include "git/service_impl.h"
 
 enum { PREFIX_CHUNK_BYTES = 4096, PREFIX_CAP_MIN = 16 };
@@ -98,17 +97,20 @@ static int compare_prefixes(const void *a, const void *b)
 
 /* Sorts and drops what a shorter prefix covers, so that the rest select disjoint, ordered runs of
  * the references: a listing costs what it shows, not prefixes times references. */
-static void normalize(struct listing *l)
+static enum bole_status normalize(struct listing *l)
 {
+	const struct bole_service *svc = l->s->svc;
 	size_t kept = 0;
 
 	if (l->count == 0)
-		return;
-	qsort(l->prefixes, l->count, sizeof *l->prefixes, compare_prefixes);
+		return BOLE_OK;
+	BOLE_TRY(bole_sort(svc->platform, svc->alloc, l->prefixes, l->count, sizeof *l->prefixes,
+	                   compare_prefixes));
 	for (size_t i = 1; i < l->count; i++)
 		if (!bole_bytes_start(l->prefixes[i], l->prefixes[kept]))
 			l->prefixes[++kept] = l->prefixes[i];
 	l->count = kept + 1;
+	return BOLE_OK;
 }
 
 static enum bole_status show(struct listing *l, const struct bole_ref *ref)
@@ -163,7 +165,7 @@ static enum bole_status show_all(struct listing *l)
 {
 	if (l->all || l->count == 0)
 		return show_prefix(l, bole_bytes_of("", 0));
-	normalize(l);
+	BOLE_TRY(normalize(l));
 	for (size_t i = 0; i < l->count; i++) {
 		BOLE_TRY(show_prefix(l, l->prefixes[i]));
 		BOLE_TRY(bole_session_tick(l->s));

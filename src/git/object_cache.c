@@ -4,7 +4,10 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-enum { BUCKETS_FIRST = 256 };
+enum {
+	BUCKETS_FIRST = 256,
+	CHANCES_MAX = 16, /* used objects that are spared while one looks for room */
+};
 
 static size_t bucket_of(const struct object_cache *cache, uint64_t extent, uint64_t offset)
 {
@@ -93,13 +96,13 @@ static void evict(struct object_cache *cache, struct cached_object *object)
 		object_free(cache, object);
 }
 
-/* The oldest object that was not used since it was last looked at here. Moving it when it is used
- * would touch its neighbours in memory, again and again. */
+/* The oldest object that was not used since it was last looked at here, mostly. Moving it when it
+ * is used would touch its neighbours in memory, again and again. */
 static struct cached_object *victim(struct object_cache *cache)
 {
 	struct cached_object *object = cache->oldest;
 
-	while (object->used) {
+	for (unsigned i = 0; object->used && i < CHANCES_MAX; i++) {
 		object->used = false;
 		list_remove(cache, object);
 		list_push(cache, object);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* What a push may do to references: names, types, policy; and the commit. The texts are those that
  * users know from Git where Git has one. */
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/sort.h"
 #include "git/object.h"
 #include "git/receive_pack_impl.h"
 
@@ -53,13 +52,14 @@ static enum bole_status check_names(struct bole_push *p)
 		if (!name_allowed(sorted[i]->name))
 			sorted[i]->error = "funny refname";
 	}
-	qsort(sorted, p->count, sizeof(struct bole_command *), compare_names);
-	for (size_t i = 1; i < p->count; i++)
+	enum bole_status rc = bole_sort(p->s->svc->platform, alloc, sorted, p->count,
+	                                sizeof(struct bole_command *), compare_names);
+	for (size_t i = 1; i < p->count && rc == BOLE_OK; i++)
 		if (compare_names(&sorted[i - 1], &sorted[i]) == 0)
 			sorted[i - 1]->error = sorted[i]->error =
 			        "multiple updates for one reference not allowed";
 	bole_alloc_free(alloc, sorted, p->count, sizeof(struct bole_command *));
-	return BOLE_OK;
+	return rc;
 }
 
 static enum bole_status check_delete(struct bole_push *p, struct bole_command *c)
