@@ -322,6 +322,16 @@ static enum bole_status explain(const struct anchor_search *s)
 	return BOLE_E_NOT_FOUND;
 }
 
+/* Every erase that the volume will ask for is one that the device can do. */
+static bool erases_fit(const struct flash_geometry *g, const struct bole_block_info *info)
+{
+	uint32_t unit = info->erase_unit;
+
+	return !info->needs_erase ||
+	       (g->segment_bytes % unit == 0 && g->area % unit == 0 && g->first % unit == 0 &&
+	        g->second % unit == 0 && (uint64_t)g->slots * g->slot_bytes <= unit);
+}
+
 static enum bole_status accept(const struct anchor_search *s)
 {
 	const struct flash_anchor *a = s->best;
@@ -344,6 +354,12 @@ static enum bole_status accept(const struct anchor_search *s)
 		bole_log(s->platform, BOLE_LOG_ERROR,
 		         "%s: the volume is written in units of %u, the device needs %u",
 		         info->name, a->geometry.unit, info->program_unit);
+		return BOLE_E_UNSUPPORTED;
+	}
+	if (!erases_fit(&a->geometry, info)) {
+		bole_log(s->platform, BOLE_LOG_ERROR,
+		         "%s: the volume was made for other erase blocks than %u bytes", info->name,
+		         info->erase_unit);
 		return BOLE_E_UNSUPPORTED;
 	}
 	return BOLE_OK;

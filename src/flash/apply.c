@@ -72,6 +72,16 @@ static bool replace_home(struct flash_index *index, const uint8_t *key, const st
 	return false;
 }
 
+/* An id is twice in a run, whose bytes would be given back twice. */
+static bool repeats(const struct flash_run *run)
+{
+	for (uint32_t i = 1; i < run->count; i++)
+		if (memcmp(bole_flash_run_key(run, i - 1), bole_flash_run_key(run, i),
+		           run->key_len) == 0)
+			return true;
+	return false;
+}
+
 enum bole_status bole_flash_apply_flush(struct flash_apply *a)
 {
 	struct flash_domain *domain = a->domain;
@@ -101,12 +111,9 @@ enum bole_status bole_flash_apply_flush(struct flash_apply *a)
 		return BOLE_E_NO_MEMORY;
 	memcpy(run->rows, a->rows.ptr, fresh * width);
 	bole_flash_run_finish(run);
-	for (uint32_t i = 1; i < fresh; i++) {
-		if (memcmp(bole_flash_run_key(run, i - 1), bole_flash_run_key(run, i),
-		           run->key_len) == 0) {
-			bole_flash_run_release(a->v->alloc, run);
-			return BOLE_E_CORRUPT;
-		}
+	if (repeats(run)) {
+		bole_flash_run_release(a->v->alloc, run);
+		return BOLE_E_CORRUPT;
 	}
 	enum bole_status rc = extend(a->v, domain, run, NULL, 0);
 	if (rc != BOLE_OK)
@@ -136,7 +143,7 @@ static enum bole_status prepared_rows(struct flash_volume *v, struct flash_prepa
 	bole_flash_run_finish(run);
 	bole_flash_run_release(v->alloc, p->run);
 	p->run = run;
-	return BOLE_OK;
+	return repeats(run) ? BOLE_E_CORRUPT : BOLE_OK;
 }
 
 static bool prepared_replace(struct flash_volume *v, const uint8_t *key,

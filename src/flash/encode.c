@@ -17,7 +17,9 @@ struct draft {
 	struct flash_table *aux;
 	struct flash_index *index;
 	struct flash_run *run; /* owned by index once that exists */
-	uint32_t fresh;        /* puts that are not duplicates */
+	uint8_t *body;         /* room for the longest EXTENT record */
+	size_t body_cap;
+	uint32_t fresh; /* puts that are not duplicates */
 	uint64_t bytes;
 	uint32_t longest;
 	uint32_t records;
@@ -38,8 +40,15 @@ static struct flash_index *index_now(const struct flash_domain *domain)
 	return domain->draft != NULL ? domain->draft : domain->index;
 }
 
+static void draft_body_free(struct flash_volume *v, struct draft *d)
+{
+	bole_alloc_free(v->alloc, d->body, d->body_cap, 1);
+	d->body = NULL;
+}
+
 static void draft_drop(struct flash_volume *v, struct draft *d)
 {
+	draft_body_free(v, d);
 	bole_flash_table_release(&v->plain, d->refs);
 	bole_flash_table_release(&v->aux, d->aux);
 	if (d->index != NULL)
@@ -189,8 +198,15 @@ static enum bole_status draft_objects(struct flash_volume *v, struct flash_reque
 		d->fresh++;
 		need(d, bole_flash_record_live(domain->key_len, put->stored));
 	}
-	for (uint32_t i = 0; i < tx->extents; i++)
-		need(d, RECORD_HEAD_BYTES + bole_flash_extent_body(tx->extent[i], NULL));
+	for (uint32_t i = 0; i < tx->extents; i++) {
+		size_t body = bole_flash_extent_body(tx->extent[i], NULL);
+		need(d, RECORD_HEAD_BYTES + body);
+		d->body_cap = body > d->body_cap ? body : d->body_cap;
+	}
+	if (d->body_cap != 0)
+		d->body = bole_alloc_array(v->alloc, d->body_cap, 1);
+	if (d->body_cap != 0 && d->body == NULL)
+		return BOLE_E_NO_MEMORY;
 	if (d->fresh != 0) {
 		d->run = bole_flash_run_open(v->alloc, domain->key_len, d->fresh);
 		if (d->run == NULL)
@@ -206,31 +222,23 @@ static enum bole_status draft_objects(struct flash_volume *v, struct flash_reque
 }
 
 static enum bole_status write_extent(struct flash_volume *v, const struct flash_extent *e,
-                                     uint8_t flags)
+                                     uint8_t flags, uint8_t *body)
 {
-	uint8_t fixed[EXTENT_MAP_AT + PLACE_BYTES * 32];
-	size_t len = bole_flash_extent_body(e, NULL);
-	uint8_t *body = len <= sizeof fixed ? fixed : bole_alloc_array(v->alloc, len, 1);
 	struct flash_record r = {.kind = FLASH_RECORD_EXTENT, .flags = flags, .owner = e->domain};
+	struct bole_bytes piece = {body, bole_flash_extent_body(e, body)};
 
-	if (body == NULL)
-		return BOLE_E_NO_MEMORY;
-	(void)bole_flash_extent_body(e, body);
-	struct bole_bytes piece = {body, len};
-	enum bole_status rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
-	if (body != fixed)
-		bole_alloc_free(v->alloc, body, len, 1);
-	return rc;
+	return bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
 }
 
 static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *tx, uint8_t flags,
-                                      struct flash_run *run)
+                                      const struct draft *d)
 {
+	struct flash_run *run = d->run;
 	struct flash_domain *domain = tx->repo->domain;
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < tx->extents; i++)
-		BOLE_TRY(write_extent(v, tx->extent[i], flags));
+		BOLE_TRY(write_extent(v, tx->extent[i], flags, d->body));
 	for (uint32_t i = 0; i < tx->puts; i++) {
 		struct flash_put *put = &tx->put[i];
 		if (put->duplicate)
@@ -311,12 +319,13 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	}
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
-	rc = write_objects(v, tx, 0, d.run);
+	rc = write_objects(v, tx, 0, &d);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++)
 		rc = write_aux(v, &tx->auxwrite[i], repo->id, 0, d.aux);
 	if (rc == BOLE_OK)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
+	draft_body_free(v, &d);
 	return rc;
 }
 
@@ -365,7 +374,7 @@ static enum bole_status encode_prepare(struct flash_volume *v, struct flash_requ
 	req->written = true;
 	rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
 	if (rc == BOLE_OK)
-		rc = write_objects(v, tx, FLASH_FLAG_PREPARED, d.run);
+		rc = write_objects(v, tx, FLASH_FLAG_PREPARED, &d);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++)
 		rc = write_aux(v, &tx->auxwrite[i], tx->repo->id, FLASH_FLAG_PREPARED, d.aux);
 	for (uint32_t i = 0; i < p->extents; i++) {
@@ -378,6 +387,7 @@ static enum bole_status encode_prepare(struct flash_volume *v, struct flash_requ
 	p->aux = d.aux;
 	req->token = p->token;
 	req->prepared = p;
+	draft_body_free(v, &d);
 	return rc;
 }
 

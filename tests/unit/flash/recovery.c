@@ -161,6 +161,29 @@ Test(flash_recovery, a_prepared_transaction_of_many_batches_survives_a_cut_recov
 	teardown();
 }
 
+/* Goal: an image of one flash chip on another is refused rather than erased across its borders. */
+Test(flash_recovery, a_volume_of_smaller_erase_blocks_is_refused)
+{
+	struct bole_block_sim_options o = {.kind = BOLE_BLOCK_NOR,
+	                                   .size_bytes = 8 << 20,
+	                                   .read_unit = 16,
+	                                   .program_unit = 16,
+	                                   .erase_unit = 4096};
+	struct bole_block *other;
+
+	test_platform_init(&test, 1);
+	test.quiet = true;
+	OK(bole_block_sim_open(&test.alloc, &o, &device));
+	OK(bole_flash_format(device, &test.base, NULL));
+	o.erase_unit = 64 << 10;
+	OK(bole_block_sim_open(&test.alloc, &o, &other));
+	memcpy(bole_block_sim_bytes(other), bole_block_sim_bytes(device), 8 << 20);
+	check_eq(bole_flash_open(other, &test.base, &test.alloc, NULL, &store), BOLE_E_UNSUPPORTED);
+	bole_block_close(other);
+	bole_block_close(device);
+	test_platform_release(&test);
+}
+
 /* Goal: either anchor is enough, whatever the device's damage unit and wherever the device ends
  * now. Method: the first anchor is destroyed. */
 Test(flash_recovery, the_second_anchor_is_found_whatever_the_damage_unit)
