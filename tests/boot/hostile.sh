@@ -40,7 +40,7 @@ node_boot disk.img receive.enable=true receive.create=true || die "boot"
 for name in one two; do
 	limit git -C $name push -q "http://127.0.0.1:$NODE_HTTP/$name.git" main "v$name" || die "push $name"
 done
-limit python3 "$top/tests/interop/hostile.py" "$NODE_HTTP" "$NODE_GIT" "$secrets" --small --wait "${WAIT:-2}" ||
+timeout 75 python3 "$top/tests/interop/hostile.py" "$NODE_HTTP" "$NODE_GIT" "$secrets" --small --wait "${WAIT:-2}" ||
 	die "the attack succeeded"
 one=http://127.0.0.1:$NODE_HTTP/one.git
 refs() { limit git ls-remote "$one" >"$1" || die "ls-remote"; }
