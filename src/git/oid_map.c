@@ -11,7 +11,7 @@ enum {
 	CHUNK_SHIFT = 10, /* items in a chunk of a map, as a power of two */
 	CHUNK_ITEMS = 1 << CHUNK_SHIFT,
 	ITEMS_MAX = 1 << 30,
-	REHASH_YIELD_MASK = (1 << 14) - 1,
+	REHASH_YIELD_MASK = (1 << 12) - 1,
 };
 
 __extension__ typedef unsigned __int128 wide;
