@@ -77,7 +77,9 @@ static uint32_t parts_of(const struct flash_volume *v, uint32_t total)
 	return total == 0 ? 1 : (total + part_bytes(v) - 1) / part_bytes(v);
 }
 
-static enum bole_status draft_aux(struct flash_volume *v, struct flash_tx *tx, struct draft *d)
+/* What is prepared keeps removals as items without a place: they remove when it is published. */
+static enum bole_status draft_aux(struct flash_volume *v, struct flash_tx *tx, struct draft *d,
+                                  bool prepare)
 {
 	uint8_t value[AUX_VALUE_HEAD + AUX_VALUE_PART * 512];
 
@@ -90,7 +92,7 @@ static enum bole_status draft_aux(struct flash_volume *v, struct flash_tx *tx, s
 		for (uint32_t part = 0; part < parts; part++)
 			need(d,
 			     head + (w->value_len < part_bytes(v) ? w->value_len : part_bytes(v)));
-		if (tx->prepared == NULL && w->remove) {
+		if (w->remove && !prepare) {
 			BOLE_TRY(bole_flash_table_remove(&v->aux, &d->aux, key));
 			continue;
 		}
@@ -279,7 +281,7 @@ static enum bole_status draft_commit(struct flash_volume *v, struct flash_reques
 	                               &req->failed));
 	if (tx->auxwrites != 0)
 		d->aux = bole_flash_table_retain(aux_now(repo));
-	BOLE_TRY(draft_aux(v, tx, d));
+	BOLE_TRY(draft_aux(v, tx, d, false));
 	BOLE_TRY(draft_objects(v, req, d));
 	need_refs(d, req->updates, req->count);
 	/* Only references and deletes may use the reserve. */
@@ -341,7 +343,7 @@ static enum bole_status draft_prepare(struct flash_volume *v, struct flash_reque
 	if (p == NULL)
 		return BOLE_E_NO_MEMORY;
 	need(d, RECORD_HEAD_BYTES + PREPARE_BYTES);
-	BOLE_TRY(draft_aux(v, tx, d));
+	BOLE_TRY(draft_aux(v, tx, d, true));
 	BOLE_TRY(draft_objects(v, req, d));
 	if (tx->extents != 0) {
 		p->extent = bole_alloc_zeroed(v->alloc, tx->extents, sizeof *p->extent);

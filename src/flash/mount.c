@@ -265,6 +265,8 @@ static enum bole_status mount(struct flash_volume *v)
 	bole_flash_log_scan_release(&s);
 	v->mounting = false;
 	v->growth = v->anchor.stream_bytes + v->tail_bytes;
+	if (rc == BOLE_OK)
+		bole_flash_repool(v);
 	return rc;
 }
 

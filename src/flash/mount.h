@@ -88,4 +88,7 @@ BOLE_MUST_USE enum bole_status bole_flash_extent_load(struct flash_volume *, uin
 BOLE_MUST_USE enum bole_status bole_flash_extent_verify(struct flash_volume *,
                                                         const struct flash_extent *);
 
+/* Puts partly filled data segments into the pool (repool.c). */
+void bole_flash_repool(struct flash_volume *);
+
 #endif /* BOLE_FLASH_MOUNT_H */

@@ -118,19 +118,32 @@ static void pool_give(struct flash_volume *v, struct flash_open *open)
 		close_segment(v, open);
 }
 
+/* A checkpoint may be what is missing: one under way, or one of our own. Lock held. */
+static enum bole_status take_with_help(struct flash_volume *v, enum flash_purpose purpose,
+                                       uint32_t *segment)
+{
+	enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
+
+	if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
+		return rc;
+	while (v->checkpointing)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	rc = bole_flash_segment_take(v, purpose, segment);
+	if (rc != BOLE_E_NO_SPACE || !bole_flash_space_helps(v))
+		return rc;
+	bole_flash_unlock(v);
+	(void)bole_flash_checkpoint(v);
+	bole_flash_lock(v);
+	return bole_flash_segment_take(v, purpose, segment);
+}
+
 static enum bole_status new_segment(struct flash_stream *s)
 {
 	struct flash_volume *v = s->v;
 	uint32_t segment;
 
 	bole_flash_lock(v);
-	enum bole_status rc = bole_flash_segment_take(v, s->purpose, &segment);
-	if (rc == BOLE_E_NO_SPACE && s->purpose == FLASH_FOR_DATA && bole_flash_space_helps(v)) {
-		bole_flash_unlock(v);
-		(void)bole_flash_checkpoint(v);
-		bole_flash_lock(v);
-		rc = bole_flash_segment_take(v, s->purpose, &segment);
-	}
+	enum bole_status rc = take_with_help(v, s->purpose, &segment);
 	uint64_t sequence = rc == BOLE_OK ? bole_flash_segment_open(v, segment) : 0;
 	bole_flash_unlock(v);
 	BOLE_TRY(rc);
