@@ -9,4 +9,9 @@
 u32_t net_initial_sequence(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
                            u16_t remote_port);
 
+/* Look at each received packet before lwIP does (timewait.c); 0 = go on with it. */
+struct pbuf;
+int net_before_ip4(struct pbuf *packet);
+int net_before_ip6(struct pbuf *packet);
+
 #endif /* BOLE_NET_HOOKS_H */

@@ -86,8 +86,7 @@
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 #define TCP_QUEUE_OOSEQ                1
 #define TCP_OOSEQ_MAX_PBUFS            96
-/* Half of what TIME_WAIT lasts. Peers behind one address come back with the same port; lwIP resets
- * a SYN that meets the old connection's state. */
+/* Half of what TIME_WAIT lasts; timewait.c lets a new connection of the same ports in before. */
 #define TCP_MSL                            15000
 #define LWIP_TCP_SACK_OUT                  1
 #define LWIP_TCP_RTO_TIME                  1000
@@ -101,6 +100,8 @@
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1
 #define LWIP_HOOK_FILENAME                 "net/hooks.h"
 #define LWIP_HOOK_TCP_ISN                  net_initial_sequence
+#define LWIP_HOOK_IP4_INPUT(packet, netif) net_before_ip4(packet)
+#define LWIP_HOOK_IP6_INPUT(packet, netif) net_before_ip6(packet)
 
 /* Checksums: while copying where a copy is made, else with our own routine. */
 #define LWIP_CHECKSUM_ON_COPY      1

@@ -100,8 +100,9 @@ class Wire:
                 return seq, ack, data
         raise AssertionError("no segment with flags %d" % want)
 
-    def connect(self, port, sport, options=b""):
-        isn = rng.getrandbits(32)
+    def connect(self, port, sport, options=b"", isn=None):
+        if isn is None:
+            isn = rng.getrandbits(32)
         self.tcp(port, sport, isn, 0, SYN, options=options)
         seq, ack, _ = self.first(sport, SYN)
         assert ack == (isn + 1) & 0xFFFFFFFF
@@ -187,6 +188,27 @@ def garbage(wire, count):
             time.sleep(0.002)
 
 
+def again(wire, sport):
+    """The guest closes first and keeps the old connection in TIME-WAIT; the same ports come back."""
+    HELLO = 8080
+    for _ in range(3):
+        seq, ack = wire.connect(HELLO, sport)
+        request = b"GET / HTTP/1.0\r\n\r\n"
+        wire.tcp(HELLO, sport, seq, ack, ACK | PSH, request)
+        s, _, data = wire.first(sport, FIN)
+        end = s + len(data) + 1
+        wire.tcp(HELLO, sport, seq + len(request), end, FIN | ACK)
+        time.sleep(0.1)
+        # A SYN from before, or a late copy, does not disturb the old state: no answer but an ACK.
+        wire.tcp(HELLO, sport, seq - 1000, 0, SYN)
+        for _, _, _, flags, _ in wire.segments(0.3, sport):
+            assert not flags & SYN, "an old SYN opened a connection"
+        # The next must be beyond what the old one had; then it is answered at once.
+        seq, ack = wire.connect(HELLO, sport, isn=(seq + 70000) & 0xFFFFFFFF)
+        wire.tcp(HELLO, sport, seq, ack, RST | ACK)
+        sport += 1
+
+
 def limit(wire):
     """More connections than the image takes: those beyond get a reset, the others stay."""
     opened, refused, isn = [], 0, 1000
@@ -242,6 +264,8 @@ def main():
     times = [time.time() for _, _, _, _, data in wire.segments(4, 5020) if data == b"again"]
     assert len(times) >= 2, "no retransmission"
     print("retransmission after %.1f s" % (times[1] - times[0]))
+    again(wire, 5050)
+    print("the same ports again: ok")
     garbage(wire, 12000)
     wire.hush(1)
     ping(wire, 56)
