@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 attacker=$PWD/tests/interop/hostile.py
 bole=${BOLE:-$PWD/build/asan/bole}
-[[ -x $bole ]] || { echo "hostile: $bole is not built" >&2; exit 1; }
+[[ -x $bole ]] || { echo "hostile: $bole is not built: make build/asan/bole, or set BOLE=build/host/bole" >&2; exit 1; }
 dir=$(mktemp -d)
 server=
 trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
