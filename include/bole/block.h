@@ -53,7 +53,7 @@ struct bole_block_info {
 struct bole_block;
 
 /* Optional members may be NULL: erase (unless needs_erase), discard, is_bad, mark_bad,
- * read_ready. */
+ * read_ready, next_decaying. */
 struct bole_block_ops {
 	enum bole_status (*read)(struct bole_block *, uint64_t off, void *dst, size_t len);
 	/* Programs the concatenation of count pieces at off; the sum is a multiple of
@@ -69,6 +69,10 @@ struct bole_block_ops {
 	/* Reads like read, but only what is at hand without waiting (in a page cache): BOLE_AGAIN
 	 * when it is not. */
 	enum bole_status (*read_ready)(struct bole_block *, uint64_t off, void *dst, size_t len);
+	/* The next erase block whose content should be moved soon: reads of it needed correction,
+	 * or it was read so often since its erase that its neighbours suffer. BOLE_END; one report
+	 * a block until it is erased. */
+	enum bole_status (*next_decaying)(struct bole_block *, uint64_t *off);
 };
 
 /* Base of every device; a concrete device embeds it as its first member. */
@@ -94,6 +98,8 @@ BOLE_MUST_USE enum bole_status bole_block_discard(struct bole_block *, uint64_t 
 BOLE_MUST_USE enum bole_status bole_block_flush(struct bole_block *);
 BOLE_MUST_USE enum bole_status bole_block_is_bad(struct bole_block *, uint64_t off, bool *bad);
 BOLE_MUST_USE enum bole_status bole_block_mark_bad(struct bole_block *, uint64_t off);
+/* BOLE_END also where the device cannot tell. */
+BOLE_MUST_USE enum bole_status bole_block_next_decaying(struct bole_block *, uint64_t *off);
 /* Closes and frees. NULL is fine. Does not flush. */
 void bole_block_close(struct bole_block *);
 

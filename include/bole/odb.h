@@ -103,6 +103,11 @@ struct bole_tx_ops {
 	 * findable already is left as it is (BOLE_OK). BOLE_E_NO_SPACE before anything is kept. */
 	enum bole_status (*put)(struct bole_tx *, const struct bole_oid *, uint8_t type,
 	                        const struct bole_bytes *pieces, size_t count);
+	/* Stages a removal: after the commit the id is not findable any more, unless this
+	 * transaction or a later one puts it again. The caller knows that nothing live needs it,
+	 * as a link or as a delta base. An id that is not there is BOLE_OK. Allowed on a full
+	 * volume. */
+	enum bole_status (*drop)(struct bole_tx *, const struct bole_oid *);
 	/* Streams one pack into a pending extent: begin, append any number of times (the pack from
 	 * its first header byte to before its trailer), finish with the table sorted by offset.
 	 * Several extents one after another are allowed, not nested. Space is reserved segment by
@@ -149,6 +154,7 @@ BOLE_MUST_USE enum bole_status bole_tx_begin(struct bole_store *, uint32_t repo,
                                              struct bole_tx **out);
 BOLE_MUST_USE enum bole_status bole_tx_put(struct bole_tx *, const struct bole_oid *, uint8_t type,
                                            const struct bole_bytes *pieces, size_t count);
+BOLE_MUST_USE enum bole_status bole_tx_drop(struct bole_tx *, const struct bole_oid *);
 BOLE_MUST_USE enum bole_status bole_tx_extent_begin(struct bole_tx *, uint64_t *extent);
 BOLE_MUST_USE enum bole_status bole_tx_extent_append(struct bole_tx *, struct bole_bytes);
 BOLE_MUST_USE enum bole_status bole_tx_extent_read(struct bole_tx *, uint64_t offset, void *dst,

@@ -11,6 +11,7 @@
 #include "bole/alloc.h"
 #include "bole/aux.h"
 #include "bole/block.h"
+#include "bole/mark.h"
 #include "bole/odb.h"
 #include "bole/platform.h"
 #include "bole/refs.h"
@@ -35,6 +36,52 @@ struct bole_store_stats {
 	uint64_t mount_reads;   /* device reads while opening */
 	uint64_t memory_bytes;  /* of the store itself, now */
 	uint64_t commit_ns_max; /* worst commit since open */
+	uint64_t live_bytes;    /* that lookups can reach */
+	uint64_t reads;         /* device read calls since open */
+	uint64_t programs;
+	uint64_t erases;
+	uint64_t moved_bytes; /* copied by the cleaner since open */
+	uint64_t index_bytes; /* programmed for runs of the index since open */
+	uint64_t checkpoint_bytes;
+	uint64_t operation_ns_max; /* worst single call of maintain since open */
+	uint32_t segments;
+	uint32_t segments_free;
+	uint32_t segments_bad;
+	uint32_t segment_bytes;
+	uint32_t index_runs; /* sorted runs that a lookup may have to ask */
+	uint32_t wear_max;   /* erases of a segment; 0 where the device manages itself */
+	uint32_t wear_min;
+	uint64_t wear_sum; /* mean = wear_sum / segments */
+	bool end_of_life;  /* too few good segments are left: read-only for good */
+};
+
+/* What a step of maintenance did. */
+enum bole_maintenance {
+	BOLE_MAINTAIN_NOTHING = 0,
+	BOLE_MAINTAIN_CHECKPOINT = 1, /* or a seal, when the volume was idle */
+	BOLE_MAINTAIN_MERGE = 2,      /* of runs of the index */
+	BOLE_MAINTAIN_CLEAN = 3,      /* moved live bytes out of a victim */
+	BOLE_MAINTAIN_LEVEL = 4,      /* the same, to level wear */
+	BOLE_MAINTAIN_SCRUB = 5,      /* the same, because bits decay */
+};
+struct bole_maintain_options {
+	/* Also do what is not urgent: level 2 cleans whatever has garbage. 0 = only what keeps the
+	 * volume going, 1 = what a background loop should do. */
+	unsigned eagerness;
+};
+struct bole_maintain_report {
+	enum bole_maintenance did;
+	uint64_t bytes; /* programmed or erased by the step */
+};
+
+/* One pass of scrub over one segment. */
+struct bole_scrub_report {
+	uint32_t segment; /* of the volume's segments, to be done next */
+	uint32_t segments;
+	uint64_t bytes_read;
+	uint64_t damaged; /* records and fragments that did not verify, so far */
+	void (*finding)(void *ctx, const char *text); /* one line each; may be NULL */
+	void *ctx;
 };
 
 struct bole_store_info {
@@ -50,6 +97,16 @@ struct bole_store_ops {
 	/* Waits for nothing: the caller has ended all snapshots and transactions. Seals and
 	 * flushes what a clean close needs; frees. */
 	enum bole_status (*close)(struct bole_store *);
+	/* One bounded step of background work (docs/LIBRARY.md): at most a few hundred KiB or one
+	 * erase. BOLE_OK: something was done, call again when it suits; BOLE_END: nothing to do.
+	 * Commits do what is urgent themselves when nobody calls this. Any fiber or thread. */
+	enum bole_status (*maintain)(struct bole_store *, const struct bole_maintain_options *,
+	                             struct bole_maintain_report *);
+	/* Reads and verifies the next segment; start with a zeroed report (hooks set). BOLE_END
+	 * when all were read. What the device had to correct is moved by the next maintain. */
+	enum bole_status (*scrub)(struct bole_store *, struct bole_scrub_report *);
+	/* Takes in what the device has grown by since the format. BOLE_END: it has not grown. */
+	enum bole_status (*grow)(struct bole_store *);
 };
 
 struct bole_store {
@@ -59,12 +116,21 @@ struct bole_store {
 	const struct bole_tx_ops *tx;
 	const struct bole_refs_ops *refs;
 	const struct bole_aux_ops *aux;
+	const struct bole_mark_ops *mark;
 	struct bole_store_info info;
 };
 
 BOLE_MUST_USE enum bole_status bole_store_stats(struct bole_store *, struct bole_store_stats *out);
 /* NULL is fine. The handle is gone whatever is returned. */
 enum bole_status bole_store_close(struct bole_store *);
+
+/* Steps of background work, scrub and growth: see struct bole_store_ops. options and report may be
+ * NULL. A store that needs none says BOLE_END. */
+BOLE_MUST_USE enum bole_status bole_store_maintain(struct bole_store *,
+                                                   const struct bole_maintain_options *,
+                                                   struct bole_maintain_report *);
+BOLE_MUST_USE enum bole_status bole_store_scrub(struct bole_store *, struct bole_scrub_report *);
+BOLE_MUST_USE enum bole_status bole_store_grow(struct bole_store *);
 
 /* A store in memory: for tests, as an oracle, and for "mem:". */
 BOLE_MUST_USE enum bole_status bole_memory_store_open(struct bole_platform *, struct bole_alloc *,
@@ -80,6 +146,14 @@ struct bole_flash_format_options {
 struct bole_flash_open_options {
 	bool read_only;
 	size_t memory_bytes_max; /* index and buffers; 0 = no limit of its own */
+	/* Pages of the index and records kept in memory; 0 = 1/64 of memory_bytes_max, at least 64
+	 * KiB, or 64 MiB where there is no limit. */
+	size_t cache_bytes;
+	/* Filters of the index (about a byte an object) are kept while they fit; 0 = half of
+	 * memory_bytes_max, or all where there is no limit. */
+	size_t filter_bytes_max;
+	/* Nobody calls maintain: commits pay for all background work themselves. */
+	bool no_background;
 };
 
 /* Writes an empty volume over whatever is there. BOLE_E_NO_SPACE: the device is too small. */

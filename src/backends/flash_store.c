@@ -267,7 +267,7 @@ static void tx_abort(struct bole_tx *tx)
 	bole_flash_tx_abort(tx_of(tx));
 }
 
-static const struct bole_store_ops store_ops = {store_stats, store_close};
+static const struct bole_store_ops store_ops = {.stats = store_stats, .close = store_close};
 static const struct bole_repos_ops repos_ops = {repo_create, repo_find, repo_next, repo_rename,
                                                 repo_remove};
 static const struct bole_odb_ops odb_ops = {snapshot_open, snapshot_close, find,

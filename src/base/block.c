@@ -97,6 +97,11 @@ enum bole_status bole_block_mark_bad(struct bole_block *block, uint64_t off)
 	return block->ops->mark_bad(block, off);
 }
 
+enum bole_status bole_block_next_decaying(struct bole_block *block, uint64_t *off)
+{
+	return block->ops->next_decaying == NULL ? BOLE_END : block->ops->next_decaying(block, off);
+}
+
 void bole_block_close(struct bole_block *block)
 {
 	if (block != NULL)

@@ -23,6 +23,31 @@ enum bole_status bole_store_close(struct bole_store *store)
 	return store == NULL ? BOLE_OK : store->ops->close(store);
 }
 
+enum bole_status bole_store_maintain(struct bole_store *store,
+                                     const struct bole_maintain_options *options,
+                                     struct bole_maintain_report *report)
+{
+	struct bole_maintain_options plain = {.eagerness = 1};
+	struct bole_maintain_report unseen;
+
+	if (report == NULL)
+		report = &unseen;
+	*report = (struct bole_maintain_report){.did = BOLE_MAINTAIN_NOTHING};
+	if (store->ops->maintain == NULL)
+		return BOLE_END;
+	return store->ops->maintain(store, options == NULL ? &plain : options, report);
+}
+
+enum bole_status bole_store_scrub(struct bole_store *store, struct bole_scrub_report *report)
+{
+	return store->ops->scrub == NULL ? BOLE_END : store->ops->scrub(store, report);
+}
+
+enum bole_status bole_store_grow(struct bole_store *store)
+{
+	return store->ops->grow == NULL ? BOLE_END : store->ops->grow(store);
+}
+
 /* -- Repositories -- */
 
 enum bole_status bole_repo_create(struct bole_store *store, const char *name, uint8_t algo,
@@ -158,6 +183,12 @@ enum bole_status bole_tx_put(struct bole_tx *tx, const struct bole_oid *oid, uin
 	return tx->store->tx->put(tx, oid, type, pieces, count);
 }
 
+enum bole_status bole_tx_drop(struct bole_tx *tx, const struct bole_oid *oid)
+{
+	BOLE_ASSERT(oid_ok(oid, tx->view->repo.algo));
+	return tx->store->tx->drop == NULL ? BOLE_E_UNSUPPORTED : tx->store->tx->drop(tx, oid);
+}
+
 enum bole_status bole_tx_extent_begin(struct bole_tx *tx, uint64_t *extent)
 {
 	*extent = 0;
@@ -232,4 +263,36 @@ void bole_tx_abort(struct bole_tx *tx)
 {
 	if (tx != NULL)
 		tx->store->tx->abort(tx);
+}
+
+/* -- Liveness -- */
+
+enum bole_status bole_mark_begin(struct bole_store *store, uint32_t repo, struct bole_mark **out)
+{
+	*out = NULL;
+	return store->mark == NULL ? BOLE_E_UNSUPPORTED : store->mark->begin(store, repo, out);
+}
+
+enum bole_status bole_mark_object(struct bole_mark *mark, const struct bole_oid *oid, bool *fresh)
+{
+	BOLE_ASSERT(oid_ok(oid, mark->view->repo.algo));
+	*fresh = false;
+	return mark->store->mark->object(mark, oid, fresh);
+}
+
+enum bole_status bole_mark_root(struct bole_mark *mark, struct bole_oid *out)
+{
+	return mark->store->mark->root(mark, out);
+}
+
+enum bole_status bole_mark_end(struct bole_mark *mark, struct bole_mark_result *out)
+{
+	*out = (struct bole_mark_result){.objects_live = 0};
+	return mark->store->mark->end(mark, out);
+}
+
+void bole_mark_abort(struct bole_mark *mark)
+{
+	if (mark != NULL)
+		mark->store->mark->abort(mark);
 }

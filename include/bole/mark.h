@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+/* The waist, part 5: liveness. A store cannot know what is reachable; whoever understands the
+ * objects marks what is, and what is not marked goes.
+ *
+ * A mark covers one domain. begin fixes the set of candidates: everything that is findable then.
+ * What is published later is live by rule. The walker marks every object that is reachable from
+ * references, reflogs, durable aux values and prepared transactions, and every delta base of what
+ * it marked. end removes all candidates that were not marked, in one atomic step: after it, and
+ * after any power cut, either all of them are findable or none is. So a domain stays closed under
+ * reachability, which a push relies on.
+ *
+ * What transactions looked up or found present already while the mark was going on must live too:
+ * the store hands those out as further roots. */
+#ifndef BOLE_MARK_H
+#define BOLE_MARK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bole/oid.h"
+#include "bole/repos.h"
+#include "bole/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bole_store;
+struct bole_snapshot;
+
+/* view sees the domain as it was at begin, references included; valid until end or abort. Used by
+ * one fiber at a time. */
+struct bole_mark {
+	struct bole_store *store;
+	struct bole_snapshot *view;
+};
+
+struct bole_mark_result {
+	uint64_t objects_live; /* candidates that stay */
+	uint64_t objects_dropped;
+	uint64_t bytes_dropped;   /* stored bytes that nobody needs any more */
+	uint64_t extents_dropped; /* whole ones: freed without copying */
+};
+
+struct bole_mark_ops {
+	/* BOLE_E_BUSY: another mark of the domain is going on. */
+	enum bole_status (*begin)(struct bole_store *, uint32_t repo, struct bole_mark **out);
+	/* Marks an object; *fresh says whether it was unmarked (walk its links then). An object
+	 * that is no candidate (younger than the mark) is BOLE_OK and not fresh. BOLE_E_NOT_FOUND,
+	 * BOLE_E_GONE (space ran out and the mark was revoked: abort, begin again). */
+	enum bole_status (*object)(struct bole_mark *, const struct bole_oid *, bool *fresh);
+	/* The next root that came up meanwhile: a new value of a reference, or an object that a
+	 * transaction relies on. BOLE_END. Walk it before the next end. */
+	enum bole_status (*root)(struct bole_mark *, struct bole_oid *out);
+	/* Removes what is unmarked and frees the mark. BOLE_AGAIN: further roots came up, or a
+	 * transaction older than the mark is still open; the mark stays: call root, walk, try
+	 * again. Any other result ends the mark; errors remove nothing. */
+	enum bole_status (*end)(struct bole_mark *, struct bole_mark_result *out);
+	/* NULL is fine. */
+	void (*abort)(struct bole_mark *);
+};
+
+BOLE_MUST_USE enum bole_status bole_mark_begin(struct bole_store *, uint32_t repo,
+                                               struct bole_mark **out);
+BOLE_MUST_USE enum bole_status bole_mark_object(struct bole_mark *, const struct bole_oid *,
+                                                bool *fresh);
+BOLE_MUST_USE enum bole_status bole_mark_root(struct bole_mark *, struct bole_oid *out);
+BOLE_MUST_USE enum bole_status bole_mark_end(struct bole_mark *, struct bole_mark_result *out);
+void bole_mark_abort(struct bole_mark *);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BOLE_MARK_H */
