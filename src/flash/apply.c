@@ -39,7 +39,7 @@ struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
 }
 
 static enum bole_status extend(struct flash_volume *v, struct flash_domain *domain,
-                               struct flash_run *run, struct flash_extent **extent, uint32_t count)
+                               struct flash_rows *run, struct flash_extent **extent, uint32_t count)
 {
 	struct flash_index *index;
 	struct flash_index *merged;
@@ -64,8 +64,8 @@ static bool replace_home(struct flash_index *index, const uint8_t *key, const st
 	uint32_t at;
 
 	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
-		if (bole_flash_run_find(index->run[i], key, &at)) {
-			bole_flash_run_set(index->run[i], at, key, to);
+		if (bole_flash_rows_find(index->run[i], key, &at)) {
+			bole_flash_rows_set(index->run[i], at, key, to);
 			return true;
 		}
 	}
@@ -73,10 +73,10 @@ static bool replace_home(struct flash_index *index, const uint8_t *key, const st
 }
 
 /* An id is twice in a run, whose bytes would be given back twice. */
-static bool repeats(const struct flash_run *run)
+static bool repeats(const struct flash_rows *run)
 {
 	for (uint32_t i = 1; i < run->count; i++)
-		if (memcmp(bole_flash_run_key(run, i - 1), bole_flash_run_key(run, i),
+		if (memcmp(bole_flash_rows_key(run, i - 1), bole_flash_rows_key(run, i),
 		           run->key_len) == 0)
 			return true;
 	return false;
@@ -93,7 +93,7 @@ enum bole_status bole_flash_apply_flush(struct flash_apply *a)
 	if (domain == NULL || a->rows.len == 0)
 		return a->rows.rc;
 	BOLE_TRY(a->rows.rc);
-	size_t width = bole_flash_run_width(domain->key_len);
+	size_t width = bole_flash_rows_width(domain->key_len);
 	size_t n = a->rows.len / width;
 	uint32_t fresh = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -106,18 +106,18 @@ enum bole_status bole_flash_apply_flush(struct flash_apply *a)
 	a->rows.len = 0;
 	if (fresh == 0)
 		return BOLE_OK;
-	struct flash_run *run = bole_flash_run_open(a->v->alloc, domain->key_len, fresh);
+	struct flash_rows *run = bole_flash_rows_open(a->v->alloc, domain->key_len, fresh);
 	if (run == NULL)
 		return BOLE_E_NO_MEMORY;
 	memcpy(run->rows, a->rows.ptr, fresh * width);
-	bole_flash_run_finish(run);
+	bole_flash_rows_finish(run);
 	if (repeats(run)) {
-		bole_flash_run_release(a->v->alloc, run);
+		bole_flash_rows_release(a->v->alloc, run);
 		return BOLE_E_CORRUPT;
 	}
 	enum bole_status rc = extend(a->v, domain, run, NULL, 0);
 	if (rc != BOLE_OK)
-		bole_flash_run_release(a->v->alloc, run);
+		bole_flash_rows_release(a->v->alloc, run);
 	return rc;
 }
 
@@ -132,16 +132,16 @@ static enum bole_status prepared_rows(struct flash_volume *v, struct flash_prepa
 {
 	uint32_t old = p->run == NULL ? 0 : p->run->count;
 	uint32_t key_len = p->repo->domain->key_len;
-	struct flash_run *run = bole_flash_run_open(v->alloc, key_len, old + count);
+	struct flash_rows *run = bole_flash_rows_open(v->alloc, key_len, old + count);
 
 	if (run == NULL)
 		return BOLE_E_NO_MEMORY;
 	if (old != 0)
-		memcpy(run->rows, p->run->rows, old * bole_flash_run_width(key_len));
-	memcpy(run->rows + old * bole_flash_run_width(key_len), rows,
-	       count * bole_flash_run_width(key_len));
-	bole_flash_run_finish(run);
-	bole_flash_run_release(v->alloc, p->run);
+		memcpy(run->rows, p->run->rows, old * bole_flash_rows_width(key_len));
+	memcpy(run->rows + old * bole_flash_rows_width(key_len), rows,
+	       count * bole_flash_rows_width(key_len));
+	bole_flash_rows_finish(run);
+	bole_flash_rows_release(v->alloc, p->run);
 	p->run = run;
 	return repeats(run) ? BOLE_E_CORRUPT : BOLE_OK;
 }
@@ -152,8 +152,8 @@ static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
 	uint32_t at;
 
 	for (struct flash_prepared *p = v->prepared; p != NULL; p = p->next) {
-		if (p->run != NULL && bole_flash_run_find(p->run, key, &at)) {
-			bole_flash_run_set(p->run, at, key, to);
+		if (p->run != NULL && bole_flash_rows_find(p->run, key, &at)) {
+			bole_flash_rows_set(p->run, at, key, to);
 			return true;
 		}
 	}
@@ -175,7 +175,7 @@ static enum bole_status apply_rows(struct flash_apply *a, const struct flash_rec
 	if (a->domain != domain)
 		BOLE_TRY(bole_flash_apply_flush(a));
 	a->domain = domain;
-	bole_buffer_append(&a->rows, rows, count * bole_flash_run_width(domain->key_len));
+	bole_buffer_append(&a->rows, rows, count * bole_flash_rows_width(domain->key_len));
 	return a->rows.rc;
 }
 
@@ -184,7 +184,7 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 {
 	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
 	struct flash_home home = {segment, offset, (uint32_t)r->body.len, r->type};
-	uint8_t row[BOLE_OID_BYTES_MAX + RUN_ROW_BYTES];
+	uint8_t row[BOLE_OID_BYTES_MAX + ROWS_HOME_BYTES];
 
 	if (domain == NULL || r->key.len != domain->key_len || r->body.len == 0 ||
 	    r->body.len > a->v->record_max)
@@ -199,26 +199,26 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	}
 	memcpy(row, r->key.ptr, r->key.len);
 	uint8_t *p = row + r->key.len;
-	bole_put_le32(p + RUN_SEGMENT_AT, home.segment);
-	bole_put_le32(p + RUN_OFFSET_AT, home.offset);
-	bole_put_le32(p + RUN_STORED_AT, home.stored);
-	p[RUN_TYPE_AT] = home.type;
+	bole_put_le32(p + ROWS_SEGMENT_AT, home.segment);
+	bole_put_le32(p + ROWS_OFFSET_AT, home.offset);
+	bole_put_le32(p + ROWS_STORED_AT, home.stored);
+	p[ROWS_TYPE_AT] = home.type;
 	return apply_rows(a, r, row, 1);
 }
 
 static enum bole_status apply_run(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
-	size_t width = domain == NULL ? 1 : bole_flash_run_width(domain->key_len);
+	size_t width = domain == NULL ? 1 : bole_flash_rows_width(domain->key_len);
 
 	if (domain == NULL || r->body.len % width != 0)
 		return BOLE_E_CORRUPT;
 	for (size_t at = 0; at < r->body.len; at += width) {
 		const uint8_t *p = r->body.ptr + at + domain->key_len;
-		uint32_t segment = bole_get_le32(p + RUN_SEGMENT_AT);
-		uint32_t stored = bole_get_le32(p + RUN_STORED_AT) & 0xffffffu;
+		uint32_t segment = bole_get_le32(p + ROWS_SEGMENT_AT);
+		uint32_t stored = bole_get_le32(p + ROWS_STORED_AT) & 0xffffffu;
 		if (segment >= a->v->segments || stored == 0 || stored > a->v->record_max ||
-		    !bole_in_bounds(bole_get_le32(p + RUN_OFFSET_AT),
+		    !bole_in_bounds(bole_get_le32(p + ROWS_OFFSET_AT),
 		                    bole_flash_record_live(domain->key_len, stored),
 		                    a->v->segment_bytes))
 			return BOLE_E_CORRUPT;

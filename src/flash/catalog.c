@@ -100,10 +100,10 @@ static void domain_die(struct flash_volume *v, struct flash_domain *domain)
 		bole_flash_fragments_live(v, last->extent[i]->fragment, last->extent[i]->fragments,
 		                          false);
 	for (uint32_t i = 0; i < last->runs; i++) {
-		const struct flash_run *run = last->run[i];
+		const struct flash_rows *run = last->run[i];
 		bole_flash_lock(v);
 		for (uint32_t n = 0; n < run->count; n++) {
-			struct flash_home home = bole_flash_run_home(run, n);
+			struct flash_home home = bole_flash_rows_home(run, n);
 			bole_flash_live_sub(v, home.segment,
 			                    bole_flash_record_live(run->key_len, home.stored));
 			if (n % CATALOG_STEP_ROWS != CATALOG_STEP_ROWS - 1)

@@ -178,13 +178,13 @@ static void hex_start(const uint8_t *key, uint32_t len, char *out)
 }
 
 static enum bole_status check_run(struct check *c, struct flash_snapshot *s,
-                                  const struct flash_run *run)
+                                  const struct flash_rows *run)
 {
 	struct flash_volume *v = c->v;
 
 	for (uint32_t i = 0; i < run->count; i++) {
-		struct flash_home home = bole_flash_run_home(run, i);
-		const uint8_t *key = bole_flash_run_key(run, i);
+		struct flash_home home = bole_flash_rows_home(run, i);
+		const uint8_t *key = bole_flash_rows_key(run, i);
 		char hex[2 * BOLE_OID_BYTES_MAX + 1];
 		struct bole_entry entry = {
 		        .extent = FLASH_HOME_RECORD | (uint64_t)home.segment << 32 | home.offset,

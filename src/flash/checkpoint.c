@@ -32,7 +32,7 @@ struct pin_repo {
 struct pin_prepared {
 	struct bole_tx_token token;
 	struct flash_repo *repo;
-	struct flash_run *run;
+	struct flash_rows *run;
 	struct flash_extent **extent;
 	uint32_t extents;
 	struct flash_table *aux;
@@ -85,7 +85,7 @@ static void release_pin(struct checkpoint *c)
 		struct pin_prepared *p = &c->prepared[i];
 		if (p->repo == NULL)
 			continue;
-		bole_flash_run_release(v->alloc, p->run);
+		bole_flash_rows_release(v->alloc, p->run);
 		for (uint32_t n = 0; n < p->extents; n++)
 			bole_flash_extent_release(p->extent[n]);
 		bole_alloc_free(v->alloc, p->extent, p->extents, sizeof *p->extent);
@@ -264,16 +264,16 @@ static enum bole_status put_head(struct checkpoint *c)
 	return BOLE_OK;
 }
 
-static enum bole_status put_run(struct checkpoint *c, const struct flash_run *run, uint32_t owner,
+static enum bole_status put_run(struct checkpoint *c, const struct flash_rows *run, uint32_t owner,
                                 uint8_t flags)
 {
-	uint32_t width = (uint32_t)bole_flash_run_width(run->key_len);
+	uint32_t width = (uint32_t)bole_flash_rows_width(run->key_len);
 	uint32_t step = CHECKPOINT_CHUNK / width;
 	struct flash_record r = {.kind = FLASH_RECORD_RUN, .flags = flags, .owner = owner};
 
 	for (uint32_t i = 0; i < run->count; i += step) {
 		uint32_t n = run->count - i < step ? run->count - i : step;
-		BOLE_TRY(put_record(c, r, bole_bytes_of(bole_flash_run_key(run, i), n * width)));
+		BOLE_TRY(put_record(c, r, bole_bytes_of(bole_flash_rows_key(run, i), n * width)));
 	}
 	return BOLE_OK;
 }

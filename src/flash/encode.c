@@ -16,8 +16,8 @@ struct draft {
 	struct flash_table *refs;
 	struct flash_table *aux;
 	struct flash_index *index;
-	struct flash_run *run; /* owned by index once that exists */
-	uint8_t *body;         /* room for the longest EXTENT record */
+	struct flash_rows *run; /* owned by index once that exists */
+	uint8_t *body;          /* room for the longest EXTENT record */
 	size_t body_cap;
 	uint32_t fresh; /* puts that are not duplicates */
 	uint64_t bytes;
@@ -54,7 +54,7 @@ static void draft_drop(struct flash_volume *v, struct draft *d)
 	if (d->index != NULL)
 		bole_flash_index_drop(v, d->index);
 	else
-		bole_flash_run_release(v->alloc, d->run);
+		bole_flash_rows_release(v->alloc, d->run);
 }
 
 static void need(struct draft *d, uint64_t bytes)
@@ -210,7 +210,7 @@ static enum bole_status draft_objects(struct flash_volume *v, struct flash_reque
 	if (d->body_cap != 0 && d->body == NULL)
 		return BOLE_E_NO_MEMORY;
 	if (d->fresh != 0) {
-		d->run = bole_flash_run_open(v->alloc, domain->key_len, d->fresh);
+		d->run = bole_flash_rows_open(v->alloc, domain->key_len, d->fresh);
 		if (d->run == NULL)
 			return BOLE_E_NO_MEMORY;
 	}
@@ -235,7 +235,7 @@ static enum bole_status write_extent(struct flash_volume *v, const struct flash_
 static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *tx, uint8_t flags,
                                       const struct draft *d)
 {
-	struct flash_run *run = d->run;
+	struct flash_rows *run = d->run;
 	struct flash_domain *domain = tx->repo->domain;
 	uint32_t at = 0;
 
@@ -257,14 +257,14 @@ static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *t
 		put->home.type = put->type;
 		BOLE_TRY(bole_flash_batch_add(v, &r, &piece, 1, &put->home.segment,
 		                              &put->home.offset));
-		bole_flash_run_set(run, at++, put->key, &put->home);
+		bole_flash_rows_set(run, at++, put->key, &put->home);
 		bole_flash_lock(v);
 		bole_flash_live_add(v, put->home.segment,
 		                    bole_flash_record_live(domain->key_len, put->stored));
 		bole_flash_unlock(v);
 	}
 	if (run != NULL)
-		bole_flash_run_finish(run);
+		bole_flash_rows_finish(run);
 	return BOLE_OK;
 }
 
@@ -394,8 +394,8 @@ static enum bole_status encode_prepare(struct flash_volume *v, struct flash_requ
 }
 
 /* The rows of what was prepared that nobody published meanwhile. */
-static enum bole_status fresh_rows(struct flash_volume *v, const struct flash_run *run,
-                                   const struct flash_index *index, struct flash_run **out)
+static enum bole_status fresh_rows(struct flash_volume *v, const struct flash_rows *run,
+                                   const struct flash_index *index, struct flash_rows **out)
 {
 	struct flash_home home;
 	struct flash_extent *extent;
@@ -406,24 +406,24 @@ static enum bole_status fresh_rows(struct flash_volume *v, const struct flash_ru
 	for (uint32_t pass = 0; pass < 2; pass++) {
 		uint32_t at = 0;
 		for (uint32_t i = 0; run != NULL && i < run->count; i++) {
-			const uint8_t *key = bole_flash_run_key(run, i);
+			const uint8_t *key = bole_flash_rows_key(run, i);
 			if (bole_flash_index_find(index, key, &home, &extent, &row) == BOLE_OK)
 				continue;
-			struct flash_home mine = bole_flash_run_home(run, i);
+			struct flash_home mine = bole_flash_rows_home(run, i);
 			if (pass == 1)
-				bole_flash_run_set(*out, at, key, &mine);
+				bole_flash_rows_set(*out, at, key, &mine);
 			at++;
 		}
 		count = at;
 		if (pass == 0 && count == 0)
 			return BOLE_OK;
 		if (pass == 0) {
-			*out = bole_flash_run_open(v->alloc, run->key_len, count);
+			*out = bole_flash_rows_open(v->alloc, run->key_len, count);
 			if (*out == NULL)
 				return BOLE_E_NO_MEMORY;
 		}
 	}
-	bole_flash_run_finish(*out);
+	bole_flash_rows_finish(*out);
 	return BOLE_OK;
 }
 
@@ -431,14 +431,14 @@ enum bole_status bole_flash_prepared_publish(struct flash_volume *v, struct flas
                                              const struct flash_index *base,
                                              struct flash_table **aux, struct flash_index **index)
 {
-	struct flash_run *run;
+	struct flash_rows *run;
 
 	BOLE_TRY(fresh_rows(v, p->run, base, &run));
 	if (run != NULL || p->extents != 0) {
 		enum bole_status rc = bole_flash_index_extend(v->alloc, p->repo->domain, base, run,
 		                                              p->extent, p->extents, index);
 		if (rc != BOLE_OK) {
-			bole_flash_run_release(v->alloc, run);
+			bole_flash_rows_release(v->alloc, run);
 			return rc;
 		}
 		for (uint32_t i = 0; i < p->extents; i++)

@@ -16,7 +16,7 @@ static void retain(_Atomic uint32_t *refs)
 static struct flash_index *index_new(struct bole_alloc *alloc, struct flash_domain *domain,
                                      uint32_t runs, uint32_t extents)
 {
-	size_t bytes = sizeof(struct flash_index) + (size_t)runs * sizeof(struct flash_run *) +
+	size_t bytes = sizeof(struct flash_index) + (size_t)runs * sizeof(struct flash_rows *) +
 	               2 * (size_t)extents * sizeof(struct flash_extent *);
 	struct flash_index *index = bole_alloc_zeroed(alloc, bytes, 1);
 
@@ -27,11 +27,11 @@ static struct flash_index *index_new(struct bole_alloc *alloc, struct flash_doma
 	index->memory_bytes = bytes;
 	index->extent = (struct flash_extent **)(void *)(index + 1);
 	index->extent_by_id = index->extent + extents;
-	index->run = (struct flash_run **)(void *)(index->extent_by_id + extents);
+	index->run = (struct flash_rows **)(void *)(index->extent_by_id + extents);
 	return index;
 }
 
-static void add_run(struct flash_index *index, struct flash_run *run)
+static void add_run(struct flash_index *index, struct flash_rows *run)
 {
 	index->run[index->runs++] = run;
 	index->rows += run->count;
@@ -49,7 +49,7 @@ static void add_extent(struct flash_index *index, struct flash_extent *extent)
 }
 
 enum bole_status bole_flash_index_extend(struct bole_alloc *alloc, struct flash_domain *domain,
-                                         const struct flash_index *base, struct flash_run *run,
+                                         const struct flash_index *base, struct flash_rows *run,
                                          struct flash_extent *const *extents, uint32_t count,
                                          struct flash_index **out)
 {
@@ -89,14 +89,14 @@ static uint32_t full_tier(const struct flash_index *index)
 }
 
 struct merge {
-	struct flash_run *in[INDEX_TIER_RUNS];
+	struct flash_rows *in[INDEX_TIER_RUNS];
 	uint32_t at[INDEX_TIER_RUNS];
 	uint32_t count;
 };
 
 enum { MERGE_YIELD_ROWS = 8192 };
 
-static void merge_rows(struct merge *m, struct flash_run *out, void (*yield)(void *), void *ctx)
+static void merge_rows(struct merge *m, struct flash_rows *out, void (*yield)(void *), void *ctx)
 {
 	for (uint32_t n = 0; n < out->count; n++) {
 		uint32_t best = UINT32_MAX;
@@ -104,7 +104,7 @@ static void merge_rows(struct merge *m, struct flash_run *out, void (*yield)(voi
 		for (uint32_t i = 0; i < m->count; i++) {
 			if (m->at[i] == m->in[i]->count)
 				continue;
-			const uint8_t *key = bole_flash_run_key(m->in[i], m->at[i]);
+			const uint8_t *key = bole_flash_rows_key(m->in[i], m->at[i]);
 			if (best == UINT32_MAX || memcmp(key, best_key, out->key_len) < 0) {
 				best = i;
 				best_key = key;
@@ -112,8 +112,8 @@ static void merge_rows(struct merge *m, struct flash_run *out, void (*yield)(voi
 		}
 		BOLE_ASSERT(best != UINT32_MAX);
 		m->at[best]++;
-		memcpy(out->rows + n * bole_flash_run_width(out->key_len), best_key,
-		       bole_flash_run_width(out->key_len));
+		memcpy(out->rows + n * bole_flash_rows_width(out->key_len), best_key,
+		       bole_flash_rows_width(out->key_len));
 		if (n % MERGE_YIELD_ROWS == MERGE_YIELD_ROWS - 1)
 			yield(ctx);
 	}
@@ -133,7 +133,7 @@ enum bole_status bole_flash_index_merge(struct bole_alloc *alloc, const struct f
 	if (index == NULL)
 		return BOLE_E_NO_MEMORY;
 	for (uint32_t i = 0; i < base->runs; i++) {
-		struct flash_run *run = base->run[i];
+		struct flash_rows *run = base->run[i];
 		if (run->tier == tier && m.count < INDEX_TIER_RUNS) {
 			m.in[m.count++] = run;
 			total += run->count;
@@ -146,15 +146,15 @@ enum bole_status bole_flash_index_merge(struct bole_alloc *alloc, const struct f
 		retain(&base->extent[i]->refs);
 		add_extent(index, base->extent[i]);
 	}
-	struct flash_run *merged =
+	struct flash_rows *merged =
 	        total > UINT32_MAX ? NULL
-	                           : bole_flash_run_open(alloc, m.in[0]->key_len, (uint32_t)total);
+	                           : bole_flash_rows_open(alloc, m.in[0]->key_len, (uint32_t)total);
 	if (merged == NULL) {
 		(void)bole_flash_index_release(alloc, index);
 		return BOLE_E_NO_MEMORY;
 	}
 	merge_rows(&m, merged, yield, ctx);
-	bole_flash_fan_fill(&merged->fan, merged->rows, bole_flash_run_width(merged->key_len),
+	bole_flash_fan_fill(&merged->fan, merged->rows, bole_flash_rows_width(merged->key_len),
 	                    merged->count);
 	if (merged->tier <= tier)
 		merged->tier = tier + 1;
@@ -175,7 +175,7 @@ bool bole_flash_index_release(struct bole_alloc *alloc, struct flash_index *inde
 	if (index == NULL || atomic_fetch_sub_explicit(&index->refs, 1, memory_order_acq_rel) != 1)
 		return false;
 	for (uint32_t i = 0; i < index->runs; i++)
-		bole_flash_run_release(alloc, index->run[i]);
+		bole_flash_rows_release(alloc, index->run[i]);
 	for (uint32_t i = 0; i < index->extents; i++)
 		bole_flash_extent_release(index->extent[i]);
 	bole_alloc_free(alloc, index, index->memory_bytes, 1);
@@ -193,8 +193,8 @@ enum bole_status bole_flash_index_find(const struct flash_index *index, const ui
 	if (index == NULL)
 		return BOLE_E_NOT_FOUND;
 	for (uint32_t i = index->runs; i > 0; i--) {
-		if (bole_flash_run_find(index->run[i - 1], key, &at)) {
-			*home = bole_flash_run_home(index->run[i - 1], at);
+		if (bole_flash_rows_find(index->run[i - 1], key, &at)) {
+			*home = bole_flash_rows_home(index->run[i - 1], at);
 			return BOLE_OK;
 		}
 	}

@@ -17,42 +17,12 @@
 #include "bole/alloc.h"
 #include "bole/oid.h"
 #include "bole/status.h"
+#include "flash/rows.h"
 
 enum {
 	/* So many runs of one tier are merged into one of the next. In memory a merge is a copy and
 	 * each run costs every lookup a cache miss or two, so 2 beats the 8 that suits a device. */
 	INDEX_TIER_RUNS = 2,
-	INDEX_FAN_ROWS = 8,      /* rows a bucket of a fan-out, about */
-	INDEX_FAN_BITS_MAX = 24, /* of the key that choose the bucket */
-	RUN_SEGMENT_AT = 0,      /* u32; positions after the key */
-	RUN_OFFSET_AT = 4,       /* u32: of the record head in the segment */
-	RUN_STORED_AT = 8,       /* u24 */
-	RUN_TYPE_AT = 11,        /* u8 */
-	RUN_ROW_BYTES = 12,
-};
-
-/* Where the rows start whose keys begin with certain bits. Ids are spread evenly, so a bucket holds
- * a few rows; where somebody chose them otherwise a search in it costs no more than one in all. */
-struct flash_fan {
-	uint32_t bits;   /* 0 = one bucket */
-	uint32_t *start; /* 2^bits + 1 of them, or NULL */
-};
-
-/* Where a record is. */
-struct flash_home {
-	uint32_t segment;
-	uint32_t offset;
-	uint32_t stored;
-	uint8_t type;
-};
-
-struct flash_run {
-	_Atomic uint32_t refs;
-	uint32_t count;
-	uint32_t key_len;
-	uint32_t tier;
-	struct flash_fan fan;
-	uint8_t rows[]; /* key, segment, offset, stored, type; sorted by key */
 };
 
 /* One fragment of an extent, as the map names it. */
@@ -93,38 +63,12 @@ struct flash_index {
 	struct flash_domain *domain;
 	uint32_t runs;
 	uint32_t extents;
-	struct flash_run **run;
+	struct flash_rows **run;
 	struct flash_extent **extent; /* in the order of publication */
 	struct flash_extent **extent_by_id;
 	uint64_t rows; /* of all runs and tables, duplicates included */
 	size_t memory_bytes;
 };
-
-static inline size_t bole_flash_run_width(uint32_t key_len)
-{
-	return (size_t)key_len + RUN_ROW_BYTES;
-}
-
-struct flash_run *bole_flash_run_open(struct bole_alloc *, uint32_t key_len, uint32_t count);
-void bole_flash_run_set(struct flash_run *, uint32_t at, const uint8_t *key,
-                        const struct flash_home *);
-struct flash_home bole_flash_run_home(const struct flash_run *, uint32_t at);
-const uint8_t *bole_flash_run_key(const struct flash_run *, uint32_t at);
-/* Sorts by key and fills the fan-out. */
-void bole_flash_run_finish(struct flash_run *);
-void bole_flash_run_release(struct bole_alloc *, struct flash_run *);
-/* Buckets for so many rows. */
-uint32_t bole_flash_fan_bits(uint32_t rows);
-static inline size_t bole_flash_fan_count(uint32_t bits)
-{
-	return bits == 0 ? 0 : ((size_t)1 << bits) + 1;
-}
-/* Fills start (bole_flash_fan_count of them) from sorted rows. */
-void bole_flash_fan_fill(struct flash_fan *, const uint8_t *rows, size_t width, uint32_t count);
-/* The first of count sorted rows whose key is >= key; count if there is none. */
-uint32_t bole_flash_rows_lower(const struct flash_fan *, const uint8_t *rows, size_t width,
-                               uint32_t count, const uint8_t *key, uint32_t key_len);
-bool bole_flash_run_find(const struct flash_run *, const uint8_t *key, uint32_t *at);
 
 /* The first row of an extent whose id is key (the smallest offset). */
 bool bole_flash_extent_find(const struct flash_extent *, const uint8_t *key, uint32_t *row);
@@ -152,7 +96,7 @@ void bole_flash_extent_release(struct flash_extent *);
  * caller's references to run and extents only when it returns BOLE_OK. */
 BOLE_MUST_USE enum bole_status bole_flash_index_extend(struct bole_alloc *, struct flash_domain *,
                                                        const struct flash_index *base,
-                                                       struct flash_run *run,
+                                                       struct flash_rows *run,
                                                        struct flash_extent *const *extents,
                                                        uint32_t count, struct flash_index **out);
 /* A version with the fullest tiers merged; *out is NULL when nothing needs it. */

@@ -99,9 +99,9 @@ static void live_index(struct flash_volume *v, const struct flash_index *index)
 			                    bole_flash_fragment_live(e->fragment[n].length));
 	}
 	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
-		const struct flash_run *run = index->run[i];
+		const struct flash_rows *run = index->run[i];
 		for (uint32_t n = 0; n < run->count; n++) {
-			struct flash_home home = bole_flash_run_home(run, n);
+			struct flash_home home = bole_flash_rows_home(run, n);
 			bole_flash_live_add(v, home.segment,
 			                    bole_flash_record_live(run->key_len, home.stored));
 		}
@@ -125,7 +125,7 @@ static void live_aux(struct flash_volume *v, const struct flash_table *table)
 
 static void live_prepared(struct flash_volume *v, const struct flash_prepared *p)
 {
-	struct flash_run *run = p->run;
+	struct flash_rows *run = p->run;
 	struct flash_index index = {
 	        .runs = run != NULL, .extents = p->extents, .run = &run, .extent = p->extent};
 

@@ -91,8 +91,8 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 		};
 		return BOLE_OK;
 	}
-	if (p != NULL && p->run != NULL && bole_flash_run_find(p->run, key, &at)) {
-		struct flash_home home = bole_flash_run_home(p->run, at);
+	if (p != NULL && p->run != NULL && bole_flash_rows_find(p->run, key, &at)) {
+		struct flash_home home = bole_flash_rows_home(p->run, at);
 		home_entry(&home, out);
 		return BOLE_OK;
 	}
@@ -183,7 +183,7 @@ static enum bole_status sort_records(struct flash_snapshot *s)
 	s->orders = n;
 	for (uint32_t i = 0; i < s->index->runs; i++) {
 		for (uint32_t row = 0; row < s->index->run[i]->count; row++) {
-			struct flash_home home = bole_flash_run_home(s->index->run[i], row);
+			struct flash_home home = bole_flash_rows_home(s->index->run[i], row);
 			s->order[at++] = (struct flash_order){
 			        (uint64_t)home.segment << 32 | home.offset, i, row};
 		}
@@ -211,9 +211,9 @@ static enum bole_status next_record(struct flash_snapshot *s, uint64_t at, struc
 	if (at >= s->orders)
 		return BOLE_END;
 	const struct flash_order *o = &s->order[at];
-	const struct flash_run *run = s->index->run[o->run];
-	struct flash_home home = bole_flash_run_home(run, o->row);
-	bole_oid_from_raw(bole_flash_run_key(run, o->row), s->pub.repo.algo, oid);
+	const struct flash_rows *run = s->index->run[o->run];
+	struct flash_home home = bole_flash_rows_home(run, o->row);
+	bole_oid_from_raw(bole_flash_rows_key(run, o->row), s->pub.repo.algo, oid);
 	home_entry(&home, out);
 	return BOLE_OK;
 }

@@ -336,7 +336,7 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 	if (p == NULL)
 		return;
 	for (uint32_t i = 0; drop && p->run != NULL && i < p->run->count; i++) {
-		struct flash_home home = bole_flash_run_home(p->run, i);
+		struct flash_home home = bole_flash_rows_home(p->run, i);
 		bole_flash_lock(v);
 		bole_flash_live_sub(v, home.segment,
 		                    bole_flash_record_live(p->run->key_len, home.stored));
@@ -349,7 +349,7 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 		bole_flash_extent_release(p->extent[i]);
 	}
 	bole_alloc_free(v->alloc, p->extent, p->extents, sizeof *p->extent);
-	bole_flash_run_release(v->alloc, p->run);
+	bole_flash_rows_release(v->alloc, p->run);
 	bole_flash_table_release(&v->aux, p->aux);
 	bole_flash_repo_release(v, p->repo);
 	bole_alloc_free(v->alloc, p, 1, sizeof *p);

@@ -41,7 +41,7 @@ struct flash_prepared {
 	struct flash_prepared *next;
 	struct bole_tx_token token;
 	struct flash_repo *repo;
-	struct flash_run *run; /* NULL = no records */
+	struct flash_rows *run; /* NULL = no records */
 	struct flash_extent **extent;
 	uint32_t extents;
 	struct flash_table *aux; /* new values; an empty value removes */

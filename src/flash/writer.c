@@ -111,7 +111,7 @@ static uint64_t growth_of(const struct flash_request *req)
 		bytes += bole_flash_ref_encoded(&req->updates[i]);
 	for (uint32_t i = 0; i < req->tx->auxwrites; i++)
 		bytes += req->tx->auxwrite[i].key_len + (uint64_t)RECORD_HEAD_BYTES + 64;
-	return bytes + (uint64_t)req->tx->puts * (BOLE_OID_BYTES_MAX + RUN_ROW_BYTES);
+	return bytes + (uint64_t)req->tx->puts * (BOLE_OID_BYTES_MAX + ROWS_HOME_BYTES);
 }
 
 /* Lock held. */
@@ -159,8 +159,8 @@ static void drop_duplicates(struct flash_volume *v, const struct flash_prepared 
 	uint32_t row;
 
 	for (uint32_t i = 0; p->run != NULL && i < p->run->count; i++) {
-		struct flash_home mine = bole_flash_run_home(p->run, i);
-		if (bole_flash_index_find(index, bole_flash_run_key(p->run, i), &home, &extent,
+		struct flash_home mine = bole_flash_rows_home(p->run, i);
+		if (bole_flash_index_find(index, bole_flash_rows_key(p->run, i), &home, &extent,
 		                          &row) == BOLE_OK &&
 		    extent == NULL && home.segment == mine.segment && home.offset == mine.offset)
 			continue;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* Sorted runs of records. */
+/* Sorted rows in memory. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,19 +8,20 @@
 #include "base/memory.h"
 #include "flash/index.h"
 
-static size_t run_bytes(const struct flash_run *run)
+static size_t run_bytes(const struct flash_rows *run)
 {
 	/* The fan-out lies behind the rows. */
 	return sizeof *run +
-	       (size_t)bole_round_up((uint64_t)run->count * bole_flash_run_width(run->key_len), 4) +
+	       (size_t)bole_round_up((uint64_t)run->count * bole_flash_rows_width(run->key_len),
+	                             4) +
 	       bole_flash_fan_count(run->fan.bits) * sizeof(uint32_t);
 }
 
-struct flash_run *bole_flash_run_open(struct bole_alloc *alloc, uint32_t key_len, uint32_t count)
+struct flash_rows *bole_flash_rows_open(struct bole_alloc *alloc, uint32_t key_len, uint32_t count)
 {
-	struct flash_run shape = {
+	struct flash_rows shape = {
 	        .count = count, .key_len = key_len, .fan.bits = bole_flash_fan_bits(count)};
-	struct flash_run *run = bole_alloc_array(alloc, run_bytes(&shape), 1);
+	struct flash_rows *run = bole_alloc_array(alloc, run_bytes(&shape), 1);
 
 	if (run == NULL)
 		return NULL;
@@ -39,33 +40,33 @@ struct flash_run *bole_flash_run_open(struct bole_alloc *alloc, uint32_t key_len
 	return run;
 }
 
-const uint8_t *bole_flash_run_key(const struct flash_run *run, uint32_t at)
+const uint8_t *bole_flash_rows_key(const struct flash_rows *run, uint32_t at)
 {
-	return run->rows + at * bole_flash_run_width(run->key_len);
+	return run->rows + at * bole_flash_rows_width(run->key_len);
 }
 
-void bole_flash_run_set(struct flash_run *run, uint32_t at, const uint8_t *key,
-                        const struct flash_home *home)
+void bole_flash_rows_set(struct flash_rows *run, uint32_t at, const uint8_t *key,
+                         const struct flash_home *home)
 {
-	uint8_t *row = run->rows + at * bole_flash_run_width(run->key_len);
+	uint8_t *row = run->rows + at * bole_flash_rows_width(run->key_len);
 
 	memmove(row, key, run->key_len);
 	row += run->key_len;
-	bole_put_le32(row + RUN_SEGMENT_AT, home->segment);
-	bole_put_le32(row + RUN_OFFSET_AT, home->offset);
-	bole_put_le32(row + RUN_STORED_AT, home->stored);
-	row[RUN_TYPE_AT] = home->type;
+	bole_put_le32(row + ROWS_SEGMENT_AT, home->segment);
+	bole_put_le32(row + ROWS_OFFSET_AT, home->offset);
+	bole_put_le32(row + ROWS_STORED_AT, home->stored);
+	row[ROWS_TYPE_AT] = home->type;
 }
 
-struct flash_home bole_flash_run_home(const struct flash_run *run, uint32_t at)
+struct flash_home bole_flash_rows_home(const struct flash_rows *run, uint32_t at)
 {
-	const uint8_t *row = bole_flash_run_key(run, at) + run->key_len;
+	const uint8_t *row = bole_flash_rows_key(run, at) + run->key_len;
 
 	return (struct flash_home){
-	        .segment = bole_get_le32(row + RUN_SEGMENT_AT),
-	        .offset = bole_get_le32(row + RUN_OFFSET_AT),
-	        .stored = bole_get_le32(row + RUN_STORED_AT) & 0xffffffu,
-	        .type = row[RUN_TYPE_AT],
+	        .segment = bole_get_le32(row + ROWS_SEGMENT_AT),
+	        .offset = bole_get_le32(row + ROWS_OFFSET_AT),
+	        .stored = bole_get_le32(row + ROWS_STORED_AT) & 0xffffffu,
+	        .type = row[ROWS_TYPE_AT],
 	};
 }
 
@@ -79,25 +80,25 @@ static int order32(const void *a, const void *b)
 	return memcmp(a, b, 32);
 }
 
-static bool sorted(const struct flash_run *run)
+static bool sorted(const struct flash_rows *run)
 {
 	for (uint32_t i = 1; i < run->count; i++)
-		if (memcmp(bole_flash_run_key(run, i - 1), bole_flash_run_key(run, i),
+		if (memcmp(bole_flash_rows_key(run, i - 1), bole_flash_rows_key(run, i),
 		           run->key_len) > 0)
 			return false;
 	return true;
 }
 
-void bole_flash_run_finish(struct flash_run *run)
+void bole_flash_rows_finish(struct flash_rows *run)
 {
 	BOLE_ASSERT(run->key_len == 20 || run->key_len == 32);
 	if (!sorted(run))
-		qsort(run->rows, run->count, bole_flash_run_width(run->key_len),
+		qsort(run->rows, run->count, bole_flash_rows_width(run->key_len),
 		      run->key_len == 20 ? order20 : order32);
-	bole_flash_fan_fill(&run->fan, run->rows, bole_flash_run_width(run->key_len), run->count);
+	bole_flash_fan_fill(&run->fan, run->rows, bole_flash_rows_width(run->key_len), run->count);
 }
 
-void bole_flash_run_release(struct bole_alloc *alloc, struct flash_run *run)
+void bole_flash_rows_release(struct bole_alloc *alloc, struct flash_rows *run)
 {
 	if (run == NULL || atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel) != 1)
 		return;
@@ -153,9 +154,9 @@ uint32_t bole_flash_rows_lower(const struct flash_fan *fan, const uint8_t *rows,
 	return low;
 }
 
-bool bole_flash_run_find(const struct flash_run *run, const uint8_t *key, uint32_t *at)
+bool bole_flash_rows_find(const struct flash_rows *run, const uint8_t *key, uint32_t *at)
 {
-	*at = bole_flash_rows_lower(&run->fan, run->rows, bole_flash_run_width(run->key_len),
+	*at = bole_flash_rows_lower(&run->fan, run->rows, bole_flash_rows_width(run->key_len),
 	                            run->count, key, run->key_len);
-	return *at < run->count && memcmp(bole_flash_run_key(run, *at), key, run->key_len) == 0;
+	return *at < run->count && memcmp(bole_flash_rows_key(run, *at), key, run->key_len) == 0;
 }
