@@ -38,8 +38,9 @@ struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
 	return NULL;
 }
 
-static enum bole_status extend(struct flash_volume *v, struct flash_domain *domain,
-                               struct flash_rows *run, struct flash_extent **extent, uint32_t count)
+enum bole_status bole_flash_apply_extend(struct flash_volume *v, struct flash_domain *domain,
+                                         struct flash_rows *run, struct flash_extent **extent,
+                                         uint32_t count)
 {
 	struct flash_index *index;
 	struct flash_index *merged;
@@ -115,15 +116,10 @@ enum bole_status bole_flash_apply_flush(struct flash_apply *a)
 		bole_flash_rows_release(a->v->alloc, run);
 		return BOLE_E_CORRUPT;
 	}
-	enum bole_status rc = extend(a->v, domain, run, NULL, 0);
+	enum bole_status rc = bole_flash_apply_extend(a->v, domain, run, NULL, 0);
 	if (rc != BOLE_OK)
 		bole_flash_rows_release(a->v->alloc, run);
 	return rc;
-}
-
-static void touch(struct flash_volume *v, uint32_t segment)
-{
-	v->segment[segment].published = true;
 }
 
 /* Rows of the prepared transaction become its run at once: there are few such records. */
@@ -160,8 +156,8 @@ static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
 	return false;
 }
 
-static enum bole_status apply_rows(struct flash_apply *a, const struct flash_record *r,
-                                   const uint8_t *rows, uint32_t count)
+enum bole_status bole_flash_apply_rows(struct flash_apply *a, const struct flash_record *r,
+                                       const uint8_t *rows, uint32_t count)
 {
 	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
 
@@ -203,70 +199,7 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	bole_put_le32(p + ROWS_OFFSET_AT, home.offset);
 	bole_put_le32(p + ROWS_STORED_AT, home.stored);
 	p[ROWS_TYPE_AT] = home.type;
-	return apply_rows(a, r, row, 1);
-}
-
-static enum bole_status apply_run(struct flash_apply *a, const struct flash_record *r)
-{
-	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
-	size_t width = domain == NULL ? 1 : bole_flash_rows_width(domain->key_len);
-
-	if (domain == NULL || r->body.len % width != 0)
-		return BOLE_E_CORRUPT;
-	for (size_t at = 0; at < r->body.len; at += width) {
-		const uint8_t *p = r->body.ptr + at + domain->key_len;
-		uint32_t segment = bole_get_le32(p + ROWS_SEGMENT_AT);
-		uint32_t stored = bole_get_le32(p + ROWS_STORED_AT) & 0xffffffu;
-		if (segment >= a->v->segments || stored == 0 || stored > a->v->record_max ||
-		    !bole_in_bounds(bole_get_le32(p + ROWS_OFFSET_AT),
-		                    bole_flash_record_live(domain->key_len, stored),
-		                    a->v->segment_bytes))
-			return BOLE_E_CORRUPT;
-		touch(a->v, segment);
-	}
-	return apply_rows(a, r, r->body.ptr, (uint32_t)(r->body.len / width));
-}
-
-static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
-{
-	struct flash_volume *v = a->v;
-	struct flash_domain *domain = bole_flash_domain_find(v, r->owner);
-	struct flash_prepared *p = a->prepared;
-	struct flash_extent *extent;
-
-	if (domain == NULL)
-		return BOLE_E_CORRUPT;
-	BOLE_TRY(bole_flash_apply_flush(a));
-	BOLE_TRY(bole_flash_extent_load(v, domain->id, domain->key_len, r->body, &extent));
-	for (uint32_t i = 0; i < extent->fragments; i++) {
-		const struct flash_fragment *f = &extent->fragment[i];
-		touch(v, f->segment);
-		if (f->sequence >> 32 > v->opened)
-			v->opened = (uint32_t)(f->sequence >> 32);
-		/* The newest opening of a segment is what a new one must differ from. */
-		if (f->sequence > v->segment[f->segment].sequence)
-			v->segment[f->segment].sequence = f->sequence;
-	}
-	if (extent->id >= v->next_extent)
-		v->next_extent = extent->id + 1;
-	enum bole_status rc;
-	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
-		rc = extend(v, domain, NULL, &extent, 1);
-	} else if (p == NULL || p->repo->domain != domain) {
-		rc = BOLE_E_CORRUPT;
-	} else {
-		void *list = p->extents == 0 ? bole_alloc_array(v->alloc, 1, sizeof *p->extent)
-		                             : bole_alloc_resize(v->alloc, p->extent, p->extents,
-		                                                 p->extents + 1, sizeof *p->extent);
-		rc = list == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
-		if (rc == BOLE_OK) {
-			p->extent = list;
-			p->extent[p->extents++] = extent;
-		}
-	}
-	if (rc != BOLE_OK)
-		bole_flash_extent_release(extent);
-	return rc;
+	return bole_flash_apply_rows(a, r, row, 1);
 }
 
 /* -- Aux -- */
@@ -346,7 +279,7 @@ static enum bole_status apply_aux_place(struct flash_apply *a, const struct flas
 		if (part.segment >= a->v->segments ||
 		    !bole_in_bounds(part.offset, part.bytes, a->v->segment_bytes))
 			return BOLE_E_CORRUPT;
-		touch(a->v, part.segment);
+		a->v->segment[part.segment].published = true;
 	}
 	return bole_flash_table_set(&a->v->aux, table, r->key, r->body);
 }
@@ -487,7 +420,7 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 		return BOLE_E_CORRUPT;
 	switch (r->kind) {
 	case FLASH_RECORD_OBJECT: return apply_object(a, r, segment, offset);
-	case FLASH_RECORD_EXTENT: return apply_extent(a, r);
+	case FLASH_RECORD_EXTENT: return bole_flash_index_load(a, r);
 	case FLASH_RECORD_REFS: return apply_refs(a, r);
 	case FLASH_RECORD_AUX: return apply_aux(a, r, segment, offset);
 	case FLASH_RECORD_REPO: return apply_repo(a, r);
@@ -495,7 +428,6 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 	case FLASH_RECORD_REMOVE: return apply_remove(a, r);
 	case FLASH_RECORD_PREPARE: return apply_prepare(a, r);
 	case FLASH_RECORD_RESOLVE: return apply_resolve(a, r);
-	case FLASH_RECORD_RUN: return apply_run(a, r);
 	case FLASH_RECORD_AUX_PLACE: return apply_aux_place(a, r);
 	default: return BOLE_E_CORRUPT;
 	}

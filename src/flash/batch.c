@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
-#include "flash/summary.h"
 
 enum {
 	BATCH_SMALL = 16 << 10, /* kept between commits */
@@ -39,11 +38,9 @@ static enum bole_status grow(struct flash_volume *v, size_t cap)
 }
 
 /* Segments that the log opens for so many bytes, in the worst case. */
-static uint32_t segments_for(const struct flash_volume *v, uint64_t bytes, uint32_t longest,
-                             uint32_t records)
+static uint32_t segments_for(const struct flash_volume *v, uint64_t bytes, uint32_t longest)
 {
-	uint64_t room =
-	        v->segment_bytes - bole_flash_summary_reserve(v, records < 64 ? records : 64);
+	uint64_t room = v->segment_bytes;
 	uint64_t batch = (uint64_t)v->record_max + BATCH_ROOM;
 
 	/* Of every segment and every full batch up to one record's room stays empty. */
@@ -53,7 +50,7 @@ static uint32_t segments_for(const struct flash_volume *v, uint64_t bytes, uint3
 }
 
 enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes, uint32_t longest,
-                                          uint32_t records, enum flash_purpose purpose)
+                                          enum flash_purpose purpose)
 {
 	uint64_t most = (uint64_t)v->record_max + BATCH_ROOM;
 	uint64_t wanted = v->batch.open ? v->batch.len + bytes : bytes;
@@ -61,17 +58,13 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	if (wanted > most)
 		wanted = most;
 	BOLE_TRY(grow(v, batch_bytes(v, wanted)));
-	if (bole_flash_summary_room(v, &v->log.summary, records) != BOLE_OK)
-		return BOLE_E_NO_MEMORY;
-	uint32_t limit =
-	        v->segment_bytes - bole_flash_summary_reserve(v, v->log.summary.count + records);
 	uint64_t pos = (uint64_t)v->log.pos + (v->batch.open ? v->batch.len : 0);
-	if (v->log.pos != 0 && !v->log.stale && pos + batch_bytes(v, bytes) <= limit &&
+	if (v->log.pos != 0 && !v->log.stale && pos + batch_bytes(v, bytes) <= v->segment_bytes &&
 	    bytes < most)
 		return BOLE_OK; /* no new segment */
 	bole_flash_lock(v);
-	bool fits = v->free > (uint64_t)bole_flash_floor(v, purpose) +
-	                              segments_for(v, bytes, longest, records);
+	bool fits =
+	        v->free > (uint64_t)bole_flash_floor(v, purpose) + segments_for(v, bytes, longest);
 	bole_flash_unlock(v);
 	return fits ? BOLE_OK : BOLE_E_NO_SPACE;
 }
@@ -82,8 +75,6 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 	uint32_t next;
 
 	BOLE_ASSERT(!v->batch.open);
-	BOLE_TRY(bole_flash_summary_write(v, &log->summary, log->segment, log->sequence, log->pos));
-	log->summary.count = 0;
 	bole_flash_lock(v);
 	enum bole_status rc = bole_flash_segment_take(v, FLASH_FOR_CHECKPOINT, &next);
 	if (rc == BOLE_OK) {
@@ -103,23 +94,21 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 	return bole_flash_erase(v, log->segment);
 }
 
-/* The first position that records of a batch with `more` bytes and records must not pass. */
-static bool fits(const struct flash_volume *v, uint32_t more, uint32_t records)
+/* `more` bytes of records and the trailer still fit behind what the batch has. */
+static bool fits(const struct flash_volume *v, uint32_t more)
 {
 	const struct flash_batch *b = &v->batch;
-	uint64_t limit =
-	        v->segment_bytes - bole_flash_summary_reserve(v, v->log.summary.count + records);
 	uint64_t len = b->open ? b->len : v->log.pos == 0 ? SEGMENT_HEAD_BYTES : 0;
 	uint64_t end = bole_round_up((uint64_t)v->log.pos + len + more + TRAILER_BYTES, v->unit);
 
-	return end <= limit && end - v->log.pos <= b->cap;
+	return end <= v->segment_bytes && end - v->log.pos <= b->cap;
 }
 
 static enum bole_status begin(struct flash_volume *v, uint32_t more)
 {
 	struct flash_batch *b = &v->batch;
 
-	if (v->log.pos != 0 && (v->log.stale || !fits(v, more, 1)))
+	if (v->log.pos != 0 && (v->log.stale || !fits(v, more)))
 		BOLE_TRY(bole_flash_log_advance(v));
 	b->start = v->log.pos;
 	b->len = 0;
@@ -132,7 +121,7 @@ static enum bole_status begin(struct flash_volume *v, uint32_t more)
 		bole_flash_unlock(v);
 		b->len = SEGMENT_HEAD_BYTES;
 	}
-	BOLE_ASSERT(fits(v, more, 1));
+	BOLE_ASSERT(fits(v, more));
 	return BOLE_OK;
 }
 
@@ -184,7 +173,7 @@ enum bole_status bole_flash_batch_add(struct flash_volume *v, const struct flash
 		body += pieces[i].len;
 	r.body.len = body;
 	uint32_t bytes = (uint32_t)(RECORD_HEAD_BYTES + r.key.len + body);
-	if (b->open && !fits(v, bytes, b->records + 1))
+	if (b->open && !fits(v, bytes))
 		BOLE_TRY(finish(v, FLASH_BATCH_CONTINUES));
 	if (!b->open)
 		BOLE_TRY(begin(v, bytes));
@@ -203,8 +192,6 @@ enum bole_status bole_flash_batch_add(struct flash_volume *v, const struct flash
 	                             bole_flash_seed(v->key, v->log.segment, v->log.sequence, at));
 	b->len += bytes;
 	b->records++;
-	if (r.kind == FLASH_RECORD_OBJECT)
-		bole_flash_summary_add(&v->log.summary, r.key.ptr, at, r.kind, r.type);
 	if (segment != NULL) {
 		*segment = v->log.segment;
 		*offset = at;

@@ -10,8 +10,7 @@
 /* Memory and segments for records of so many bytes in all, the longest of longest bytes, so that
  * the calls below fail for nothing but the device. BOLE_E_NO_MEMORY, BOLE_E_NO_SPACE. */
 BOLE_MUST_USE enum bole_status bole_flash_batch_reserve(struct flash_volume *, uint64_t bytes,
-                                                        uint32_t longest, uint32_t records,
-                                                        enum flash_purpose);
+                                                        uint32_t longest, enum flash_purpose);
 /* Adds a record whose body is the concatenation of pieces. *segment, *offset (may be NULL): where.
  * A batch that is full goes out with "the next one belongs to it". */
 BOLE_MUST_USE enum bole_status bole_flash_batch_add(struct flash_volume *,

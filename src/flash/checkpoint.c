@@ -10,13 +10,12 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/batch.h"
-#include "flash/record.h"
+#include "flash/save.h"
 #include "flash/tx.h"
 
 enum {
 	CHECKPOINT_SEGMENTS = 8,
 	CHECKPOINT_TIMES = 2,
-	CHECKPOINT_CHUNK = 4 << 10, /* bytes of rows or updates in one record */
 };
 
 /* One repository as it was at the pin. */
@@ -52,9 +51,7 @@ struct checkpoint {
 	uint64_t next_extent;
 	uint64_t growth; /* before */
 	uint64_t tail;
-	struct flash_stream stream;
-	struct flash_sum sum;
-	uint64_t bytes;
+	struct flash_save save;
 	uint32_t old_cap;
 };
 
@@ -221,29 +218,35 @@ static enum bole_status pin(struct checkpoint *c)
 
 /* -- Writing -- */
 
-static enum bole_status put(struct checkpoint *c, const void *src, size_t len)
+static enum bole_status put(struct flash_save *s, const void *src, size_t len)
 {
-	bole_flash_sum_add(&c->sum, src, len);
-	c->bytes += len;
-	return bole_flash_stream_append(&c->stream, src, len);
+	bole_flash_sum_add(&s->sum, src, len);
+	s->bytes += len;
+	return bole_flash_stream_append(&s->stream, src, len);
 }
 
-static enum bole_status put_record(struct checkpoint *c, struct flash_record r,
-                                   struct bole_bytes body)
+enum bole_status bole_flash_save_record(struct flash_save *s, struct flash_record r,
+                                        struct bole_bytes body)
 {
 	uint8_t head[RECORD_HEAD_BYTES];
 
 	r.body = body;
 	bole_flash_record_head(head, &r);
-	BOLE_TRY(put(c, head, sizeof head));
-	BOLE_TRY(put(c, r.key.ptr, r.key.len));
-	return put(c, body.ptr, body.len);
+	BOLE_TRY(put(s, head, sizeof head));
+	BOLE_TRY(put(s, r.key.ptr, r.key.len));
+	return put(s, body.ptr, body.len);
+}
+
+static enum bole_status put_record(struct checkpoint *c, struct flash_record r,
+                                   struct bole_bytes body)
+{
+	return bole_flash_save_record(&c->save, r, body);
 }
 
 static enum bole_status put_head(struct checkpoint *c)
 {
 	struct flash_volume *v = c->v;
-	uint8_t body[CHECKPOINT_CHUNK];
+	uint8_t body[SAVE_CHUNK];
 
 	bole_put_le64(body + COUNTERS_EXTENT_AT, c->next_extent);
 	bole_put_le32(body + COUNTERS_REPO_AT, c->next_repo);
@@ -264,38 +267,9 @@ static enum bole_status put_head(struct checkpoint *c)
 	return BOLE_OK;
 }
 
-static enum bole_status put_run(struct checkpoint *c, const struct flash_rows *run, uint32_t owner,
-                                uint8_t flags)
-{
-	uint32_t width = (uint32_t)bole_flash_rows_width(run->key_len);
-	uint32_t step = CHECKPOINT_CHUNK / width;
-	struct flash_record r = {.kind = FLASH_RECORD_RUN, .flags = flags, .owner = owner};
-
-	for (uint32_t i = 0; i < run->count; i += step) {
-		uint32_t n = run->count - i < step ? run->count - i : step;
-		BOLE_TRY(put_record(c, r, bole_bytes_of(bole_flash_rows_key(run, i), n * width)));
-	}
-	return BOLE_OK;
-}
-
-static enum bole_status put_extent(struct checkpoint *c, const struct flash_extent *e,
-                                   uint8_t flags)
-{
-	struct flash_record r = {.kind = FLASH_RECORD_EXTENT, .flags = flags, .owner = e->domain};
-	size_t len = bole_flash_extent_body(e, NULL);
-	uint8_t *body = bole_alloc_array(c->v->alloc, len, 1);
-
-	if (body == NULL)
-		return BOLE_E_NO_MEMORY;
-	(void)bole_flash_extent_body(e, body);
-	enum bole_status rc = put_record(c, r, bole_bytes_of(body, len));
-	bole_alloc_free(c->v->alloc, body, len, 1);
-	return rc;
-}
-
 static enum bole_status put_refs(struct checkpoint *c, const struct pin_repo *p)
 {
-	uint8_t body[CHECKPOINT_CHUNK];
+	uint8_t body[SAVE_CHUNK];
 	struct flash_record r = {.kind = FLASH_RECORD_REFS, .owner = p->repo->id};
 	struct flash_snapshot view = {.refs = p->refs, .pub.repo.algo = p->repo->domain->algo};
 	struct bole_bytes none = {NULL, 0};
@@ -351,35 +325,24 @@ static enum bole_status put_repo(struct checkpoint *c, const struct pin_repo *p)
 	                    bole_bytes_of(body, REPO_HEAD_BYTES + name)));
 	BOLE_TRY(put_refs(c, p));
 	BOLE_TRY(put_aux(c, p->aux, p->repo->id, 0));
-	if (p->index == NULL)
-		return BOLE_OK;
-	/* Runs first: while loading, rows that are findable already are dropped, and extents may
-	 * hold ids that older records hold too. */
-	for (uint32_t i = 0; i < p->index->runs; i++)
-		BOLE_TRY(put_run(c, p->index->run[i], domain, 0));
-	for (uint32_t i = 0; i < p->index->extents; i++)
-		BOLE_TRY(put_extent(c, p->index->extent[i], 0));
-	return BOLE_OK;
+	return bole_flash_index_save(&c->save, p->repo->domain, p->index, NULL);
 }
 
 static enum bole_status put_prepared(struct checkpoint *c, const struct pin_prepared *p)
 {
 	uint8_t body[PREPARE_BYTES] = {0};
 	struct flash_record r = {.kind = FLASH_RECORD_PREPARE, .owner = p->repo->id};
-	uint32_t domain = p->repo->domain->id;
 
 	memcpy(body + PREPARE_TOKEN_AT, p->token.bytes, FLASH_TOKEN_BYTES);
 	BOLE_TRY(put_record(c, r, bole_bytes_of(body, sizeof body)));
-	for (uint32_t i = 0; i < p->extents; i++)
-		BOLE_TRY(put_extent(c, p->extent[i], FLASH_FLAG_PREPARED));
-	if (p->run != NULL)
-		BOLE_TRY(put_run(c, p->run, domain, FLASH_FLAG_PREPARED));
+	BOLE_TRY(bole_flash_index_save_prepared(&c->save, p->repo->domain, p->run, p->extent,
+	                                        p->extents));
 	return put_aux(c, p->aux, p->repo->id, FLASH_FLAG_PREPARED);
 }
 
 static enum bole_status put_map(struct checkpoint *c)
 {
-	struct flash_stream *s = &c->stream;
+	struct flash_stream *s = &c->save.stream;
 	uint8_t place[PLACE_BYTES];
 	uint32_t count;
 
@@ -403,10 +366,11 @@ static enum bole_status write_all(struct checkpoint *c)
 {
 	struct flash_volume *v = c->v;
 
-	bole_flash_stream_init(&c->stream, v, c->anchor.stream, 0, FLASH_SEGMENT_CHECKPOINT,
+	c->save.v = v;
+	bole_flash_stream_init(&c->save.stream, v, c->anchor.stream, 0, FLASH_SEGMENT_CHECKPOINT,
 	                       FLASH_FOR_CHECKPOINT);
-	bole_flash_sum_begin(&c->sum, c->anchor.stream);
-	BOLE_TRY(bole_flash_stream_select(&c->stream, FLASH_FRAGMENT_CHECKPOINT));
+	bole_flash_sum_begin(&c->save.sum, c->anchor.stream);
+	BOLE_TRY(bole_flash_stream_select(&c->save.stream, FLASH_FRAGMENT_CHECKPOINT));
 	BOLE_TRY(put_head(c));
 	for (uint32_t i = 0; i < c->repos; i++)
 		if (c->repo[i].repo != NULL)
@@ -416,8 +380,8 @@ static enum bole_status write_all(struct checkpoint *c)
 	BOLE_TRY(put_record(c, (struct flash_record){.kind = FLASH_RECORD_END},
 	                    (struct bole_bytes){NULL, 0}));
 	BOLE_TRY(put_map(c));
-	c->anchor.stream_bytes = c->bytes;
-	c->anchor.stream_digest = bole_flash_sum_end(&c->sum);
+	c->anchor.stream_bytes = c->save.bytes;
+	c->anchor.stream_digest = bole_flash_sum_end(&c->save.sum);
 	return bole_flash_flush(v);
 }
 
@@ -431,10 +395,10 @@ static void settle(struct checkpoint *c, bool ok)
 	uint32_t olds = ok ? v->checkpoint_fragments : 0;
 
 	if (ok) {
-		v->checkpoint = c->stream.fragment;
-		v->checkpoint_fragments = c->stream.fragments;
+		v->checkpoint = c->save.stream.fragment;
+		v->checkpoint_fragments = c->save.stream.fragments;
 		/* Listed to its capacity, which freeing needs. */
-		v->checkpoint_cap = c->stream.fragments_cap;
+		v->checkpoint_cap = c->save.stream.fragments_cap;
 	}
 	for (uint32_t i = 0; i < v->segments; i++) {
 		bole_flash_lock(v);
@@ -486,7 +450,7 @@ static enum bole_status complete(struct checkpoint *c)
 
 	if (rc == BOLE_OK)
 		rc = store(c);
-	bole_flash_stream_close(&c->stream);
+	bole_flash_stream_close(&c->save.stream);
 	c->old_cap = v->checkpoint_cap;
 	settle(c, rc == BOLE_OK);
 	if (rc == BOLE_OK) {
@@ -495,10 +459,10 @@ static enum bole_status complete(struct checkpoint *c)
 		c->anchor.map_count = 0;
 		v->anchor = c->anchor;
 		v->tail_bytes -= c->tail;
-		v->growth = c->bytes + (v->growth - c->growth);
+		v->growth = c->save.bytes + (v->growth - c->growth);
 		bole_flash_unlock(v);
 	} else {
-		bole_flash_stream_release(&c->stream, false);
+		bole_flash_stream_release(&c->save.stream, false);
 		bole_log(v->platform, BOLE_LOG_WARN, "%s: no checkpoint: %s", v->dev->info.name,
 		         bole_status_text(rc));
 	}

@@ -22,7 +22,6 @@ struct draft {
 	uint32_t fresh; /* puts that are not duplicates */
 	uint64_t bytes;
 	uint32_t longest;
-	uint32_t records;
 };
 
 static struct flash_table *refs_now(const struct flash_repo *repo)
@@ -60,7 +59,6 @@ static void draft_drop(struct flash_volume *v, struct draft *d)
 static void need(struct draft *d, uint64_t bytes)
 {
 	d->bytes += bytes;
-	d->records++;
 	if (bytes > d->longest)
 		d->longest = (uint32_t)bytes;
 }
@@ -288,7 +286,7 @@ static enum bole_status draft_commit(struct flash_volume *v, struct flash_reques
 	bool data = d->fresh != 0 || tx->extents != 0;
 	for (uint32_t i = 0; i < tx->auxwrites; i++)
 		data |= !tx->auxwrite[i].remove;
-	return bole_flash_batch_reserve(v, d->bytes, d->longest, d->records,
+	return bole_flash_batch_reserve(v, d->bytes, d->longest,
 	                                data ? FLASH_FOR_DATA : FLASH_FOR_REFS);
 }
 
@@ -351,7 +349,7 @@ static enum bole_status draft_prepare(struct flash_volume *v, struct flash_reque
 			return BOLE_E_NO_MEMORY;
 		p->extents = tx->extents;
 	}
-	return bole_flash_batch_reserve(v, d->bytes, d->longest, d->records, FLASH_FOR_DATA);
+	return bole_flash_batch_reserve(v, d->bytes, d->longest, FLASH_FOR_DATA);
 }
 
 static enum bole_status encode_prepare(struct flash_volume *v, struct flash_request *req)
@@ -481,7 +479,7 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 		need_refs(&d, req->updates, req->count);
 	}
 	if (rc == BOLE_OK)
-		rc = bole_flash_batch_reserve(v, d.bytes, d.longest, d.records, FLASH_FOR_REFS);
+		rc = bole_flash_batch_reserve(v, d.bytes, d.longest, FLASH_FOR_REFS);
 	if (rc != BOLE_OK) {
 		draft_drop(v, &d);
 		return rc;

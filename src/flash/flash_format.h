@@ -8,7 +8,7 @@
 
 /* Geometry. */
 enum {
-	FLASH_VERSION = 1,
+	FLASH_VERSION = 2,
 	FLASH_SEGMENTS_MIN = 256,
 	FLASH_SEGMENTS_MAX = 65536,
 	FLASH_UNIT_MANAGED = 4096, /* a managed device is programmed in these */
@@ -235,22 +235,6 @@ enum {
 	SEGMENT_ROW_SEQUENCE_AT = 0, /* u64 */
 	SEGMENT_ROW_ERASES_AT = 8,   /* u32 */
 	SEGMENT_ROW_BYTES = 12,
-};
-
-/* Summary: entries sorted by key start, then this footer at the very end of a closed segment. */
-enum {
-	SUMMARY_KEY_AT = 0,    /* 6: start of the key, or of the extent number */
-	SUMMARY_OFFSET_AT = 6, /* u32 */
-	SUMMARY_KIND_AT = 10,  /* u8 */
-	SUMMARY_TYPE_AT = 11,  /* u8 */
-	SUMMARY_ENTRY_BYTES = 12,
-	SUMMARY_KEY_BYTES = 6,
-	FOOTER_MAGIC_AT = 0,     /* u32 */
-	FOOTER_COUNT_AT = 4,     /* u32 */
-	FOOTER_START_AT = 8,     /* u32: where the entries start */
-	FOOTER_CHECKSUM_AT = 16, /* u64: entries and the 16 bytes before, seeded with the place */
-	FOOTER_BYTES = 24,
-	FOOTER_MAGIC = 0x6d755342, /* "BSum" */
 };
 
 #endif /* BOLE_FLASH_FORMAT_H */

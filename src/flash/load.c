@@ -330,6 +330,8 @@ static enum bole_status load_record(struct load *l, const struct flash_record *r
 	case FLASH_RECORD_RENAME:
 	case FLASH_RECORD_REMOVE:
 	case FLASH_RECORD_RESOLVE: return BOLE_E_CORRUPT;
+	case FLASH_RECORD_RUN:
+	case FLASH_RECORD_EXTENT: return bole_flash_index_load(&l->apply, r);
 	default: return bole_flash_apply(&l->apply, r, 0, 0);
 	}
 }

@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
-#include "flash/summary.h"
 
 /* -- Format -- */
 
@@ -315,9 +314,6 @@ static void free_volume(struct flash_volume *v)
 		p = next;
 	}
 	bole_flash_catalog_close(v);
-	for (uint32_t i = 0; i < VOLUME_POOL; i++)
-		bole_flash_summary_release(v, &v->pool[i].summary);
-	bole_flash_summary_release(v, &v->log.summary);
 	bole_flash_batch_close(v);
 	bole_alloc_free(v->alloc, v->checkpoint, v->checkpoint_cap, sizeof *v->checkpoint);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);

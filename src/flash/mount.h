@@ -21,6 +21,18 @@ BOLE_MUST_USE enum bole_status bole_flash_apply(struct flash_apply *, const stru
 /* After each group of batches. */
 BOLE_MUST_USE enum bole_status bole_flash_apply_flush(struct flash_apply *);
 void bole_flash_apply_release(struct flash_apply *);
+/* The next version of a domain's index, while mounting. Takes over the caller's references when it
+ * returns BOLE_OK. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_extend(struct flash_volume *, struct flash_domain *,
+                                                       struct flash_rows *, struct flash_extent **,
+                                                       uint32_t count);
+/* Rows of records that the domain, or the prepared transaction, gets with the next flush. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_rows(struct flash_apply *,
+                                                     const struct flash_record *,
+                                                     const uint8_t *rows, uint32_t count);
+/* What a checkpoint says of an index: RUN, EXTENT (index_load.c). BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_flash_index_load(struct flash_apply *,
+                                                     const struct flash_record *);
 
 struct flash_domain *bole_flash_domain_find(struct flash_volume *, uint32_t id);
 

@@ -12,7 +12,7 @@ static enum bole_status reserve(struct flash_volume *v, enum flash_purpose purpo
 {
 	uint32_t longest = RECORD_HEAD_BYTES + REF_HEAD_BYTES + BOLE_REF_NAME_MAX + 64;
 
-	return bole_flash_batch_reserve(v, 2 * (uint64_t)longest, longest, 2, purpose);
+	return bole_flash_batch_reserve(v, 2 * (uint64_t)longest, longest, purpose);
 }
 
 static enum bole_status add(struct flash_volume *v, enum flash_record_kind kind, uint32_t owner,

@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/record.h"
-#include "flash/summary.h"
 #include "flash/tx.h"
 
 enum {
@@ -56,11 +55,10 @@ static size_t buffer_bytes(const struct flash_volume *v)
 static uint32_t room_at(const struct flash_volume *v, const struct flash_open *open)
 {
 	uint32_t start = open->pos == 0 ? SEGMENT_HEAD_BYTES : open->pos;
-	uint32_t limit = v->segment_bytes - bole_flash_summary_reserve(v, open->summary.count + 1);
 	uint32_t end = open->pos + v->fragment_bytes;
 
-	if (end > limit)
-		end = limit;
+	if (end > v->segment_bytes)
+		end = v->segment_bytes;
 	return end < start + FRAGMENT_OVERHEAD + v->unit / 2 ? 0 : end - start - FRAGMENT_OVERHEAD;
 }
 
@@ -68,9 +66,6 @@ static void close_segment(struct flash_volume *v, struct flash_open *open)
 {
 	if (open->segment == SEGMENT_NONE)
 		return;
-	/* What is in it stays valid whatever becomes of the summary. */
-	(void)bole_flash_summary_write(v, &open->summary, open->segment, open->sequence, open->pos);
-	bole_flash_summary_release(v, &open->summary);
 	bole_flash_lock(v);
 	v->segment[open->segment].open = false;
 	bole_flash_segment_settle(v, open->segment);
@@ -181,7 +176,7 @@ static enum bole_status begin_fragment(struct flash_stream *s)
 		close_segment(v, &s->open);
 	}
 	s->len = 0;
-	return bole_flash_summary_room(v, &s->open.summary, 1);
+	return BOLE_OK;
 }
 
 enum bole_status bole_flash_stream_end(struct flash_stream *s)
@@ -225,7 +220,6 @@ enum bole_status bole_flash_stream_end(struct flash_stream *s)
 	        .length = s->len,
 	        .stream = s->kind,
 	};
-	bole_flash_summary_add(&open->summary, record + RECORD_HEAD_BYTES, offset, head.kind, 0);
 	enum bole_status rc =
 	        bole_flash_program(v, open->segment, open->pos, from, end - open->pos);
 	open->pos = end;

@@ -47,20 +47,12 @@ struct flash_segment {
 	bool open;      /* a stream writes into it, or it waits in the pool */
 };
 
-/* What a segment holds, for the summary that closes it (summary.h). */
-struct flash_summary {
-	uint8_t *entry;
-	uint32_t count;
-	uint32_t cap;
-};
-
 /* A segment that is being filled with fragments. */
 struct flash_open {
 	uint32_t segment; /* SEGMENT_NONE = none */
 	uint32_t pos;     /* next byte; 0 = the head is not written */
 	uint64_t sequence;
 	uint32_t kind; /* enum flash_segment_kind */
-	struct flash_summary summary;
 };
 
 struct flash_domain {
@@ -98,7 +90,6 @@ struct flash_log {
 	uint64_t durable;       /* the last batch known flushed */
 	uint64_t first_batch;   /* of the current segment */
 	bool stale;             /* raw flash: a cut may have reached what follows pos */
-	struct flash_summary summary;
 };
 
 struct flash_batch {
