@@ -94,6 +94,7 @@ enum flash_segment_kind {
 	FLASH_SEGMENT_LOG = 1,        /* batches */
 	FLASH_SEGMENT_DATA = 2,       /* fragments of extents */
 	FLASH_SEGMENT_CHECKPOINT = 3, /* fragments of checkpoints */
+	FLASH_SEGMENT_INDEX = 4,      /* pages of sorted runs, from the second page on */
 };
 
 /* Record: head, key, body. */
@@ -235,6 +236,45 @@ enum {
 	SEGMENT_ROW_SEQUENCE_AT = 0, /* u64 */
 	SEGMENT_ROW_ERASES_AT = 8,   /* u32 */
 	SEGMENT_ROW_BYTES = 12,
+};
+
+/* Page of a sorted run: this, then rows, fences or blocks of the filter; the rest is zero. */
+enum {
+	PAGE_CHECKSUM_AT = 0, /* u64: of the rest of the page, seeded with its place */
+	PAGE_NUMBER_AT = 8,   /* u32: in its run */
+	PAGE_COUNT_AT = 12,   /* u16: rows, fences or blocks */
+	PAGE_PART_AT = 14,    /* u8: enum flash_page_part */
+	PAGE_HEAD_BYTES = 16,
+	PAGE_BYTES_MANAGED = 4096,
+	PAGE_BYTES_RAW_MIN = 1024, /* or a unit, where that is longer */
+};
+enum flash_page_part {
+	FLASH_PAGE_ROWS = 1,
+	FLASH_PAGE_FENCES = 2, /* u32 each, big-endian: a part of the first key of a page of rows */
+	FLASH_PAGE_FILTER = 3,
+};
+/* A block of a filter holds FILTER_BLOCK_KEYS keys, about; each sets FILTER_BITS of its bits. */
+enum {
+	FILTER_BLOCK_BYTES = 64,
+	FILTER_BLOCK_KEYS = 64,
+	FILTER_BITS = 6,
+};
+
+/* Descriptor of a run: this, then its chunks. Its pages, numbered from 0: rows, fences, filter. */
+enum {
+	RUN_ID_AT = 0,      /* u64 */
+	RUN_ROWS_AT = 8,    /* u32 */
+	RUN_BLOCKS_AT = 12, /* u32: of the filter, 0 = none */
+	RUN_CHUNKS_AT = 16, /* u32 */
+	RUN_WIDTH_AT = 20,  /* u8: bytes a row */
+	RUN_KEY_AT = 21,    /* u8: that order the rows */
+	RUN_SEARCH_AT = 22, /* u8: of those, that are searched for */
+	RUN_ZEROS_AT = 23,  /* u8: leading bytes that are zero in every key; fences follow them */
+	RUN_HEAD_BYTES = 24,
+	CHUNK_SEGMENT_AT = 0, /* u16; pages one after the other in a segment */
+	CHUNK_FIRST_AT = 2,   /* u16: the first one's place in the segment, in pages */
+	CHUNK_PAGES_AT = 4,   /* u16 */
+	CHUNK_BYTES = 6,
 };
 
 #endif /* BOLE_FLASH_FORMAT_H */

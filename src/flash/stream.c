@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/open.h"
 #include "flash/record.h"
 #include "flash/tx.h"
 
@@ -62,92 +63,6 @@ static uint32_t room_at(const struct flash_volume *v, const struct flash_open *o
 	return end < start + FRAGMENT_OVERHEAD + v->unit / 2 ? 0 : end - start - FRAGMENT_OVERHEAD;
 }
 
-static void close_segment(struct flash_volume *v, struct flash_open *open)
-{
-	if (open->segment == SEGMENT_NONE)
-		return;
-	bole_flash_lock(v);
-	v->segment[open->segment].open = false;
-	bole_flash_segment_settle(v, open->segment);
-	bole_flash_unlock(v);
-	open->segment = SEGMENT_NONE;
-}
-
-static bool pool_take(struct flash_volume *v, struct flash_open *open)
-{
-	bool found = false;
-
-	bole_flash_lock(v);
-	for (uint32_t i = 0; i < VOLUME_POOL && !found; i++) {
-		if (v->pool[i].segment == SEGMENT_NONE || v->pool[i].kind != open->kind)
-			continue;
-		*open = v->pool[i];
-		v->pool[i] = (struct flash_open){.segment = SEGMENT_NONE};
-		found = true;
-	}
-	bole_flash_unlock(v);
-	return found;
-}
-
-static void pool_give(struct flash_volume *v, struct flash_open *open)
-{
-	bool kept = false;
-
-	if (open->segment == SEGMENT_NONE)
-		return;
-	bool useful = room_at(v, open) != 0 && !atomic_load(&v->failed);
-	bole_flash_lock(v);
-	/* Nothing lives in it any more: give it back whole rather than fill its rest. */
-	if (v->segment[open->segment].live == 0)
-		useful = false;
-	for (uint32_t i = 0; i < VOLUME_POOL && useful && !kept; i++) {
-		if (v->pool[i].segment != SEGMENT_NONE)
-			continue;
-		v->pool[i] = *open;
-		kept = true;
-	}
-	bole_flash_unlock(v);
-	if (kept)
-		open->segment = SEGMENT_NONE;
-	else
-		close_segment(v, open);
-}
-
-/* A checkpoint may be what is missing: one under way, or one of our own. Lock held. */
-static enum bole_status take_with_help(struct flash_volume *v, enum flash_purpose purpose,
-                                       uint32_t *segment)
-{
-	enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
-
-	if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
-		return rc;
-	while (v->checkpointing)
-		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
-	rc = bole_flash_segment_take(v, purpose, segment);
-	if (rc != BOLE_E_NO_SPACE || !bole_flash_space_helps(v))
-		return rc;
-	bole_flash_unlock(v);
-	(void)bole_flash_checkpoint(v);
-	bole_flash_lock(v);
-	return bole_flash_segment_take(v, purpose, segment);
-}
-
-static enum bole_status new_segment(struct flash_stream *s)
-{
-	struct flash_volume *v = s->v;
-	uint32_t segment;
-
-	bole_flash_lock(v);
-	enum bole_status rc = take_with_help(v, s->purpose, &segment);
-	uint64_t sequence = rc == BOLE_OK ? bole_flash_segment_open(v, segment) : 0;
-	bole_flash_unlock(v);
-	BOLE_TRY(rc);
-	s->open.segment = segment;
-	s->open.pos = 0;
-	s->open.sequence = sequence;
-	return bole_flash_erase(v, segment);
-}
-
 /* Finds a place for the next fragment, so that its capacity is known before it is filled. */
 static enum bole_status begin_fragment(struct flash_stream *s)
 {
@@ -168,12 +83,12 @@ static enum bole_status begin_fragment(struct flash_stream *s)
 		s->fragments_cap = cap;
 	}
 	for (;;) {
-		if (s->open.segment == SEGMENT_NONE && !pool_take(v, &s->open))
-			BOLE_TRY(new_segment(s));
+		if (s->open.segment == SEGMENT_NONE)
+			BOLE_TRY(bole_flash_open_take(v, &s->open, s->purpose));
 		s->cap = room_at(v, &s->open);
 		if (s->cap != 0)
 			break;
-		close_segment(v, &s->open);
+		bole_flash_open_close(v, &s->open);
 	}
 	s->len = 0;
 	return BOLE_OK;
@@ -258,7 +173,8 @@ enum bole_status bole_flash_stream_append(struct flash_stream *s, const void *sr
 
 void bole_flash_stream_close(struct flash_stream *s)
 {
-	pool_give(s->v, &s->open);
+	bool useful = s->open.segment != SEGMENT_NONE && room_at(s->v, &s->open) != 0;
+	bole_flash_open_give(s->v, &s->open, useful);
 	if (s->buf != NULL)
 		bole_alloc_free(s->v->alloc, s->buf, buffer_bytes(s->v), 1);
 	s->buf = NULL;

@@ -114,6 +114,7 @@ struct flash_counters {
 	_Atomic uint64_t read;
 	_Atomic uint64_t reads;
 	_Atomic uint64_t flushes;
+	_Atomic uint64_t index; /* programmed for runs */
 	_Atomic uint64_t commit_ns_max;
 	uint64_t mount_reads;
 };
@@ -133,8 +134,10 @@ struct flash_volume {
 	uint32_t segment_bytes;
 	uint32_t fragment_bytes;
 	uint32_t record_max;
-	bool read_only;      /* asked for, or the volume's features demand it */
-	_Atomic bool failed; /* a program or flush failed */
+	uint32_t page_bytes;       /* of sorted runs */
+	struct flash_cache *cache; /* of their pages */
+	bool read_only;            /* asked for, or the volume's features demand it */
+	_Atomic bool failed;       /* a program or flush failed */
 
 	struct bole_mutex lock;
 	struct bole_cond cond;

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: ISC */
+#include "flash/open.h"
+
+#include "base/check.h"
+#include "flash/tx.h"
+
+void bole_flash_open_close(struct flash_volume *v, struct flash_open *open)
+{
+	if (open->segment == SEGMENT_NONE)
+		return;
+	bole_flash_lock(v);
+	v->segment[open->segment].open = false;
+	bole_flash_segment_settle(v, open->segment);
+	bole_flash_unlock(v);
+	open->segment = SEGMENT_NONE;
+}
+
+static bool pool_take(struct flash_volume *v, struct flash_open *open)
+{
+	bool found = false;
+
+	bole_flash_lock(v);
+	for (uint32_t i = 0; i < VOLUME_POOL && !found; i++) {
+		if (v->pool[i].segment == SEGMENT_NONE || v->pool[i].kind != open->kind)
+			continue;
+		*open = v->pool[i];
+		v->pool[i] = (struct flash_open){.segment = SEGMENT_NONE};
+		found = true;
+	}
+	bole_flash_unlock(v);
+	return found;
+}
+
+void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool useful)
+{
+	bool kept = false;
+
+	if (open->segment == SEGMENT_NONE)
+		return;
+	useful = useful && !atomic_load(&v->failed);
+	bole_flash_lock(v);
+	/* Nothing lives in it any more: give it back whole rather than fill its rest. */
+	if (v->segment[open->segment].live == 0)
+		useful = false;
+	for (uint32_t i = 0; i < VOLUME_POOL && useful && !kept; i++) {
+		if (v->pool[i].segment != SEGMENT_NONE)
+			continue;
+		v->pool[i] = *open;
+		kept = true;
+	}
+	bole_flash_unlock(v);
+	if (kept)
+		open->segment = SEGMENT_NONE;
+	else
+		bole_flash_open_close(v, open);
+}
+
+/* A checkpoint may be what is missing: one under way, or one of our own. Lock held. */
+static enum bole_status take_with_help(struct flash_volume *v, enum flash_purpose purpose,
+                                       uint32_t *segment)
+{
+	enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
+
+	if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
+		return rc;
+	while (v->checkpointing)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	rc = bole_flash_segment_take(v, purpose, segment);
+	if (rc != BOLE_E_NO_SPACE || !bole_flash_space_helps(v))
+		return rc;
+	bole_flash_unlock(v);
+	(void)bole_flash_checkpoint(v);
+	bole_flash_lock(v);
+	return bole_flash_segment_take(v, purpose, segment);
+}
+
+enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *open,
+                                     enum flash_purpose purpose)
+{
+	uint32_t segment;
+
+	bole_flash_lock(v);
+	enum bole_status rc = take_with_help(v, purpose, &segment);
+	uint64_t sequence = rc == BOLE_OK ? bole_flash_segment_open(v, segment) : 0;
+	bole_flash_unlock(v);
+	BOLE_TRY(rc);
+	open->segment = segment;
+	open->pos = 0;
+	open->sequence = sequence;
+	return bole_flash_erase(v, segment);
+}
+
+enum bole_status bole_flash_open_take(struct flash_volume *v, struct flash_open *open,
+                                      enum flash_purpose purpose)
+{
+	return pool_take(v, open) ? BOLE_OK : bole_flash_open_new(v, open, purpose);
+}
