@@ -154,7 +154,7 @@ static void plant(enum defect defect)
 	struct bole_bytes none = {NULL, 0};
 
 	OK(bole_flash_volume_open(disk, &test.base, &test.alloc, NULL, &v));
-	OK(bole_flash_batch_reserve(v, 100, 100, 1, FLASH_FOR_REFS));
+	OK(bole_flash_batch_reserve(v, 100, 100, FLASH_FOR_REFS));
 	OK(bole_flash_batch_add(v, &r, &none, 1, NULL, NULL));
 	v->log.link ^= defect == WRONG_LINK;
 	v->log.batch += defect == WRONG_NUMBER;
