@@ -9,8 +9,14 @@
  * after any power cut, either all of them are findable or none is. So a domain stays closed under
  * reachability, which a push relies on.
  *
- * What transactions looked up or found present already while the mark was going on must live too:
- * the store hands those out as further roots. */
+ * What transactions looked up or found present already while the mark was going on, and what those
+ * that were open at begin had looked up before, must live too: their objects are younger than the
+ * mark, so nobody walks them, but they link to what was found. The store hands it out as further
+ * roots; it keeps a bounded list for each open transaction.
+ *
+ * A mark is of an id: every entry of it stays, also a duplicate in an extent that no lookup returns
+ * (entry_at does, because it is the base of an offset delta); an id that is not marked loses all of
+ * them. The same goes for bole_tx_drop. */
 #ifndef BOLE_MARK_H
 #define BOLE_MARK_H
 
@@ -43,7 +49,8 @@ struct bole_mark_result {
 };
 
 struct bole_mark_ops {
-	/* BOLE_E_BUSY: another mark of the domain is going on. */
+	/* BOLE_E_BUSY: another mark of the domain is going on, or a prepared transaction waits for
+	 * its commit or abort (nobody knows any more what it relies on). */
 	enum bole_status (*begin)(struct bole_store *, uint32_t repo, struct bole_mark **out);
 	/* Marks an object; *fresh says whether it was unmarked (walk its links then). An object
 	 * that is no candidate (younger than the mark) is BOLE_OK and not fresh. BOLE_E_NOT_FOUND,
@@ -53,8 +60,9 @@ struct bole_mark_ops {
 	 * transaction relies on. BOLE_END. Walk it before the next end. */
 	enum bole_status (*root)(struct bole_mark *, struct bole_oid *out);
 	/* Removes what is unmarked and frees the mark. BOLE_AGAIN: further roots came up, or a
-	 * transaction older than the mark is still open; the mark stays: call root, walk, try
-	 * again. Any other result ends the mark; errors remove nothing. */
+	 * transaction is open that looked up more than its list holds; the mark stays: call root,
+	 * walk, try again. Any other result ends the mark; errors remove nothing (BOLE_E_GONE:
+	 * roots were lost, as such a transaction committed, or as above). */
 	enum bole_status (*end)(struct bole_mark *, struct bole_mark_result *out);
 	/* NULL is fine. */
 	void (*abort)(struct bole_mark *);

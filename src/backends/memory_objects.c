@@ -34,11 +34,17 @@ static const struct mem_map_kind by_home = {home_hash, home_same};
 
 void bole_mem_home_free(struct mem_store *store, struct mem_home *home)
 {
-	if (home == NULL)
+	if (home == NULL || --home->holders > 0)
 		return;
 	bole_alloc_free(store->alloc, home->bytes, home->cap, 1);
 	bole_alloc_free(store->alloc, home->rows, home->row_count, sizeof *home->rows);
 	bole_alloc_free(store->alloc, home, 1, sizeof *home);
+}
+
+static void object_drop(struct mem_store *store, struct mem_object *object)
+{
+	if (--object->holders == 0)
+		bole_alloc_free(store->alloc, object, 1, sizeof *object);
 }
 
 struct mem_object *bole_mem_objects_find(const struct mem_objects *objects,
@@ -80,9 +86,11 @@ static void objects_append(struct mem_objects *objects, struct mem_object *objec
 	objects->list[objects->count++] = object;
 }
 
-enum bole_status bole_mem_objects_add(struct mem_store *store, struct mem_objects *objects,
-                                      struct mem_home *home, const struct mem_objects *published)
+enum bole_status bole_mem_objects_add(struct mem_store *store, struct mem_tx *tx,
+                                      struct mem_home *home)
 {
+	const struct mem_objects *published = &tx->view.domain->now->objects;
+	struct mem_objects *objects = &tx->added;
 	size_t before = objects->count;
 	enum bole_status rc = objects_grow(store, objects, home->row_count, 1);
 
@@ -108,13 +116,17 @@ enum bole_status bole_mem_objects_add(struct mem_store *store, struct mem_object
 		struct mem_object *object = objects->list[before + i];
 
 		*object = (struct mem_object){
+		        .holders = 1,
 		        .oid = row->oid,
 		        .entry = {home->id, row->offset, row->stored_bytes, row->type},
 		        .home = home,
 		};
-		if (bole_mem_objects_find(published, &row->oid) != NULL ||
-		    bole_mem_objects_find(objects, &row->oid) != NULL)
-			bole_alloc_free(store->alloc, object, 1, sizeof *object);
+		bool there = bole_mem_objects_find(published, &row->oid) != NULL;
+
+		if (there)
+			bole_mem_tx_rely(store, tx, &row->oid);
+		if (there || bole_mem_objects_find(objects, &row->oid) != NULL)
+			object_drop(store, object);
 		else
 			objects_append(objects, object);
 	}
@@ -128,14 +140,18 @@ enum bole_status bole_mem_objects_reserve(struct mem_store *store, struct mem_ob
 	return objects_grow(store, into, from->count, from->by_home.count);
 }
 
-void bole_mem_objects_move(struct mem_store *store, struct mem_objects *into,
-                           struct mem_objects *from)
+void bole_mem_objects_move(struct mem_store *store, struct mem_objects *into, struct mem_tx *tx)
 {
+	struct mem_objects *from = &tx->added;
+
 	for (size_t i = 0; i < from->count; i++) {
 		struct mem_object *object = from->list[i];
+		bool there = bole_mem_objects_find(into, &object->oid) != NULL;
 
-		if (bole_mem_objects_find(into, &object->oid) != NULL)
-			bole_alloc_free(store->alloc, object, 1, sizeof *object);
+		if (there)
+			bole_mem_mark_note(store, tx->view.domain, &object->oid);
+		if (there || bole_mem_tx_drops(tx, &object->oid))
+			object_drop(store, object);
 		else
 			objects_append(into, object);
 	}
@@ -151,7 +167,7 @@ void bole_mem_objects_move(struct mem_store *store, struct mem_objects *into,
 void bole_mem_objects_release(struct mem_store *store, struct mem_objects *objects)
 {
 	for (size_t i = 0; i < objects->count; i++)
-		bole_alloc_free(store->alloc, objects->list[i], 1, sizeof(struct mem_object));
+		object_drop(store, objects->list[i]);
 	for (size_t i = 0; i < objects->by_home.cap; i++)
 		bole_mem_home_free(store, objects->by_home.slots[i]);
 	bole_alloc_free(store->alloc, objects->list, objects->cap, sizeof(struct mem_object *));
@@ -165,8 +181,64 @@ void bole_mem_domain_drop(struct mem_store *store, struct mem_domain *domain)
 	BOLE_ASSERT(domain->holders > 0);
 	if (--domain->holders > 0)
 		return;
-	bole_mem_objects_release(store, &domain->objects);
+	if (domain->now != NULL)
+		bole_mem_version_drop(store, domain->now);
 	bole_alloc_free(store->alloc, domain, 1, sizeof *domain);
+}
+
+/* -- Versions -- */
+
+void bole_mem_version_drop(struct mem_store *store, struct mem_version *version)
+{
+	if (--version->holders > 0)
+		return;
+	bole_mem_objects_release(store, &version->objects);
+	bole_alloc_free(store->alloc, version, 1, sizeof *version);
+}
+
+/* A home is of use while an id of it is findable: what offset deltas are based on may be a
+ * duplicate that no lookup returns. */
+static bool home_needed(const struct mem_home *home, const struct mem_objects *objects)
+{
+	for (size_t i = 0; i < home->row_count; i++)
+		if (bole_mem_objects_find(objects, &home->rows[i].oid) != NULL)
+			return true;
+	return false;
+}
+
+enum bole_status bole_mem_version_copy(struct mem_store *store, const struct mem_version *from,
+                                       bool (*keep)(const struct mem_object *, const void *ctx),
+                                       const void *ctx, struct mem_version **out)
+{
+	struct mem_version *version = bole_alloc_zeroed(store->alloc, 1, sizeof *version);
+
+	*out = NULL;
+	if (version == NULL)
+		return BOLE_E_NO_MEMORY;
+	version->holders = 1;
+	enum bole_status rc = bole_mem_objects_reserve(store, &version->objects, &from->objects);
+	if (rc != BOLE_OK) {
+		bole_mem_version_drop(store, version);
+		return rc;
+	}
+	for (size_t i = 0; i < from->objects.count; i++) {
+		struct mem_object *object = from->objects.list[i];
+
+		if (keep != NULL && !keep(object, ctx))
+			continue;
+		object->holders++;
+		objects_append(&version->objects, object);
+	}
+	for (size_t i = 0; i < from->objects.by_home.cap; i++) {
+		struct mem_home *home = from->objects.by_home.slots[i];
+
+		if (home == NULL || !home_needed(home, &version->objects))
+			continue;
+		home->holders++;
+		bole_mem_map_add(&version->objects.by_home, &by_home, home);
+	}
+	*out = version;
+	return BOLE_OK;
 }
 
 /* -- Snapshots -- */
@@ -191,6 +263,8 @@ static enum bole_status mem_snapshot_open(struct bole_store *base, uint32_t repo
 		snapshot->base.repo = repo->info;
 		snapshot->domain = repo->domain;
 		snapshot->domain->holders++;
+		snapshot->version = repo->domain->now;
+		snapshot->version->holders++;
 		snapshot->state = repo->state;
 		snapshot->state->holders++;
 		*out = &snapshot->base;
@@ -211,6 +285,7 @@ static void mem_snapshot_close(struct bole_snapshot *base)
 	BOLE_ASSERT(snapshot->tx == NULL);
 	bole_mem_lock(store);
 	bole_mem_state_drop(store, snapshot->state);
+	bole_mem_version_drop(store, snapshot->version);
 	bole_mem_domain_drop(store, snapshot->domain);
 	bole_mem_unlock(store);
 	bole_alloc_free(store->alloc, snapshot, 1, sizeof *snapshot);
@@ -223,9 +298,14 @@ static enum bole_status mem_find(struct bole_snapshot *base, const struct bole_o
 	struct mem_store *store = mem_store_of(base->store);
 
 	bole_mem_lock(store);
-	const struct mem_object *object = bole_mem_objects_find(&snapshot->domain->objects, oid);
+	const struct mem_object *object =
+	        bole_mem_objects_find(bole_mem_view_objects(snapshot), oid);
+	if (object != NULL && snapshot->tx != NULL)
+		bole_mem_tx_rely(store, snapshot->tx, oid);
 	if (object == NULL && snapshot->tx != NULL)
 		object = bole_mem_objects_find(&snapshot->tx->added, oid);
+	if (snapshot->tx != NULL && bole_mem_tx_drops(snapshot->tx, oid))
+		object = NULL;
 	if (object != NULL)
 		*out = object->entry;
 	bole_mem_unlock(store);
@@ -237,7 +317,7 @@ static const struct mem_home *home_find(struct mem_snapshot *snapshot, uint64_t 
 	struct mem_store *store = mem_store_of(snapshot->base.store);
 
 	bole_mem_lock(store);
-	const struct mem_home *home = bole_mem_objects_home(&snapshot->domain->objects, id);
+	const struct mem_home *home = bole_mem_objects_home(bole_mem_view_objects(snapshot), id);
 	if (home == NULL && snapshot->tx != NULL)
 		home = bole_mem_objects_home(&snapshot->tx->added, id);
 	bole_mem_unlock(store);
@@ -289,7 +369,7 @@ static enum bole_status mem_next(struct bole_snapshot *base, uint64_t *cursor, s
 	enum bole_status rc = BOLE_END;
 
 	bole_mem_lock(store);
-	const struct mem_objects *objects = &snapshot->domain->objects;
+	const struct mem_objects *objects = bole_mem_view_objects(snapshot);
 	if (*cursor < objects->count) {
 		const struct mem_object *object = objects->list[(*cursor)++];
 

@@ -75,6 +75,10 @@ static enum bole_status repo_fill(struct mem_store *store, struct mem_repo *repo
 	if (repo->domain == NULL)
 		return BOLE_E_NO_MEMORY;
 	repo->domain->holders = 1;
+	repo->domain->now = bole_alloc_zeroed(store->alloc, 1, sizeof *repo->domain->now);
+	if (repo->domain->now == NULL)
+		return BOLE_E_NO_MEMORY;
+	repo->domain->now->holders = 1;
 	repo->state = bole_alloc_zeroed(store->alloc, 1, sizeof *repo->state);
 	if (repo->state == NULL)
 		return BOLE_E_NO_MEMORY;
@@ -197,7 +201,7 @@ static enum bole_status mem_stats(struct bole_store *base, struct bole_store_sta
 	*out = store->stats;
 	out->repos = store->repo_count;
 	for (size_t i = 0; i < store->repo_count; i++)
-		out->objects += store->repos[i]->domain->objects.count;
+		out->objects += store->repos[i]->domain->now->objects.count;
 	bole_mem_unlock(store);
 	out->memory_bytes = atomic_load(&store->budget.used);
 	out->used_bytes = out->memory_bytes;
@@ -245,6 +249,7 @@ enum bole_status bole_memory_store_open(struct bole_platform *platform, struct b
 	        .tx = &bole_mem_tx_ops,
 	        .refs = &bole_mem_refs_ops,
 	        .aux = &bole_mem_aux_ops,
+	        .mark = &bole_mem_mark_ops,
 	        .info = {.kind = "memory",
 	                 .durability = BOLE_DURABLE_HOST,
 	                 .extent_bytes_min = EXTENT_BYTES_MIN,

@@ -38,7 +38,9 @@ void bole_mem_map_release(struct mem_map *, struct bole_alloc *);
 
 /* A record (one row, offset 0) or an extent. */
 struct mem_home {
+	size_t holders; /* versions and transactions */
 	uint64_t id;
+	bool extent;
 	uint8_t *bytes;
 	size_t len;
 	size_t cap;
@@ -46,6 +48,8 @@ struct mem_home {
 	size_t row_count;
 };
 struct mem_object {
+	size_t holders;
+	bool marked; /* by the mark of its domain, if it is a candidate */
 	struct bole_oid oid;
 	struct bole_entry entry;
 	const struct mem_home *home;
@@ -59,10 +63,22 @@ struct mem_objects {
 	size_t cap;
 };
 
+/* What a domain has published grows in place; whatever removes objects makes a new version, and a
+ * snapshot keeps the one that it was opened on. */
+struct mem_version {
+	size_t holders;
+	struct mem_objects objects;
+};
+
+struct mem_mark;
+struct mem_tx;
+
 struct mem_domain {
 	uint32_t id;
 	size_t holders; /* its repository, snapshots and transactions */
-	struct mem_objects objects;
+	struct mem_version *now;
+	struct mem_mark *mark; /* the one that is going on, or NULL */
+	struct mem_tx *open;   /* transactions */
 };
 
 /* -- One version of a repository's references and aux records -- */
@@ -97,11 +113,10 @@ struct mem_repo {
 	struct mem_state *state;
 };
 
-struct mem_tx;
-
 struct mem_snapshot {
 	struct bole_snapshot base;
 	struct mem_domain *domain;
+	struct mem_version *version; /* NULL in the view of a transaction: the domain's newest */
 	struct mem_state *state;
 	struct mem_tx *tx; /* not NULL: the view of a transaction */
 };
@@ -118,6 +133,29 @@ struct mem_tx {
 	bool prepared;
 	struct bole_tx_token token;
 	struct mem_tx *next_prepared;
+	struct mem_map drops;    /* struct mem_drop */
+	struct bole_oid *relied; /* every id that was found through the view or put again */
+	size_t relied_count;
+	size_t relied_cap;
+	bool relied_lost; /* there was no memory for all of them */
+	struct mem_tx *next_open;
+};
+
+/* An id that a transaction removes; a later put of it takes that back. */
+struct mem_drop {
+	struct bole_oid oid;
+	bool on;
+};
+
+/* Candidates are the objects of frozen. */
+struct mem_mark {
+	struct bole_mark base;
+	struct mem_snapshot view; /* on frozen */
+	struct mem_version *frozen;
+	struct bole_oid *roots;
+	size_t root_count;
+	size_t root_cap;
+	bool lost; /* there was no memory for a root */
 };
 
 struct mem_store {
@@ -140,6 +178,7 @@ extern const struct bole_odb_ops bole_mem_odb_ops;
 extern const struct bole_refs_ops bole_mem_refs_ops;
 extern const struct bole_aux_ops bole_mem_aux_ops;
 extern const struct bole_tx_ops bole_mem_tx_ops;
+extern const struct bole_mark_ops bole_mem_mark_ops;
 
 static inline struct mem_store *mem_store_of(struct bole_store *store)
 {
@@ -156,16 +195,40 @@ void bole_mem_domain_drop(struct mem_store *, struct mem_domain *);
 
 struct mem_object *bole_mem_objects_find(const struct mem_objects *, const struct bole_oid *);
 const struct mem_home *bole_mem_objects_home(const struct mem_objects *, uint64_t id);
-/* Adds a finished home and those of its objects that are not in `published` yet. All or nothing. */
-enum bole_status bole_mem_objects_add(struct mem_store *, struct mem_objects *, struct mem_home *,
-                                      const struct mem_objects *published);
+/* Adds a finished home to what the transaction has, and those of its objects that are not published
+ * yet. All or nothing. */
+enum bole_status bole_mem_objects_add(struct mem_store *, struct mem_tx *, struct mem_home *);
 /* Room in `into` for everything in `from`. */
 enum bole_status bole_mem_objects_reserve(struct mem_store *, struct mem_objects *into,
                                           const struct mem_objects *from);
-/* Moves everything; what `into` has already stays as it is there. Cannot fail after reserve. */
-void bole_mem_objects_move(struct mem_store *, struct mem_objects *into, struct mem_objects *from);
+/* Moves everything that the transaction added and did not drop; what `into` has already stays as it
+ * is there. Cannot fail after reserve. */
+void bole_mem_objects_move(struct mem_store *, struct mem_objects *into, struct mem_tx *);
 void bole_mem_objects_release(struct mem_store *, struct mem_objects *);
 void bole_mem_home_free(struct mem_store *, struct mem_home *);
+
+/* A version with those objects of `from` that keep() says stay, and the homes that one of their ids
+ * lies in. keep NULL = all. */
+enum bole_status bole_mem_version_copy(struct mem_store *, const struct mem_version *from,
+                                       bool (*keep)(const struct mem_object *, const void *ctx),
+                                       const void *ctx, struct mem_version **out);
+void bole_mem_version_drop(struct mem_store *, struct mem_version *);
+/* What a snapshot sees of its domain. */
+static inline struct mem_objects *bole_mem_view_objects(const struct mem_snapshot *snapshot)
+{
+	return snapshot->version != NULL ? &snapshot->version->objects
+	                                 : &snapshot->domain->now->objects;
+}
+
+/* A mark that is going on must keep an id. Under the lock. */
+void bole_mem_mark_note(struct mem_store *, struct mem_domain *, const struct bole_oid *);
+/* A transaction relies on an id from now on. Under the lock. */
+void bole_mem_tx_rely(struct mem_store *, struct mem_tx *, const struct bole_oid *);
+/* Room for one more id. */
+enum bole_status bole_mem_oids_grow(struct mem_store *, struct bole_oid **oids, size_t count,
+                                    size_t *cap);
+/* The transaction drops the id. */
+bool bole_mem_tx_drops(const struct mem_tx *, const struct bole_oid *);
 
 /* A copy that may be changed; holders is 1. */
 enum bole_status bole_mem_state_copy(struct mem_store *, const struct mem_state *,

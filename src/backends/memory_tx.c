@@ -13,6 +13,51 @@ static struct mem_tx *tx_of(struct bole_tx *tx)
 	return (struct mem_tx *)tx;
 }
 
+void bole_mem_tx_rely(struct mem_store *store, struct mem_tx *tx, const struct bole_oid *oid)
+{
+	bole_mem_mark_note(store, tx->view.domain, oid);
+	if (bole_mem_oids_grow(store, &tx->relied, tx->relied_count, &tx->relied_cap) == BOLE_OK)
+		tx->relied[tx->relied_count++] = *oid;
+	else
+		tx->relied_lost = true;
+}
+
+static uint64_t drop_hash(const void *item)
+{
+	return bole_get_le64(((const struct mem_drop *)item)->oid.bytes);
+}
+
+static bool drop_same(const void *item, const void *other)
+{
+	return bole_oid_equal(&((const struct mem_drop *)item)->oid,
+	                      &((const struct mem_drop *)other)->oid);
+}
+
+static const struct mem_map_kind by_drop = {drop_hash, drop_same};
+
+static struct mem_drop *drop_find(const struct mem_tx *tx, const struct bole_oid *oid)
+{
+	struct mem_drop probe = {.oid = *oid};
+
+	return bole_mem_map_find(&tx->drops, &by_drop, &probe);
+}
+
+bool bole_mem_tx_drops(const struct mem_tx *tx, const struct bole_oid *oid)
+{
+	const struct mem_drop *drop = drop_find(tx, oid);
+
+	return drop != NULL && drop->on;
+}
+
+/* A put after a drop: the id stays. */
+static void drop_off(struct mem_tx *tx, const struct bole_oid *oid)
+{
+	struct mem_drop *drop = drop_find(tx, oid);
+
+	if (drop != NULL)
+		drop->on = false;
+}
+
 static enum bole_status mem_begin(struct bole_store *base, uint32_t repo_id, struct bole_tx **out)
 {
 	struct mem_store *store = mem_store_of(base);
@@ -32,6 +77,8 @@ static enum bole_status mem_begin(struct bole_store *base, uint32_t repo_id, str
 		tx->view.tx = tx;
 		tx->base.store = base;
 		tx->base.view = &tx->view.base;
+		tx->next_open = repo->domain->open;
+		repo->domain->open = tx;
 		*out = &tx->base;
 	}
 	bole_mem_unlock(store);
@@ -47,6 +94,7 @@ static struct mem_home *home_make(struct mem_store *store, size_t cap)
 
 	if (home == NULL)
 		return NULL;
+	home->holders = 1;
 	home->bytes = bole_alloc_array(store->alloc, cap, 1);
 	if (home->bytes == NULL) {
 		bole_mem_home_free(store, home);
@@ -76,7 +124,9 @@ static enum bole_status home_finish(struct mem_tx *tx, struct mem_home *home,
 		home->row_count = count;
 	}
 	bole_mem_lock(store);
-	rc = bole_mem_objects_add(store, &tx->added, home, &tx->view.domain->objects);
+	for (size_t i = 0; i < count; i++)
+		drop_off(tx, &rows[i].oid);
+	rc = bole_mem_objects_add(store, tx, home);
 	bole_mem_unlock(store);
 	if (rc != BOLE_OK)
 		bole_mem_home_free(store, home);
@@ -94,6 +144,7 @@ static enum bole_status mem_put(struct bole_tx *base, const struct bole_oid *oid
 	size_t len = 0;
 
 	BOLE_ASSERT(!tx->prepared);
+	drop_off(tx, oid);
 	enum bole_status rc = bole_odb_find(base->view, oid, &there);
 	if (rc != BOLE_E_NOT_FOUND)
 		return rc;
@@ -111,6 +162,26 @@ static enum bole_status mem_put(struct bole_tx *base, const struct bole_oid *oid
 	return home_finish(tx, home, &row, 1);
 }
 
+static enum bole_status mem_tx_drop(struct bole_tx *base, const struct bole_oid *oid)
+{
+	struct mem_tx *tx = tx_of(base);
+	struct mem_store *store = mem_store_of(base->store);
+	struct mem_drop *drop = drop_find(tx, oid);
+
+	BOLE_ASSERT(!tx->prepared);
+	if (drop != NULL) {
+		drop->on = true;
+		return BOLE_OK;
+	}
+	BOLE_TRY(bole_mem_map_reserve(&tx->drops, &by_drop, store->alloc, 1));
+	drop = bole_alloc_zeroed(store->alloc, 1, sizeof *drop);
+	if (drop == NULL)
+		return BOLE_E_NO_MEMORY;
+	*drop = (struct mem_drop){.oid = *oid, .on = true};
+	bole_mem_map_add(&tx->drops, &by_drop, drop);
+	return BOLE_OK;
+}
+
 static enum bole_status mem_extent_begin(struct bole_tx *base, uint64_t *extent)
 {
 	struct mem_tx *tx = tx_of(base);
@@ -120,6 +191,7 @@ static enum bole_status mem_extent_begin(struct bole_tx *base, uint64_t *extent)
 	tx->pending = home_make(mem_store_of(base->store), EXTENT_FIRST_BYTES);
 	if (tx->pending == NULL)
 		return BOLE_E_NO_MEMORY;
+	tx->pending->extent = true;
 	*extent = tx->pending->id;
 	return BOLE_OK;
 }
@@ -180,10 +252,26 @@ static void prepared_remove(struct mem_store *store, struct mem_tx *tx)
 		*at = tx->next_prepared;
 }
 
+static void open_remove(struct mem_domain *domain, struct mem_tx *tx)
+{
+	struct mem_tx **at = &domain->open;
+
+	while (*at != tx)
+		at = &(*at)->next_open;
+	*at = tx->next_open;
+}
+
 static void tx_free(struct mem_store *store, struct mem_tx *tx)
 {
 	bole_mem_lock(store);
 	prepared_remove(store, tx);
+	open_remove(tx->view.domain, tx);
+	for (size_t i = 0; i < tx->drops.cap; i++)
+		if (tx->drops.slots[i] != NULL)
+			bole_alloc_free(store->alloc, tx->drops.slots[i], 1,
+			                sizeof(struct mem_drop));
+	bole_mem_map_release(&tx->drops, store->alloc);
+	bole_alloc_free(store->alloc, tx->relied, tx->relied_cap, sizeof *tx->relied);
 	bole_mem_objects_release(store, &tx->added);
 	for (size_t i = 0; i < tx->aux_count; i++)
 		bole_mem_aux_drop(store, tx->aux[i]);
@@ -234,11 +322,44 @@ static enum bole_status mem_prepare(struct bole_tx *base, struct bole_tx_token *
 	return BOLE_OK;
 }
 
+static bool keep_undropped(const struct mem_object *object, const void *tx)
+{
+	return !bole_mem_tx_drops(tx, &object->oid);
+}
+
+/* The version that the transaction's objects go into, held: the newest, or a new one without what
+ * the transaction drops. */
+static enum bole_status version_open(struct mem_store *store, struct mem_tx *tx,
+                                     struct mem_version **out)
+{
+	struct mem_version *now = tx->view.domain->now;
+
+	*out = now;
+	if (tx->drops.count > 0)
+		BOLE_TRY(bole_mem_version_copy(store, now, keep_undropped, tx, out));
+	else
+		now->holders++;
+	enum bole_status rc = bole_mem_objects_reserve(store, &(*out)->objects, &tx->added);
+	if (rc != BOLE_OK)
+		bole_mem_version_drop(store, *out);
+	return rc;
+}
+
+static void refs_note(struct mem_store *store, struct mem_domain *domain,
+                      const struct bole_ref_update *updates, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (updates[i].action == BOLE_REF_SET)
+			bole_mem_mark_note(store, domain, &updates[i].oid);
+}
+
 /* Under the lock: all or nothing. */
 static enum bole_status publish(struct mem_store *store, struct mem_tx *tx,
                                 const struct bole_ref_update *updates, size_t count, size_t *failed)
 {
 	struct mem_repo *repo = bole_mem_repo_by_id(store, tx->view.base.repo.id);
+	struct mem_domain *domain = tx->view.domain;
+	struct mem_version *version = NULL;
 	struct mem_state *state;
 
 	if (repo == NULL)
@@ -248,12 +369,17 @@ static enum bole_status publish(struct mem_store *store, struct mem_tx *tx,
 	for (size_t i = 0; rc == BOLE_OK && i < tx->aux_count; i++)
 		rc = bole_mem_state_aux(store, state, tx->aux[i]);
 	if (rc == BOLE_OK)
-		rc = bole_mem_objects_reserve(store, &repo->domain->objects, &tx->added);
+		rc = version_open(store, tx, &version);
 	if (rc != BOLE_OK) {
 		bole_mem_state_drop(store, state);
 		return rc;
 	}
-	bole_mem_objects_move(store, &repo->domain->objects, &tx->added);
+	bole_mem_objects_move(store, &version->objects, tx);
+	bole_mem_version_drop(store, domain->now);
+	domain->now = version;
+	refs_note(store, domain, updates, count);
+	if (domain->mark != NULL && tx->relied_lost)
+		domain->mark->lost = true;
 	bole_mem_state_drop(store, repo->state);
 	repo->state = state;
 	store->stats.commits++;
@@ -283,6 +409,7 @@ static enum bole_status mem_commit(struct bole_tx *base, const struct bole_ref_u
 const struct bole_tx_ops bole_mem_tx_ops = {
         .begin = mem_begin,
         .put = mem_put,
+        .drop = mem_tx_drop,
         .extent_begin = mem_extent_begin,
         .extent_append = mem_extent_append,
         .extent_read = mem_extent_read,

@@ -30,6 +30,15 @@ void store_suite_abort(struct store_suite *);
 void store_suite_prepare(struct store_suite *);
 void store_suite_aux(struct store_suite *);
 void store_suite_iterate(struct store_suite *);
+void store_suite_drop(struct store_suite *);
+void store_suite_drop_and_put(struct store_suite *);
+void store_suite_drop_prepared(struct store_suite *);
+void store_suite_mark(struct store_suite *);
+void store_suite_mark_duplicates(struct store_suite *);
+void store_suite_mark_roots(struct store_suite *);
+void store_suite_mark_waits(struct store_suite *);
+/* Random puts, drops and marks beside a model, with snapshots held open. */
+void store_suite_liveness_random(struct store_suite *, uint64_t seed, unsigned steps);
 /* Random operations on several repositories beside a plain model; reopens now and then. */
 void store_suite_random(struct store_suite *, uint64_t seed, unsigned steps);
 

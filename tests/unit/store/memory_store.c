@@ -42,6 +42,20 @@ SUITE(abort, an_abort_drops_everything)
 SUITE(prepare, a_prepared_transaction_can_be_resumed)
 SUITE(aux, aux_records_are_kept_by_class_kind_and_key)
 SUITE(iterate, every_object_is_listed_once_in_the_order_of_the_log)
+SUITE(drop, what_a_transaction_drops_is_gone_and_an_older_snapshot_still_sees_it)
+SUITE(drop_and_put, the_last_of_drop_and_put_decides)
+SUITE(drop_prepared, a_prepared_transaction_keeps_its_drops)
+SUITE(mark, what_a_mark_did_not_reach_is_gone_in_one_step)
+SUITE(mark_duplicates, a_mark_keeps_every_entry_of_an_id)
+SUITE(mark_roots, what_is_relied_upon_during_a_mark_becomes_a_root)
+SUITE(mark_waits, what_an_older_transaction_relies_on_outlives_a_mark)
+
+Test(memory_store, random_drops_and_marks_agree_with_a_model)
+{
+	setup();
+	store_suite_liveness_random(&suite, test_seed(42), 400);
+	teardown();
+}
 
 Test(memory_store, random_work_agrees_with_a_model)
 {
