@@ -350,9 +350,6 @@ static enum bole_status apply_remove(struct flash_apply *a, const struct flash_r
 	}
 	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
 	repo = bole_flash_repo_take(v, r->owner);
-	/* Nothing is counted as live yet. */
-	bole_flash_index_drop(v, repo->domain->last);
-	repo->domain->last = NULL;
 	bole_flash_repo_release(v, repo);
 	return BOLE_OK;
 }

@@ -49,21 +49,30 @@ void bole_flash_aux_set_part(uint8_t *value, uint32_t i, const struct flash_aux_
 	bole_put_le32(p + 8, part->bytes);
 }
 
-void bole_flash_aux_dropped(void *ctx, const struct flash_item *item)
+void bole_flash_aux_superseded(struct flash_volume *v, const struct flash_item *item)
 {
-	struct flash_volume *v = ctx;
-	struct bole_bytes value = bole_flash_item_value(item);
-
-	if (v->mounting)
+	if (item == NULL)
 		return;
+	struct bole_bytes value = bole_flash_item_value(item);
 	bole_flash_lock(v);
 	for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
 		struct flash_aux_part part = bole_flash_aux_part(value, i);
-		/* Never written: the transaction failed before. */
+		/* A removal that was prepared has no place. */
 		if (part.bytes != 0)
 			bole_flash_live_sub(v, part.segment, part.bytes);
 	}
 	bole_flash_unlock(v);
+}
+
+void bole_flash_aux_dropped(struct flash_volume *v, const struct flash_table *table)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(table, after, true);
+	     item != NULL; item = bole_flash_table_next(table, after, false)) {
+		after = bole_flash_item_key(item);
+		bole_flash_aux_superseded(v, item);
+	}
 }
 
 static enum bole_status read_part(struct flash_volume *v, const struct flash_aux_part *part,
@@ -162,6 +171,8 @@ enum bole_status bole_flash_aux_get(struct flash_snapshot *s, const struct bole_
 	*len = bole_get_le32(value.ptr + AUX_VALUE_TOTAL_AT);
 	BOLE_TRY(copy_out(alloc, *len, out));
 	enum bole_status rc = read_value(s->v, value, *out, *len);
+	if (bole_flash_pin_gone(&s->pin))
+		rc = BOLE_E_GONE;
 	if (rc != BOLE_OK) {
 		alloc->resize(alloc->ctx, *out, *len == 0 ? 1 : *len, 0, 1);
 		*out = NULL;

@@ -25,7 +25,5 @@ struct flash_aux_part bole_flash_aux_part(struct bole_bytes value, uint32_t i);
 /* Writes a value without places; returns its length. */
 size_t bole_flash_aux_value(uint8_t *dst, uint32_t total, uint32_t parts);
 void bole_flash_aux_set_part(uint8_t *value, uint32_t i, const struct flash_aux_part *);
-/* Gives back what a value occupied (the table's `dropped`). */
-void bole_flash_aux_dropped(void *volume, const struct flash_item *);
 
 #endif /* BOLE_FLASH_AUXTABLE_H */

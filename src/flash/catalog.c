@@ -91,30 +91,32 @@ enum bole_status bole_flash_repo_add(struct flash_volume *v, uint32_t id, uint32
 	return BOLE_OK;
 }
 
-/* Everything of a removed domain dies: its records and extents give their segments back. */
-static void domain_die(struct flash_volume *v, struct flash_domain *domain)
+static void forget_rows(struct flash_volume *v, const struct flash_rows *rows)
 {
-	struct flash_index *last = domain->last;
-
-	for (uint32_t i = 0; i < last->extents; i++)
-		bole_flash_fragments_live(v, last->extent[i]->fragment, last->extent[i]->fragments,
-		                          false);
-	for (uint32_t i = 0; i < last->runs; i++) {
-		const struct flash_rows *run = last->run[i];
-		bole_flash_lock(v);
-		for (uint32_t n = 0; n < run->count; n++) {
-			struct flash_home home = bole_flash_rows_home(run, n);
-			bole_flash_live_sub(v, home.segment,
-			                    bole_flash_record_live(run->key_len, home.stored));
-			if (n % CATALOG_STEP_ROWS != CATALOG_STEP_ROWS - 1)
-				continue;
-			bole_flash_unlock(v);
-			bole_flash_yield(v);
-			bole_flash_lock(v);
-		}
+	bole_flash_lock(v);
+	for (uint32_t n = 0; n < rows->count; n++) {
+		struct flash_home home = bole_flash_rows_home(rows, n);
+		bole_flash_live_sub(v, home.segment,
+		                    bole_flash_record_live(rows->key_len, home.stored));
+		if (n % CATALOG_STEP_ROWS != CATALOG_STEP_ROWS - 1)
+			continue;
 		bole_flash_unlock(v);
+		bole_flash_yield(v);
+		bole_flash_lock(v);
 	}
-	(void)bole_flash_index_release(v->alloc, last);
+	bole_flash_unlock(v);
+}
+
+void bole_flash_repo_forget(struct flash_volume *v, struct flash_repo *repo)
+{
+	struct flash_index *index = repo->domain->index;
+
+	bole_flash_aux_dropped(v, repo->auxtable);
+	for (uint32_t i = 0; index != NULL && i < index->extents; i++)
+		bole_flash_fragments_change(v, index->extent[i]->fragment,
+		                            index->extent[i]->fragments, FLASH_LIVE_DROPPED, false);
+	for (uint32_t i = 0; index != NULL && i < index->runs; i++)
+		forget_rows(v, index->run[i]);
 }
 
 void bole_flash_domain_release(struct flash_volume *v, struct flash_domain *domain)
@@ -122,9 +124,7 @@ void bole_flash_domain_release(struct flash_volume *v, struct flash_domain *doma
 	if (domain == NULL ||
 	    atomic_fetch_sub_explicit(&domain->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	BOLE_ASSERT(domain->index == NULL);
-	if (domain->last != NULL)
-		domain_die(v, domain);
+	bole_flash_index_drop(v, domain->index);
 	bole_alloc_free(v->alloc, domain, 1, sizeof *domain);
 }
 
@@ -151,9 +151,6 @@ struct flash_repo *bole_flash_repo_take(struct flash_volume *v, uint32_t id)
 	struct flash_repo *repo = v->repo[at];
 	v->repos--;
 	memmove(v->repo + at, v->repo + at + 1, (v->repos - at) * sizeof *v->repo);
-	/* The last version dies when nobody reads it any more. */
-	repo->domain->last = repo->domain->index;
-	repo->domain->index = NULL;
 	return repo;
 }
 
@@ -161,8 +158,6 @@ void bole_flash_catalog_close(struct flash_volume *v)
 {
 	for (uint32_t i = 0; i < v->repos; i++) {
 		struct flash_repo *repo = v->repo[i];
-		bole_flash_index_drop(v, repo->domain->index);
-		repo->domain->index = NULL;
 		bole_flash_repo_release(v, repo);
 	}
 	bole_alloc_free(v->alloc, v->repo, v->repos_cap, sizeof *v->repo);

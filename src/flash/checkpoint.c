@@ -409,17 +409,19 @@ static void settle(struct checkpoint *c, bool ok)
 		if (ok)
 			bole_flash_discard(v, i);
 		bole_flash_lock(v);
-		v->segment[i].state = ok ? SEGMENT_FREE : SEGMENT_FREED;
-		v->segment[i].published = !ok;
-		v->free += ok;
-		v->freed += !ok;
+		if (ok) {
+			bole_flash_segment_release(v, i);
+		} else {
+			v->segment[i].state = SEGMENT_FREED;
+			v->freed++;
+		}
 		bole_flash_unlock(v);
 	}
 	/* The old checkpoint itself: nothing durable names it any more. */
 	for (uint32_t i = 0; i < olds; i++) {
 		bole_flash_lock(v);
 		v->segment[old[i].segment].published = false;
-		bole_flash_live_sub(v, old[i].segment, bole_flash_fragment_live(old[i].length));
+		bole_flash_hold_end(v, old[i].segment, bole_flash_fragment_live(old[i].length));
 		bole_flash_unlock(v);
 	}
 	bole_alloc_free(v->alloc, old, c->old_cap, sizeof *old);
@@ -510,26 +512,7 @@ enum bole_status bole_flash_checkpoint(struct flash_volume *v)
 bool bole_flash_space_helps(const struct flash_volume *v)
 {
 	for (uint32_t i = 0; i < v->segments; i++)
-		if (v->segment[i].state == SEGMENT_FREED ||
-		    (v->segment[i].state == SEGMENT_TAIL && i != v->log.segment &&
-		     v->segment[i].live == 0))
+		if (bole_flash_segment_dead(v, i) && !bole_flash_pinned(v, i))
 			return true;
 	return false;
-}
-
-enum bole_status bole_flash_make_space(struct flash_volume *v)
-{
-	bool waited = false;
-
-	bole_flash_lock(v);
-	while (v->checkpointing) {
-		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
-		waited = true;
-	}
-	bool helps = bole_flash_space_helps(v);
-	bole_flash_unlock(v);
-	/* The one that was under way may have been enough. */
-	if (waited && !helps)
-		return BOLE_OK;
-	return helps ? bole_flash_checkpoint_leading(v) : BOLE_E_NO_SPACE;
 }

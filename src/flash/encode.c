@@ -320,8 +320,13 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
 	rc = write_objects(v, tx, 0, &d);
-	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++)
-		rc = write_aux(v, &tx->auxwrite[i], repo->id, 0, d.aux);
+	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++) {
+		const struct flash_aux_write *w = &tx->auxwrite[i];
+		bole_flash_aux_superseded(
+		        v,
+		        bole_flash_table_find(aux_now(repo), bole_bytes_of(w->bytes, w->key_len)));
+		rc = write_aux(v, w, repo->id, 0, d.aux);
+	}
 	if (rc == BOLE_OK)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
@@ -455,6 +460,19 @@ enum bole_status bole_flash_prepared_publish(struct flash_volume *v, struct flas
 	return BOLE_OK;
 }
 
+/* What the old table has for the keys of the new one. */
+static void supersede(struct flash_volume *v, const struct flash_table *old,
+                      const struct flash_table *new)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(new, after, true); item != NULL;
+	     item = bole_flash_table_next(new, after, false)) {
+		after = bole_flash_item_key(item);
+		bole_flash_aux_superseded(v, bole_flash_table_find(old, after));
+	}
+}
+
 static enum bole_status encode_resolve(struct flash_volume *v, struct flash_request *req,
                                        bool commit)
 {
@@ -489,6 +507,8 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
 	req->prepared = p;
+	if (commit)
+		supersede(v, aux_now(repo), p->aux);
 	rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
 	if (rc == BOLE_OK && commit)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);

@@ -69,6 +69,7 @@ enum bole_status bole_flash_program(struct flash_volume *v, uint32_t segment, ui
 	enum bole_status rc =
 	        bole_block_program(v->dev, bole_flash_position(v, segment, offset), src, len);
 	count(&v->counters.programmed, len);
+	count(&v->counters.programs, 1);
 	if (rc != BOLE_OK) {
 		bole_flash_fail(v, "a write");
 		return rc;
@@ -99,6 +100,7 @@ enum bole_status bole_flash_erase(struct flash_volume *v, uint32_t segment)
 	enum bole_status rc =
 	        bole_block_erase(v->dev, bole_flash_position(v, segment, 0), v->segment_bytes);
 	count(&v->counters.erased, v->segment_bytes);
+	count(&v->counters.erases, 1);
 	if (rc != BOLE_OK)
 		bole_flash_fail(v, "an erase");
 	return rc;
@@ -113,4 +115,5 @@ void bole_flash_discard(struct flash_volume *v, uint32_t segment)
 	        bole_block_discard(v->dev, bole_flash_position(v, segment, 0), v->segment_bytes);
 	(void)hint;
 	count(&v->counters.erased, v->segment_bytes);
+	count(&v->counters.erases, 1);
 }

@@ -137,8 +137,10 @@ static void count_live(struct flash_volume *v)
 {
 	v->free = 0;
 	v->freed = 0;
-	for (uint32_t i = 0; i < v->segments; i++)
+	for (uint32_t i = 0; i < v->segments; i++) {
 		v->segment[i].live = 0;
+		v->segment[i].held = 0;
+	}
 	for (uint32_t i = 0; i < v->repos; i++) {
 		live_index(v, v->repo[i]->domain->index);
 		live_aux(v, v->repo[i]->auxtable);
@@ -147,17 +149,16 @@ static void count_live(struct flash_volume *v)
 		live_prepared(v, p);
 	for (uint32_t i = 0; i < v->checkpoint_fragments; i++) {
 		const struct flash_fragment *f = &v->checkpoint[i];
-		bole_flash_live_add(v, f->segment, bole_flash_fragment_live(f->length));
+		bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
 	}
 	for (uint32_t i = 0; i < v->segments; i++) {
 		struct flash_segment *s = &v->segment[i];
 		if (s->state == SEGMENT_BAD || s->state == SEGMENT_TAIL ||
 		    s->state == SEGMENT_RESERVED)
 			continue;
-		s->state = s->live != 0   ? SEGMENT_USED
-		           : s->published ? SEGMENT_FREED
-		                          : SEGMENT_FREE;
-		s->published |= s->live != 0;
+		bool used = s->live != 0 || s->held != 0;
+		s->state = used ? SEGMENT_USED : s->published ? SEGMENT_FREED : SEGMENT_FREE;
+		s->published |= used;
 		v->free += s->state == SEGMENT_FREE;
 		v->freed += s->state == SEGMENT_FREED;
 	}
@@ -245,7 +246,6 @@ static enum bole_status mount(struct flash_volume *v)
 	bool sealed = false;
 
 	BOLE_TRY(find_bad(v));
-	v->mounting = true;
 	BOLE_TRY(bole_flash_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->opened = v->anchor.opened;
@@ -262,7 +262,6 @@ static enum bole_status mount(struct flash_volume *v)
 			rc = after_cut(v, &s);
 	}
 	bole_flash_log_scan_release(&s);
-	v->mounting = false;
 	v->growth = v->anchor.stream_bytes + v->tail_bytes;
 	if (rc == BOLE_OK)
 		bole_flash_repool(v);
@@ -273,10 +272,12 @@ static void init_tables(struct flash_volume *v)
 {
 	v->alloc = &v->budget.alloc;
 	v->plain = (struct flash_table_kind){.alloc = v->alloc};
-	v->aux = (struct flash_table_kind){v->alloc, bole_flash_aux_dropped, v};
+	v->aux = v->plain;
 	v->queue_end = &v->queue;
 	for (uint32_t i = 0; i < VOLUME_POOL; i++)
 		v->pool[i].segment = SEGMENT_NONE;
+	v->epoch = 1;
+	v->stamp = 1;
 	v->next_extent = 1;
 	v->next_repo = 1;
 	v->next_domain = 1;
@@ -305,7 +306,6 @@ static enum bole_status init_geometry(struct flash_volume *v)
 
 static void free_volume(struct flash_volume *v)
 {
-	v->mounting = true; /* nothing is counted any more */
 	for (struct flash_prepared *p = v->prepared; p != NULL;) {
 		struct flash_prepared *next = p->next;
 		if (p->tx != NULL)
@@ -375,33 +375,4 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 		rc = BOLE_E_IO;
 	free_volume(v);
 	return rc;
-}
-
-void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *out)
-{
-	uint64_t used = 0;
-
-	bole_flash_lock(v);
-	for (uint32_t i = 0; i < v->segments; i++)
-		used += v->segment[i].state != SEGMENT_FREE;
-	out->capacity_bytes = (uint64_t)v->segments * v->segment_bytes / 100 * 92;
-	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
-	out->free_bytes =
-	        v->free + v->freed > floor ? (v->free + v->freed - floor) * v->segment_bytes : 0;
-	out->used_bytes = used * v->segment_bytes;
-	for (uint32_t i = 0; i < v->repos; i++) {
-		out->repos += !v->repo[i]->hidden;
-		if (v->repo[i]->domain->index != NULL)
-			out->objects += v->repo[i]->domain->index->rows;
-	}
-	bole_flash_unlock(v);
-	out->commits = atomic_load(&v->counters.commits);
-	out->user_bytes = atomic_load(&v->counters.user_bytes);
-	out->programmed_bytes = atomic_load(&v->counters.programmed);
-	out->erased_bytes = atomic_load(&v->counters.erased);
-	out->read_bytes = atomic_load(&v->counters.read);
-	out->flushes = atomic_load(&v->counters.flushes);
-	out->mount_reads = v->counters.mount_reads;
-	out->memory_bytes = atomic_load(&v->budget.used) + sizeof *v;
-	out->commit_ns_max = atomic_load(&v->counters.commit_ns_max);
 }

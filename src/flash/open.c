@@ -40,7 +40,7 @@ void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool 
 	useful = useful && !atomic_load(&v->failed);
 	bole_flash_lock(v);
 	/* Nothing lives in it any more: give it back whole rather than fill its rest. */
-	if (v->segment[open->segment].live == 0)
+	if (v->segment[open->segment].live == 0 && v->segment[open->segment].held == 0)
 		useful = false;
 	for (uint32_t i = 0; i < VOLUME_POOL && useful && !kept; i++) {
 		if (v->pool[i].segment != SEGMENT_NONE)
@@ -55,23 +55,17 @@ void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool 
 		bole_flash_open_close(v, open);
 }
 
-/* A checkpoint may be what is missing: one under way, or one of our own. Lock held. */
+/* Lock held. */
 static enum bole_status take_with_help(struct flash_volume *v, enum flash_purpose purpose,
                                        uint32_t *segment)
 {
-	enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
-
-	if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
-		return rc;
-	while (v->checkpointing)
-		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
-	rc = bole_flash_segment_take(v, purpose, segment);
-	if (rc != BOLE_E_NO_SPACE || !bole_flash_space_helps(v))
-		return rc;
-	bole_flash_unlock(v);
-	(void)bole_flash_checkpoint(v);
-	bole_flash_lock(v);
-	return bole_flash_segment_take(v, purpose, segment);
+	for (;;) {
+		enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
+		if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
+			return rc;
+		uint32_t wanted = bole_flash_floor(v, purpose) + 1;
+		BOLE_TRY(bole_flash_make_space(v, wanted, false));
+	}
 }
 
 enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *open,

@@ -131,6 +131,8 @@ static enum bole_status damaged(struct flash_snapshot *s, const char *what, uint
 {
 	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++)
 		s->window[i].len = 0;
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
 	bole_log(s->v->platform, BOLE_LOG_ERROR, "%s: %s %#llx at %llu is damaged",
 	         s->v->dev->info.name, what, (unsigned long long)extent,
 	         (unsigned long long)offset);
@@ -309,12 +311,11 @@ static enum bole_status view_put(struct flash_snapshot *s, uint64_t number, uint
 	return view_extent(s, extent, bole_flash_row_offset(extent, row), pos, out);
 }
 
-enum bole_status bole_flash_view(struct flash_snapshot *s, const struct bole_entry *e, uint64_t pos,
-                                 struct bole_bytes *out)
+static enum bole_status view(struct flash_snapshot *s, const struct bole_entry *e, uint64_t pos,
+                             struct bole_bytes *out)
 {
 	enum bole_status rc;
 
-	*out = (struct bole_bytes){NULL, 0};
 	if (pos >= e->stored_bytes)
 		return BOLE_E_INVALID;
 	if ((e->extent & FLASH_HOME_RECORD) != 0) {
@@ -331,4 +332,13 @@ enum bole_status bole_flash_view(struct flash_snapshot *s, const struct bole_ent
 	if (extent == NULL)
 		return BOLE_E_INVALID;
 	return view_extent(s, extent, e->offset, pos, out);
+}
+
+enum bole_status bole_flash_view(struct flash_snapshot *s, const struct bole_entry *e, uint64_t pos,
+                                 struct bole_bytes *out)
+{
+	*out = (struct bole_bytes){NULL, 0};
+	enum bole_status rc = bole_flash_pin_gone(&s->pin) ? BOLE_E_GONE : view(s, e, pos, out);
+	/* Revoked meanwhile: what was read may be somebody else's, whole and right as it is. */
+	return rc == BOLE_OK && bole_flash_pin_gone(&s->pin) ? BOLE_E_GONE : rc;
 }

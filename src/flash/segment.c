@@ -6,13 +6,14 @@
  * that happens. Both are held back from data. */
 #include "base/bytes.h"
 #include "base/check.h"
-#include "flash/volume.h"
+#include "flash/tx.h"
 
 enum {
 	RESERVE_SEGMENTS = 4,    /* for references and deletes */
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
+	SPACE_ROUNDS = 64,       /* of waiting, checkpoints and revocations for one request */
 };
 
 /* Segments that a checkpoint written now would fill. */
@@ -49,7 +50,7 @@ enum bole_status bole_flash_segment_take(struct flash_volume *v, enum flash_purp
 		struct flash_segment *s = &v->segment[at];
 		if (s->state != SEGMENT_FREE)
 			continue;
-		BOLE_ASSERT(s->live == 0);
+		BOLE_ASSERT(s->live == 0 && s->held == 0);
 		s->state = SEGMENT_USED;
 		s->published = false;
 		s->open = true;
@@ -58,6 +59,29 @@ enum bole_status bole_flash_segment_take(struct flash_volume *v, enum flash_purp
 		return BOLE_OK;
 	}
 	BOLE_UNREACHABLE();
+}
+
+enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, bool leading)
+{
+	enum bole_status rc = BOLE_OK;
+
+	for (int round = 0; round < SPACE_ROUNDS && rc == BOLE_OK && v->free < wanted; round++) {
+		if (v->checkpointing) {
+			/* It may be what is missing. */
+			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
+			                                  BOLE_NEVER);
+		} else if (bole_flash_space_helps(v)) {
+			bole_flash_unlock(v);
+			rc = leading ? bole_flash_checkpoint_leading(v) : bole_flash_checkpoint(v);
+			bole_flash_lock(v);
+			/* Somebody else's came first. */
+			if (rc != BOLE_OK && v->checkpointing)
+				rc = BOLE_OK;
+		} else if (!bole_flash_pin_revoke(v)) {
+			rc = BOLE_E_NO_SPACE;
+		}
+	}
+	return v->free >= wanted ? BOLE_OK : BOLE_E_NO_SPACE;
 }
 
 uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
@@ -78,11 +102,32 @@ void bole_flash_segment_settle(struct flash_volume *v, uint32_t segment)
 {
 	struct flash_segment *s = &v->segment[segment];
 
-	if (s->state != SEGMENT_USED || s->live != 0 || s->open)
+	if (s->state != SEGMENT_USED || s->live != 0 || s->held != 0 || s->open)
 		return;
 	if (s->published) {
 		s->state = SEGMENT_FREED;
 		v->freed++;
+	} else {
+		bole_flash_segment_release(v, segment);
+	}
+}
+
+bool bole_flash_segment_dead(const struct flash_volume *v, uint32_t segment)
+{
+	const struct flash_segment *s = &v->segment[segment];
+
+	return s->state == SEGMENT_FREED || (s->state == SEGMENT_TAIL && s->live == 0 &&
+	                                     s->held == 0 && segment != v->log.segment);
+}
+
+void bole_flash_segment_release(struct flash_volume *v, uint32_t segment)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	s->published = false;
+	if (bole_flash_pinned(v, segment)) {
+		s->state = SEGMENT_PINNED;
+		v->pinned++;
 	} else {
 		s->state = SEGMENT_FREE;
 		v->free++;
@@ -91,13 +136,39 @@ void bole_flash_segment_settle(struct flash_volume *v, uint32_t segment)
 
 void bole_flash_live_add(struct flash_volume *v, uint32_t segment, uint64_t bytes)
 {
-	v->segment[segment].live += bytes;
+	struct flash_segment *s = &v->segment[segment];
+
+	/* Only bytes that lie about themselves name more than there is. */
+	s->live = bytes > UINT32_MAX - s->live ? UINT32_MAX : s->live + (uint32_t)bytes;
 }
 
 void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t bytes)
 {
-	BOLE_ASSERT(v->segment[segment].live >= bytes);
-	v->segment[segment].live -= bytes;
+	struct flash_segment *s = &v->segment[segment];
+
+	if (s->live < bytes) {
+		/* Counts come from the device: what it says is wrong, and nothing is freed. */
+		bole_flash_fail(v, "counting what lives");
+		return;
+	}
+	s->live -= (uint32_t)bytes;
+	s->freed = v->stamp;
+	bole_flash_segment_settle(v, segment);
+}
+
+void bole_flash_hold(struct flash_volume *v, uint32_t segment, uint64_t bytes)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	s->held = bytes > UINT32_MAX - s->held ? UINT32_MAX : s->held + (uint32_t)bytes;
+}
+
+void bole_flash_hold_end(struct flash_volume *v, uint32_t segment, uint64_t bytes)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	BOLE_ASSERT(s->held >= bytes);
+	s->held -= (uint32_t)bytes;
 	bole_flash_segment_settle(v, segment);
 }
 

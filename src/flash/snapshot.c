@@ -37,6 +37,7 @@ enum bole_status bole_flash_snapshot_open(struct flash_volume *v, uint32_t repo,
 	s->pub.repo.domain = r->domain->id;
 	s->pub.repo.algo = r->domain->algo;
 	memcpy(s->pub.repo.name, r->name, sizeof r->name);
+	bole_flash_pin_set(v, &s->pin);
 	bole_flash_unlock(v);
 	*out = s;
 	return BOLE_OK;
@@ -46,6 +47,7 @@ void bole_flash_snapshot_close(struct flash_snapshot *s)
 {
 	struct flash_volume *v = s->v;
 
+	bole_flash_pin_end(v, &s->pin);
 	bole_flash_index_drop(v, s->index);
 	bole_flash_table_release(&v->plain, s->refs);
 	bole_flash_table_release(&v->aux, s->aux);
@@ -114,6 +116,8 @@ enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid
 	struct flash_extent *extent;
 	uint32_t row;
 
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
 	enum bole_status rc = bole_flash_index_find(s->index, oid->bytes, &home, &extent, &row);
 	if (rc != BOLE_OK)
 		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
@@ -149,6 +153,8 @@ enum bole_status bole_flash_entry_at(struct flash_snapshot *s, uint64_t id, uint
 	uint32_t row;
 	uint32_t order;
 
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
 	if (extent == NULL)
 		return BOLE_E_NOT_FOUND;
 	if (!bole_flash_extent_at(extent, offset, &row, &order))
@@ -224,6 +230,8 @@ enum bole_status bole_flash_next(struct flash_snapshot *s, uint64_t *cursor, str
 {
 	uint64_t at = *cursor;
 
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
 	if (s->index == NULL)
 		return BOLE_END;
 	for (uint32_t i = 0; i < s->index->extents; i++) {

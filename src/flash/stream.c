@@ -20,18 +20,25 @@ uint64_t bole_flash_fragment_live(uint32_t length)
 	return (uint64_t)length + FRAGMENT_OVERHEAD;
 }
 
-void bole_flash_fragments_live(struct flash_volume *v, const struct flash_fragment *fragment,
-                               uint32_t count, bool add)
+void bole_flash_fragments_change(struct flash_volume *v, const struct flash_fragment *fragment,
+                                 uint32_t count, enum flash_change change, bool locked)
 {
-	bole_flash_lock(v);
+	if (!locked)
+		bole_flash_lock(v);
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t bytes = bole_flash_fragment_live(fragment[i].length);
-		if (add)
-			bole_flash_live_add(v, fragment[i].segment, bytes);
+		uint32_t segment = fragment[i].segment;
+		if (change == FLASH_HELD_PUBLISHED) {
+			v->segment[segment].published = true;
+			bole_flash_live_add(v, segment, bytes);
+		}
+		if (change == FLASH_LIVE_DROPPED)
+			bole_flash_live_sub(v, segment, bytes);
 		else
-			bole_flash_live_sub(v, fragment[i].segment, bytes);
+			bole_flash_hold_end(v, segment, bytes);
 	}
-	bole_flash_unlock(v);
+	if (!locked)
+		bole_flash_unlock(v);
 }
 
 void bole_flash_stream_init(struct flash_stream *s, struct flash_volume *v, uint64_t extent,
@@ -124,7 +131,7 @@ enum bole_status bole_flash_stream_end(struct flash_stream *s)
 		bole_flash_segment_head(v, open->segment, open->sequence,
 		                        (enum flash_segment_kind)open->kind, s->buf);
 	}
-	bole_flash_live_add(v, open->segment, bole_flash_fragment_live(s->len));
+	bole_flash_hold(v, open->segment, bole_flash_fragment_live(s->len));
 	bole_flash_unlock(v);
 	s->fragment[s->fragments++] = (struct flash_fragment){
 	        .logical = s->logical,
@@ -187,7 +194,8 @@ void bole_flash_stream_release(struct flash_stream *s, bool keep)
 	if (s->v == NULL)
 		return;
 	if (!keep && s->fragments != 0)
-		bole_flash_fragments_live(s->v, s->fragment, s->fragments, false);
+		bole_flash_fragments_change(s->v, s->fragment, s->fragments, FLASH_HELD_DROPPED,
+		                            false);
 	bole_flash_stream_close(s);
 	bole_alloc_free(s->v->alloc, s->fragment, s->fragments_cap, sizeof *s->fragment);
 	s->fragment = NULL;

@@ -107,8 +107,9 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 		return BOLE_E_INVALID;
 	if (len > tx->v->record_max)
 		return BOLE_E_LIMIT;
-	if (bole_flash_find(tx->view, oid, &found) == BOLE_OK)
-		return BOLE_OK;
+	enum bole_status rc = bole_flash_find(tx->view, oid, &found);
+	if (rc == BOLE_OK || rc == BOLE_E_GONE)
+		return rc;
 	if (tx->data.len + len > TX_DATA_BYTES)
 		BOLE_TRY(bole_flash_tx_spill(tx));
 	BOLE_TRY(room_for_put(tx));
@@ -267,8 +268,8 @@ void bole_flash_tx_free(struct flash_tx *tx)
 static void drop_extents(struct flash_tx *tx)
 {
 	for (uint32_t i = 0; i < tx->extents && !tx->given; i++)
-		bole_flash_fragments_live(tx->v, tx->extent[i]->fragment, tx->extent[i]->fragments,
-		                          false);
+		bole_flash_fragments_change(tx->v, tx->extent[i]->fragment,
+		                            tx->extent[i]->fragments, FLASH_HELD_DROPPED, false);
 }
 
 void bole_flash_tx_abort(struct flash_tx *tx)
@@ -344,10 +345,13 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 	}
 	for (uint32_t i = 0; i < p->extents; i++) {
 		if (drop)
-			bole_flash_fragments_live(v, p->extent[i]->fragment,
-			                          p->extent[i]->fragments, false);
+			bole_flash_fragments_change(v, p->extent[i]->fragment,
+			                            p->extent[i]->fragments, FLASH_LIVE_DROPPED,
+			                            false);
 		bole_flash_extent_release(p->extent[i]);
 	}
+	if (drop)
+		bole_flash_aux_dropped(v, p->aux);
 	bole_alloc_free(v->alloc, p->extent, p->extents, sizeof *p->extent);
 	bole_flash_rows_release(v->alloc, p->run);
 	bole_flash_table_release(&v->aux, p->aux);

@@ -67,6 +67,7 @@ struct flash_snapshot {
 	struct flash_index *index;
 	struct flash_table *refs;
 	struct flash_table *aux;
+	struct flash_pin pin;
 	struct flash_tx *tx;                          /* whose view this is, or NULL */
 	struct flash_window window[SNAPSHOT_WINDOWS]; /* a scan, and a walk beside it */
 	uint64_t clock;
@@ -232,9 +233,10 @@ BOLE_MUST_USE enum bole_status bole_flash_prepared_publish(struct flash_volume *
                                                            const struct flash_index *base,
                                                            struct flash_table **aux,
                                                            struct flash_index **index);
-/* Frees segments and asks for a checkpoint when that can help somebody who found no space.
- * BOLE_OK: try again. */
-BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *);
+/* Waits for a checkpoint or makes one, and revokes pins, until so many segments are free. Lock
+ * held, but not all the time; leading: by the caller. BOLE_E_NO_SPACE. (segment.c) */
+BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *, uint32_t wanted,
+                                                     bool leading);
 
 /* -- Volumes (mount.c) -- */
 BOLE_MUST_USE enum bole_status bole_flash_volume_format(struct bole_block *, struct bole_platform *,
@@ -244,6 +246,7 @@ BOLE_MUST_USE enum bole_status bole_flash_volume_open(struct bole_block *, struc
                                                       const struct bole_flash_open_options *,
                                                       struct flash_volume **out);
 enum bole_status bole_flash_volume_close(struct flash_volume *);
+/* Adds to a zeroed *out (stats.c). */
 void bole_flash_volume_stats(struct flash_volume *, struct bole_store_stats *);
 
 /* -- Checkpoints (checkpoint.c) -- */

@@ -4,8 +4,10 @@
  * Locks. `lock` guards everything that is marked (L) and is never held across device I/O. One
  * writer at a time, the leader (`leading`), owns what is marked (W) without any lock: the log's
  * head, the batch under construction, drafts. Published versions (indexes, tables) are immutable
- * and reference-counted. References are dropped outside the lock, because the last owner of a
- * thing gives its segments back. */
+ * and reference-counted. References are dropped outside the lock, because that may free much.
+ *
+ * What lives on the device is counted logically: published, superseded, removed. Memory that is
+ * released gives nothing back; who may still read is a matter of pins (pin.h). */
 #ifndef BOLE_FLASH_VOLUME_H
 #define BOLE_FLASH_VOLUME_H
 
@@ -22,6 +24,7 @@
 #include "flash/anchor.h"
 #include "flash/flash_format.h"
 #include "flash/index.h"
+#include "flash/pin.h"
 #include "flash/table.h"
 
 #define SEGMENT_NONE UINT32_MAX /* not an enumerator: those are ints */
@@ -34,12 +37,15 @@ enum flash_segment_state {
 	SEGMENT_RESERVED, /* the log's next */
 	SEGMENT_FREED,    /* nothing lives there, but the durable checkpoint may still say so */
 	SEGMENT_FREEING,  /* the checkpoint under way does not name it */
+	SEGMENT_PINNED,   /* nothing durable names it any more, but a snapshot may read it */
 	SEGMENT_BAD,
 };
 
 struct flash_segment {
 	uint64_t sequence;
-	uint64_t live;    /* bytes that somebody may still read */
+	uint64_t freed;   /* epoch from which on nobody sees anything in it */
+	uint32_t live;    /* bytes that the published state names */
+	uint32_t held;    /* beside them: not published yet, or of a checkpoint */
 	uint32_t written; /* end of what was programmed: nobody reads beyond */
 	uint32_t erases;
 	uint8_t state;
@@ -62,7 +68,6 @@ struct flash_domain {
 	uint32_t key_len;
 	struct flash_index *index; /* (L) the published version */
 	struct flash_index *draft; /* (W) */
-	struct flash_index *last;  /* set when the domain is removed: its places die with it */
 };
 
 struct flash_repo {
@@ -110,7 +115,9 @@ struct flash_counters {
 	_Atomic uint64_t commits;
 	_Atomic uint64_t user_bytes;
 	_Atomic uint64_t programmed;
+	_Atomic uint64_t programs;
 	_Atomic uint64_t erased;
+	_Atomic uint64_t erases;
 	_Atomic uint64_t read;
 	_Atomic uint64_t reads;
 	_Atomic uint64_t flushes;
@@ -149,6 +156,10 @@ struct flash_volume {
 	struct flash_segment *segment;       /* (L) */
 	uint32_t free;                       /* (L) segments in state FREE */
 	uint32_t freed;                      /* (L) in state FREED */
+	uint32_t pinned;                     /* (L) in state PINNED */
+	struct flash_pins pins;              /* (L) */
+	uint64_t epoch;                      /* (L) number of the published state */
+	uint64_t stamp;                      /* (L) epoch that what is freed now belongs to */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
 	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
@@ -161,15 +172,14 @@ struct flash_volume {
 	bool dirty;               /* (W) something was written since the last seal */
 
 	struct flash_table_kind plain; /* tables whose items own nothing */
-	struct flash_table_kind aux;   /* items own places */
-	struct flash_table *names;     /* (L) repository name -> number */
-	struct flash_repo **repo;      /* (L) sorted by number */
+	struct flash_table_kind aux;
+	struct flash_table *names; /* (L) repository name -> number */
+	struct flash_repo **repo;  /* (L) sorted by number */
 	uint32_t repos;
 	uint32_t repos_cap;
 	uint32_t next_repo;
 	uint32_t next_domain;
-	struct flash_prepared *prepared; /* (L) */
-	bool mounting; /* nothing is given back: live bytes are counted at the end */
+	struct flash_prepared *prepared;   /* (L) */
 	struct flash_fragment *checkpoint; /* (W) of the durable checkpoint, its map included */
 	uint32_t checkpoint_fragments;
 	uint32_t checkpoint_cap;
@@ -216,18 +226,36 @@ uint64_t bole_flash_segment_open(struct flash_volume *, uint32_t segment);
 /* Nothing lives in it and nobody writes there: free it, at once or after a checkpoint. Lock held.
  */
 void bole_flash_segment_settle(struct flash_volume *, uint32_t segment);
+/* Nothing lives in it, but the durable checkpoint names it or the log starts before it. Lock
+ * held. */
+bool bole_flash_segment_dead(const struct flash_volume *, uint32_t segment);
+/* Nothing durable names it any more: free, unless a pin is older than its end. Lock held. */
+void bole_flash_segment_release(struct flash_volume *, uint32_t segment);
 /* Bytes that a record with an entry of so many bytes occupies. */
 static inline uint64_t bole_flash_record_live(uint32_t key_len, uint32_t stored)
 {
 	return (uint64_t)RECORD_HEAD_BYTES + key_len + stored;
 }
-struct flash_fragment;
-void bole_flash_fragments_live(struct flash_volume *, const struct flash_fragment *, uint32_t count,
-                               bool add);
-/* A checkpoint would free segments. Lock held. */
-bool bole_flash_space_helps(const struct flash_volume *);
+/* Bytes that the published state names: changed by the leader, as it writes what will be published
+ * (a group that fails leaves the volume read-only). Lock held. */
 void bole_flash_live_add(struct flash_volume *, uint32_t segment, uint64_t bytes);
 void bole_flash_live_sub(struct flash_volume *, uint32_t segment, uint64_t bytes);
+/* Bytes that must stay although no published state names them. Lock held. */
+void bole_flash_hold(struct flash_volume *, uint32_t segment, uint64_t bytes);
+void bole_flash_hold_end(struct flash_volume *, uint32_t segment, uint64_t bytes);
+enum flash_change {
+	FLASH_HELD_PUBLISHED, /* held bytes become live ones */
+	FLASH_HELD_DROPPED,
+	FLASH_LIVE_DROPPED,
+};
+/* The same for fragments. Takes the lock, unless locked. */
+void bole_flash_fragments_change(struct flash_volume *, const struct flash_fragment *,
+                                 uint32_t count, enum flash_change, bool locked);
+/* Parts of an aux value that nobody will look up any more. Takes the lock. */
+void bole_flash_aux_superseded(struct flash_volume *, const struct flash_item *);
+void bole_flash_aux_dropped(struct flash_volume *, const struct flash_table *);
+/* A checkpoint would free segments. Lock held. */
+bool bole_flash_space_helps(const struct flash_volume *);
 void bole_flash_segment_head(const struct flash_volume *, uint32_t segment, uint64_t sequence,
                              enum flash_segment_kind, uint8_t *head);
 
@@ -241,6 +269,8 @@ BOLE_MUST_USE enum bole_status bole_flash_repo_add(struct flash_volume *, uint32
 void bole_flash_repo_release(struct flash_volume *, struct flash_repo *);
 void bole_flash_domain_release(struct flash_volume *, struct flash_domain *);
 void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
+/* A repository was removed: what it had is dead. For the leader, outside the lock. */
+void bole_flash_repo_forget(struct flash_volume *, struct flash_repo *);
 /* Takes it out of the catalog; the caller's references go with release. Lock held. */
 struct flash_repo *bole_flash_repo_take(struct flash_volume *, uint32_t id);
 void bole_flash_catalog_close(struct flash_volume *);

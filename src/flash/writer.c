@@ -9,7 +9,7 @@
 #include "flash/batch.h"
 #include "flash/tx.h"
 
-enum { GROUP_MAX = 256 };
+enum { GROUP_MAX = 256, SPACE_TRIES = 64 };
 
 static bool alone(const struct flash_request *req)
 {
@@ -64,8 +64,8 @@ static enum bole_status encode(struct flash_volume *v, struct flash_request *req
 static void mark_published(struct flash_volume *v, struct flash_extent *const *list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		for (uint32_t n = 0; n < list[i]->fragments; n++)
-			v->segment[list[i]->fragment[n].segment].published = true;
+		bole_flash_fragments_change(v, list[i]->fragment, list[i]->fragments,
+		                            FLASH_HELD_PUBLISHED, true);
 		v->growth += (uint64_t)bole_flash_extent_body(list[i], NULL) + RECORD_HEAD_BYTES;
 	}
 }
@@ -206,6 +206,7 @@ static void clean_up(struct flash_volume *v, struct flash_request *req)
 	}
 	if (req->old_repo != NULL) {
 		drop_orphans(v, req->old_repo);
+		bole_flash_repo_forget(v, req->old_repo);
 		bole_flash_repo_release(v, req->old_repo);
 	}
 }
@@ -280,6 +281,7 @@ static void finish_group(struct flash_volume *v, struct flash_request *group)
 	for (struct flash_request *req = group; req != NULL; req = req->next)
 		if (req->written)
 			publish(v, req);
+	v->epoch = v->stamp;
 	bole_flash_unlock(v);
 	for (struct flash_request *req = group; req != NULL; req = req->next) {
 		if (!req->written)
@@ -289,6 +291,30 @@ static void finish_group(struct flash_volume *v, struct flash_request *group)
 			merge_runs(v, req->tx->repo->domain);
 	}
 	bole_flash_batch_rest(v);
+}
+
+static uint32_t free_now(struct flash_volume *v)
+{
+	bole_flash_lock(v);
+	uint32_t n = v->free;
+	bole_flash_unlock(v);
+	return n;
+}
+
+/* How much space a request wants is known to the attempt alone. */
+static void encode_with_help(struct flash_volume *v, struct flash_request *req)
+{
+	for (uint32_t n = 0; n < SPACE_TRIES; n++) {
+		uint32_t before = free_now(v);
+		req->rc = encode(v, req);
+		if (req->rc != BOLE_E_NO_SPACE || req->written)
+			return;
+		bole_flash_lock(v);
+		bool more = bole_flash_make_space(v, before + 1, true) == BOLE_OK;
+		bole_flash_unlock(v);
+		if (!more)
+			return;
+	}
 }
 
 /* Encodes requests until one finds no space behind others: that one waits for the next group, when
@@ -305,8 +331,7 @@ static struct flash_request *encode_group(struct flash_volume *v, struct flash_r
 			before->next = NULL;
 			return req;
 		}
-		if (bole_flash_make_space(v) == BOLE_OK)
-			req->rc = encode(v, req);
+		encode_with_help(v, req);
 	}
 	return NULL;
 }
@@ -317,6 +342,7 @@ static void lead(struct flash_volume *v)
 	struct flash_request *group = take_group(v);
 
 	v->leading = true;
+	v->stamp = v->epoch + 1;
 	bole_flash_unlock(v);
 	struct flash_request *rest = encode_group(v, group);
 	finish_group(v, group);
@@ -337,6 +363,7 @@ static void lead(struct flash_volume *v)
 		v->queue = rest;
 	}
 	v->leading = false;
+	v->stamp = v->epoch;
 	v->platform->ops->cond_broadcast(v->platform, &v->cond);
 }
 
