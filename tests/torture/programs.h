@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+/* The programs of the regime. To add one: a file with its function, a line here, a row in
+ * programs.c. */
+#ifndef BOLE_TORTURE_PROGRAMS_H
+#define BOLE_TORTURE_PROGRAMS_H
+
+#include "torture/torture.h"
+
+void torture_p1(struct torture_unit *);
+void torture_p2(struct torture_unit *);
+void torture_p3(struct torture_unit *);
+
+#endif /* BOLE_TORTURE_PROGRAMS_H */
