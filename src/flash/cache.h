@@ -19,15 +19,16 @@
 
 struct flash_cache;
 
-/* One page; between claim and keep, and while it is pinned, the caller may use data. */
+/* One page. data may be written between claim and keep, and read while it is pinned. */
 struct flash_slot {
 	uint8_t *data;
 	uint64_t sequence;
 	uint32_t page;
 	_Atomic uint32_t pins;
-	_Atomic bool used; /* since the hand of the clock came by */
-	bool kept;         /* in the table; else it belongs to one caller */
-	uint32_t next;     /* in its chain */
+	bool used;               /* since the hand of the clock came by */
+	bool kept;               /* in the table */
+	struct flash_slot *next; /* in its chain */
+	struct flash_slot *ring; /* NULL: it belongs to one caller and goes with its pin */
 };
 
 struct flash_cache_stats {
@@ -47,11 +48,10 @@ void bole_flash_cache_close(struct flash_cache *);
 struct flash_slot *bole_flash_cache_get(struct flash_cache *, uint64_t sequence, uint32_t page);
 /* Room for a page that the caller will read and verify; nobody else sees it. NULL: no memory. */
 struct flash_slot *bole_flash_cache_claim(struct flash_cache *, uint64_t sequence, uint32_t page);
-/* Makes a verified page visible and pins it. Returns the slot to use: another one, if somebody else
- * was faster. */
+/* Makes a verified page visible. Returns the slot to use, pinned: another one, if somebody else was
+ * faster. */
 struct flash_slot *bole_flash_cache_keep(struct flash_cache *, struct flash_slot *);
-/* Gives a claimed slot back: its page did not verify. */
-void bole_flash_cache_discard(struct flash_cache *, struct flash_slot *);
+/* Gives back a pin, or a claimed slot whose page did not verify. */
 void bole_flash_cache_unpin(struct flash_cache *, struct flash_slot *);
 /* Forgets pages that nobody will ask for again. */
 void bole_flash_cache_drop(struct flash_cache *, uint64_t sequence, uint32_t first, uint32_t count);

@@ -8,6 +8,13 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
+#include "flash/page.h"
+
+enum {
+	CACHE_BYTES_MIN = 64 << 10,    /* where nothing else is asked for */
+	CACHE_BYTES_FREELY = 64 << 20, /* where memory is not limited */
+	CACHE_SHARE = 64,              /* of the memory, else */
+};
 
 /* -- Format -- */
 
@@ -285,6 +292,24 @@ static void init_tables(struct flash_volume *v)
 	v->platform->ops->cond_init(v->platform, &v->cond);
 }
 
+/* Memory for pages, fences and filters, as asked for or as fits. */
+static enum bole_status init_cache(struct flash_volume *v,
+                                   const struct bole_flash_open_options *options)
+{
+	size_t limit = options == NULL ? 0 : options->memory_bytes_max;
+	size_t bytes = options == NULL ? 0 : options->cache_bytes;
+	size_t keep = options == NULL ? 0 : options->filter_bytes_max;
+
+	if (bytes == 0)
+		bytes = limit == 0 ? CACHE_BYTES_FREELY : limit / CACHE_SHARE;
+	if (bytes < CACHE_BYTES_MIN && (options == NULL || options->cache_bytes == 0))
+		bytes = CACHE_BYTES_MIN;
+	if (keep == 0)
+		keep = limit == 0 ? SIZE_MAX : limit / 2;
+	v->page_bytes = bole_flash_page_size(v);
+	return bole_flash_cache_open(v->platform, v->alloc, v->page_bytes, bytes, keep, &v->cache);
+}
+
 static enum bole_status init_geometry(struct flash_volume *v)
 {
 	const struct flash_geometry *g = &v->anchor.geometry;
@@ -315,6 +340,7 @@ static void free_volume(struct flash_volume *v)
 	}
 	bole_flash_catalog_close(v);
 	bole_flash_batch_close(v);
+	bole_flash_cache_close(v->cache);
 	bole_alloc_free(v->alloc, v->checkpoint, v->checkpoint_cap, sizeof *v->checkpoint);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);
 	bole_flash_anchor_release(v->alloc, &v->anchor);
@@ -351,6 +377,8 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	}
 	if (rc == BOLE_OK)
 		rc = init_geometry(v);
+	if (rc == BOLE_OK)
+		rc = init_cache(v, options);
 	if (rc == BOLE_OK)
 		rc = mount(v);
 	if (rc != BOLE_OK) {

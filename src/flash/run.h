@@ -66,8 +66,10 @@ struct flash_run {
 	/* Loaded when first needed, never changed after. */
 	_Atomic(uint32_t *) fence;
 	_Atomic(uint8_t *) filter;
-	_Atomic uint32_t fence_refused; /* when there was no memory for it: flash_cache.returns */
+	/* bole_flash_cache_returns() when there was no memory for it; 0 = not tried. */
+	_Atomic uint32_t fence_refused;
 	_Atomic uint32_t filter_refused;
+	_Atomic uint32_t asked; /* lookups that did without the filter */
 };
 
 static inline uint32_t bole_flash_run_pages(const struct flash_run *run)
@@ -93,17 +95,17 @@ struct flash_run_builder {
 	struct flash_run *run; /* under construction */
 	struct flash_open open;
 	enum flash_purpose purpose;
-	uint8_t *buf; /* pages that wait to be programmed; the last may be partly filled */
+	enum bole_status rc; /* the first failure */
+	uint8_t *buf;        /* room for a segment head, then pages that wait to be programmed */
 	uint32_t buf_pages;
 	uint32_t done;   /* whole pages in buf */
 	uint32_t filled; /* rows in the page after them */
-	uint32_t room;   /* pages that the open segment can still take */
+	uint32_t pages;  /* whole pages so far, programmed or not */
 	uint32_t chunks_cap;
-	uint32_t *fence;
+	uint32_t *fence; /* of the pages so far */
 	uint32_t fences_cap;
 	uint8_t *filter; /* NULL: none is made */
 	uint8_t last[RUN_WIDTH_MAX];
-	enum bole_status rc; /* the first failure */
 };
 
 /* Acquires nothing that abort must give back unless it returns BOLE_OK. rows_max: an upper bound
@@ -168,6 +170,7 @@ struct flash_run_cursor {
 	uint32_t pages;        /* in buf, verified */
 	uint32_t cap;
 	uint8_t *buf;
+	uint8_t last[RUN_WIDTH_MAX]; /* the row before buf */
 };
 /* ahead 0 = RUN_AHEAD_PAGES. Acquires nothing. */
 void bole_flash_run_cursor_init(struct flash_run_cursor *, struct flash_run *, uint32_t ahead);

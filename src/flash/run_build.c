@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: ISC */
+/* Writing a run. Pages are gathered in a buffer and sealed when their place is known. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/filter.h"
+#include "flash/page.h"
+#include "flash/run_private.h"
+
+enum {
+	BUILD_PAGES = 16, /* programmed at once; one, when memory is short */
+	BUILD_FENCES_FIRST = 64,
+	BUILD_CHUNKS_FIRST = 4,
+};
+
+static size_t buffer_pages(const struct flash_run_builder *b)
+{
+	return (size_t)b->buf_pages + 1;
+}
+
+static void open_filter(struct flash_run_builder *b, uint64_t rows_max)
+{
+	uint32_t blocks = bole_flash_filter_blocks(rows_max);
+	size_t bytes = (size_t)blocks * FILTER_BLOCK_BYTES;
+
+	if (blocks == 0)
+		return;
+	b->filter = bole_flash_cache_reserve(b->v->cache, bytes);
+	if (b->filter == NULL)
+		return;
+	memset(b->filter, 0, bytes);
+	b->run->blocks = blocks;
+}
+
+enum bole_status bole_flash_run_begin(struct flash_run_builder *b, struct flash_volume *v,
+                                      const struct flash_run_shape *shape, uint64_t rows_max,
+                                      bool filter, enum flash_purpose purpose)
+{
+	BOLE_ASSERT(bole_flash_run_shape_ok(shape));
+	*b = (struct flash_run_builder){
+	        .v = v,
+	        .purpose = purpose,
+	        .open = {.segment = SEGMENT_NONE, .kind = FLASH_SEGMENT_INDEX},
+	        .buf_pages = BUILD_PAGES,
+	};
+	b->run = bole_flash_run_open(v, shape);
+	if (b->run == NULL)
+		return BOLE_E_NO_MEMORY;
+	b->buf = bole_alloc_array(v->alloc, buffer_pages(b), v->page_bytes);
+	if (b->buf == NULL) {
+		b->buf_pages = 1;
+		b->buf = bole_alloc_array(v->alloc, buffer_pages(b), v->page_bytes);
+	}
+	if (b->buf == NULL) {
+		bole_flash_run_abort(b);
+		return BOLE_E_NO_MEMORY;
+	}
+	if (filter)
+		open_filter(b, rows_max);
+	bole_flash_lock(v);
+	b->run->id = v->next_extent++;
+	bole_flash_unlock(v);
+	return BOLE_OK;
+}
+
+/* -- Pages out -- */
+
+/* Notes that the next n pages of the run are at place; they are alive from now on. */
+static enum bole_status add_chunk(struct flash_run_builder *b, const struct flash_page_place *place,
+                                  uint32_t start, uint32_t n)
+{
+	struct flash_run *run = b->run;
+	struct flash_run_chunk *c = run->chunks == 0 ? NULL : &run->chunk[run->chunks - 1];
+
+	if (c != NULL && c->segment == place->segment && c->first + c->pages == place->index) {
+		c->pages += n;
+		return BOLE_OK;
+	}
+	if (run->chunks == b->chunks_cap) {
+		uint32_t cap = b->chunks_cap == 0 ? BUILD_CHUNKS_FIRST : b->chunks_cap * 2;
+		void *p = bole_alloc_resize(b->v->alloc, run->chunk, b->chunks_cap, cap, sizeof *c);
+		if (p == NULL)
+			return BOLE_E_NO_MEMORY;
+		run->chunk = p;
+		b->chunks_cap = cap;
+	}
+	run->chunk[run->chunks++] = (struct flash_run_chunk){
+	        .sequence = place->sequence,
+	        .start = start,
+	        .segment = place->segment,
+	        .first = place->index,
+	        .pages = n,
+	};
+	return BOLE_OK;
+}
+
+/* Programs n pages, the first of them at from, into the open segment at page start. The page before
+ * from is room for the segment's head. */
+static enum bole_status program(struct flash_run_builder *b, uint8_t *from, uint32_t start,
+                                uint32_t n)
+{
+	struct flash_volume *v = b->v;
+	struct flash_open *open = &b->open;
+	uint32_t end = (start + n) * v->page_bytes;
+	uint32_t at = start * v->page_bytes;
+
+	bole_flash_lock(v);
+	bole_flash_live_add(v, open->segment, (uint64_t)n * v->page_bytes);
+	if (open->pos == 0) {
+		from -= v->page_bytes;
+		at = 0;
+		memset(from, 0, v->page_bytes);
+		bole_flash_segment_head(v, open->segment, open->sequence, FLASH_SEGMENT_INDEX,
+		                        from);
+	}
+	bole_flash_unlock(v);
+	enum bole_status rc = bole_flash_program(v, open->segment, at, from, end - at);
+	open->pos = end;
+	atomic_fetch_add_explicit(&v->counters.index, end - at, memory_order_relaxed);
+	return rc;
+}
+
+/* Programs the whole pages in the buffer. */
+static enum bole_status put_out(struct flash_run_builder *b)
+{
+	struct flash_volume *v = b->v;
+	uint32_t number = b->pages - b->done;
+	uint8_t *page = b->buf + v->page_bytes;
+
+	while (b->done > 0) {
+		struct flash_open *open = &b->open;
+		if (open->segment == SEGMENT_NONE)
+			BOLE_TRY(bole_flash_open_take(v, open, b->purpose));
+		uint32_t start = open->pos == 0 ? 1 : (open->pos - 1) / v->page_bytes + 1;
+		uint32_t all = v->segment_bytes / v->page_bytes;
+		if (start >= all) {
+			bole_flash_open_close(v, open);
+			continue;
+		}
+		uint32_t n = b->done < all - start ? b->done : all - start;
+		struct flash_page_place place = {open->sequence, open->segment, start};
+		BOLE_TRY(add_chunk(b, &place, number, n));
+		for (uint32_t i = 0; i < n; i++, place.index++)
+			bole_flash_page_seal(v, page + (size_t)i * v->page_bytes, &place);
+		BOLE_TRY(program(b, page, start, n));
+		page += (size_t)n * v->page_bytes;
+		number += n;
+		b->done -= n;
+	}
+	return BOLE_OK;
+}
+
+/* Where the page that is being filled lies. */
+static uint8_t *page_now(const struct flash_run_builder *b)
+{
+	return b->buf + (size_t)(b->done + 1) * b->v->page_bytes;
+}
+
+/* The page that is being filled is whole. */
+static enum bole_status end_page(struct flash_run_builder *b, enum flash_page_part part,
+                                 uint32_t count, uint32_t width)
+{
+	bole_flash_page_head(b->v, page_now(b), b->pages, part, count, width);
+	b->pages++;
+	b->done++;
+	b->filled = 0;
+	return b->done == b->buf_pages ? put_out(b) : BOLE_OK;
+}
+
+/* -- Rows -- */
+
+static enum bole_status begin_page(struct flash_run_builder *b, const uint8_t *row)
+{
+	if (b->pages == b->fences_cap) {
+		uint32_t cap = b->fences_cap == 0 ? BUILD_FENCES_FIRST : b->fences_cap * 2;
+		void *p = bole_alloc_resize(b->v->alloc, b->fence, b->fences_cap, cap,
+		                            sizeof *b->fence);
+		if (p == NULL)
+			return BOLE_E_NO_MEMORY;
+		b->fence = p;
+		b->fences_cap = cap;
+	}
+	b->fence[b->pages] = bole_flash_fence_of(&b->run->shape, row);
+	return BOLE_OK;
+}
+
+static bool in_order(const struct flash_run_builder *b, const uint8_t *row)
+{
+	const struct flash_run_shape *s = &b->run->shape;
+
+	for (uint32_t i = 0; i < s->zeros; i++)
+		if (row[i] != 0)
+			return false;
+	return b->run->rows == 0 || memcmp(b->last, row, s->key_len) <= 0;
+}
+
+static enum bole_status append_row(struct flash_run_builder *b, const uint8_t *row)
+{
+	struct flash_run *run = b->run;
+	const struct flash_run_shape *s = &run->shape;
+
+	if (!in_order(b, row))
+		return BOLE_E_CORRUPT;
+	if (run->rows == UINT32_MAX)
+		return BOLE_E_LIMIT;
+	if (b->filled == 0)
+		BOLE_TRY(begin_page(b, row));
+	if (b->filter != NULL && (run->rows == 0 || memcmp(b->last, row, s->search_len) != 0))
+		bole_flash_filter_add(b->filter, run->blocks,
+		                      bole_flash_run_hash(b->v, row, s->search_len));
+	memcpy(page_now(b) + PAGE_HEAD_BYTES + (size_t)b->filled * s->width, row, s->width);
+	memcpy(b->last, row, s->width);
+	b->filled++;
+	run->rows++;
+	if (b->filled == run->page_rows)
+		return end_page(b, FLASH_PAGE_ROWS, b->filled, s->width);
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_run_append(struct flash_run_builder *b, const uint8_t *rows,
+                                       size_t count)
+{
+	for (size_t i = 0; i < count && b->rc == BOLE_OK; i++)
+		b->rc = append_row(b, rows + i * b->run->shape.width);
+	return b->rc;
+}
+
+/* -- The end -- */
+
+static enum bole_status put_fences(struct flash_run_builder *b, uint32_t count)
+{
+	uint32_t fit = bole_flash_page_fit(b->v, FLASH_PAGE_FENCES, 0);
+
+	for (uint32_t at = 0; at < count; at += fit) {
+		uint32_t n = count - at < fit ? count - at : fit;
+		uint8_t *p = page_now(b) + PAGE_HEAD_BYTES;
+		for (uint32_t i = 0; i < n; i++)
+			bole_put_be32(p + (size_t)i * RUN_FENCE_BYTES, b->fence[at + i]);
+		BOLE_TRY(end_page(b, FLASH_PAGE_FENCES, n, RUN_FENCE_BYTES));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status put_filter(struct flash_run_builder *b)
+{
+	uint32_t fit = bole_flash_page_fit(b->v, FLASH_PAGE_FILTER, 0);
+
+	for (uint32_t at = 0; at < b->run->blocks; at += fit) {
+		uint32_t n = b->run->blocks - at < fit ? b->run->blocks - at : fit;
+		memcpy(page_now(b) + PAGE_HEAD_BYTES, b->filter + (size_t)at * FILTER_BLOCK_BYTES,
+		       (size_t)n * FILTER_BLOCK_BYTES);
+		BOLE_TRY(end_page(b, FLASH_PAGE_FILTER, n, FILTER_BLOCK_BYTES));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status put_rest(struct flash_run_builder *b)
+{
+	struct flash_run *run = b->run;
+
+	if (b->filled != 0)
+		BOLE_TRY(end_page(b, FLASH_PAGE_ROWS, b->filled, run->shape.width));
+	if (!bole_flash_run_count(run))
+		return BOLE_E_LIMIT;
+	BOLE_TRY(put_fences(b, run->row_pages));
+	BOLE_TRY(put_filter(b));
+	BOLE_TRY(put_out(b));
+	if (run->chunks == b->chunks_cap)
+		return BOLE_OK;
+	void *p = bole_alloc_resize(b->v->alloc, run->chunk, b->chunks_cap, run->chunks,
+	                            sizeof *run->chunk);
+	if (p == NULL)
+		return BOLE_E_NO_MEMORY;
+	run->chunk = p;
+	b->chunks_cap = run->chunks;
+	return BOLE_OK;
+}
+
+/* What lookups want is at hand: it stays if the budget allows. */
+static void keep(struct flash_run_builder *b)
+{
+	struct flash_run *run = b->run;
+	size_t bytes = (size_t)run->row_pages * sizeof(uint32_t);
+	uint32_t *fence = bole_flash_cache_reserve(b->v->cache, bytes);
+
+	if (fence != NULL)
+		memcpy(fence, b->fence, bytes);
+	atomic_store_explicit(&run->fence, fence, memory_order_release);
+	atomic_store_explicit(&run->filter, b->filter, memory_order_release);
+	b->filter = NULL;
+}
+
+/* Frees the builder's own; the run, unless it was taken, with its places. */
+static void release(struct flash_run_builder *b)
+{
+	struct flash_volume *v = b->v;
+	struct flash_run *run = b->run;
+	bool useful = b->open.segment != SEGMENT_NONE &&
+	              v->segment_bytes - b->open.pos >= 2 * v->page_bytes;
+
+	bole_flash_open_give(v, &b->open, useful);
+	bole_alloc_free(v->alloc, b->buf, buffer_pages(b), v->page_bytes);
+	bole_alloc_free(v->alloc, b->fence, b->fences_cap, sizeof *b->fence);
+	b->fence = NULL;
+	b->buf = NULL;
+	b->run = NULL;
+	if (run == NULL)
+		return;
+	bole_flash_cache_return(v->cache, b->filter, (size_t)run->blocks * FILTER_BLOCK_BYTES);
+	b->filter = NULL;
+	bole_alloc_free(v->alloc, run->chunk, b->chunks_cap, sizeof *run->chunk);
+	bole_alloc_free(v->alloc, run, 1, sizeof *run);
+}
+
+enum bole_status bole_flash_run_finish(struct flash_run_builder *b, struct flash_run **out)
+{
+	struct flash_run *run = b->run;
+
+	*out = NULL;
+	if (b->rc == BOLE_OK && run->rows != 0)
+		b->rc = put_rest(b);
+	if (b->rc != BOLE_OK || run->rows == 0) {
+		bole_flash_run_abort(b);
+		return b->rc;
+	}
+	keep(b);
+	b->run = NULL;
+	release(b);
+	*out = run;
+	return BOLE_OK;
+}
+
+void bole_flash_run_abort(struct flash_run_builder *b)
+{
+	if (b->run != NULL)
+		bole_flash_run_retire(b->run);
+	release(b);
+}
