@@ -68,7 +68,8 @@ static void make_base(void)
 	OK(bole_store_close(suite.store));
 }
 
-static void patch(uint8_t *bytes, size_t size, const uint8_t *data, size_t len)
+/* The first `size` bytes of the disk. */
+static void patch(struct bole_block *disk, size_t size, const uint8_t *data, size_t len)
 {
 	while (len > 4) {
 		size_t off = (size_t)(data[0] | data[1] << 8 | data[2] << 16) % size;
@@ -79,7 +80,7 @@ static void patch(uint8_t *bytes, size_t size, const uint8_t *data, size_t len)
 			n = len;
 		if (n > size - off)
 			n = size - off;
-		memcpy(bytes + off, data, n);
+		bole_block_sim_poke(disk, off, data, n);
 		data += n;
 		len -= n;
 	}
@@ -88,16 +89,17 @@ static void patch(uint8_t *bytes, size_t size, const uint8_t *data, size_t len)
 /* Both anchors are changed alike, so that the changed one is found. */
 static void patch_anchor(struct bole_block *disk, const uint8_t *data, size_t len)
 {
-	uint8_t *first = bole_block_sim_bytes(disk);
-	uint8_t *second = first + IMAGE_BYTES - SECTOR;
+	uint8_t first[SECTOR];
 	struct flash_sum sum;
 
-	patch(first, ANCHOR_SLOT_MANAGED, data, len);
+	patch(disk, ANCHOR_SLOT_MANAGED, data, len);
+	bole_block_sim_peek(disk, 0, first, sizeof first);
 	bole_flash_sum_begin(&sum, 0);
 	bole_flash_sum_add(&sum, first, ANCHOR_CHECKSUM_AT);
 	bole_flash_sum_add(&sum, first + ANCHOR_GENERATION_AT, SECTOR - ANCHOR_GENERATION_AT);
 	bole_put_le64(first + ANCHOR_CHECKSUM_AT, bole_flash_sum_end(&sum));
-	memcpy(second, first, SECTOR);
+	bole_block_sim_poke(disk, 0, first, sizeof first);
+	bole_block_sim_poke(disk, IMAGE_BYTES - SECTOR, first, sizeof first);
 }
 
 /* Takes one record off the input; NULL at its end. */
@@ -260,7 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	OK(bole_block_sim_clone(&test.alloc, base, &disk));
 	int how = data[0] % 4;
 	if (how == 0)
-		patch(bole_block_sim_bytes(disk), IMAGE_BYTES, data + 1, size - 1);
+		patch(disk, IMAGE_BYTES, data + 1, size - 1);
 	else if (how == 1)
 		patch_anchor(disk, data + 1, size - 1);
 	else

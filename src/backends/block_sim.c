@@ -1,306 +1,301 @@
 /* SPDX-License-Identifier: ISC */
+/* The simulated device: its calls, what they cost, open and clone. */
 #include "bole/block_sim.h"
 
 #include <string.h>
 
+#include "backends/block_sim.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
 
-enum { ERASED = 0xff, TORN_GARBAGE_IN = 4, SIM_FIRST_HELD = 16 };
+enum { PS_PER_NS = 1000 };
 
-/* A write that the cut may undo: what was there and what came. */
-struct held {
-	uint64_t off;
-	size_t len;
-	uint8_t *old;
-	uint8_t *new;
-};
-
-struct sim_block {
-	struct bole_block block;
-	struct bole_alloc *alloc;
-	uint8_t *bytes;      /* as a reader sees them */
-	uint8_t *programmed; /* raw kinds: one byte a program unit */
-	struct held *held;
-	size_t helds;
-	size_t helds_cap;
-	uint64_t random;
-	uint64_t cut_at; /* operation number, 0 = never */
-	enum bole_block_sim_tear tear;
-	bool off;
-	bool ignore_flush;
-	uint64_t fail_read;
-	uint64_t fail_program;
-	uint64_t fail_flush;
-	struct bole_block_sim_counters count;
-};
-
-static struct sim_block *sim_of(struct bole_block *block)
+uint64_t bole_sim_draw(struct sim_block *s)
 {
-	return (struct sim_block *)block;
+	uint64_t r = bole_sim_noise(s->random, 0);
+
+	s->random += 0x9e3779b97f4a7c15u;
+	return r;
 }
 
-/* splitmix64 */
-static uint64_t draw(struct sim_block *s)
+bool bole_sim_due(struct sim_block *s, enum bole_block_sim_fault fault)
 {
-	uint64_t z = s->random += 0x9e3779b97f4a7c15u;
+	struct sim_pending *p = &s->fault[fault];
 
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
+	return p->countdown != 0 && --p->countdown == 0;
 }
 
-static void garbage(struct sim_block *s, uint8_t *dst, size_t len)
+void bole_sim_lock(struct sim_block *s)
 {
-	for (size_t i = 0; i < len; i++)
-		dst[i] = (uint8_t)draw(s);
+	while (atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire))
+		;
 }
 
-static bool due(uint64_t *countdown)
+void bole_sim_unlock(struct sim_block *s)
 {
-	return *countdown != 0 && --*countdown == 0;
+	atomic_flag_clear_explicit(&s->busy, memory_order_release);
 }
 
-/* -- Held writes -- */
+/* -- Costs -- */
 
-static void free_held(struct sim_block *s, struct held *h)
+static uint64_t steps_of(uint64_t off, uint64_t len, uint32_t step)
 {
-	bole_alloc_free(s->alloc, h->old, h->len, 1);
-	bole_alloc_free(s->alloc, h->new, h->len, 1);
+	return step == 0 ? 1 : (off + len - 1) / step - off / step + 1;
 }
 
-static void forget_held(struct sim_block *s)
+static uint64_t spend(struct sim_block *s, uint64_t ns)
 {
-	for (size_t i = 0; i < s->helds; i++)
-		free_held(s, &s->held[i]);
-	s->helds = 0;
+	s->count.device_ns += ns;
+	if (ns > s->count.worst_ns)
+		s->count.worst_ns = ns;
+	return ns;
 }
 
-/* Writes, and remembers how to undo it. */
-static enum bole_status hold(struct sim_block *s, uint64_t off, const struct bole_bytes *pieces,
-                             size_t count, size_t len)
+/* Bytes over the bus: raw pages with what is out of band. */
+static uint64_t transfer_ns(const struct sim_block *s, uint64_t len, uint32_t byte_ps)
 {
-	if (s->helds == s->helds_cap) {
-		size_t cap = s->helds_cap == 0 ? SIM_FIRST_HELD : s->helds_cap * 2;
-		void *list =
-		        bole_alloc_resize(s->alloc, s->held, s->helds_cap, cap, sizeof *s->held);
-		if (list == NULL)
-			return BOLE_E_IO;
-		s->held = list;
-		s->helds_cap = cap;
-	}
-	struct held h = {.off = off,
-	                 .len = len,
-	                 .old = bole_alloc_array(s->alloc, len, 1),
-	                 .new = bole_alloc_array(s->alloc, len, 1)};
-	if (h.old == NULL || h.new == NULL) {
-		free_held(s, &h);
-		return BOLE_E_IO;
-	}
-	uint8_t *dst = h.new;
-	for (size_t i = 0; i < count; i++) {
-		if (pieces[i].len != 0)
-			memcpy(dst, pieces[i].ptr, pieces[i].len);
-		dst += pieces[i].len;
-	}
-	memcpy(h.old, s->bytes + off, len);
-	memcpy(s->bytes + off, h.new, len);
-	s->held[s->helds++] = h;
-	return BOLE_OK;
+	len += len / s->image.unit * s->options.oob_bytes;
+	return len * byte_ps / PS_PER_NS;
 }
 
-/* One write, at a cut. interrupted: it was under way, so a sector may hold neither. */
-static void settle_one(struct sim_block *s, const struct held *h, bool interrupted)
+static void count_read(struct sim_block *s, uint64_t off, uint64_t len)
 {
-	enum bole_block_sim_tear tear = interrupted ? BOLE_SIM_TEAR_RANDOM : s->tear;
-	uint32_t sector = s->block.info.program_unit;
-	uint64_t choice = draw(s) % 3;
+	const struct bole_block_sim_times *t = &s->options.times;
+	uint64_t steps = steps_of(off, len, t->read_step);
 
-	if (tear == BOLE_SIM_TEAR_DROP || (tear == BOLE_SIM_TEAR_RANDOM && choice == 0))
-		return;
-	if (tear == BOLE_SIM_TEAR_KEEP || choice == 1) {
-		memcpy(s->bytes + h->off, h->new, h->len);
-		return;
-	}
-	for (size_t at = 0; at < h->len; at += sector) {
-		if (interrupted && draw(s) % TORN_GARBAGE_IN == 0)
-			garbage(s, s->bytes + h->off + at, sector);
-		else if (draw(s) % 2 == 0)
-			memcpy(s->bytes + h->off + at, h->new + at, sector);
-	}
+	s->count.reads++;
+	s->count.read_bytes += len;
+	s->count.read_steps += steps;
+	s->count.read_ns += spend(s, steps * t->read_ns + transfer_ns(s, len, t->read_byte_ps));
 }
 
-/* Back to what was durable, then each held write by its own luck. */
-static void lose_power(struct sim_block *s, bool during_write)
+static void count_program(struct sim_block *s, uint64_t off, uint64_t len)
 {
-	for (size_t i = s->helds; i > 0; i--)
-		memcpy(s->bytes + s->held[i - 1].off, s->held[i - 1].old, s->held[i - 1].len);
-	for (size_t i = 0; i < s->helds; i++)
-		settle_one(s, &s->held[i], during_write && i + 1 == s->helds);
-	forget_held(s);
-	s->off = true;
-	s->cut_at = 0;
+	const struct bole_block_sim_times *t = &s->options.times;
+	uint64_t steps = steps_of(off, len, t->program_step);
+
+	s->count.programs++;
+	s->count.programmed_bytes += len;
+	s->count.program_steps += steps;
+	s->count.program_ns +=
+	        spend(s, steps * t->program_ns + transfer_ns(s, len, t->program_byte_ps));
 }
+
+/* -- Calls -- */
 
 /* Counts an operation; true when power goes during it. */
-static bool operation(struct sim_block *s)
+static bool operation(struct sim_block *s, struct bole_block_sim_operation *op)
 {
+	op->number = s->count.operations + 1;
+	if (s->hook != NULL) {
+		bole_sim_unlock(s);
+		s->hook(s->hook_ctx, &s->block, op);
+		bole_sim_lock(s);
+	}
 	s->count.operations++;
-	return s->cut_at != 0 && s->count.operations == s->cut_at;
+	return s->cut_at != 0 && s->count.operations >= s->cut_at;
 }
 
-/* -- The device -- */
+/* A program, an erase or a discard whose way is free. */
+static enum bole_status change(struct sim_block *s, struct bole_block_sim_operation *op)
+{
+	bool cut = operation(s, op);
+	bool hold = cut || s->block.info.volatile_cache;
+
+	if (hold && !bole_sim_hold(s, op->kind, op->off, op->len))
+		return BOLE_E_IO;
+	if (!bole_sim_apply(s, op)) {
+		if (hold)
+			bole_sim_held_drop(s);
+		return BOLE_E_IO;
+	}
+	if (hold)
+		bole_sim_held_done(s);
+	if (cut)
+		bole_sim_lose_power(s, true);
+	return cut ? BOLE_E_IO : BOLE_OK;
+}
 
 static enum bole_status sim_read(struct bole_block *block, uint64_t off, void *dst, size_t len)
 {
-	struct sim_block *s = sim_of(block);
+	struct sim_block *s = bole_sim_of(block);
 
-	if (s->off || due(&s->fail_read))
-		return BOLE_E_IO;
-	s->count.reads++;
-	s->count.read_bytes += len;
-	memcpy(dst, s->bytes + off, len);
-	return BOLE_OK;
+	bole_sim_lock(s);
+	enum bole_status rc = BOLE_E_IO;
+	if (!s->off && !bole_sim_due(s, BOLE_SIM_READ_ERROR)) {
+		count_read(s, off, len);
+		rc = bole_sim_sense(s, off, dst, len);
+	}
+	bole_sim_unlock(s);
+	return rc;
 }
 
-static bool breaks_rules(struct sim_block *s, uint64_t off, size_t len)
+/* The bytes are in one piece. */
+static enum bole_status program(struct sim_block *s, uint64_t off, const struct bole_bytes *piece)
 {
-	uint32_t unit = s->block.info.program_unit;
+	struct bole_block_sim_operation op = {.kind = BOLE_SIM_PROGRAM,
+	                                      .off = off,
+	                                      .len = piece->len,
+	                                      .pieces = piece,
+	                                      .count = 1};
 
-	if (!s->block.info.needs_erase)
-		return false;
-	for (size_t at = 0; at < len; at += unit)
-		if (s->programmed[(off + at) / unit] != 0)
-			return true;
-	memset(s->programmed + off / unit, 1, len / unit);
-	return false;
+	if (s->off || bole_sim_due(s, BOLE_SIM_PROGRAM_ERROR))
+		return BOLE_E_IO;
+	BOLE_TRY(bole_sim_check_program(s, off, piece->ptr, piece->len));
+	count_program(s, off, piece->len);
+	if (bole_sim_due(s, BOLE_SIM_PROGRAM_LOST)) {
+		s->count.operations++;
+		return BOLE_OK;
+	}
+	if (bole_sim_due(s, BOLE_SIM_PROGRAM_MISDIRECTED))
+		op.off = bole_sim_other_place(s, BOLE_SIM_PROGRAM_MISDIRECTED, piece->len);
+	if (!bole_sim_due(s, BOLE_SIM_PROGRAM_KILLS))
+		return change(s, &op);
+	/* A program that fails leaves nobody knows what. */
+	for (size_t i = 0; i < piece->len; i++)
+		((uint8_t *)(uintptr_t)piece->ptr)[i] |= (uint8_t)bole_sim_draw(s);
+	enum bole_status rc = change(s, &op);
+	if (s->image.block_bytes != 0)
+		bole_sim_kill(s, off / s->image.block_bytes);
+	return rc == BOLE_OK ? BOLE_E_IO : rc;
 }
 
 static enum bole_status sim_programv(struct bole_block *block, uint64_t off,
                                      const struct bole_bytes *pieces, size_t count)
 {
-	struct sim_block *s = sim_of(block);
+	struct sim_block *s = bole_sim_of(block);
 	size_t len = 0;
 
 	for (size_t i = 0; i < count; i++)
 		len += pieces[i].len;
-	if (s->off || due(&s->fail_program))
+	uint8_t *bytes = bole_alloc_array(s->alloc, len, 1);
+	if (bytes == NULL)
 		return BOLE_E_IO;
-	if (breaks_rules(s, off, len)) {
-		s->count.violations++;
-		return BOLE_E_IO;
+	uint8_t *dst = bytes;
+	for (size_t i = 0; i < count; i++) {
+		if (pieces[i].len != 0)
+			memcpy(dst, pieces[i].ptr, pieces[i].len);
+		dst += pieces[i].len;
 	}
-	bool cut = operation(s);
-	s->count.programs++;
-	s->count.programmed_bytes += len;
-	enum bole_status rc = hold(s, off, pieces, count, len);
-	if (rc == BOLE_OK && cut) {
-		lose_power(s, true);
-		return BOLE_E_IO;
-	}
-	if (!block->info.volatile_cache)
-		forget_held(s);
+	struct bole_bytes piece = {bytes, len};
+	bole_sim_lock(s);
+	enum bole_status rc = program(s, off, &piece);
+	bole_sim_unlock(s);
+	bole_alloc_free(s->alloc, bytes, len, 1);
 	return rc;
 }
 
-/* Erase and discard: a fill of a range. */
-static enum bole_status fill(struct sim_block *s, uint64_t off, uint64_t len, bool erase)
+static enum bole_status erase(struct sim_block *s, uint64_t off, uint64_t len)
 {
-	bool cut = operation(s);
-	uint8_t *bytes = bole_alloc_array(s->alloc, (size_t)len, 1);
+	struct bole_block_sim_operation op = {.kind = BOLE_SIM_ERASE, .off = off, .len = len};
 
-	if (bytes == NULL)
+	if (s->off || bole_sim_due(s, BOLE_SIM_ERASE_ERROR))
 		return BOLE_E_IO;
-	if (erase) {
-		memset(bytes, ERASED, (size_t)len);
-		memset(s->programmed + off / s->block.info.program_unit, 0,
-		       (size_t)(len / s->block.info.program_unit));
-	} else {
-		garbage(s, bytes, (size_t)len);
-	}
-	struct bole_bytes piece = {bytes, (size_t)len};
-	enum bole_status rc = hold(s, off, &piece, 1, (size_t)len);
-	bole_alloc_free(s->alloc, bytes, (size_t)len, 1);
-	if (rc == BOLE_OK && cut) {
-		lose_power(s, true);
+	BOLE_TRY(bole_sim_check_erase(s, off, len));
+	s->count.erases++;
+	s->count.erased_bytes += len;
+	s->count.erase_ns += spend(s, len / s->image.block_bytes * s->options.times.erase_ns);
+	if (bole_sim_due(s, BOLE_SIM_ERASE_KILLS)) {
+		s->count.operations++;
+		bole_sim_kill(s, off / s->image.block_bytes);
 		return BOLE_E_IO;
 	}
-	if (!s->block.info.volatile_cache)
-		forget_held(s);
-	return rc;
+	return change(s, &op);
 }
 
 static enum bole_status sim_erase(struct bole_block *block, uint64_t off, uint64_t len)
 {
-	struct sim_block *s = sim_of(block);
+	struct sim_block *s = bole_sim_of(block);
 
-	if (s->off)
-		return BOLE_E_IO;
-	s->count.erases++;
-	return fill(s, off, len, true);
+	bole_sim_lock(s);
+	enum bole_status rc = erase(s, off, len);
+	bole_sim_unlock(s);
+	return rc;
 }
 
 static enum bole_status sim_discard(struct bole_block *block, uint64_t off, uint64_t len)
 {
-	struct sim_block *s = sim_of(block);
+	struct sim_block *s = bole_sim_of(block);
+	struct bole_block_sim_operation op = {.kind = BOLE_SIM_DISCARD, .off = off, .len = len};
+	enum bole_status rc = BOLE_E_IO;
 
-	if (s->off)
+	bole_sim_lock(s);
+	if (!s->off) {
+		s->count.discards++;
+		s->count.discarded_bytes += len;
+		(void)spend(s, s->options.times.discard_ns);
+		rc = change(s, &op);
+	}
+	bole_sim_unlock(s);
+	return rc;
+}
+
+static enum bole_status flush(struct sim_block *s)
+{
+	struct bole_block_sim_operation op = {.kind = BOLE_SIM_FLUSH};
+
+	if (s->off || bole_sim_due(s, BOLE_SIM_FLUSH_ERROR))
 		return BOLE_E_IO;
-	s->count.discards++;
-	return fill(s, off, len, false);
+	bool cut = operation(s, &op);
+	s->count.flushes++;
+	s->count.flush_ns += spend(s, s->options.times.flush_ns);
+	if (cut) {
+		bole_sim_lose_power(s, false);
+		return BOLE_E_IO;
+	}
+	if (!s->ignore_flush)
+		bole_sim_forget_held(s);
+	return BOLE_OK;
 }
 
 static enum bole_status sim_flush(struct bole_block *block)
 {
-	struct sim_block *s = sim_of(block);
+	struct sim_block *s = bole_sim_of(block);
 
-	if (s->off || due(&s->fail_flush))
-		return BOLE_E_IO;
-	bool cut = operation(s);
-	s->count.flushes++;
-	if (cut) {
-		lose_power(s, false);
-		return BOLE_E_IO;
-	}
-	if (!s->ignore_flush)
-		forget_held(s);
-	return BOLE_OK;
+	bole_sim_lock(s);
+	enum bole_status rc = flush(s);
+	bole_sim_unlock(s);
+	return rc;
 }
 
 static void sim_close(struct bole_block *block)
 {
-	struct sim_block *s = sim_of(block);
-	size_t size = (size_t)block->info.size_bytes;
+	struct sim_block *s = bole_sim_of(block);
 
-	forget_held(s);
+	bole_sim_forget_held(s);
 	bole_alloc_free(s->alloc, s->held, s->helds_cap, sizeof *s->held);
-	if (s->programmed != NULL)
-		bole_alloc_free(s->alloc, s->programmed, size / block->info.program_unit, 1);
-	bole_alloc_free(s->alloc, s->bytes, size, 1);
+	bole_sim_image_release(&s->image);
+	bole_sim_image_release(&s->remembered);
 	bole_alloc_free(s->alloc, s, 1, sizeof *s);
 }
 
-static const struct bole_block_ops sim_ops = {
+static const struct bole_block_ops managed_ops = {
         .read = sim_read,
         .programv = sim_programv,
-        .erase = sim_erase,
         .discard = sim_discard,
         .flush = sim_flush,
         .close = sim_close,
 };
 
-enum bole_status bole_block_sim_open(struct bole_alloc *alloc,
-                                     const struct bole_block_sim_options *o,
-                                     struct bole_block **out)
+static const struct bole_block_ops raw_ops = {
+        .read = sim_read,
+        .programv = sim_programv,
+        .erase = sim_erase,
+        .flush = sim_flush,
+        .is_bad = bole_sim_is_bad,
+        .mark_bad = bole_sim_mark_bad,
+        .close = sim_close,
+        .next_decaying = bole_sim_next_decaying,
+};
+
+/* -- Open and clone -- */
+
+static struct bole_block_info info_of(const struct bole_block_sim_options *o)
 {
 	bool raw = o->kind != BOLE_BLOCK_MANAGED;
-	struct sim_block *s = bole_alloc_zeroed(alloc, 1, sizeof *s);
 
-	if (s == NULL)
-		return BOLE_E_NO_MEMORY;
-	s->block.ops = &sim_ops;
-	s->block.info = (struct bole_block_info){
+	return (struct bole_block_info){
 	        .name = "sim",
 	        .kind = o->kind,
 	        .durability = BOLE_DURABLE_DEVICE,
@@ -309,116 +304,124 @@ enum bole_status bole_block_sim_open(struct bole_alloc *alloc,
 	        .program_unit = o->program_unit,
 	        .erase_unit = raw ? o->erase_unit : 0,
 	        .damage_unit = o->damage_unit == 0 ? o->program_unit : o->damage_unit,
+	        .oob_bytes = o->oob_bytes,
 	        .queue_depth = 1,
 	        .volatile_cache = o->volatile_cache,
 	        .needs_erase = raw,
 	        .can_discard = o->can_discard && !raw,
 	};
+}
+
+static bool power_of_two(uint32_t n)
+{
+	return n != 0 && (n & (n - 1)) == 0;
+}
+
+static bool options_fit(const struct bole_block_sim_options *o)
+{
+	bool raw = o->kind != BOLE_BLOCK_MANAGED;
+
+	return power_of_two(o->read_unit) && power_of_two(o->program_unit) &&
+	       o->program_unit % o->read_unit == 0 &&
+	       (o->damage_unit == 0 || power_of_two(o->damage_unit)) && o->size_bytes != 0 &&
+	       o->size_bytes <= SIZE_MAX / 2 && o->size_bytes % o->program_unit == 0 &&
+	       (!raw || (o->erase_unit != 0 && o->erase_unit % o->program_unit == 0 &&
+	                 o->size_bytes % o->erase_unit == 0));
+}
+
+enum bole_status bole_block_sim_open(struct bole_alloc *alloc,
+                                     const struct bole_block_sim_options *o,
+                                     struct bole_block **out)
+{
+	if (!options_fit(o))
+		return BOLE_E_INVALID;
+	struct sim_block *s = bole_alloc_zeroed(alloc, 1, sizeof *s);
+	if (s == NULL)
+		return BOLE_E_NO_MEMORY;
+	s->block.ops = o->kind == BOLE_BLOCK_MANAGED ? &managed_ops : &raw_ops;
+	s->block.info = info_of(o);
 	s->alloc = alloc;
+	s->options = *o;
 	s->random = o->seed;
-	s->bytes = bole_alloc_zeroed(alloc, (size_t)o->size_bytes, 1);
-	if (raw)
-		s->programmed =
-		        bole_alloc_zeroed(alloc, (size_t)(o->size_bytes / o->program_unit), 1);
-	if (s->bytes == NULL || (raw && s->programmed == NULL)) {
+	s->birth = o->seed;
+	atomic_flag_clear(&s->busy);
+	if (!bole_sim_image_init(&s->image, alloc, o)) {
 		sim_close(&s->block);
 		return BOLE_E_NO_MEMORY;
 	}
-	if (raw)
-		memset(s->bytes, ERASED, (size_t)o->size_bytes);
+	if (o->kind != BOLE_BLOCK_MANAGED)
+		bole_sim_factory(s);
 	*out = &s->block;
 	return BOLE_OK;
+}
+
+/* Everything but what is held, pending and counted. */
+static struct sim_block *twin(struct bole_alloc *alloc, const struct sim_block *from)
+{
+	struct sim_block *s = bole_alloc_zeroed(alloc, 1, sizeof *s);
+
+	if (s == NULL)
+		return NULL;
+	s->block = from->block;
+	s->alloc = alloc;
+	s->options = from->options;
+	s->random = from->random;
+	s->birth = from->birth;
+	s->decaying = from->decaying;
+	s->decayed = from->decayed;
+	atomic_flag_clear(&s->busy);
+	if (!bole_sim_image_share(&s->image, alloc, &from->image)) {
+		s->image.node = NULL;
+		sim_close(&s->block);
+		return NULL;
+	}
+	return s;
 }
 
 enum bole_status bole_block_sim_clone(struct bole_alloc *alloc, struct bole_block *block,
                                       struct bole_block **out)
 {
-	const struct sim_block *from = sim_of(block);
-	const struct bole_block_info *info = &block->info;
-	struct bole_block_sim_options o = {
-	        .kind = info->kind,
-	        .size_bytes = info->size_bytes,
-	        .read_unit = info->read_unit,
-	        .program_unit = info->program_unit,
-	        .erase_unit = info->erase_unit,
-	        .damage_unit = info->damage_unit,
-	        .volatile_cache = info->volatile_cache,
-	        .can_discard = info->can_discard,
-	        .seed = from->random,
-	};
+	struct sim_block *from = bole_sim_of(block);
 
-	enum bole_status rc = bole_block_sim_open(alloc, &o, out);
-	if (rc != BOLE_OK)
-		return rc;
-	struct sim_block *to = sim_of(*out);
-	memcpy(to->bytes, from->bytes, (size_t)info->size_bytes);
-	if (from->programmed != NULL)
-		memcpy(to->programmed, from->programmed,
-		       (size_t)(info->size_bytes / info->program_unit));
+	bole_sim_lock(from);
+	struct sim_block *s = twin(alloc, from);
+	bole_sim_unlock(from);
+	if (s == NULL)
+		return BOLE_E_NO_MEMORY;
+	*out = &s->block;
 	return BOLE_OK;
 }
 
-void bole_block_sim_cut_at(struct bole_block *block, uint64_t n, enum bole_block_sim_tear tear)
+static bool copy_state(struct sim_block *s, const struct sim_block *from)
 {
-	struct sim_block *s = sim_of(block);
-
-	s->cut_at = n == 0 ? 0 : s->count.operations + n;
-	s->tear = tear;
+	s->cut_at = from->cut_at;
+	s->cut = from->cut;
+	s->off = from->off;
+	s->ignore_flush = from->ignore_flush;
+	s->count = from->count;
+	memcpy(s->fault, from->fault, sizeof s->fault);
+	if (from->remembered.node != NULL &&
+	    !bole_sim_image_share(&s->remembered, s->alloc, &from->remembered)) {
+		s->remembered.node = NULL;
+		return false;
+	}
+	return bole_sim_copy_held(s, from);
 }
 
-void bole_block_sim_cut_now(struct bole_block *block, enum bole_block_sim_tear tear)
+enum bole_status bole_block_sim_fork(struct bole_alloc *alloc, struct bole_block *block,
+                                     struct bole_block **out)
 {
-	sim_of(block)->tear = tear;
-	lose_power(sim_of(block), false);
-}
+	struct sim_block *from = bole_sim_of(block);
 
-bool bole_block_sim_is_off(const struct bole_block *block)
-{
-	return ((const struct sim_block *)block)->off;
-}
-
-void bole_block_sim_power_on(struct bole_block *block)
-{
-	sim_of(block)->off = false;
-}
-
-void bole_block_sim_seed(struct bole_block *block, uint64_t seed)
-{
-	sim_of(block)->random = seed;
-}
-
-void bole_block_sim_fail_read(struct bole_block *block, uint64_t n)
-{
-	sim_of(block)->fail_read = n;
-}
-
-void bole_block_sim_fail_program(struct bole_block *block, uint64_t n)
-{
-	sim_of(block)->fail_program = n;
-}
-
-void bole_block_sim_fail_flush(struct bole_block *block, uint64_t n)
-{
-	sim_of(block)->fail_flush = n;
-}
-
-void bole_block_sim_ignore_flush(struct bole_block *block, bool ignore)
-{
-	sim_of(block)->ignore_flush = ignore;
-}
-
-void bole_block_sim_flip(struct bole_block *block, uint64_t off, uint8_t mask)
-{
-	BOLE_ASSERT(off < block->info.size_bytes);
-	sim_of(block)->bytes[off] ^= mask;
-}
-
-uint8_t *bole_block_sim_bytes(struct bole_block *block)
-{
-	return sim_of(block)->bytes;
-}
-
-void bole_block_sim_counters(const struct bole_block *block, struct bole_block_sim_counters *out)
-{
-	*out = ((const struct sim_block *)block)->count;
+	bole_sim_lock(from);
+	struct sim_block *s = twin(alloc, from);
+	bool copied = s != NULL && copy_state(s, from);
+	bole_sim_unlock(from);
+	if (!copied) {
+		if (s != NULL)
+			sim_close(&s->block);
+		return BOLE_E_NO_MEMORY;
+	}
+	*out = &s->block;
+	return BOLE_OK;
 }

@@ -200,15 +200,16 @@ Test(flash_log, a_dropped_tail_never_comes_back)
 	publish(3);
 	stop();
 	uint64_t end = log_end();
+	static const uint8_t zero[2 * UNIT];
 	uint8_t saved[2 * UNIT];
-	memcpy(saved, bole_block_sim_bytes(disk) + end - sizeof saved, sizeof saved);
-	memset(bole_block_sim_bytes(disk) + end - sizeof saved, 0, sizeof saved);
+	bole_block_sim_peek(disk, end - sizeof saved, saved, sizeof saved);
+	bole_block_sim_poke(disk, end - sizeof saved, zero, sizeof zero);
 	OK(mount());
 	check(stands_at(1));
 	publish(9);
 	stop();
 	/* What was lost turns up again, as from a disk's cache. */
-	memcpy(bole_block_sim_bytes(disk) + end - sizeof saved, saved, sizeof saved);
+	bole_block_sim_poke(disk, end - sizeof saved, saved, sizeof saved);
 	OK(mount());
 	check(stands_at(9));
 	OK(bole_store_close(store));
@@ -228,19 +229,18 @@ Test(flash_log, blank_foreign_and_truncated_devices_are_told_apart)
 {
 	open_disk(DISK_BYTES);
 	expect_line(mount(), BOLE_E_NOT_FOUND, "blank");
-	bole_block_sim_bytes(disk)[3] = 7;
+	bole_block_sim_flip(disk, 3, 7);
 	expect_line(mount(), BOLE_E_NOT_FOUND, "other data");
 	OK(bole_flash_format(disk, &test.base, NULL));
 	OK(mount());
 	OK(bole_store_close(store));
-	uint8_t *bytes = bole_block_sim_bytes(disk);
-	bytes[100] ^= 1;
+	bole_block_sim_flip(disk, 100, 1);
 	OK(mount()); /* the second anchor */
 	OK(bole_store_close(store));
-	bytes = bole_block_sim_bytes(disk);
-	bytes[100] ^= 1;
-	memset(bytes, 0, UNIT);
-	memset(bytes + DISK_BYTES - UNIT + 200, 0xee, 50);
+	uint8_t bytes[UNIT] = {0};
+	bole_block_sim_poke(disk, 0, bytes, UNIT);
+	memset(bytes, 0xee, sizeof bytes);
+	bole_block_sim_poke(disk, DISK_BYTES - UNIT + 200, bytes, 50);
 	expect_line(mount(), BOLE_E_CORRUPT, "damaged");
 	teardown();
 
@@ -251,16 +251,18 @@ Test(flash_log, blank_foreign_and_truncated_devices_are_told_apart)
 
 static void change_anchors(uint32_t at, uint64_t value, uint32_t bytes)
 {
-	uint8_t *slot = bole_block_sim_bytes(disk);
+	uint8_t slot[UNIT];
 	struct flash_sum sum;
 
+	bole_block_sim_peek(disk, 0, slot, sizeof slot);
 	for (uint32_t i = 0; i < bytes; i++)
 		slot[at + i] = (uint8_t)(value >> 8 * i);
 	bole_flash_sum_begin(&sum, 0);
 	bole_flash_sum_add(&sum, slot, ANCHOR_CHECKSUM_AT);
 	bole_flash_sum_add(&sum, slot + ANCHOR_GENERATION_AT, UNIT - ANCHOR_GENERATION_AT);
 	bole_put_le64(slot + ANCHOR_CHECKSUM_AT, bole_flash_sum_end(&sum));
-	memcpy(slot + DISK_BYTES - UNIT, slot, UNIT);
+	bole_block_sim_poke(disk, 0, slot, sizeof slot);
+	bole_block_sim_poke(disk, DISK_BYTES - UNIT, slot, sizeof slot);
 }
 
 Test(flash_log, newer_formats_are_refused_by_their_number)

@@ -177,7 +177,11 @@ Test(flash_recovery, a_volume_of_smaller_erase_blocks_is_refused)
 	OK(bole_flash_format(device, &test.base, NULL));
 	o.erase_unit = 64 << 10;
 	OK(bole_block_sim_open(&test.alloc, &o, &other));
-	memcpy(bole_block_sim_bytes(other), bole_block_sim_bytes(device), 8 << 20);
+	for (uint64_t at = 0; at < o.size_bytes; at += 4096) {
+		uint8_t bytes[4096];
+		bole_block_sim_peek(device, at, bytes, sizeof bytes);
+		bole_block_sim_poke(other, at, bytes, sizeof bytes);
+	}
 	check_eq(bole_flash_open(other, &test.base, &test.alloc, NULL, &store), BOLE_E_UNSUPPORTED);
 	bole_block_close(other);
 	bole_block_close(device);
@@ -188,10 +192,13 @@ Test(flash_recovery, a_volume_of_smaller_erase_blocks_is_refused)
  * now. Method: the first anchor is destroyed. */
 Test(flash_recovery, the_second_anchor_is_found_whatever_the_damage_unit)
 {
+	uint8_t bytes[512];
+
 	for (uint32_t unit = 512; unit <= 16384; unit *= 2) {
 		setup((20 << 20) + (60 << 10), unit);
 		OK(bole_store_close(store));
-		memset(bole_block_sim_bytes(device), 0x5a, 512);
+		memset(bytes, 0x5a, sizeof bytes);
+		bole_block_sim_poke(device, 0, bytes, sizeof bytes);
 		OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
 		teardown();
 	}
