@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+/* Inside of the collector: gc.c drives it, gc_walk.c marks.
+ *
+ * A fresh mark of a tree, commit or tag goes onto a stack and is looked into when its turn comes; a
+ * blob goes into a batch, because of it only the head of its entry matters (is it a delta, and of
+ * what): batches are read in the order of the log. */
+#ifndef BOLE_GIT_GC_H
+#define BOLE_GIT_GC_H
+
+#include "bole/gc.h"
+#include "git/object.h"
+#include "git/object_read.h"
+
+enum { GC_BLOCK_BYTES = 16 * 1024, GC_BATCH = 1024 };
+
+/* A piece of the stack; items: type (0 = not known), raw id. */
+struct gc_block {
+	struct gc_block *below;
+	size_t used;
+	uint8_t items[GC_BLOCK_BYTES];
+};
+
+struct gc_blob {
+	struct bole_entry entry;
+	struct bole_oid oid;
+};
+
+struct gc_walk {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	const struct bole_gc_options *options;
+	struct bole_gc_result *result;
+	struct bole_mark *mark;
+	struct bole_object_reader *reader;
+	uint8_t algo;
+	struct bole_oid at; /* the object that is looked into, for messages */
+	struct gc_block *top;
+	struct gc_block *spare; /* one empty block, so that a border costs nothing */
+	struct gc_blob *batch;
+	size_t batched;
+	bool flushing;
+	uint64_t marked;
+	uint64_t work;
+	uint64_t tick_ns;
+};
+
+BOLE_MUST_USE enum bole_status bole_gc_walk_open(struct gc_walk *);
+void bole_gc_walk_close(struct gc_walk *);
+/* Marks an object and everything that follows from it. BOLE_E_NOT_FOUND. */
+BOLE_MUST_USE enum bole_status bole_gc_walk_root(struct gc_walk *, const struct bole_oid *);
+/* The blobs that are still in the batch, and what follows from them. */
+BOLE_MUST_USE enum bole_status bole_gc_walk_finish(struct gc_walk *);
+/* Fills result->error (the first failure stays) and returns rc. */
+enum bole_status bole_gc_fail(struct gc_walk *, enum bole_status rc, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+#endif /* BOLE_GIT_GC_H */
