@@ -8,8 +8,6 @@
 #include "base/memory.h"
 #include "flash/flash_format.h"
 
-enum { ANCHOR_READ_BYTES = FLASH_UNIT_MAX };
-
 void bole_flash_place_put(uint8_t *p, const struct flash_fragment *f)
 {
 	bole_put_le32(p + PLACE_SEGMENT_AT, f->segment);
@@ -99,10 +97,10 @@ static bool geometry_ok(const struct flash_geometry *g)
 	if (!power_of_two(g->segment_bytes) || g->segment_bytes < FLASH_SEGMENT_BYTES_MIN ||
 	    g->segment_bytes > FLASH_SEGMENT_BYTES_MAX || g->segment_bytes < 4 * (uint64_t)g->unit)
 		return false;
-	if (g->segments < FLASH_SEGMENTS_MIN || g->segments > FLASH_SEGMENTS_MAX)
+	if (g->segments < FLASH_SEGMENTS_RAW_MIN || g->segments > FLASH_SEGMENTS_MAX)
 		return false;
-	if (g->slots == 0 || g->slots > FLASH_UNIT_MAX || g->slot_bytes % g->unit != 0 ||
-	    g->slot_bytes < ANCHOR_SLOT_RAW_MIN || g->slot_bytes > ANCHOR_READ_BYTES)
+	if (g->slots == 0 || g->slots > FLASH_ANCHOR_SLOTS_MAX || g->slot_bytes % g->unit != 0 ||
+	    g->slot_bytes < ANCHOR_SLOT_RAW_MIN || g->slot_bytes > FLASH_UNIT_MAX)
 		return false;
 	anchors = (uint64_t)g->slots * g->slot_bytes;
 	if (g->area % g->unit != 0 || g->first % g->unit != 0 || g->second % g->unit != 0 ||
@@ -111,7 +109,8 @@ static bool geometry_ok(const struct flash_geometry *g)
 	end = g->area + g->segments * g->segment_bytes;
 	return end <= g->device_bytes && bole_in_bounds(g->first, anchors, g->area) &&
 	       bole_in_bounds(g->second, anchors, g->device_bytes) &&
-	       (g->second >= end || (g->second + anchors <= g->area && g->first != g->second));
+	       (g->second >= end ||
+	        (g->second + anchors <= g->area && bole_in_bounds(g->first, anchors, g->second)));
 }
 
 static void decode_fixed(const uint8_t *slot, struct flash_anchor *a)
@@ -189,252 +188,16 @@ void bole_flash_anchor_release(struct bole_alloc *alloc, struct flash_anchor *a)
 	a->map_count = 0;
 }
 
-/* -- Finding the newest one -- */
+uint64_t bole_flash_anchor_at(const struct flash_geometry *g, uint32_t area, uint32_t slot)
+{
+	BOLE_ASSERT(slot < g->slots);
+	return (area == 0 ? g->first : g->second) + (uint64_t)slot * g->slot_bytes;
+}
 
-struct anchor_search {
-	struct bole_block *dev;
-	struct bole_platform *platform;
-	struct bole_alloc *alloc;
-	uint8_t *buf;
-	struct flash_anchor *best;
-	uint32_t place;
-	bool found;
-	bool damaged;   /* our magic, wrong checksum */
-	bool zero;      /* nothing but zeroes or erased bytes so far */
-	uint32_t newer; /* a version that we do not know */
-};
-
-static bool blank(const uint8_t *p, size_t len)
+bool bole_flash_anchor_blank(const uint8_t *p, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (p[i] != 0 && p[i] != 0xff)
 			return false;
 	return true;
-}
-
-/* Looks at one slot; errors of the device count as damage: the other anchor may be fine. */
-static enum bole_status look(struct anchor_search *s, uint64_t off)
-{
-	struct flash_anchor a;
-	uint64_t size = s->dev->info.size_bytes;
-	uint32_t version = 0;
-
-	if (off >= size)
-		return BOLE_OK;
-	size_t len = size - off < ANCHOR_READ_BYTES ? (size_t)(size - off) : ANCHOR_READ_BYTES;
-	len -= len % s->dev->info.read_unit;
-	if (len < ANCHOR_SLOT_RAW_MIN)
-		return BOLE_OK;
-	if (bole_block_read(s->dev, off, s->buf, len) != BOLE_OK) {
-		memset(s->buf, 0, ANCHOR_READ_BYTES);
-		s->damaged = true;
-		return BOLE_OK;
-	}
-	if (!blank(s->buf, ANCHOR_SLOT_RAW_MIN))
-		s->zero = false;
-	enum bole_status rc =
-	        bole_flash_anchor_decode(s->buf, (uint32_t)len, s->alloc, &a, &version);
-	if (rc == BOLE_E_NO_MEMORY)
-		return rc;
-	if (rc == BOLE_E_CORRUPT)
-		s->damaged = true;
-	if (rc == BOLE_E_UNSUPPORTED)
-		s->newer = version;
-	if (rc != BOLE_OK)
-		return BOLE_OK;
-	const struct flash_geometry *g = &a.geometry;
-	uint64_t base = off >= g->second ? g->second : g->first;
-	uint64_t index = (off - base) / g->slot_bytes;
-	if ((off != g->first && off < g->first) || index >= g->slots ||
-	    (s->found && a.generation <= s->best->generation)) {
-		bole_flash_anchor_release(s->alloc, &a);
-		return BOLE_OK;
-	}
-	if (s->found)
-		bole_flash_anchor_release(s->alloc, s->best);
-	*s->best = a;
-	s->found = true;
-	s->place = (base == g->second ? g->slots : 0) + (uint32_t)index;
-	return BOLE_OK;
-}
-
-static enum bole_status search_managed(struct anchor_search *s)
-{
-	const struct bole_block_info *info = &s->dev->info;
-
-	BOLE_TRY(look(s, 0));
-	if (s->found && s->best->geometry.second != 0)
-		return look(s, s->best->geometry.second);
-	/* A torn anchor still tells where the other one is, which must verify by itself; the end of
-	 * the device tells too, unless the device has grown. */
-	uint64_t hint = bole_get_le64(s->buf + ANCHOR_SECOND_AT);
-	if (!s->found && hint % info->read_unit == 0)
-		BOLE_TRY(look(s, hint));
-	for (uint32_t unit = FLASH_UNIT_MANAGED; unit <= FLASH_UNIT_MAX && !s->found; unit *= 2)
-		if (unit % info->read_unit == 0 && info->size_bytes >= 2 * (uint64_t)unit)
-			BOLE_TRY(look(s, (info->size_bytes - unit) / unit * unit));
-	return BOLE_OK;
-}
-
-/* Looks where anchors can be before the geometry is known. */
-static enum bole_status search(struct anchor_search *s)
-{
-	const struct bole_block_info *info = &s->dev->info;
-
-	if (!info->needs_erase)
-		return search_managed(s);
-	uint32_t step =
-	        info->program_unit < ANCHOR_SLOT_RAW_MIN ? ANCHOR_SLOT_RAW_MIN : info->program_unit;
-	uint64_t end = (uint64_t)FLASH_ANCHOR_BLOCKS * info->erase_unit;
-	uint32_t areas = 0;
-	for (uint64_t off = 0; off < end && off < info->size_bytes && areas < 2;
-	     off += info->erase_unit) {
-		bool bad;
-		BOLE_TRY(bole_block_is_bad(s->dev, off, &bad));
-		if (bad)
-			continue;
-		areas++;
-		for (uint64_t at = off; at < off + info->erase_unit; at += step)
-			BOLE_TRY(look(s, at));
-	}
-	return BOLE_OK;
-}
-
-static enum bole_status explain(const struct anchor_search *s)
-{
-	const char *name = s->dev->info.name;
-
-	if (s->newer != 0) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: the volume has format %u, this build knows up to %u", name, s->newer,
-		         (unsigned)FLASH_VERSION);
-		return BOLE_E_UNSUPPORTED;
-	}
-	if (s->damaged) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: a Bole volume whose anchors are both damaged", name);
-		return BOLE_E_CORRUPT;
-	}
-	bole_log(s->platform, BOLE_LOG_ERROR,
-	         s->zero ? "%s: the device is blank: format it first (bole init)"
-	                 : "%s: this is not a Bole volume: it holds other data",
-	         name);
-	return BOLE_E_NOT_FOUND;
-}
-
-/* Every erase that the volume will ask for is one that the device can do. */
-static bool erases_fit(const struct flash_geometry *g, const struct bole_block_info *info)
-{
-	uint32_t unit = info->erase_unit;
-
-	return !info->needs_erase ||
-	       (g->segment_bytes % unit == 0 && g->area % unit == 0 && g->first % unit == 0 &&
-	        g->second % unit == 0 && (uint64_t)g->slots * g->slot_bytes <= unit);
-}
-
-static enum bole_status accept(const struct anchor_search *s)
-{
-	const struct flash_anchor *a = s->best;
-	const struct bole_block_info *info = &s->dev->info;
-
-	if ((a->incompat & ~(uint64_t)ANCHOR_FEATURES_KNOWN) != 0) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: the volume needs features %#llx that this build does not know",
-		         info->name, (unsigned long long)a->incompat);
-		return BOLE_E_UNSUPPORTED;
-	}
-	if (a->geometry.device_bytes > info->size_bytes) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: the volume needs %llu bytes, the device has only %llu: truncated?",
-		         info->name, (unsigned long long)a->geometry.device_bytes,
-		         (unsigned long long)info->size_bytes);
-		return BOLE_E_CORRUPT;
-	}
-	if (a->geometry.unit % info->program_unit != 0 || a->geometry.unit % info->read_unit != 0) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: the volume is written in units of %u, the device needs %u",
-		         info->name, a->geometry.unit, info->program_unit);
-		return BOLE_E_UNSUPPORTED;
-	}
-	if (!erases_fit(&a->geometry, info)) {
-		bole_log(s->platform, BOLE_LOG_ERROR,
-		         "%s: the volume was made for other erase blocks than %u bytes", info->name,
-		         info->erase_unit);
-		return BOLE_E_UNSUPPORTED;
-	}
-	return BOLE_OK;
-}
-
-enum bole_status bole_flash_anchor_load(struct bole_block *dev, struct bole_platform *platform,
-                                        struct bole_alloc *alloc, struct flash_anchor *out,
-                                        uint32_t *place)
-{
-	struct anchor_search s = {
-	        .dev = dev, .platform = platform, .alloc = alloc, .best = out, .zero = true};
-
-	*out = (struct flash_anchor){.generation = 0};
-	s.buf = bole_alloc_array(alloc, ANCHOR_READ_BYTES, 1);
-	if (s.buf == NULL)
-		return BOLE_E_NO_MEMORY;
-	enum bole_status rc = search(&s);
-	if (rc == BOLE_OK)
-		rc = s.found ? accept(&s) : explain(&s);
-	bole_alloc_free(alloc, s.buf, ANCHOR_READ_BYTES, 1);
-	*place = s.place;
-	/* Raw flash: a cut may have reached the slots behind, even where they read as erased. The
-	 * next anchor goes to the other area, which is erased first. */
-	if (rc == BOLE_OK && dev->info.needs_erase)
-		*place = s.place / out->geometry.slots * out->geometry.slots + out->geometry.slots -
-		         1;
-	if (rc != BOLE_OK)
-		bole_flash_anchor_release(alloc, out);
-	return rc;
-}
-
-static uint64_t slot_at(const struct flash_geometry *g, uint32_t place)
-{
-	return (place < g->slots ? g->first : g->second) +
-	       (uint64_t)(place % g->slots) * g->slot_bytes;
-}
-
-/* Areas of several slots are logs: the next slot, or the first of the other area, which is erased
- * while this one keeps the newest. A slot that a cut left half programmed is never used again. */
-static enum bole_status next_slot(struct bole_block *dev, const struct flash_geometry *g,
-                                  uint32_t place, uint8_t *slot, uint32_t *out)
-{
-	uint32_t next = (place + 1) % (2 * g->slots);
-
-	if (next % g->slots != 0) {
-		BOLE_TRY(bole_block_read(dev, slot_at(g, next), slot, g->slot_bytes));
-		if (!blank(slot, g->slot_bytes))
-			next = next < g->slots ? g->slots : 0;
-	}
-	*out = next;
-	if (next % g->slots != 0)
-		return BOLE_OK;
-	return bole_block_erase(dev, slot_at(g, next), dev->info.erase_unit);
-}
-
-enum bole_status bole_flash_anchor_store(struct bole_block *dev, struct bole_alloc *alloc,
-                                         const struct flash_anchor *a, uint32_t *place)
-{
-	const struct flash_geometry *g = &a->geometry;
-	uint32_t next = 1 - *place;
-	uint8_t *slot = bole_alloc_zeroed(alloc, g->slot_bytes, 1);
-	enum bole_status rc = BOLE_OK;
-
-	if (slot == NULL)
-		return BOLE_E_NO_MEMORY;
-	if (dev->info.needs_erase)
-		rc = next_slot(dev, g, *place, slot, &next);
-	memset(slot, 0, g->slot_bytes);
-	bole_flash_anchor_encode(a, slot);
-	if (rc == BOLE_OK)
-		rc = bole_block_program(dev, slot_at(g, next), slot, g->slot_bytes);
-	if (rc == BOLE_OK)
-		rc = bole_block_flush(dev);
-	bole_alloc_free(alloc, slot, g->slot_bytes, 1);
-	if (rc == BOLE_OK)
-		*place = next;
-	return rc;
 }

@@ -17,7 +17,7 @@ enum { ANCHOR_LABEL_BYTES = 32, ANCHOR_ID_BYTES = 16, ANCHOR_FEATURES_KNOWN = 0 
 struct flash_geometry {
 	uint32_t kind;
 	uint32_t unit;
-	uint32_t slots; /* in each anchor area */
+	uint32_t slots; /* in each anchor area, whole erase blocks on raw flash */
 	uint32_t slot_bytes;
 	uint32_t segments;
 	uint64_t segment_bytes;
@@ -56,6 +56,9 @@ struct flash_anchor {
 /* Chooses the layout. BOLE_E_NO_SPACE: too small; BOLE_E_INVALID: a segment size that cannot be. */
 BOLE_MUST_USE enum bole_status bole_flash_geometry(struct bole_block *, uint64_t segment_bytes,
                                                    struct flash_geometry *out);
+/* What a device is programmed in, and the slot of an anchor on raw flash. */
+uint32_t bole_flash_unit(const struct bole_block_info *);
+uint32_t bole_flash_slot_raw(uint32_t unit);
 uint32_t bole_flash_anchor_map_max(const struct flash_geometry *);
 /* Encodes into a zeroed slot. */
 void bole_flash_anchor_encode(const struct flash_anchor *, uint8_t *slot);
@@ -65,15 +68,41 @@ BOLE_MUST_USE enum bole_status bole_flash_anchor_decode(const uint8_t *slot, uin
                                                         struct flash_anchor *out,
                                                         uint32_t *version);
 void bole_flash_anchor_release(struct bole_alloc *, struct flash_anchor *);
-/* Finds the newest valid anchor of a device; logs why there is none. *place: its area (0, 1) and
- * slot, area * slots + slot. */
+/* Where a slot lies. */
+uint64_t bole_flash_anchor_at(const struct flash_geometry *, uint32_t area, uint32_t slot);
+/* Zeroed or erased. */
+bool bole_flash_anchor_blank(const uint8_t *, size_t len);
+
+/* Both areas are logs of slots that hold the same anchors: the newest one of each. */
+struct flash_anchor_place {
+	uint32_t at[2]; /* the slot last written */
+	/* Raw flash: the rest of its erase block is not to be trusted; the next anchor begins
+	 * another block. */
+	bool stale[2];
+	bool dead[2];        /* the area takes no more writes */
+	bool missing[2];     /* nothing valid was found there */
+	uint64_t programmed; /* bytes so far */
+	uint64_t erased;
+};
+
+/* Finds the newest valid anchor of a device; logs why there is none (anchor_find.c). */
 BOLE_MUST_USE enum bole_status bole_flash_anchor_load(struct bole_block *, struct bole_platform *,
                                                       struct bole_alloc *, struct flash_anchor *out,
-                                                      uint32_t *place);
-/* Writes anchor as the newest one, into the slot after *place, and flushes. */
-BOLE_MUST_USE enum bole_status bole_flash_anchor_store(struct bole_block *, struct bole_alloc *,
+                                                      struct flash_anchor_place *);
+/* Every valid anchor of the volume, newest first; at most max. For repair. */
+BOLE_MUST_USE enum bole_status bole_flash_anchor_all(struct bole_block *, struct bole_alloc *,
+                                                     const struct flash_anchor *, uint32_t max,
+                                                     struct flash_anchor *out, uint32_t *count);
+/* Writes the anchor as the newest one into both areas and flushes. BOLE_OK when at least one copy
+ * is durable (anchor_store.c). */
+BOLE_MUST_USE enum bole_status bole_flash_anchor_store(struct bole_block *, struct bole_platform *,
+                                                       struct bole_alloc *,
                                                        const struct flash_anchor *,
-                                                       uint32_t *place);
+                                                       struct flash_anchor_place *);
+/* Before a format: no anchor of an older volume is found afterwards, and none but its newest until
+ * then. */
+BOLE_MUST_USE enum bole_status bole_flash_anchor_wipe(struct bole_block *, struct bole_alloc *,
+                                                      const struct flash_geometry *);
 
 void bole_flash_place_put(uint8_t *p, const struct flash_fragment *);
 void bole_flash_place_get(const uint8_t *p, struct flash_fragment *out);

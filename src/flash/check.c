@@ -291,31 +291,16 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 
 /* -- Anchors and the whole -- */
 
-static enum bole_status check_anchors(struct check *c)
+static void check_anchors(struct check *c)
 {
-	const struct flash_geometry *g = &c->v->geometry;
-	uint32_t good = 0;
-	uint8_t *slot = bole_alloc_array(c->v->alloc, g->slot_bytes, 1);
+	const struct flash_anchor_place *place = &c->v->anchor_place;
 
-	if (slot == NULL)
-		return BOLE_E_NO_MEMORY;
-	for (uint32_t i = 0; i < 2 * g->slots; i++) {
-		uint64_t at = (i < g->slots ? g->first : g->second) +
-		              (uint64_t)(i % g->slots) * g->slot_bytes;
-		struct flash_anchor a;
-		uint32_t version;
-		if (bole_block_read(c->v->dev, at, slot, g->slot_bytes) != BOLE_OK)
-			continue;
-		if (bole_flash_anchor_decode(slot, g->slot_bytes, c->v->alloc, &a, &version) !=
-		    BOLE_OK)
-			continue;
-		bole_flash_anchor_release(c->v->alloc, &a);
-		good++;
+	for (uint32_t i = 0; i < 2; i++) {
+		if (place->dead[i])
+			finding(c, false, "anchor area %u lies behind the end of the device", i);
+		else if (place->missing[i])
+			finding(c, false, "anchor area %u holds no valid anchor", i);
 	}
-	bole_alloc_free(c->v->alloc, slot, g->slot_bytes, 1);
-	if (good < 2 && g->slots == 1)
-		finding(c, false, "one of the two anchors is damaged");
-	return BOLE_OK;
 }
 
 static enum bole_status check_volume(struct check *c)
@@ -323,7 +308,7 @@ static enum bole_status check_volume(struct check *c)
 	struct flash_volume *v = c->v;
 	struct flash_snapshot *s;
 
-	BOLE_TRY(check_anchors(c));
+	check_anchors(c);
 	BOLE_TRY(check_fragments(c, v->anchor.stream, v->checkpoint, v->checkpoint_fragments));
 	for (uint32_t i = 0; i < v->repos; i++) {
 		BOLE_TRY(bole_flash_snapshot_open(v, v->repo[i]->id, &s));

@@ -434,9 +434,13 @@ static enum bole_status store(struct checkpoint *c)
 	bole_flash_lock(v);
 	c->anchor.opened = v->opened;
 	bole_flash_unlock(v);
+	struct flash_anchor_place *place = &v->anchor_place;
+	uint64_t programmed = place->programmed;
+	uint64_t erased = place->erased;
 	enum bole_status rc =
-	        bole_flash_anchor_store(v->dev, v->alloc, &c->anchor, &v->anchor_place);
-	atomic_fetch_add(&v->counters.programmed, v->geometry.slot_bytes);
+	        bole_flash_anchor_store(v->dev, v->platform, v->alloc, &c->anchor, place);
+	atomic_fetch_add(&v->counters.programmed, place->programmed - programmed);
+	atomic_fetch_add(&v->counters.erased, place->erased - erased);
 	atomic_fetch_add(&v->counters.flushes, 1);
 	/* Which anchor a mount would find is unknown now. */
 	if (rc != BOLE_OK && rc != BOLE_E_NO_MEMORY)

@@ -10,15 +10,18 @@
 enum {
 	FLASH_VERSION = 2,
 	FLASH_SEGMENTS_MIN = 256,
+	FLASH_SEGMENTS_RAW_MIN = 64, /* raw flash with long erase blocks */
 	FLASH_SEGMENTS_MAX = 65536,
 	FLASH_UNIT_MANAGED = 4096, /* a managed device is programmed in these */
 	FLASH_UNIT_RAW_MIN = 16,   /* NOR: what a cut may spoil */
 	FLASH_UNIT_MAX = 65536,
 	FLASH_SEGMENT_BYTES_MIN = 16 << 10,
 	FLASH_SEGMENT_BYTES_MANAGED = 1 << 20,
-	FLASH_SEGMENT_BYTES_MAX = 1 << 30,
+	FLASH_SEGMENT_BYTES_MAX = 16 << 20, /* a place has 24 bits for the offset */
 	FLASH_AREA_ALIGN = 64 << 10,        /* the first segment of a managed device */
-	FLASH_ANCHOR_BLOCKS = 64,           /* raw flash: anchors live in the first good two */
+	FLASH_ANCHOR_BLOCKS = 64,           /* raw flash: the first area begins in one of them */
+	FLASH_ANCHOR_SLOTS_MAX = 65536,     /* in an area */
+	FLASH_ANCHOR_TAIL = 128 << 10,      /* managed: the second area lies in the last ones */
 	FLASH_FRAGMENT_BYTES = 64 << 10,    /* of an extent, with its head, at most */
 	FLASH_RECORD_BYTES_MAX = 512 << 10, /* an entry in a record, at most; also <= S / 2 */
 };
@@ -61,7 +64,8 @@ enum {
 	ANCHOR_LOG_NEXT_SEQUENCE_AT = 248, /* u64: planned for the segment after it */
 	ANCHOR_MAP_AT = 256,               /* places of the map's fragments */
 	ANCHOR_SLOT_MANAGED = 4096,
-	ANCHOR_SLOT_RAW_MIN = 1024,
+	ANCHOR_SLOT_RAW_MIN = 512,
+	ANCHOR_SLOTS_MANAGED = 8, /* fewer where the unit is long */
 };
 
 /* Place: names a fragment from elsewhere. */

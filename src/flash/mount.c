@@ -18,26 +18,11 @@ enum {
 
 /* -- Format -- */
 
-/* A managed device keeps what was there: stale anchors of another geometry must not be found. */
 static enum bole_status wipe(struct bole_block *dev, struct bole_alloc *alloc,
                              const struct flash_geometry *g)
 {
-	if (dev->info.needs_erase) {
-		BOLE_TRY(bole_block_erase(dev, g->first, dev->info.erase_unit));
-		return bole_block_erase(dev, g->second, dev->info.erase_unit);
-	}
-	uint8_t *zero = bole_alloc_zeroed(alloc, g->slot_bytes, 1);
-	if (zero == NULL)
-		return BOLE_E_NO_MEMORY;
-	enum bole_status rc = bole_block_program(dev, g->first, zero, g->slot_bytes);
-	if (rc == BOLE_OK)
-		rc = bole_block_program(dev, g->second, zero, g->slot_bytes);
-	if (rc == BOLE_OK)
-		rc = bole_block_flush(dev);
-	bole_alloc_free(alloc, zero, g->slot_bytes, 1);
-	if (rc == BOLE_OK)
-		rc = bole_block_discard(dev, g->area, g->segments * g->segment_bytes);
-	return rc;
+	BOLE_TRY(bole_flash_anchor_wipe(dev, alloc, g));
+	return bole_block_discard(dev, g->area, g->segments * g->segment_bytes);
 }
 
 static enum bole_status first_good(struct bole_block *dev, const struct flash_geometry *g,
@@ -61,7 +46,7 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 {
 	struct flash_anchor a = {.generation = 1, .batch = 1};
 	uint64_t wanted = options == NULL ? 0 : options->segment_bytes;
-	uint32_t place;
+	struct flash_anchor_place place;
 	uint32_t salt;
 
 	if (dev->info.read_only)
@@ -85,13 +70,9 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	BOLE_TRY(first_good(dev, &a.geometry, &a.log_segment));
 	a.log_next = a.log_segment;
 	BOLE_TRY(wipe(dev, platform->alloc, &a.geometry));
-	/* The last slot of the second area: the next one written is the first of the first. */
-	place = 2 * a.geometry.slots - 1;
-	if (dev->info.needs_erase)
-		return bole_flash_anchor_store(dev, platform->alloc, &a, &place);
-	BOLE_TRY(bole_flash_anchor_store(dev, platform->alloc, &a, &place));
-	a.generation++;
-	return bole_flash_anchor_store(dev, platform->alloc, &a, &place);
+	uint32_t last = a.geometry.slots - 1;
+	place = (struct flash_anchor_place){.at = {last, last}, .stale = {true, true}};
+	return bole_flash_anchor_store(dev, platform, platform->alloc, &a, &place);
 }
 
 /* -- Counting what lives -- */

@@ -133,7 +133,7 @@ struct flash_volume {
 	struct bole_alloc *alloc; /* of the budget */
 	struct bole_alloc *outer;
 	struct flash_anchor anchor; /* (L) as last written; its map belongs to checkpoint */
-	uint32_t anchor_place;
+	struct flash_anchor_place anchor_place;
 	struct flash_geometry geometry;
 	uint8_t key[FLASH_KEY_BYTES];
 	uint32_t unit;
