@@ -75,15 +75,24 @@ void bole_flash_run_release(struct flash_run *run)
 	bole_alloc_free(run->v->alloc, run, 1, sizeof *run);
 }
 
-void bole_flash_run_retire(struct flash_run *run)
+void bole_flash_run_change(struct flash_run *run, enum flash_change change, bool locked)
 {
 	struct flash_volume *v = run->v;
 
-	bole_flash_lock(v);
-	for (uint32_t i = 0; i < run->chunks; i++)
-		bole_flash_live_sub(v, run->chunk[i].segment,
-		                    (uint64_t)run->chunk[i].pages * v->page_bytes);
-	bole_flash_unlock(v);
+	if (!locked)
+		bole_flash_lock(v);
+	for (uint32_t i = 0; i < run->chunks; i++) {
+		uint32_t segment = run->chunk[i].segment;
+		uint64_t bytes = (uint64_t)run->chunk[i].pages * v->page_bytes;
+		if (change == FLASH_HELD_PUBLISHED)
+			bole_flash_live_add(v, segment, bytes);
+		if (change == FLASH_LIVE_DROPPED)
+			bole_flash_live_sub(v, segment, bytes);
+		else
+			bole_flash_hold_end(v, segment, bytes);
+	}
+	if (!locked)
+		bole_flash_unlock(v);
 }
 
 /* -- Descriptors -- */

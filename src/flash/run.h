@@ -81,10 +81,11 @@ uint64_t bole_flash_run_bytes(const struct flash_run *);
 struct flash_run *bole_flash_run_retain(struct flash_run *);
 /* The last reference frees memory, nothing else. NULL is fine. */
 void bole_flash_run_release(struct flash_run *);
-/* No published state names the run any more: its pages are subtracted from what lives in their
- * segments. Called once, by whoever publishes; readers that hold a reference are protected by their
- * pins. Takes the volume's lock. */
-void bole_flash_run_retire(struct flash_run *);
+/* What becomes of its bytes on the device. A finished run is held; whoever publishes it says
+ * FLASH_HELD_PUBLISHED once, whoever gives it up before that FLASH_HELD_DROPPED, and whoever
+ * publishes a state that does not name it any more FLASH_LIVE_DROPPED: readers that still have a
+ * reference are protected by their pins. Takes the volume's lock, unless locked. */
+void bole_flash_run_change(struct flash_run *, enum flash_change, bool locked);
 /* Bytes that lookups could give back. */
 size_t bole_flash_run_memory(const struct flash_run *);
 
@@ -119,8 +120,8 @@ BOLE_MUST_USE enum bole_status bole_flash_run_begin(struct flash_run_builder *,
 /* Adds count rows of width bytes, in order. BOLE_E_CORRUPT: they are not in order. */
 BOLE_MUST_USE enum bole_status bole_flash_run_append(struct flash_run_builder *,
                                                      const uint8_t *rows, size_t count);
-/* Writes out the rest. The run is on the device, unflushed, and counted as alive. *out is NULL when
- * there was no row. Whatever is returned, the builder is done with. */
+/* Writes out the rest. The run is on the device, unflushed, and held. *out is NULL when there was
+ * no row. Whatever is returned, the builder is done with. */
 BOLE_MUST_USE enum bole_status bole_flash_run_finish(struct flash_run_builder *,
                                                      struct flash_run **out);
 /* Gives up: what was written is garbage. */

@@ -67,7 +67,7 @@ enum bole_status bole_flash_run_begin(struct flash_run_builder *b, struct flash_
 
 /* -- Pages out -- */
 
-/* Notes that the next n pages of the run are at place; they are alive from now on. */
+/* Notes that the next n pages of the run are at place; they are held from now on. */
 static enum bole_status add_chunk(struct flash_run_builder *b, const struct flash_page_place *place,
                                   uint32_t start, uint32_t n)
 {
@@ -107,7 +107,7 @@ static enum bole_status program(struct flash_run_builder *b, uint8_t *from, uint
 	uint32_t at = start * v->page_bytes;
 
 	bole_flash_lock(v);
-	bole_flash_live_add(v, open->segment, (uint64_t)n * v->page_bytes);
+	bole_flash_hold(v, open->segment, (uint64_t)n * v->page_bytes);
 	if (open->pos == 0) {
 		from -= v->page_bytes;
 		at = 0;
@@ -335,6 +335,6 @@ enum bole_status bole_flash_run_finish(struct flash_run_builder *b, struct flash
 void bole_flash_run_abort(struct flash_run_builder *b)
 {
 	if (b->run != NULL)
-		bole_flash_run_retire(b->run);
+		bole_flash_run_change(b->run, FLASH_HELD_DROPPED, false);
 	release(b);
 }

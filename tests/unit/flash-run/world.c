@@ -46,7 +46,8 @@ void world_open(struct world *w, unsigned geometry, const struct bole_flash_open
 {
 	test_platform_init(&w->test, 1);
 	w->test.quiet = true;
-	OK(bole_block_sim_open(&w->test.alloc, &geometries[geometry], &w->device));
+	test_platform_init(&w->outside, 1);
+	OK(bole_block_sim_open(&w->outside.alloc, &geometries[geometry], &w->device));
 	OK(bole_flash_volume_format(w->device, &w->test.base, NULL));
 	OK(bole_flash_volume_open(w->device, &w->test.base, &w->test.alloc, options, &w->v));
 }
@@ -55,6 +56,7 @@ void world_close(struct world *w)
 {
 	OK(bole_flash_volume_close(w->v));
 	bole_block_close(w->device);
+	test_platform_release(&w->outside);
 	test_platform_release(&w->test);
 }
 
@@ -123,12 +125,15 @@ enum bole_status rows_write(struct world *w, const struct rows *r, bool filter,
 		at += n;
 		step = step * 3 % 1000 + 1;
 	}
-	return bole_flash_run_finish(&b, out);
+	rc = bole_flash_run_finish(&b, out);
+	if (rc == BOLE_OK && *out != NULL)
+		bole_flash_run_change(*out, FLASH_HELD_PUBLISHED, false);
+	return rc;
 }
 
 void run_drop(struct flash_run *run)
 {
-	bole_flash_run_retire(run);
+	bole_flash_run_change(run, FLASH_LIVE_DROPPED, false);
 	bole_flash_run_release(run);
 }
 

@@ -13,6 +13,7 @@
 
 struct world {
 	struct test_platform test;
+	struct test_platform outside; /* whose memory the device is in */
 	struct bole_block *device;
 	struct flash_volume *v;
 };
