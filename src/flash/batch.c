@@ -69,29 +69,66 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	return fits ? BOLE_OK : BOLE_E_NO_SPACE;
 }
 
+/* A blank segment for the log, in state RESERVED. One that cannot be erased is replaced now, while
+ * no head names it. */
+static enum bole_status reserve_next(struct flash_volume *v, uint32_t *next, uint64_t *sequence)
+{
+	BOLE_TRY(bole_flash_segment_get(v, FLASH_FOR_CHECKPOINT, FLASH_HOT, next, sequence));
+	bole_flash_lock(v);
+	v->segment[*next].state = SEGMENT_RESERVED;
+	v->segment[*next].open = false;
+	bole_flash_unlock(v);
+	return BOLE_OK;
+}
+
+/* Lock held. */
+static void enter(struct flash_volume *v, uint32_t segment, uint64_t sequence)
+{
+	v->segment[segment].state = SEGMENT_TAIL;
+	v->segment[segment].sequence = sequence;
+	v->log.segment = segment;
+	v->log.sequence = sequence;
+	v->log.pos = 0;
+	v->log.stale = false;
+}
+
 enum bole_status bole_flash_log_advance(struct flash_volume *v)
 {
 	struct flash_log *log = &v->log;
+	uint64_t sequence;
 	uint32_t next;
 
 	BOLE_ASSERT(!v->batch.open);
+	BOLE_TRY(reserve_next(v, &next, &sequence));
 	bole_flash_lock(v);
-	enum bole_status rc = bole_flash_segment_take(v, FLASH_FOR_CHECKPOINT, &next);
-	if (rc == BOLE_OK) {
-		v->segment[next].state = SEGMENT_RESERVED;
-		v->segment[next].open = false;
-		v->segment[log->next].state = SEGMENT_TAIL;
-		log->segment = log->next;
-		log->sequence = log->next_sequence;
-		v->segment[log->segment].sequence = log->sequence;
-		log->next = next;
-		log->next_sequence = bole_flash_segment_open(v, next);
-		log->pos = 0;
-		log->stale = false;
-	}
+	enter(v, log->next, log->next_sequence);
+	log->next = next;
+	log->next_sequence = sequence;
 	bole_flash_unlock(v);
-	BOLE_TRY(rc);
-	return bole_flash_erase(v, log->segment);
+	/* It is blank, unless it was reserved before the volume was opened. */
+	enum bole_status rc = bole_flash_erase(v, log->segment);
+	if (rc != BOLE_OK)
+		bole_flash_fail(v, "erasing the log's next segment");
+	return rc;
+}
+
+enum bole_status bole_flash_log_jump(struct flash_volume *v)
+{
+	struct flash_log *log = &v->log;
+	uint64_t sequence[2];
+	uint32_t at[2];
+
+	BOLE_ASSERT(!v->batch.open);
+	for (int i = 0; i < 2; i++)
+		BOLE_TRY(reserve_next(v, &at[i], &sequence[i]));
+	bole_flash_lock(v);
+	if (v->segment[log->next].state == SEGMENT_RESERVED)
+		bole_flash_segment_release(v, log->next);
+	enter(v, at[0], sequence[0]);
+	log->next = at[1];
+	log->next_sequence = sequence[1];
+	bole_flash_unlock(v);
+	return BOLE_OK;
 }
 
 /* `more` bytes of records and the trailer still fit behind what the batch has. */
@@ -149,6 +186,8 @@ static enum bole_status finish(struct flash_volume *v, uint32_t flags)
 	log->link = bole_flash_sum(t, TRAILER_LINK_AT, seed);
 	bole_put_le64(t + TRAILER_LINK_AT, log->link);
 	enum bole_status rc = bole_flash_program(v, log->segment, b->start, b->buf, end - b->start);
+	if (rc != BOLE_OK)
+		bole_flash_fail(v, "writing the log");
 	bole_flash_lock(v);
 	v->tail_bytes += end - b->start;
 	bole_flash_unlock(v);

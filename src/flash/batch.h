@@ -25,6 +25,9 @@ void bole_flash_batch_rest(struct flash_volume *);
 void bole_flash_batch_close(struct flash_volume *);
 /* Where a trailer lies when the records end at pos. */
 uint32_t bole_flash_trailer_at(uint32_t unit, uint32_t pos);
+/* The log goes on in a segment that no head names: nothing in it counts before a checkpoint does.
+ */
+BOLE_MUST_USE enum bole_status bole_flash_log_jump(struct flash_volume *);
 /* Leaves the current segment, whatever room it has. */
 BOLE_MUST_USE enum bole_status bole_flash_log_advance(struct flash_volume *);
 

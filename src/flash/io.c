@@ -71,11 +71,13 @@ enum bole_status bole_flash_program(struct flash_volume *v, uint32_t segment, ui
 	count(&v->counters.programmed, len);
 	count(&v->counters.programs, 1);
 	if (rc != BOLE_OK) {
-		bole_flash_fail(v, "a write");
-		return rc;
+		bole_flash_program_failed(v, segment);
+		return BOLE_E_IO;
 	}
 	bole_flash_lock(v);
+	v->failures = 0;
 	v->segment[segment].written = offset + (uint32_t)len;
+	v->segment[segment].erased = 0;
 	bole_flash_unlock(v);
 	return BOLE_OK;
 }
@@ -88,21 +90,6 @@ enum bole_status bole_flash_flush(struct flash_volume *v)
 	count(&v->counters.flushes, 1);
 	if (rc != BOLE_OK)
 		bole_flash_fail(v, "a flush");
-	return rc;
-}
-
-enum bole_status bole_flash_erase(struct flash_volume *v, uint32_t segment)
-{
-	if (!v->dev->info.needs_erase)
-		return BOLE_OK;
-	if (atomic_load(&v->failed))
-		return BOLE_E_READ_ONLY;
-	enum bole_status rc =
-	        bole_block_erase(v->dev, bole_flash_position(v, segment, 0), v->segment_bytes);
-	count(&v->counters.erased, v->segment_bytes);
-	count(&v->counters.erases, 1);
-	if (rc != BOLE_OK)
-		bole_flash_fail(v, "an erase");
 	return rc;
 }
 

@@ -165,6 +165,9 @@ static enum bole_status find_bad(struct flash_volume *v)
 			        bole_block_is_bad(v->dev, bole_flash_position(v, i, 0) + at, &bad));
 			if (bad)
 				v->segment[i].state = SEGMENT_BAD;
+			v->bad += bad;
+			if (bad)
+				break;
 		}
 	}
 	return BOLE_OK;
@@ -190,38 +193,10 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
 }
 
-/* The next writes go into a segment of their own. */
-static enum bole_status fresh_segment(struct flash_volume *v)
-{
-	uint32_t next;
-
-	if (v->log.pos != 0) {
-		/* What a cut left in it was written under the sequence that was planned. */
-		bole_flash_lock(v);
-		v->log.next_sequence = bole_flash_segment_open(v, v->log.next);
-		bole_flash_unlock(v);
-		return bole_flash_log_advance(v);
-	}
-	/* Nothing was ever written behind the anchor: the log's first segment is its next. */
-	bole_flash_lock(v);
-	enum bole_status rc = bole_flash_segment_take(v, FLASH_FOR_CHECKPOINT, &next);
-	if (rc == BOLE_OK) {
-		v->segment[next].state = SEGMENT_RESERVED;
-		v->segment[next].open = false;
-		v->log.segment = v->log.next;
-		v->log.next = next;
-		v->segment[v->log.segment].state = SEGMENT_TAIL;
-		v->log.sequence = bole_flash_segment_open(v, v->log.segment);
-		v->log.next_sequence = bole_flash_segment_open(v, next);
-	}
-	bole_flash_unlock(v);
-	BOLE_TRY(rc);
-	return bole_flash_erase(v, v->log.segment);
-}
-
 static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
 {
-	BOLE_TRY(fresh_segment(v));
+	/* What follows the log's end is left alone until the checkpoint counts. */
+	BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_recover(s));
 	count_live(v);
 	v->dirty = true;

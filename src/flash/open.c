@@ -37,7 +37,7 @@ void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool 
 
 	if (open->segment == SEGMENT_NONE)
 		return;
-	useful = useful && !atomic_load(&v->failed);
+	useful = useful && !atomic_load(&v->failed) && !v->segment[open->segment].retiring;
 	bole_flash_lock(v);
 	/* Nothing lives in it any more: give it back whole rather than fill its rest. */
 	if (v->segment[open->segment].live == 0 && v->segment[open->segment].held == 0)
@@ -55,33 +55,24 @@ void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool 
 		bole_flash_open_close(v, open);
 }
 
-/* Lock held. */
-static enum bole_status take_with_help(struct flash_volume *v, enum flash_purpose purpose,
-                                       uint32_t *segment)
-{
-	for (;;) {
-		enum bole_status rc = bole_flash_segment_take(v, purpose, segment);
-		if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
-			return rc;
-		uint32_t wanted = bole_flash_floor(v, purpose) + 1;
-		BOLE_TRY(bole_flash_make_space(v, wanted, false));
-	}
-}
-
 enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *open,
                                      enum flash_purpose purpose)
 {
-	uint32_t segment;
+	enum flash_heat heat = open->kind == FLASH_SEGMENT_DATA ? FLASH_COLD : FLASH_HOT;
+	enum bole_status rc;
 
-	bole_flash_lock(v);
-	enum bole_status rc = take_with_help(v, purpose, &segment);
-	uint64_t sequence = rc == BOLE_OK ? bole_flash_segment_open(v, segment) : 0;
-	bole_flash_unlock(v);
-	BOLE_TRY(rc);
-	open->segment = segment;
-	open->pos = 0;
-	open->sequence = sequence;
-	return bole_flash_erase(v, segment);
+	for (;;) {
+		rc = bole_flash_segment_get(v, purpose, heat, &open->segment, &open->sequence);
+		open->pos = 0;
+		if (rc != BOLE_OK)
+			open->segment = SEGMENT_NONE;
+		if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
+			return rc;
+		bole_flash_lock(v);
+		rc = bole_flash_make_space(v, bole_flash_floor(v, purpose) + 1, false);
+		bole_flash_unlock(v);
+		BOLE_TRY(rc);
+	}
 }
 
 enum bole_status bole_flash_open_take(struct flash_volume *v, struct flash_open *open,

@@ -11,6 +11,7 @@
 enum {
 	RESERVE_SEGMENTS = 4,    /* for references and deletes */
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
+	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
 	SPACE_ROUNDS = 64,       /* of waiting, checkpoints and revocations for one request */
@@ -33,32 +34,13 @@ uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpo
 
 	if (purpose == FLASH_FOR_CHECKPOINT)
 		return 0;
+	if (purpose == FLASH_FOR_CLEANING)
+		return floor;
+	floor += CLEAN_SEGMENTS;
 	if (purpose == FLASH_FOR_REFS)
 		return floor;
 	uint32_t share = (uint32_t)((uint64_t)v->segments * RESERVE_PER_MILLE / 1000);
 	return floor + (share > RESERVE_SEGMENTS ? share : RESERVE_SEGMENTS);
-}
-
-enum bole_status bole_flash_segment_take(struct flash_volume *v, enum flash_purpose purpose,
-                                         uint32_t *out)
-{
-	if (v->free <= bole_flash_floor(v, purpose))
-		return BOLE_E_NO_SPACE;
-	for (uint32_t i = 0; i < v->segments; i++) {
-		uint32_t at = v->cursor;
-		v->cursor = v->cursor + 1 == v->segments ? 0 : v->cursor + 1;
-		struct flash_segment *s = &v->segment[at];
-		if (s->state != SEGMENT_FREE)
-			continue;
-		BOLE_ASSERT(s->live == 0 && s->held == 0);
-		s->state = SEGMENT_USED;
-		s->published = false;
-		s->open = true;
-		v->free--;
-		*out = at;
-		return BOLE_OK;
-	}
-	BOLE_UNREACHABLE();
 }
 
 enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, bool leading)
@@ -94,7 +76,6 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	v->opened++;
 	s->sequence = (uint64_t)v->opened << 32 | salt;
 	s->written = 0;
-	s->erases += v->dev->info.needs_erase;
 	return s->sequence;
 }
 
@@ -125,9 +106,14 @@ void bole_flash_segment_release(struct flash_volume *v, uint32_t segment)
 	struct flash_segment *s = &v->segment[segment];
 
 	s->published = false;
+	s->erased = 0;
 	if (bole_flash_pinned(v, segment)) {
 		s->state = SEGMENT_PINNED;
 		v->pinned++;
+	} else if (s->retiring) {
+		s->state = SEGMENT_BAD;
+		v->bad++;
+		v->retired++;
 	} else {
 		s->state = SEGMENT_FREE;
 		v->free++;

@@ -7,6 +7,7 @@ static void count_segments(const struct flash_volume *v, struct bole_store_stats
 {
 	out->segments = v->segments;
 	out->segments_free = v->free;
+	out->end_of_life = atomic_load(&v->worn);
 	out->segment_bytes = v->segment_bytes;
 	out->wear_min = v->dev->info.needs_erase ? UINT32_MAX : 0;
 	for (uint32_t i = 0; i < v->segments; i++) {

@@ -56,7 +56,7 @@ void bole_flash_stream_init(struct flash_stream *s, struct flash_volume *v, uint
 
 static size_t buffer_bytes(const struct flash_volume *v)
 {
-	return (size_t)v->fragment_bytes + SEGMENT_HEAD_BYTES;
+	return (size_t)v->fragment_bytes + SEGMENT_HEAD_BYTES + v->unit;
 }
 
 /* Payload that a fragment starting at pos of the open segment could take. */
@@ -101,30 +101,28 @@ static enum bole_status begin_fragment(struct flash_stream *s)
 	return BOLE_OK;
 }
 
-enum bole_status bole_flash_stream_end(struct flash_stream *s)
+/* Programs the buffered fragment where the stream stands; *f is what it became. */
+static enum bole_status write_fragment(struct flash_stream *s, struct flash_fragment *f)
 {
 	struct flash_volume *v = s->v;
 	struct flash_open *open = &s->open;
-
-	if (s->cap == 0 || s->len == 0)
-		return BOLE_OK;
 	uint8_t *record = s->buf + SEGMENT_HEAD_BYTES;
 	uint32_t offset = open->pos == 0 ? SEGMENT_HEAD_BYTES : open->pos;
 	uint32_t bytes = FRAGMENT_OVERHEAD + s->len;
 	uint32_t end = (uint32_t)bole_round_up((uint64_t)offset + bytes, v->unit);
-	struct flash_record head = {
-	        .kind = (uint8_t)s->kind,
-	        .owner = s->owner,
-	        .body = {NULL, (size_t)FRAGMENT_HEAD_BYTES + s->len},
-	};
-
-	bole_flash_record_head(record, &head);
-	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_EXTENT_AT, s->extent);
-	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_LOGICAL_AT, s->logical);
 	uint64_t seed = bole_flash_seed(v->key, open->segment, open->sequence, offset);
-	uint64_t checksum = bole_flash_record_seal(record, bytes, seed);
-	memset(record + bytes, 0, end - offset - bytes);
 	uint8_t *from = record;
+
+	*f = (struct flash_fragment){
+	        .logical = s->logical,
+	        .sequence = open->sequence,
+	        .checksum = bole_flash_record_seal(record, bytes, seed),
+	        .segment = open->segment,
+	        .offset = offset,
+	        .length = s->len,
+	        .stream = s->kind,
+	};
+	memset(record + bytes, 0, end - offset - bytes);
 	bole_flash_lock(v);
 	if (open->pos == 0) {
 		from = s->buf;
@@ -133,18 +131,42 @@ enum bole_status bole_flash_stream_end(struct flash_stream *s)
 	}
 	bole_flash_hold(v, open->segment, bole_flash_fragment_live(s->len));
 	bole_flash_unlock(v);
-	s->fragment[s->fragments++] = (struct flash_fragment){
-	        .logical = s->logical,
-	        .sequence = open->sequence,
-	        .checksum = checksum,
-	        .segment = open->segment,
-	        .offset = offset,
-	        .length = s->len,
-	        .stream = s->kind,
-	};
 	enum bole_status rc =
 	        bole_flash_program(v, open->segment, open->pos, from, end - open->pos);
 	open->pos = end;
+	if (rc == BOLE_OK)
+		return BOLE_OK;
+	bole_flash_lock(v);
+	bole_flash_hold_end(v, open->segment, bole_flash_fragment_live(s->len));
+	bole_flash_unlock(v);
+	return rc;
+}
+
+enum bole_status bole_flash_stream_end(struct flash_stream *s)
+{
+	struct flash_volume *v = s->v;
+	struct flash_record head = {
+	        .kind = (uint8_t)s->kind,
+	        .owner = s->owner,
+	        .body = {NULL, (size_t)FRAGMENT_HEAD_BYTES + s->len},
+	};
+
+	if (s->cap == 0 || s->len == 0)
+		return BOLE_OK;
+	uint8_t *record = s->buf + SEGMENT_HEAD_BYTES;
+	bole_flash_record_head(record, &head);
+	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_EXTENT_AT, s->extent);
+	bole_put_le64(record + RECORD_HEAD_BYTES + FRAGMENT_LOGICAL_AT, s->logical);
+	struct flash_fragment *f = &s->fragment[s->fragments];
+	enum bole_status rc = write_fragment(s, f);
+	/* A bad block: the same once more, elsewhere. */
+	while (rc == BOLE_E_IO && !atomic_load(&v->failed)) {
+		bole_flash_open_close(v, &s->open);
+		rc = bole_flash_open_new(v, &s->open, s->purpose);
+		if (rc == BOLE_OK)
+			rc = write_fragment(s, f);
+	}
+	s->fragments += rc == BOLE_OK;
 	s->logical += s->len;
 	s->len = 0;
 	s->cap = 0;

@@ -15,7 +15,7 @@ enum {
 
 enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, struct flash_tx **out)
 {
-	if (v->read_only || atomic_load(&v->failed))
+	if (!bole_flash_writable(v))
 		return BOLE_E_READ_ONLY;
 	struct flash_tx *tx = bole_alloc_zeroed(v->alloc, 1, sizeof *tx);
 	if (tx == NULL)

@@ -48,9 +48,11 @@ struct flash_segment {
 	uint32_t held;    /* beside them: not published yet, or of a checkpoint */
 	uint32_t written; /* end of what was programmed: nobody reads beyond */
 	uint32_t erases;
+	uint32_t erased; /* bytes from its start that are blank */
 	uint8_t state;
 	bool published; /* a durable state may name what is in it */
 	bool open;      /* a stream writes into it, or it waits in the pool */
+	bool retiring;  /* writing failed: bad as soon as nothing lives in it */
 };
 
 /* A segment that is being filled with fragments. */
@@ -144,7 +146,8 @@ struct flash_volume {
 	uint32_t page_bytes;       /* of sorted runs */
 	struct flash_cache *cache; /* of their pages */
 	bool read_only;            /* asked for, or the volume's features demand it */
-	_Atomic bool failed;       /* a program or flush failed */
+	_Atomic bool failed;       /* writing does not work: read-only until it is opened again */
+	_Atomic bool worn;         /* too few good segments, or numbers: read-only for good */
 
 	struct bole_mutex lock;
 	struct bole_cond cond;
@@ -160,6 +163,9 @@ struct flash_volume {
 	struct flash_pins pins;              /* (L) */
 	uint64_t epoch;                      /* (L) number of the published state */
 	uint64_t stamp;                      /* (L) epoch that what is freed now belongs to */
+	uint32_t bad;                        /* (L) in state BAD */
+	uint32_t retired;                    /* (L) of them: the device was not told */
+	uint32_t failures;                   /* (L) of writing or erasing, one after another */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
 	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
@@ -197,10 +203,14 @@ BOLE_MUST_USE enum bole_status bole_flash_read(struct flash_volume *, uint32_t s
 BOLE_MUST_USE enum bole_status bole_flash_program(struct flash_volume *, uint32_t segment,
                                                   uint32_t offset, const uint8_t *src, size_t len);
 BOLE_MUST_USE enum bole_status bole_flash_flush(struct flash_volume *);
-BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t segment);
 void bole_flash_discard(struct flash_volume *, uint32_t segment);
 /* The volume takes no more writes until it is opened again. */
 void bole_flash_fail(struct flash_volume *, const char *what);
+/* Somebody may still change something. */
+static inline bool bole_flash_writable(const struct flash_volume *v)
+{
+	return !v->read_only && !atomic_load(&v->failed) && !atomic_load(&v->worn);
+}
 void bole_flash_yield(void *volume);
 static inline size_t bole_flash_read_slack(const struct flash_volume *v)
 {
@@ -214,13 +224,35 @@ void bole_flash_unlock(struct flash_volume *);
 enum flash_purpose {
 	FLASH_FOR_DATA,       /* refused at the floor */
 	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
+	FLASH_FOR_CLEANING,   /* what makes space */
 	FLASH_FOR_CHECKPOINT, /* may use all */
 };
 /* The segments that must stay free for a purpose. Lock held. */
 uint32_t bole_flash_floor(const struct flash_volume *, enum flash_purpose);
-/* Takes a free segment, in state USED and open. BOLE_E_NO_SPACE. Lock held. */
+/* What will happen to what is written. */
+enum flash_heat {
+	FLASH_HOT,  /* it will not live for long */
+	FLASH_COLD, /* it will */
+};
+/* Takes a free segment, in state USED and open. BOLE_E_NO_SPACE. Lock held (wear.c). */
 BOLE_MUST_USE enum bole_status bole_flash_segment_take(struct flash_volume *, enum flash_purpose,
-                                                       uint32_t *out);
+                                                       enum flash_heat, uint32_t *out);
+/* The same, with a new sequence and erased. Takes the lock. BOLE_E_NO_SPACE, BOLE_E_READ_ONLY. */
+BOLE_MUST_USE enum bole_status bole_flash_segment_get(struct flash_volume *, enum flash_purpose,
+                                                      enum flash_heat, uint32_t *out,
+                                                      uint64_t *sequence);
+/* Makes a segment that is the caller's blank. BOLE_E_IO: it was bad, and is nobody's now. */
+BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t segment);
+/* Erases one block of what will be wanted soon; false: nothing to do. */
+bool bole_flash_erase_ahead(struct flash_volume *);
+/* Erases by which segments may be apart, and what the least worn one had. Lock held. */
+uint32_t bole_flash_wear_gap(const struct flash_volume *, uint32_t *least);
+/* Nothing is ever written to it again; nothing lives in it. Takes the lock. */
+void bole_flash_segment_bad(struct flash_volume *, uint32_t segment, uint32_t offset);
+/* Writing failed: the segment takes nothing more and becomes bad when it is empty. */
+void bole_flash_program_failed(struct flash_volume *, uint32_t segment);
+/* Tells the device about those. */
+void bole_flash_mark_retired(struct flash_volume *);
 /* A new sequence for a segment that is about to be written. Lock held. */
 uint64_t bole_flash_segment_open(struct flash_volume *, uint32_t segment);
 /* Nothing lives in it and nobody writes there: free it, at once or after a checkpoint. Lock held.

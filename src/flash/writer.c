@@ -380,7 +380,7 @@ enum bole_status bole_flash_submit(struct flash_volume *v, struct flash_request 
 {
 	uint64_t since = v->platform->ops->now_ns(v->platform);
 
-	if (v->read_only || atomic_load(&v->failed))
+	if (!bole_flash_writable(v))
 		return BOLE_E_READ_ONLY;
 	req->next = NULL;
 	req->done = false;
