@@ -230,6 +230,11 @@ static enum bole_status put(struct bole_tx *tx, const struct bole_oid *oid, uint
 	return bole_flash_tx_put(tx_of(tx), oid, type, pieces, count);
 }
 
+static enum bole_status drop(struct bole_tx *tx, const struct bole_oid *oid)
+{
+	return bole_flash_tx_drop(tx_of(tx), oid);
+}
+
 static enum bole_status extent_begin(struct bole_tx *tx, uint64_t *extent)
 {
 	return bole_flash_extent_begin(tx_of(tx), extent);
@@ -275,6 +280,7 @@ static const struct bole_odb_ops odb_ops = {snapshot_open, snapshot_close, find,
 static const struct bole_tx_ops tx_ops = {
         .begin = begin,
         .put = put,
+        .drop = drop,
         .extent_begin = extent_begin,
         .extent_append = extent_append,
         .extent_read = extent_read,

@@ -7,17 +7,14 @@
 #include "flash/auxtable.h"
 #include "flash/mount.h"
 
-enum { APPLY_ROWS_BYTES = 1 << 30 };
-
 void bole_flash_apply_init(struct flash_apply *a, struct flash_volume *v)
 {
 	*a = (struct flash_apply){.v = v};
-	bole_buffer_init(&a->rows, v->alloc, APPLY_ROWS_BYTES);
 }
 
 void bole_flash_apply_release(struct flash_apply *a)
 {
-	bole_buffer_release(&a->rows);
+	bole_flash_reader_close(a->v, &a->reader);
 }
 
 struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
@@ -38,88 +35,18 @@ struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
 	return NULL;
 }
 
-enum bole_status bole_flash_apply_extend(struct flash_volume *v, struct flash_domain *domain,
-                                         struct flash_rows *run, struct flash_extent **extent,
-                                         uint32_t count)
+enum bole_status bole_flash_apply_index(struct flash_apply *a, uint32_t id,
+                                        struct flash_index **out)
 {
-	struct flash_index *index;
-	struct flash_index *merged;
+	struct flash_domain *domain = bole_flash_domain_find(a->v, id);
 
-	BOLE_TRY(bole_flash_index_extend(v->alloc, domain, domain->index, run, extent, count,
-	                                 &index));
-	bole_flash_index_drop(v, domain->index);
-	domain->index = index;
-	for (;;) {
-		if (bole_flash_index_merge(v->alloc, domain->index, bole_flash_yield, v, &merged) !=
-		            BOLE_OK ||
-		    merged == NULL)
-			return BOLE_OK;
-		bole_flash_index_drop(v, domain->index);
-		domain->index = merged;
-	}
-}
-
-/* A record that repeats one: the run's row gets the new place. The index is ours alone. */
-static bool replace_home(struct flash_index *index, const uint8_t *key, const struct flash_home *to)
-{
-	uint32_t at;
-
-	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
-		if (bole_flash_rows_find(index->run[i], key, &at)) {
-			bole_flash_rows_set(index->run[i], at, key, to);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* An id is twice in a run, whose bytes would be given back twice. */
-static bool repeats(const struct flash_rows *run)
-{
-	for (uint32_t i = 1; i < run->count; i++)
-		if (memcmp(bole_flash_rows_key(run, i - 1), bole_flash_rows_key(run, i),
-		           run->key_len) == 0)
-			return true;
-	return false;
-}
-
-enum bole_status bole_flash_apply_flush(struct flash_apply *a)
-{
-	struct flash_domain *domain = a->domain;
-	struct flash_home home;
-	struct flash_extent *extent;
-	uint32_t row;
-
-	a->domain = NULL;
-	if (domain == NULL || a->rows.len == 0)
-		return a->rows.rc;
-	BOLE_TRY(a->rows.rc);
-	size_t width = bole_flash_rows_width(domain->key_len);
-	size_t n = a->rows.len / width;
-	uint32_t fresh = 0;
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *key = a->rows.ptr + i * width;
-		if (bole_flash_index_find(domain->index, key, &home, &extent, &row) == BOLE_OK)
-			continue;
-		memmove(a->rows.ptr + fresh * width, key, width);
-		fresh++;
-	}
-	a->rows.len = 0;
-	if (fresh == 0)
-		return BOLE_OK;
-	struct flash_rows *run = bole_flash_rows_open(a->v->alloc, domain->key_len, fresh);
-	if (run == NULL)
-		return BOLE_E_NO_MEMORY;
-	memcpy(run->rows, a->rows.ptr, fresh * width);
-	bole_flash_rows_finish(run);
-	if (repeats(run)) {
-		bole_flash_rows_release(a->v->alloc, run);
+	if (domain == NULL)
 		return BOLE_E_CORRUPT;
-	}
-	enum bole_status rc = bole_flash_apply_extend(a->v, domain, run, NULL, 0);
-	if (rc != BOLE_OK)
-		bole_flash_rows_release(a->v->alloc, run);
-	return rc;
+	/* Nobody else sees it yet, so it is changed in place. */
+	if (domain->index == NULL)
+		BOLE_TRY(bole_flash_index_fork(a->v, domain, NULL, &domain->index));
+	*out = domain->index;
+	return BOLE_OK;
 }
 
 /* Rows of the prepared transaction become its run at once: there are few such records. */
@@ -139,7 +66,12 @@ static enum bole_status prepared_rows(struct flash_volume *v, struct flash_prepa
 	bole_flash_rows_finish(run);
 	bole_flash_rows_release(v->alloc, p->run);
 	p->run = run;
-	return repeats(run) ? BOLE_E_CORRUPT : BOLE_OK;
+	/* An id that is twice in it would be given back twice. */
+	for (uint32_t i = 1; i < run->count; i++)
+		if (memcmp(bole_flash_rows_key(run, i - 1), bole_flash_rows_key(run, i),
+		           run->key_len) == 0)
+			return BOLE_E_CORRUPT;
+	return BOLE_OK;
 }
 
 static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
@@ -156,50 +88,101 @@ static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
 	return false;
 }
 
-enum bole_status bole_flash_apply_rows(struct flash_apply *a, const struct flash_record *r,
-                                       const uint8_t *rows, uint32_t count)
+enum bole_status bole_flash_apply_prepared(struct flash_apply *a, uint32_t domain,
+                                           const uint8_t *rows, uint32_t count)
 {
-	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
-
-	if (domain == NULL)
+	if (a->prepared == NULL || a->prepared->repo->domain->id != domain)
 		return BOLE_E_CORRUPT;
-	if ((r->flags & FLASH_FLAG_PREPARED) != 0) {
-		if (a->prepared == NULL || a->prepared->repo->domain != domain)
-			return BOLE_E_CORRUPT;
-		return prepared_rows(a->v, a->prepared, rows, count);
-	}
-	if (a->domain != domain)
-		BOLE_TRY(bole_flash_apply_flush(a));
-	a->domain = domain;
-	bole_buffer_append(&a->rows, rows, count * bole_flash_rows_width(domain->key_len));
-	return a->rows.rc;
+	return prepared_rows(a->v, a->prepared, rows, count);
 }
 
-static enum bole_status apply_object(struct flash_apply *a, const struct flash_record *r,
-                                     uint32_t segment, uint32_t offset)
+static enum bole_status prepared_object(struct flash_apply *a, const struct flash_record *r,
+                                        const struct flash_home *home)
 {
-	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
-	struct flash_home home = {segment, offset, (uint32_t)r->body.len, r->type};
 	uint8_t row[BOLE_OID_BYTES_MAX + ROWS_HOME_BYTES];
 
-	if (domain == NULL || r->key.len != domain->key_len || r->body.len == 0 ||
-	    r->body.len > a->v->record_max)
-		return BOLE_E_CORRUPT;
 	if (a->again) {
-		BOLE_TRY(bole_flash_apply_flush(a));
-		if ((r->flags & FLASH_FLAG_PREPARED) != 0
-		            ? prepared_replace(a->v, r->key.ptr, &home)
-		            : replace_home(domain->index, r->key.ptr, &home))
-			return BOLE_OK;
-		return BOLE_OK; /* a duplicate that was not findable the first time either */
+		(void)prepared_replace(a->v, r->key.ptr, home);
+		return BOLE_OK; /* else it was resolved meanwhile */
 	}
 	memcpy(row, r->key.ptr, r->key.len);
 	uint8_t *p = row + r->key.len;
-	bole_put_le32(p + ROWS_SEGMENT_AT, home.segment);
-	bole_put_le32(p + ROWS_OFFSET_AT, home.offset);
-	bole_put_le32(p + ROWS_STORED_AT, home.stored);
-	p[ROWS_TYPE_AT] = home.type;
-	return bole_flash_apply_rows(a, r, row, 1);
+	bole_put_le32(p + ROWS_SEGMENT_AT, home->segment);
+	bole_put_le32(p + ROWS_OFFSET_AT, home->offset);
+	bole_put_le32(p + ROWS_STORED_AT, home->stored);
+	p[ROWS_TYPE_AT] = home->type;
+	return bole_flash_apply_prepared(a, r->owner, row, 1);
+}
+
+/* The leader looked the id up before it wrote the record: none of this needs a lookup. */
+static enum bole_status apply_object(struct flash_apply *a, const struct flash_record *r,
+                                     uint32_t segment, uint32_t offset)
+{
+	struct flash_home home = {segment, offset, (uint32_t)r->body.len, r->type};
+	uint64_t place = bole_flash_place(segment, offset);
+	struct flash_mem_row row = {.has = false};
+	struct flash_index *index;
+
+	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
+	if (r->key.len != index->domain->key_len || r->body.len == 0 ||
+	    r->body.len > a->v->record_max)
+		return BOLE_E_CORRUPT;
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
+		return prepared_object(a, r, &home);
+	(void)bole_flash_mem_get(index->mem, r->key, &row);
+	if (a->again) {
+		/* Without a row it was dropped again within the batches in doubt. */
+		return row.has ? bole_flash_mem_put(&a->v->plain, &index->mem, r->key, place,
+		                                    home.stored, r->type)
+		               : BOLE_OK;
+	}
+	if (row.has)
+		return BOLE_E_CORRUPT;
+	return bole_flash_index_put(a->v, index, r->key.ptr, place, home.stored, r->type);
+}
+
+/* One row that was dropped, wherever the record is in what was recovered. */
+static enum bole_status drop_row(struct flash_apply *a, struct flash_index *index,
+                                 struct bole_bytes key, const uint8_t *p)
+{
+	uint64_t place = bole_flash_get_be40(p + DROP_PLACE_AT);
+	uint32_t generation = bole_get_le32(p + DROP_GENERATION_AT);
+	struct flash_found found = {.type = p[DROP_TYPE_AT] & INDEX_TYPE_MASK};
+	struct flash_mem_row row;
+
+	/* The move that put it there was lost with the checkpoint that was to keep it. */
+	if (generation > a->v->anchor.generation)
+		place = bole_flash_get_be40(p + DROP_BEFORE_AT);
+	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0 &&
+	    bole_flash_place_segment(place) >= a->v->segments)
+		return BOLE_E_CORRUPT;
+	found.place = place;
+	found.where = FOUND_RUN;
+	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) != 0)
+		found.where = FOUND_EXTENT;
+	else if (bole_flash_mem_get(index->mem, key, &row) && row.has && row.place == place)
+		found.where = FOUND_MEM;
+	return bole_flash_index_kill(a->v, index, key.ptr, &found);
+}
+
+static enum bole_status apply_drop(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_index *index;
+
+	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
+	if (r->key.len != index->domain->key_len)
+		return BOLE_E_CORRUPT;
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0) {
+		if (a->prepared == NULL || a->prepared->repo->domain != index->domain ||
+		    r->body.len != 1)
+			return BOLE_E_CORRUPT;
+		return bole_flash_table_set(&a->v->plain, &a->prepared->drops, r->key, r->body);
+	}
+	if (r->body.len % DROP_BYTES != 0)
+		return BOLE_E_CORRUPT;
+	for (size_t at = 0; at < r->body.len; at += DROP_BYTES)
+		BOLE_TRY(drop_row(a, index, r->key, r->body.ptr + at));
+	return BOLE_OK;
 }
 
 /* -- Aux -- */
@@ -338,7 +321,6 @@ static enum bole_status apply_remove(struct flash_apply *a, const struct flash_r
 	struct flash_volume *v = a->v;
 	struct flash_repo *repo = bole_flash_repo_find_any(v, r->owner);
 
-	BOLE_TRY(bole_flash_apply_flush(a));
 	if (repo == NULL)
 		return BOLE_E_CORRUPT;
 	a->prepared = NULL;
@@ -377,11 +359,10 @@ static enum bole_status apply_resolve(struct flash_apply *a, const struct flash_
 {
 	struct flash_volume *v = a->v;
 	struct flash_prepared **at = &v->prepared;
-	struct flash_index *index = NULL;
+	struct flash_index *index;
 
 	if (r->body.len != PREPARE_BYTES)
 		return BOLE_E_CORRUPT;
-	BOLE_TRY(bole_flash_apply_flush(a));
 	while (*at != NULL &&
 	       memcmp((*at)->token.bytes, r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES) != 0)
 		at = &(*at)->next;
@@ -389,12 +370,8 @@ static enum bole_status apply_resolve(struct flash_apply *a, const struct flash_
 		return BOLE_E_CORRUPT;
 	if (r->body.ptr[RESOLVE_COMMIT_AT] != 0) {
 		struct flash_repo *repo = (*at)->repo;
-		BOLE_TRY(bole_flash_prepared_publish(v, *at, repo->domain->index, &repo->auxtable,
-		                                     &index));
-		if (index != NULL) {
-			bole_flash_index_drop(v, repo->domain->index);
-			repo->domain->index = index;
-		}
+		BOLE_TRY(bole_flash_apply_index(a, repo->domain->id, &index));
+		BOLE_TRY(bole_flash_prepared_publish(v, *at, index, &repo->auxtable, &a->reader));
 	}
 	a->prepared = NULL;
 	drop_prepared(v, at);
@@ -417,6 +394,7 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 		return BOLE_E_CORRUPT;
 	switch (r->kind) {
 	case FLASH_RECORD_OBJECT: return apply_object(a, r, segment, offset);
+	case FLASH_RECORD_DROP: return apply_drop(a, r);
 	case FLASH_RECORD_EXTENT: return bole_flash_index_load(a, r);
 	case FLASH_RECORD_REFS: return apply_refs(a, r);
 	case FLASH_RECORD_AUX: return apply_aux(a, r, segment, offset);

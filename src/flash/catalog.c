@@ -6,7 +6,12 @@
 #include "base/check.h"
 #include "flash/volume.h"
 
-enum { CATALOG_FIRST = 8, CATALOG_STEP_ROWS = 8192 };
+enum { CATALOG_FIRST = 8 };
+
+struct domain_end {
+	struct flash_volume *v;
+	uint32_t key_len;
+};
 
 /* The place of id, or where it would be. */
 static uint32_t place_of(const struct flash_volume *v, uint32_t id)
@@ -91,32 +96,32 @@ enum bole_status bole_flash_repo_add(struct flash_volume *v, uint32_t id, uint32
 	return BOLE_OK;
 }
 
-static void forget_rows(struct flash_volume *v, const struct flash_rows *rows)
+static enum bole_status row_dies(void *ctx, const struct flash_walk_row *row)
 {
-	bole_flash_lock(v);
-	for (uint32_t n = 0; n < rows->count; n++) {
-		struct flash_home home = bole_flash_rows_home(rows, n);
-		bole_flash_live_sub(v, home.segment,
-		                    bole_flash_record_live(rows->key_len, home.stored));
-		if (n % CATALOG_STEP_ROWS != CATALOG_STEP_ROWS - 1)
-			continue;
-		bole_flash_unlock(v);
-		bole_flash_yield(v);
-		bole_flash_lock(v);
-	}
-	bole_flash_unlock(v);
+	struct domain_end *end = ctx;
+
+	bole_flash_lock(end->v);
+	bole_flash_live_sub(end->v, bole_flash_place_segment(row->place),
+	                    bole_flash_record_live(end->key_len, row->stored));
+	bole_flash_unlock(end->v);
+	return BOLE_OK;
 }
 
 void bole_flash_repo_forget(struct flash_volume *v, struct flash_repo *repo)
 {
 	struct flash_index *index = repo->domain->index;
+	struct domain_end end = {v, repo->domain->key_len};
 
 	bole_flash_aux_dropped(v, repo->auxtable);
-	for (uint32_t i = 0; index != NULL && i < index->extents; i++)
-		bole_flash_fragments_change(v, index->extent[i]->fragment,
-		                            index->extent[i]->fragments, FLASH_LIVE_DROPPED, false);
-	for (uint32_t i = 0; index != NULL && i < index->runs; i++)
-		forget_rows(v, index->run[i]);
+	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
+		const struct flash_extent *e = index->extents->extent[i];
+		bole_flash_fragments_change(v, e->fragment, e->fragments, FLASH_LIVE_DROPPED,
+		                            false);
+	}
+	enum bole_status rc = bole_flash_index_walk(v, index, row_dies, &end);
+	if (rc != BOLE_OK)
+		bole_log(v->platform, BOLE_LOG_WARN, "%s: a removed index cannot be read: %s",
+		         v->dev->info.name, bole_status_text(rc));
 }
 
 void bole_flash_domain_release(struct flash_volume *v, struct flash_domain *domain)
@@ -126,11 +131,6 @@ void bole_flash_domain_release(struct flash_volume *v, struct flash_domain *doma
 		return;
 	bole_flash_index_drop(v, domain->index);
 	bole_alloc_free(v->alloc, domain, 1, sizeof *domain);
-}
-
-void bole_flash_index_drop(struct flash_volume *v, struct flash_index *index)
-{
-	(void)bole_flash_index_release(v->alloc, index);
 }
 
 void bole_flash_repo_release(struct flash_volume *v, struct flash_repo *repo)

@@ -125,8 +125,8 @@ static enum bole_status check_fragments(struct check *c, uint64_t extent,
 }
 
 /* Each entry against the checksum in the table, through the eyes of a reader. */
-static enum bole_status check_rows(struct check *c, struct flash_snapshot *s,
-                                   const struct flash_extent *e)
+static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
+                                      const struct flash_extent *e)
 {
 	for (uint32_t i = 0; i < e->rows; i++) {
 		uint32_t row = e->by_offset[i];
@@ -166,7 +166,7 @@ static enum bole_status check_extent(struct check *c, struct flash_snapshot *s,
 		        (unsigned long long)e->id);
 		return BOLE_OK;
 	}
-	return check_rows(c, s, e);
+	return check_entries(c, s, e);
 }
 
 /* -- Records -- */
@@ -177,39 +177,57 @@ static void hex_start(const uint8_t *key, uint32_t len, char *out)
 		(void)snprintf(out + 2 * (size_t)i, 3, "%02x", key[i]);
 }
 
-static enum bole_status check_run(struct check *c, struct flash_snapshot *s,
-                                  const struct flash_rows *run)
+/* A record: verified, and of the id (or the start of one) that the index says. */
+static enum bole_status check_record(struct check *c, struct flash_snapshot *s,
+                                     const struct flash_walk_row *row)
 {
-	struct flash_volume *v = c->v;
+	uint32_t segment = bole_flash_place_segment(row->place);
+	uint32_t offset = bole_flash_place_offset(row->place);
+	uint32_t known = row->key != NULL ? s->repo->domain->key_len : INDEX_PREFIX_BYTES;
+	char hex[2 * BOLE_OID_BYTES_MAX + 1];
+	struct bole_entry entry = {
+	        .extent = bole_flash_home_of(segment, offset),
+	        .stored_bytes = row->stored,
+	};
+	struct bole_bytes key;
+	uint8_t type;
 
+	c->result->records++;
+	enum bole_status rc = bole_flash_record_of(s, &entry, &key, &type);
+	if (rc == BOLE_E_NO_MEMORY)
+		return rc;
+	if (rc == BOLE_OK && (memcmp(key.ptr, row->prefix, known) != 0 || type != row->type))
+		rc = BOLE_E_CORRUPT;
+	hex_start(row->prefix, known, hex);
+	if (rc != BOLE_OK)
+		finding(c, true, "object %s (segment %u, offset %u, %u bytes): %s", hex, segment,
+		        offset, row->stored, bole_status_text(rc));
+	progress(c);
+	return claim(c, segment, offset,
+	             bole_flash_record_live(s->repo->domain->key_len, row->stored));
+}
+
+struct check_rows {
+	struct check *c;
+	struct flash_snapshot *s;
+};
+
+static enum bole_status check_walk_row(void *ctx, const struct flash_walk_row *row)
+{
+	struct check_rows *r = ctx;
+
+	return check_record(r->c, r->s, row);
+}
+
+static enum bole_status check_prepared_rows(struct check *c, struct flash_snapshot *s,
+                                            const struct flash_rows *run)
+{
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct flash_home home = bole_flash_rows_home(run, i);
 		const uint8_t *key = bole_flash_rows_key(run, i);
-		char hex[2 * BOLE_OID_BYTES_MAX + 1];
-		struct bole_entry entry = {
-		        .extent = FLASH_HOME_RECORD | (uint64_t)home.segment << 32 | home.offset,
-		        .stored_bytes = home.stored,
-		};
-		struct bole_bytes body;
-		c->result->records++;
-		hex_start(key, run->key_len, hex);
-		enum bole_status rc = bole_flash_view(s, &entry, 0, &body);
-		if (rc == BOLE_E_NO_MEMORY)
-			return rc;
-		/* The record's own key and type lie before its body. */
-		if (rc == BOLE_OK &&
-		    (memcmp(body.ptr - run->key_len, key, run->key_len) != 0 ||
-		     body.ptr[-(ptrdiff_t)run->key_len - RECORD_HEAD_BYTES + RECORD_TYPE_AT] !=
-		             home.type))
-			rc = BOLE_E_CORRUPT;
-		if (rc != BOLE_OK)
-			finding(c, true, "object %s (segment %u, offset %u, %u bytes): %s", hex,
-			        home.segment, home.offset, home.stored, bole_status_text(rc));
-		BOLE_TRY(claim(c, home.segment, home.offset,
-		               bole_flash_record_live(run->key_len, home.stored)));
-		progress(c);
-		if (i % 1024 == 1023)
-			bole_flash_yield(v);
+		struct flash_walk_row row = {key, key, bole_flash_place(home.segment, home.offset),
+		                             home.stored, home.type};
+		BOLE_TRY(check_record(c, s, &row));
 	}
 	return BOLE_OK;
 }
@@ -271,10 +289,11 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 
 	check_refs(c, s);
 	BOLE_TRY(check_aux(c, s, s->aux));
-	for (uint32_t i = 0; index != NULL && i < index->extents; i++)
-		BOLE_TRY(check_extent(c, s, index->extent[i]));
-	for (uint32_t i = 0; index != NULL && i < index->runs; i++)
-		BOLE_TRY(check_run(c, s, index->run[i]));
+	struct check_rows rows = {c, s};
+
+	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++)
+		BOLE_TRY(check_extent(c, s, index->extents->extent[i]));
+	BOLE_TRY(bole_flash_index_walk(c->v, index, check_walk_row, &rows));
 	for (struct flash_prepared *p = c->v->prepared; p != NULL; p = p->next) {
 		if (p->repo != s->repo)
 			continue;
@@ -284,7 +303,7 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 			                         p->extent[i]->fragments));
 		}
 		if (p->run != NULL)
-			BOLE_TRY(check_run(c, s, p->run));
+			BOLE_TRY(check_prepared_rows(c, s, p->run));
 	}
 	return BOLE_OK;
 }

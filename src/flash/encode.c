@@ -9,16 +9,23 @@
 #include "flash/batch.h"
 #include "flash/tx.h"
 
-enum { REFS_BYTES = 32 << 10 };
+enum {
+	REFS_BYTES = 32 << 10,
+	DROPS_BYTES_MAX = 64 << 20,
+};
 
 /* What a commit will become; kept until it is in the batch. */
 struct draft {
 	struct flash_table *refs;
 	struct flash_table *aux;
 	struct flash_index *index;
-	struct flash_rows *run; /* owned by index once that exists */
+	struct flash_rows *run; /* of what is prepared */
 	uint8_t *body;          /* room for the longest EXTENT record */
 	size_t body_cap;
+	/* For each id: id, number of rows (u32), rows as in DROP. late: what the transaction itself
+	 * brought before it dropped it. */
+	struct bole_buffer drops;
+	struct bole_buffer late;
 	uint32_t fresh; /* puts that are not duplicates */
 	uint64_t bytes;
 	uint32_t longest;
@@ -45,15 +52,20 @@ static void draft_body_free(struct flash_volume *v, struct draft *d)
 	d->body = NULL;
 }
 
+static void drops_free(struct draft *d)
+{
+	bole_buffer_release(&d->drops);
+	bole_buffer_release(&d->late);
+}
+
 static void draft_drop(struct flash_volume *v, struct draft *d)
 {
 	draft_body_free(v, d);
+	drops_free(d);
 	bole_flash_table_release(&v->plain, d->refs);
 	bole_flash_table_release(&v->aux, d->aux);
-	if (d->index != NULL)
-		bole_flash_index_drop(v, d->index);
-	else
-		bole_flash_rows_release(v->alloc, d->run);
+	bole_flash_index_drop(v, d->index);
+	bole_flash_rows_release(v->alloc, d->run);
 }
 
 static void need(struct draft *d, uint64_t bytes)
@@ -176,48 +188,223 @@ static enum bole_status write_refs(struct flash_volume *v, uint32_t repo, uint8_
 	return BOLE_OK;
 }
 
+/* -- Drops -- */
+
+static enum bole_status draft_index(struct flash_volume *v, struct flash_domain *domain,
+                                    struct draft *d)
+{
+	return d->index != NULL ? BOLE_OK
+	                        : bole_flash_index_fork(v, domain, index_now(domain), &d->index);
+}
+
+/* The rows of one id, as they are found. */
+struct rows_found {
+	struct flash_found *list;
+	uint32_t count;
+	uint32_t cap;
+	struct bole_alloc *alloc;
+};
+
+static enum bole_status note_row(void *ctx, const struct flash_found *found)
+{
+	struct rows_found *r = ctx;
+
+	if (r->count == r->cap) {
+		uint32_t cap = r->cap == 0 ? 4 : r->cap * 2;
+		void *list = bole_alloc_resize(r->alloc, r->list, r->cap, cap, sizeof *r->list);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		r->list = list;
+		r->cap = cap;
+	}
+	r->list[r->count++] = *found;
+	return BOLE_OK;
+}
+
+static void drop_encode(uint8_t *p, const struct flash_found *found, uint32_t length)
+{
+	bool extent = found->where == FOUND_EXTENT;
+
+	p[DROP_TYPE_AT] = (uint8_t)(found->type | (extent ? INDEX_EXTENT_ROW : 0));
+	bole_flash_put_be40(p + DROP_PLACE_AT, found->place);
+	bole_flash_put_be40(p + DROP_BEFORE_AT, found->moved ? found->from : found->place);
+	bole_put_le32(p + DROP_GENERATION_AT, found->moved ? found->generation : 0);
+	bole_put_le32(p + DROP_LENGTH_AT, length);
+}
+
+/* Kills the rows of one id in the draft and notes what the log must say: the id, how many rows,
+ * the rows. */
+static enum bole_status draft_drop_id(struct flash_volume *v, struct flash_domain *domain,
+                                      struct draft *d, struct bole_buffer *out, const uint8_t *key)
+{
+	struct rows_found r = {.alloc = v->alloc};
+	uint8_t row[DROP_BYTES];
+	uint8_t count[4];
+
+	enum bole_status rc = bole_flash_index_each(v, d->index, key, &v->reader, note_row, &r);
+	if (rc == BOLE_OK && r.count > (v->record_max - RECORD_HEAD_BYTES) / DROP_BYTES / 2)
+		rc = BOLE_E_LIMIT;
+	if (rc == BOLE_OK && r.count != 0) {
+		bole_put_le32(count, r.count);
+		bole_buffer_append(out, key, domain->key_len);
+		bole_buffer_append(out, count, sizeof count);
+		need(d, RECORD_HEAD_BYTES + domain->key_len + (uint64_t)r.count * DROP_BYTES);
+	}
+	for (uint32_t i = 0; i < r.count && rc == BOLE_OK; i++) {
+		const struct flash_found *f = &r.list[i];
+		uint32_t length = f->where == FOUND_EXTENT
+		                          ? 0
+		                          : (uint32_t)bole_flash_record_live(domain->key_len,
+		                                                             (uint32_t)f->stored);
+		drop_encode(row, f, length);
+		bole_buffer_append(out, row, sizeof row);
+		rc = bole_flash_index_kill(v, d->index, key, f);
+	}
+	bole_alloc_free(v->alloc, r.list, r.cap, sizeof *r.list);
+	return rc != BOLE_OK ? rc : out->rc;
+}
+
+static enum bole_status draft_drops(struct flash_volume *v, struct flash_domain *domain,
+                                    const struct flash_table *drops, struct draft *d, bool late)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	if (drops == NULL || drops->items == 0)
+		return BOLE_OK;
+	struct bole_buffer *out = late ? &d->late : &d->drops;
+	bole_buffer_init(out, v->alloc, DROPS_BYTES_MAX);
+	BOLE_TRY(draft_index(v, domain, d));
+	for (const struct flash_item *item = bole_flash_table_next(drops, after, true);
+	     item != NULL; item = bole_flash_table_next(drops, after, false)) {
+		after = bole_flash_item_key(item);
+		if (!late || bole_flash_item_value(item).ptr[0] == TX_DROP_FINAL)
+			BOLE_TRY(draft_drop_id(v, domain, d, out, after.ptr));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status write_drops(struct flash_volume *v, const struct flash_domain *domain,
+                                    const struct bole_buffer *drops)
+{
+	const uint8_t *p = drops->ptr;
+
+	for (const uint8_t *end = p + drops->len; p != NULL && p < end;) {
+		struct flash_record r = {.kind = FLASH_RECORD_DROP,
+		                         .owner = domain->id,
+		                         .key = {p, domain->key_len}};
+		p += domain->key_len;
+		size_t len = (size_t)bole_get_le32(p) * DROP_BYTES;
+		struct bole_bytes piece = {p + 4, len};
+		BOLE_TRY(bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL));
+		p += 4 + len;
+	}
+	return BOLE_OK;
+}
+
+/* What is prepared names ids only: their rows are looked up when it is committed. */
+static void need_prepared_drops(const struct flash_tx *tx, struct draft *d)
+{
+	for (uint64_t i = 0; tx->drops != NULL && i < tx->drops->items; i++)
+		need(d, RECORD_HEAD_BYTES + tx->repo->domain->key_len + (uint64_t)1);
+}
+
+static enum bole_status write_prepared_drops(struct flash_volume *v, const struct flash_tx *tx)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(tx->drops, after, true);
+	     item != NULL; item = bole_flash_table_next(tx->drops, after, false)) {
+		struct flash_record r = {.kind = FLASH_RECORD_DROP,
+		                         .flags = FLASH_FLAG_PREPARED,
+		                         .owner = tx->repo->domain->id,
+		                         .key = bole_flash_item_key(item)};
+		after = r.key;
+		struct bole_bytes final = bole_flash_item_value(item);
+		BOLE_TRY(bole_flash_batch_add(v, &r, &final, 1, NULL, NULL));
+	}
+	return BOLE_OK;
+}
+
+/* What the rows occupied dies when the commit is published. */
+static void drops_die(struct flash_volume *v, const struct flash_domain *domain,
+                      const struct bole_buffer *drops)
+{
+	const uint8_t *p = drops->ptr;
+
+	for (const uint8_t *end = p + drops->len; p != NULL && p < end;) {
+		p += domain->key_len;
+		uint32_t count = bole_get_le32(p);
+		p += 4;
+		for (; count > 0; count--, p += DROP_BYTES) {
+			uint32_t length = bole_get_le32(p + DROP_LENGTH_AT);
+			uint64_t place = bole_flash_get_be40(p + DROP_PLACE_AT);
+			if (length == 0)
+				continue;
+			bole_flash_lock(v);
+			bole_flash_live_sub(v, bole_flash_place_segment(place), length);
+			bole_flash_unlock(v);
+		}
+	}
+}
+
 /* -- Objects and extents -- */
+
+/* Puts and extents that the index gets. What somebody else published meanwhile is left out. */
+static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, struct draft *d)
+{
+	struct flash_found found;
+	enum bole_status rc;
+
+	for (uint32_t i = 0; i < tx->puts; i++) {
+		struct flash_put *put = &tx->put[i];
+		if (put->dropped)
+			continue;
+		rc = bole_flash_index_find(v, d->index, put->key, &v->reader, &found);
+		put->duplicate = rc == BOLE_OK;
+		/* A damaged part of the index may have it; the newer record counts then. */
+		if (rc == BOLE_E_NOT_FOUND || rc == BOLE_E_CORRUPT)
+			rc = bole_flash_index_put(v, d->index, put->key, 0, put->stored, put->type);
+		BOLE_TRY(rc);
+	}
+	return bole_flash_index_add(v, d->index, tx->extent, tx->extents);
+}
 
 static enum bole_status draft_objects(struct flash_volume *v, struct flash_request *req,
                                       struct draft *d)
 {
 	struct flash_tx *tx = req->tx;
 	struct flash_domain *domain = tx->repo->domain;
-	const struct flash_index *index = index_now(domain);
-	struct flash_home home;
-	struct flash_extent *extent;
-	uint32_t row;
+	bool commit = req->kind == FLASH_REQUEST_COMMIT;
 
+	for (uint32_t i = 0; i < tx->extents; i++) {
+		size_t body = bole_flash_extent_body(tx->extent[i], NULL);
+		tx->extent[i]->slot = bole_flash_slot_take(domain);
+		if (tx->extent[i]->slot == INDEX_SLOTS)
+			return BOLE_E_LIMIT;
+		need(d, RECORD_HEAD_BYTES + body);
+		d->body_cap = body > d->body_cap ? body : d->body_cap;
+	}
+	if (commit && (tx->puts != 0 || tx->extents != 0))
+		BOLE_TRY(draft_index(v, domain, d));
+	if (commit && d->index != NULL)
+		BOLE_TRY(draft_puts(v, tx, d));
 	for (uint32_t i = 0; i < tx->puts; i++) {
 		struct flash_put *put = &tx->put[i];
-		put->duplicate =
-		        req->kind == FLASH_REQUEST_COMMIT &&
-		        bole_flash_index_find(index, put->key, &home, &extent, &row) == BOLE_OK;
+		put->duplicate = put->dropped || (commit && put->duplicate);
 		if (put->duplicate)
 			continue;
 		d->fresh++;
 		need(d, bole_flash_record_live(domain->key_len, put->stored));
 	}
-	for (uint32_t i = 0; i < tx->extents; i++) {
-		size_t body = bole_flash_extent_body(tx->extent[i], NULL);
-		need(d, RECORD_HEAD_BYTES + body);
-		d->body_cap = body > d->body_cap ? body : d->body_cap;
-	}
 	if (d->body_cap != 0)
 		d->body = bole_alloc_array(v->alloc, d->body_cap, 1);
 	if (d->body_cap != 0 && d->body == NULL)
 		return BOLE_E_NO_MEMORY;
-	if (d->fresh != 0) {
+	if (!commit && d->fresh != 0) {
 		d->run = bole_flash_rows_open(v->alloc, domain->key_len, d->fresh);
 		if (d->run == NULL)
 			return BOLE_E_NO_MEMORY;
 	}
-	if (req->kind != FLASH_REQUEST_COMMIT || (d->run == NULL && tx->extents == 0))
-		return BOLE_OK;
-	BOLE_TRY(bole_flash_index_extend(v->alloc, domain, index, d->run, tx->extent, tx->extents,
-	                                 &d->index));
-	for (uint32_t i = 0; i < tx->extents; i++)
-		atomic_fetch_add_explicit(&tx->extent[i]->refs, 1, memory_order_relaxed);
 	return BOLE_OK;
 }
 
@@ -255,7 +442,12 @@ static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *t
 		put->home.type = put->type;
 		BOLE_TRY(bole_flash_batch_add(v, &r, &piece, 1, &put->home.segment,
 		                              &put->home.offset));
-		bole_flash_rows_set(run, at++, put->key, &put->home);
+		if (run != NULL)
+			bole_flash_rows_set(run, at++, put->key, &put->home);
+		else
+			bole_flash_index_place(
+			        d->index, put->key,
+			        bole_flash_place(put->home.segment, put->home.offset));
 		bole_flash_lock(v);
 		bole_flash_live_add(v, put->home.segment,
 		                    bole_flash_record_live(domain->key_len, put->stored));
@@ -280,7 +472,9 @@ static enum bole_status draft_commit(struct flash_volume *v, struct flash_reques
 	if (tx->auxwrites != 0)
 		d->aux = bole_flash_table_retain(aux_now(repo));
 	BOLE_TRY(draft_aux(v, tx, d, false));
+	BOLE_TRY(draft_drops(v, repo->domain, tx->drops, d, false));
 	BOLE_TRY(draft_objects(v, req, d));
+	BOLE_TRY(draft_drops(v, repo->domain, tx->drops, d, true));
 	need_refs(d, req->updates, req->count);
 	/* Only references and deletes may use the reserve. */
 	bool data = d->fresh != 0 || tx->extents != 0;
@@ -319,7 +513,11 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	}
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
-	rc = write_objects(v, tx, 0, &d);
+	rc = write_drops(v, repo->domain, &d.drops);
+	if (rc == BOLE_OK)
+		rc = write_objects(v, tx, 0, &d);
+	if (rc == BOLE_OK)
+		rc = write_drops(v, repo->domain, &d.late);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++) {
 		const struct flash_aux_write *w = &tx->auxwrite[i];
 		bole_flash_aux_superseded(
@@ -330,6 +528,9 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	if (rc == BOLE_OK)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
+	drops_die(v, repo->domain, &d.drops);
+	drops_die(v, repo->domain, &d.late);
+	drops_free(&d);
 	draft_body_free(v, &d);
 	return rc;
 }
@@ -348,6 +549,7 @@ static enum bole_status draft_prepare(struct flash_volume *v, struct flash_reque
 	need(d, RECORD_HEAD_BYTES + PREPARE_BYTES);
 	BOLE_TRY(draft_aux(v, tx, d, true));
 	BOLE_TRY(draft_objects(v, req, d));
+	need_prepared_drops(tx, d);
 	if (tx->extents != 0) {
 		p->extent = bole_alloc_zeroed(v->alloc, tx->extents, sizeof *p->extent);
 		if (p->extent == NULL)
@@ -379,6 +581,8 @@ static enum bole_status encode_prepare(struct flash_volume *v, struct flash_requ
 	req->written = true;
 	rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
 	if (rc == BOLE_OK)
+		rc = write_prepared_drops(v, tx);
+	if (rc == BOLE_OK)
 		rc = write_objects(v, tx, FLASH_FLAG_PREPARED, &d);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++)
 		rc = write_aux(v, &tx->auxwrite[i], tx->repo->id, FLASH_FLAG_PREPARED, d.aux);
@@ -390,63 +594,31 @@ static enum bole_status encode_prepare(struct flash_volume *v, struct flash_requ
 	p->repo = tx->repo;
 	p->run = d.run;
 	p->aux = d.aux;
+	p->drops = bole_flash_table_retain(tx->drops);
 	req->token = p->token;
 	req->prepared = p;
 	draft_body_free(v, &d);
 	return rc;
 }
 
-/* The rows of what was prepared that nobody published meanwhile. */
-static enum bole_status fresh_rows(struct flash_volume *v, const struct flash_rows *run,
-                                   const struct flash_index *index, struct flash_rows **out)
-{
-	struct flash_home home;
-	struct flash_extent *extent;
-	uint32_t row;
-	uint32_t count = 0;
-
-	*out = NULL;
-	for (uint32_t pass = 0; pass < 2; pass++) {
-		uint32_t at = 0;
-		for (uint32_t i = 0; run != NULL && i < run->count; i++) {
-			const uint8_t *key = bole_flash_rows_key(run, i);
-			if (bole_flash_index_find(index, key, &home, &extent, &row) == BOLE_OK)
-				continue;
-			struct flash_home mine = bole_flash_rows_home(run, i);
-			if (pass == 1)
-				bole_flash_rows_set(*out, at, key, &mine);
-			at++;
-		}
-		count = at;
-		if (pass == 0 && count == 0)
-			return BOLE_OK;
-		if (pass == 0) {
-			*out = bole_flash_rows_open(v->alloc, run->key_len, count);
-			if (*out == NULL)
-				return BOLE_E_NO_MEMORY;
-		}
-	}
-	bole_flash_rows_finish(*out);
-	return BOLE_OK;
-}
-
 enum bole_status bole_flash_prepared_publish(struct flash_volume *v, struct flash_prepared *p,
-                                             const struct flash_index *base,
-                                             struct flash_table **aux, struct flash_index **index)
+                                             struct flash_index *index, struct flash_table **aux,
+                                             struct flash_reader *reader)
 {
-	struct flash_rows *run;
-
-	BOLE_TRY(fresh_rows(v, p->run, base, &run));
-	if (run != NULL || p->extents != 0) {
-		enum bole_status rc = bole_flash_index_extend(v->alloc, p->repo->domain, base, run,
-		                                              p->extent, p->extents, index);
-		if (rc != BOLE_OK) {
-			bole_flash_rows_release(v->alloc, run);
+	for (uint32_t i = 0; p->run != NULL && i < p->run->count; i++) {
+		const uint8_t *key = bole_flash_rows_key(p->run, i);
+		struct flash_home home = bole_flash_rows_home(p->run, i);
+		struct flash_found found;
+		enum bole_status rc = bole_flash_index_find(v, index, key, reader, &found);
+		if (rc == BOLE_OK)
+			continue; /* somebody published it meanwhile */
+		if (rc != BOLE_E_NOT_FOUND && rc != BOLE_E_CORRUPT)
 			return rc;
-		}
-		for (uint32_t i = 0; i < p->extents; i++)
-			atomic_fetch_add_explicit(&p->extent[i]->refs, 1, memory_order_relaxed);
+		BOLE_TRY(bole_flash_index_put(v, index, key,
+		                              bole_flash_place(home.segment, home.offset),
+		                              home.stored, home.type));
 	}
+	BOLE_TRY(bole_flash_index_add(v, index, p->extent, p->extents));
 	struct bole_bytes after = {NULL, 0};
 	for (const struct flash_item *item = bole_flash_table_next(p->aux, after, true);
 	     item != NULL; item = bole_flash_table_next(p->aux, after, false)) {
@@ -492,8 +664,13 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 		rc = bole_flash_refs_apply(v, &d.refs, repo->domain->algo, req->updates, req->count,
 		                           &req->failed);
 		if (rc == BOLE_OK)
-			rc = bole_flash_prepared_publish(v, p, index_now(repo->domain), &d.aux,
-			                                 &d.index);
+			rc = draft_drops(v, repo->domain, p->drops, &d, false);
+		if (rc == BOLE_OK)
+			rc = draft_index(v, repo->domain, &d);
+		if (rc == BOLE_OK)
+			rc = bole_flash_prepared_publish(v, p, d.index, &d.aux, &v->reader);
+		if (rc == BOLE_OK)
+			rc = draft_drops(v, repo->domain, p->drops, &d, true);
 		need_refs(&d, req->updates, req->count);
 	}
 	if (rc == BOLE_OK)
@@ -509,10 +686,17 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 	req->prepared = p;
 	if (commit)
 		supersede(v, aux_now(repo), p->aux);
-	rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
+	rc = write_drops(v, repo->domain, &d.drops);
+	if (rc == BOLE_OK)
+		rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
+	if (rc == BOLE_OK)
+		rc = write_drops(v, repo->domain, &d.late);
 	if (rc == BOLE_OK && commit)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
+	drops_die(v, repo->domain, &d.drops);
+	drops_die(v, repo->domain, &d.late);
+	drops_free(&d);
 	return rc;
 }
 

@@ -122,11 +122,13 @@ enum flash_record_kind {
 	FLASH_RECORD_REMOVE = 7,
 	FLASH_RECORD_PREPARE = 8,
 	FLASH_RECORD_RESOLVE = 9,   /* commits or aborts what is prepared */
+	FLASH_RECORD_DROP = 10,     /* an object is removed */
 	FLASH_RECORD_SEGMENTS = 16, /* checkpoint only, as are the next four */
 	FLASH_RECORD_RUN = 17,
 	FLASH_RECORD_AUX_PLACE = 18,
 	FLASH_RECORD_COUNTERS = 19,
 	FLASH_RECORD_END = 20,
+	FLASH_RECORD_ROWS = 21,   /* of a domain's index that are in memory */
 	FLASH_FRAGMENT_DATA = 32, /* in data segments; CHECKPOINT in checkpoint segments */
 	FLASH_FRAGMENT_TABLE = 33,
 	FLASH_FRAGMENT_MAP = 34,
@@ -172,6 +174,7 @@ enum {
 	EXTENT_MAP_BYTES_AT = 32,    /* u64 */
 	EXTENT_TABLE_DIGEST_AT = 40, /* u64: of the table, seed = extent number */
 	EXTENT_MAP_COUNT_AT = 48,    /* u32 */
+	EXTENT_SLOT_AT = 52,         /* u32: unique among the domain's extents */
 	EXTENT_MAP_AT = 56,          /* places of the map's fragments */
 };
 
@@ -223,6 +226,17 @@ enum {
 	RESOLVE_COMMIT_AT = 16, /* u8 */
 	PREPARE_BYTES = 24,
 	FLASH_TOKEN_BYTES = 16,
+};
+
+/* Body of DROP (key = id, owner = domain): one of these for each row that is dead. With the
+ * prepared flag it is empty: the rows are named when the transaction is resolved. */
+enum {
+	DROP_TYPE_AT = 0,        /* u8: object type; INDEX_EXTENT_ROW: the place is slot and row */
+	DROP_PLACE_AT = 1,       /* 5, big-endian */
+	DROP_BEFORE_AT = 6,      /* 5: the place before a move that was not durable */
+	DROP_GENERATION_AT = 11, /* u32: of the anchor that makes the move durable; 0 = not moved */
+	DROP_LENGTH_AT = 15,     /* u32: bytes that lived there; 0 for a row of an extent */
+	DROP_BYTES = 19,
 };
 
 /* Body of COUNTERS. */

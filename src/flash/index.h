@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* The object index of one domain, in memory: immutable sorted runs of records in tiers, and the
- * tables of extents as runs of their own. A version (struct flash_index) is never changed once it
- * is published; a snapshot holds one and reads it without any lock.
+/* The object index of one domain: a version is a small struct that names its parts, from the newest
+ * to the oldest: rows in memory (mem), those that a checkpoint is writing out (frozen), sorted runs
+ * on the device, and the extents. A version is never changed once it is published; a snapshot holds
+ * one and reads it without any lock.
  *
- * No id is in two record runs, nor in a record run that is younger than an extent that has it:
- * ids that are findable already are dropped when they are published. So the oldest entry of an id
- * is the one in a record run, else the one in the oldest extent. */
+ * A row in a run is INDEX_ROW_BYTES: prefix of the id, place, type, stored bytes. A row with
+ * INDEX_KILL says that the row with this prefix and exactly this place in an older part is dead;
+ * nothing else ever hides a row. A prefix is never believed: the whole id is compared with the one
+ * that the record carries. No id has two live rows of records, for ids that are findable already
+ * are dropped when they are published; extents bring what they like, and are asked last, the oldest
+ * first. */
 #ifndef BOLE_FLASH_INDEX_H
 #define BOLE_FLASH_INDEX_H
 
@@ -17,12 +21,20 @@
 #include "bole/alloc.h"
 #include "bole/oid.h"
 #include "bole/status.h"
+#include "flash/mem.h"
 #include "flash/rows.h"
 
 enum {
-	/* So many runs of one tier are merged into one of the next. In memory a merge is a copy and
-	 * each run costs every lookup a cache miss or two, so 2 beats the 8 that suits a device. */
-	INDEX_TIER_RUNS = 2,
+	INDEX_PREFIX_BYTES = 6,
+	INDEX_PLACE_AT = 6, /* 5, big-endian */
+	INDEX_KEY_BYTES = 11,
+	INDEX_TYPE_AT = 11,   /* u8: object type, and bits */
+	INDEX_STORED_AT = 12, /* u24: bytes of the entry */
+	INDEX_ROW_BYTES = 15,
+	INDEX_KILL = 0x80,
+	INDEX_EXTENT_ROW = 0x40, /* the place is one of an extent's row */
+	INDEX_TYPE_MASK = 0x3f,
+	INDEX_SLOTS = 65536,
 };
 
 /* One fragment of an extent, as the map names it. */
@@ -46,6 +58,7 @@ struct flash_extent {
 	uint32_t domain;
 	uint32_t key_len;
 	uint32_t rows;
+	uint32_t slot;      /* unique among the live extents of the domain; names rows in kills */
 	bool damaged;       /* the table or map did not verify: a miss is not a "not found" */
 	uint32_t fragments; /* data first, then table, then map */
 	uint32_t data_fragments;
@@ -57,18 +70,51 @@ struct flash_extent {
 };
 
 struct flash_domain;
+struct flash_volume;
+struct flash_reader;
+struct flash_run;
+
+/* Runs of a version, newest first; shared by versions until it changes. */
+struct flash_runs {
+	_Atomic uint32_t refs;
+	uint32_t count;
+	struct flash_run *run[];
+};
+
+/* Extents of a version, in the order of publication. */
+struct flash_extents {
+	_Atomic uint32_t refs;
+	uint32_t count;
+	struct flash_extent **by_id;
+	struct flash_extent *extent[];
+};
 
 struct flash_index {
 	_Atomic uint32_t refs;
-	struct flash_domain *domain;
-	uint32_t runs;
-	uint32_t extents;
-	struct flash_rows **run;
-	struct flash_extent **extent; /* in the order of publication */
-	struct flash_extent **extent_by_id;
-	uint64_t rows; /* of all runs and tables, duplicates included */
-	size_t memory_bytes;
+	struct flash_domain *domain; /* outlives its versions */
+	struct flash_table *mem;
+	struct flash_table *frozen;
+	struct flash_runs *runs;       /* NULL = none */
+	struct flash_extents *extents; /* NULL = none */
+	uint64_t objects;              /* rows that live, duplicates in extents included */
 };
+
+/* What a lookup finds: a record, or a row of an extent. */
+struct flash_found {
+	struct flash_extent *extent; /* NULL = a record */
+	uint64_t place;              /* of the record; of an extent: slot and row */
+	uint64_t offset;             /* in the extent */
+	uint64_t stored;
+	uint32_t row;
+	uint32_t checksum; /* in the extent's table */
+	uint8_t type;
+	bool moved; /* the row is in mem and was moved there: from and generation say so */
+	uint64_t from;
+	uint32_t generation;
+	enum flash_found_where { FOUND_MEM, FOUND_FROZEN, FOUND_RUN, FOUND_EXTENT } where;
+};
+
+/* -- Extents (extent.c) -- */
 
 /* The first row of an extent whose id is key (the smallest offset). */
 bool bole_flash_extent_find(const struct flash_extent *, const uint8_t *key, uint32_t *row);
@@ -92,26 +138,67 @@ size_t bole_flash_extent_body(const struct flash_extent *, uint8_t *dst);
 struct flash_extent *bole_flash_extent_open(struct bole_alloc *);
 void bole_flash_extent_release(struct flash_extent *);
 
-/* A new version: base (may be NULL) plus a run and extents (each may be absent). Takes over the
- * caller's references to run and extents only when it returns BOLE_OK. */
-BOLE_MUST_USE enum bole_status bole_flash_index_extend(struct bole_alloc *, struct flash_domain *,
-                                                       const struct flash_index *base,
-                                                       struct flash_rows *run,
-                                                       struct flash_extent *const *extents,
-                                                       uint32_t count, struct flash_index **out);
-/* A version with the fullest tiers merged; *out is NULL when nothing needs it. */
-BOLE_MUST_USE enum bole_status bole_flash_index_merge(struct bole_alloc *,
-                                                      const struct flash_index *base,
-                                                      void (*yield)(void *), void *ctx,
-                                                      struct flash_index **out);
-struct flash_index *bole_flash_index_retain(struct flash_index *);
-/* True when that was the last owner and the version is gone; its domain is for the caller. */
-bool bole_flash_index_release(struct bole_alloc *, struct flash_index *);
+/* -- Versions (index.c) -- */
 
-/* BOLE_OK: a record when *extent is NULL (*home is set), else a row of *extent. */
-BOLE_MUST_USE enum bole_status bole_flash_index_find(const struct flash_index *, const uint8_t *key,
-                                                     struct flash_home *home,
-                                                     struct flash_extent **extent, uint32_t *row);
+/* A version like base (NULL = an empty one) that is the caller's alone, to be changed by the calls
+ * below, each of which leaves it as it was when it fails. */
+BOLE_MUST_USE enum bole_status bole_flash_index_fork(struct flash_volume *, struct flash_domain *,
+                                                     const struct flash_index *base,
+                                                     struct flash_index **out);
+/* A record for an id that is not findable. */
+BOLE_MUST_USE enum bole_status bole_flash_index_put(struct flash_volume *, struct flash_index *,
+                                                    const uint8_t *key, uint64_t place,
+                                                    uint32_t stored, uint8_t type);
+/* The place of a record that was put into this very version with another one. */
+void bole_flash_index_place(struct flash_index *, const uint8_t *key, uint64_t place);
+/* A row that was found is dead. */
+BOLE_MUST_USE enum bole_status bole_flash_index_kill(struct flash_volume *, struct flash_index *,
+                                                     const uint8_t *key,
+                                                     const struct flash_found *);
+/* Adds extents behind the others; retains them. */
+BOLE_MUST_USE enum bole_status bole_flash_index_add(struct flash_volume *, struct flash_index *,
+                                                    struct flash_extent *const *, uint32_t count);
+struct flash_index *bole_flash_index_retain(struct flash_index *);
+/* NULL is fine. */
+void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
+
+static inline uint32_t bole_flash_index_extents(const struct flash_index *index)
+{
+	return index == NULL || index->extents == NULL ? 0 : index->extents->count;
+}
 struct flash_extent *bole_flash_index_extent(const struct flash_index *, uint64_t id);
+/* A number for an extent that is about to be published; marks it as used. The leader's. */
+uint32_t bole_flash_slot_take(struct flash_domain *);
+
+/* -- Lookups (find.c) -- */
+
+/* The row that counts for an id. BOLE_E_NOT_FOUND; BOLE_E_CORRUPT and others: nobody can tell.
+ * index may be NULL. reader: for records' heads; its buffers change. */
+BOLE_MUST_USE enum bole_status bole_flash_index_find(struct flash_volume *,
+                                                     const struct flash_index *, const uint8_t *key,
+                                                     struct flash_reader *,
+                                                     struct flash_found *out);
+/* Shows every live row of an id, the one that counts first. */
+BOLE_MUST_USE enum bole_status
+bole_flash_index_each(struct flash_volume *, const struct flash_index *, const uint8_t *key,
+                      struct flash_reader *,
+                      enum bole_status (*row)(void *ctx, const struct flash_found *), void *ctx);
+
+/* -- All rows (walk.c) -- */
+
+/* A live row of a record. Rows of mem and frozen come with their whole id, those of runs with its
+ * prefix only (key NULL). */
+struct flash_walk_row {
+	const uint8_t *key;
+	const uint8_t *prefix;
+	uint64_t place;
+	uint32_t stored;
+	uint8_t type;
+};
+/* Shows every live row of records, in the order of ids' prefixes. Reads the runs past the cache and
+ * yields now and then. An error of row ends it. */
+BOLE_MUST_USE enum bole_status
+bole_flash_index_walk(struct flash_volume *, const struct flash_index *,
+                      enum bole_status (*row)(void *ctx, const struct flash_walk_row *), void *ctx);
 
 #endif /* BOLE_FLASH_INDEX_H */

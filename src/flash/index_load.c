@@ -4,12 +4,20 @@
 #include "base/check.h"
 #include "flash/mount.h"
 
+static bool place_ok(const struct flash_volume *v, uint32_t segment, uint32_t offset,
+                     uint32_t key_len, uint32_t stored)
+{
+	return segment < v->segments && stored != 0 && stored <= v->record_max &&
+	       bole_in_bounds(offset, bole_flash_record_live(key_len, stored), v->segment_bytes);
+}
+
 static void touch(struct flash_volume *v, uint32_t segment)
 {
 	v->segment[segment].published = true;
 }
 
-static enum bole_status apply_run(struct flash_apply *a, const struct flash_record *r)
+/* Rows of a prepared transaction. */
+static enum bole_status load_prepared(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_domain *domain = bole_flash_domain_find(a->v, r->owner);
 	size_t width = domain == NULL ? 1 : bole_flash_rows_width(domain->key_len);
@@ -20,14 +28,44 @@ static enum bole_status apply_run(struct flash_apply *a, const struct flash_reco
 		const uint8_t *p = r->body.ptr + at + domain->key_len;
 		uint32_t segment = bole_get_le32(p + ROWS_SEGMENT_AT);
 		uint32_t stored = bole_get_le32(p + ROWS_STORED_AT) & 0xffffffu;
-		if (segment >= a->v->segments || stored == 0 || stored > a->v->record_max ||
-		    !bole_in_bounds(bole_get_le32(p + ROWS_OFFSET_AT),
-		                    bole_flash_record_live(domain->key_len, stored),
-		                    a->v->segment_bytes))
+		if (!place_ok(a->v, segment, bole_get_le32(p + ROWS_OFFSET_AT), domain->key_len,
+		              stored))
 			return BOLE_E_CORRUPT;
 		touch(a->v, segment);
 	}
-	return bole_flash_apply_rows(a, r, r->body.ptr, (uint32_t)(r->body.len / width));
+	return bole_flash_apply_prepared(a, r->owner, r->body.ptr, (uint32_t)(r->body.len / width));
+}
+
+/* Items of mem. */
+static enum bole_status load_rows(struct flash_apply *a, const struct flash_record *r)
+{
+	struct bole_bytes rest = r->body;
+	struct flash_index *index;
+	struct flash_mem_row row;
+
+	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
+	uint32_t key_len = index->domain->key_len;
+	while (rest.len > key_len) {
+		struct bole_bytes key = {rest.ptr, key_len};
+		rest.ptr += key_len;
+		rest.len -= key_len;
+		struct bole_bytes value = {rest.ptr, bole_flash_mem_value_bytes(rest)};
+		if (value.len == 0 || !bole_flash_mem_parse(value, &row) ||
+		    bole_flash_table_find(index->mem, key) != NULL)
+			return BOLE_E_CORRUPT;
+		if (row.has) {
+			uint32_t segment = bole_flash_place_segment(row.place);
+			if (!place_ok(a->v, segment, bole_flash_place_offset(row.place), key_len,
+			              row.stored))
+				return BOLE_E_CORRUPT;
+			touch(a->v, segment);
+			index->objects++;
+		}
+		BOLE_TRY(bole_flash_table_set(&a->v->plain, &index->mem, key, value));
+		rest.ptr += value.len;
+		rest.len -= value.len;
+	}
+	return rest.len == 0 ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
 static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
@@ -39,7 +77,6 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 
 	if (domain == NULL)
 		return BOLE_E_CORRUPT;
-	BOLE_TRY(bole_flash_apply_flush(a));
 	BOLE_TRY(bole_flash_extent_load(v, domain->id, domain->key_len, r->body, &extent));
 	for (uint32_t i = 0; i < extent->fragments; i++) {
 		const struct flash_fragment *f = &extent->fragment[i];
@@ -50,11 +87,18 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 		if (f->sequence > v->segment[f->segment].sequence)
 			v->segment[f->segment].sequence = f->sequence;
 	}
+	if (domain->next_slot <= extent->slot)
+		domain->next_slot = extent->slot + 1;
 	if (extent->id >= v->next_extent)
 		v->next_extent = extent->id + 1;
 	enum bole_status rc;
 	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
-		rc = bole_flash_apply_extend(v, domain, NULL, &extent, 1);
+		struct flash_index *index;
+		rc = bole_flash_apply_index(a, domain->id, &index);
+		if (rc == BOLE_OK)
+			rc = bole_flash_index_add(v, index, &extent, 1);
+		bole_flash_extent_release(extent);
+		return rc;
 	} else if (p == NULL || p->repo->domain != domain) {
 		rc = BOLE_E_CORRUPT;
 	} else {
@@ -75,7 +119,9 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 enum bole_status bole_flash_index_load(struct flash_apply *a, const struct flash_record *r)
 {
 	switch (r->kind) {
-	case FLASH_RECORD_RUN: return apply_run(a, r);
+	case FLASH_RECORD_ROWS:
+		return (r->flags & FLASH_FLAG_PREPARED) != 0 ? load_prepared(a, r)
+		                                             : load_rows(a, r);
 	case FLASH_RECORD_EXTENT: return apply_extent(a, r);
 	default: return BOLE_E_CORRUPT;
 	}

@@ -118,6 +118,7 @@ size_t bole_flash_extent_body(const struct flash_extent *e, uint8_t *dst)
 	bole_put_le64(dst + EXTENT_MAP_BYTES_AT, map_bytes);
 	bole_put_le64(dst + EXTENT_TABLE_DIGEST_AT, e->table_digest);
 	bole_put_le32(dst + EXTENT_MAP_COUNT_AT, e->map_fragments);
+	bole_put_le32(dst + EXTENT_SLOT_AT, e->slot);
 	return len;
 }
 
@@ -247,6 +248,7 @@ enum bole_status bole_flash_extent_load(struct flash_volume *v, uint32_t domain,
 		e->id = bole_get_le64(body.ptr + EXTENT_ID_AT);
 		e->domain = domain;
 		e->key_len = key_len;
+		e->slot = bole_get_le32(body.ptr + EXTENT_SLOT_AT) % INDEX_SLOTS;
 		rc = (e->id >> 60) != 0 || e->id == 0 ? BOLE_E_CORRUPT
 		                                      : load(v, e, body, map, map_count);
 	}
@@ -331,6 +333,7 @@ static enum bole_status load_record(struct load *l, const struct flash_record *r
 	case FLASH_RECORD_REMOVE:
 	case FLASH_RECORD_RESOLVE: return BOLE_E_CORRUPT;
 	case FLASH_RECORD_RUN:
+	case FLASH_RECORD_ROWS:
 	case FLASH_RECORD_EXTENT: return bole_flash_index_load(&l->apply, r);
 	default: return bole_flash_apply(&l->apply, r, 0, 0);
 	}
@@ -384,7 +387,6 @@ static enum bole_status load_stream(struct load *l)
 	}
 	bole_alloc_free(v->alloc, buf, room, 1);
 	BOLE_TRY(rc);
-	BOLE_TRY(bole_flash_apply_flush(&l->apply));
 	return l->ended && l->bytes.len == 0 && total == v->anchor.stream_bytes &&
 	                       bole_flash_sum_end(&sum) == v->anchor.stream_digest
 	               ? BOLE_OK

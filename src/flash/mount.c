@@ -77,22 +77,36 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 
 /* -- Counting what lives -- */
 
+struct live {
+	struct flash_volume *v;
+	uint32_t key_len;
+};
+
+static enum bole_status live_row(void *ctx, const struct flash_walk_row *row)
+{
+	struct live *l = ctx;
+
+	bole_flash_live_add(l->v, bole_flash_place_segment(row->place),
+	                    bole_flash_record_live(l->key_len, row->stored));
+	return BOLE_OK;
+}
+
+static void live_extents(struct flash_volume *v, struct flash_extent *const *list, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t n = 0; n < list[i]->fragments; n++)
+			bole_flash_live_add(v, list[i]->fragment[n].segment,
+			                    bole_flash_fragment_live(list[i]->fragment[n].length));
+}
+
 static void live_index(struct flash_volume *v, const struct flash_index *index)
 {
-	for (uint32_t i = 0; index != NULL && i < index->extents; i++) {
-		const struct flash_extent *e = index->extent[i];
-		for (uint32_t n = 0; n < e->fragments; n++)
-			bole_flash_live_add(v, e->fragment[n].segment,
-			                    bole_flash_fragment_live(e->fragment[n].length));
-	}
-	for (uint32_t i = 0; index != NULL && i < index->runs; i++) {
-		const struct flash_rows *run = index->run[i];
-		for (uint32_t n = 0; n < run->count; n++) {
-			struct flash_home home = bole_flash_rows_home(run, n);
-			bole_flash_live_add(v, home.segment,
-			                    bole_flash_record_live(run->key_len, home.stored));
-		}
-	}
+	struct live l = {v, index == NULL ? 0 : index->domain->key_len};
+
+	if (index != NULL && index->extents != NULL)
+		live_extents(v, index->extents->extent, index->extents->count);
+	enum bole_status rc = bole_flash_index_walk(v, index, live_row, &l);
+	BOLE_ASSERT(rc == BOLE_OK); /* of rows in memory */
 }
 
 static void live_aux(struct flash_volume *v, const struct flash_table *table)
@@ -112,11 +126,14 @@ static void live_aux(struct flash_volume *v, const struct flash_table *table)
 
 static void live_prepared(struct flash_volume *v, const struct flash_prepared *p)
 {
-	struct flash_rows *run = p->run;
-	struct flash_index index = {
-	        .runs = run != NULL, .extents = p->extents, .run = &run, .extent = p->extent};
+	const struct flash_rows *run = p->run;
 
-	live_index(v, &index);
+	live_extents(v, p->extent, p->extents);
+	for (uint32_t n = 0; run != NULL && n < run->count; n++) {
+		struct flash_home home = bole_flash_rows_home(run, n);
+		bole_flash_live_add(v, home.segment,
+		                    bole_flash_record_live(run->key_len, home.stored));
+	}
 	live_aux(v, p->aux);
 }
 
@@ -296,6 +313,7 @@ static void free_volume(struct flash_volume *v)
 	}
 	bole_flash_catalog_close(v);
 	bole_flash_batch_close(v);
+	bole_flash_reader_close(v, &v->reader);
 	bole_flash_cache_close(v->cache);
 	bole_alloc_free(v->alloc, v->checkpoint, v->checkpoint_cap, sizeof *v->checkpoint);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);

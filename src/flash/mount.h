@@ -6,30 +6,23 @@
 #include "flash/record.h"
 #include "flash/tx.h"
 
-/* Rows of one domain that wait to become a run. */
 struct flash_apply {
 	struct flash_volume *v;
-	struct flash_domain *domain;
 	struct flash_prepared *prepared; /* the PREPARE record last seen */
-	struct bole_buffer rows;
+	struct flash_reader reader;
 	bool again; /* records of this batch replace what they repeat */
 };
 void bole_flash_apply_init(struct flash_apply *, struct flash_volume *);
 /* Applies one record of the log or of a checkpoint. BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_apply(struct flash_apply *, const struct flash_record *,
                                                 uint32_t segment, uint32_t offset);
-/* After each group of batches. */
-BOLE_MUST_USE enum bole_status bole_flash_apply_flush(struct flash_apply *);
 void bole_flash_apply_release(struct flash_apply *);
-/* The next version of a domain's index, while mounting. Takes over the caller's references when it
- * returns BOLE_OK. */
-BOLE_MUST_USE enum bole_status bole_flash_apply_extend(struct flash_volume *, struct flash_domain *,
-                                                       struct flash_rows *, struct flash_extent **,
-                                                       uint32_t count);
-/* Rows of records that the domain, or the prepared transaction, gets with the next flush. */
-BOLE_MUST_USE enum bole_status bole_flash_apply_rows(struct flash_apply *,
-                                                     const struct flash_record *,
-                                                     const uint8_t *rows, uint32_t count);
+/* The index of a domain, to be changed in place: nobody else sees it yet. BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_index(struct flash_apply *, uint32_t domain,
+                                                      struct flash_index **out);
+/* Rows (rows.h) of the transaction whose PREPARE record was last. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_prepared(struct flash_apply *, uint32_t domain,
+                                                         const uint8_t *rows, uint32_t count);
 /* What a checkpoint says of an index: RUN, EXTENT (index_load.c). BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_index_load(struct flash_apply *,
                                                      const struct flash_record *);

@@ -11,126 +11,11 @@
 #include "flash/record.h"
 #include "flash/tx.h"
 
-enum {
-	AHEAD_FIRST = 32 << 10,
-	AHEAD_MAX = 256 << 10,
-	AHEAD_SKIP = 64 << 10, /* a gap that still counts as going on */
-	NEAR_BYTES = 32 << 10, /* read around a request in the neighbourhood of others */
-};
-
-static bool covers(const struct flash_window *w, uint32_t segment, uint32_t offset, size_t len)
-{
-	return w->segment == segment && offset >= w->offset &&
-	       bole_in_bounds(offset - w->offset, len, w->len);
-}
-
-/* The request goes on where the window ends, perhaps at the start of another segment. */
-static bool goes_on(const struct flash_window *w, const struct flash_volume *v, uint32_t segment,
-                    uint32_t offset)
-{
-	uint32_t end = w->offset + w->len;
-
-	if (w->len == 0)
-		return false;
-	if (w->segment == segment)
-		return offset >= w->offset && offset <= end + AHEAD_SKIP;
-	return w->ahead != 0 && offset <= v->unit + SEGMENT_HEAD_BYTES &&
-	       v->segment_bytes - end <= AHEAD_SKIP;
-}
-
-/* Near a window, but no scan: a walk that resolves deltas goes back and forth like that. */
-static bool is_near(const struct flash_window *w, uint32_t segment, uint32_t offset)
-{
-	uint32_t end = w->offset + w->len;
-
-	return w->len != 0 && w->segment == segment && offset + AHEAD_SKIP >= w->offset &&
-	       offset <= end + AHEAD_SKIP;
-}
-
-static struct flash_window *choose(struct flash_snapshot *s, uint32_t segment, uint32_t offset,
-                                   bool *around)
-{
-	struct flash_window *best = &s->window[0];
-
-	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++) {
-		struct flash_window *w = &s->window[i];
-		*around |= is_near(w, segment, offset);
-		if (w->used == s->clock - 1 && goes_on(w, s->v, segment, offset)) {
-			w->ahead = w->ahead == 0 ? AHEAD_FIRST : w->ahead * 2;
-			if (w->ahead > AHEAD_MAX)
-				w->ahead = AHEAD_MAX;
-			return w;
-		}
-		if (w->used < best->used)
-			best = w;
-	}
-	best->ahead = 0;
-	return best;
-}
-
-/* Device bytes of a segment, unverified; valid until the next call. */
-static enum bole_status fetch(struct flash_snapshot *s, uint32_t segment, uint32_t offset,
-                              size_t len, const uint8_t **out)
-{
-	struct flash_volume *v = s->v;
-	const uint8_t *p;
-
-	BOLE_ASSERT(bole_in_bounds(offset, len, v->segment_bytes));
-	s->clock++;
-	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++) {
-		struct flash_window *w = &s->window[i];
-		if (!covers(w, segment, offset, len))
-			continue;
-		w->used = s->clock;
-		*out = w->buf + (offset - w->offset);
-		return BOLE_OK;
-	}
-	bool around = false;
-	struct flash_window *w = choose(s, segment, offset, &around);
-	size_t want = len > w->ahead ? len : w->ahead;
-	uint32_t start = offset;
-	if (w->ahead == 0 && around) {
-		start -= offset % NEAR_BYTES;
-		want = offset - start + len;
-		want = want < NEAR_BYTES ? NEAR_BYTES : want;
-	}
-	/* Nothing beyond what is asked for is read where somebody may be writing. */
-	bole_flash_lock(v);
-	uint64_t end = v->segment[segment].written;
-	bole_flash_unlock(v);
-	if (end < offset + len)
-		end = offset + len;
-	if (want > end - start)
-		want = (size_t)(end - start);
-	size_t cap = want + bole_flash_read_slack(v);
-	w->len = 0;
-	w->used = s->clock;
-	/* Grown for a scan, a window shrinks again: there are many, and memory is for one. */
-	if (w->cap < cap || w->cap - cap > AHEAD_FIRST) {
-		uint8_t *buf = bole_alloc_resize(v->alloc, w->buf, w->cap, cap, 1);
-		if (buf == NULL && w->cap < cap)
-			return BOLE_E_NO_MEMORY;
-		if (buf != NULL) {
-			w->buf = buf;
-			w->cap = cap;
-		}
-	}
-	BOLE_TRY(bole_flash_read(v, segment, start, want, w->buf, &p));
-	if (p != w->buf)
-		memmove(w->buf, p, want);
-	w->segment = segment;
-	w->offset = start;
-	w->len = (uint32_t)want;
-	*out = w->buf + (offset - start);
-	return BOLE_OK;
-}
-
 /* Bytes that failed their checksum are not kept: a later try reads the device again. */
 static enum bole_status damaged(struct flash_snapshot *s, const char *what, uint64_t extent,
                                 uint64_t offset)
 {
-	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++)
-		s->window[i].len = 0;
+	bole_flash_reader_reset(&s->reader);
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
 	bole_log(s->v->platform, BOLE_LOG_ERROR, "%s: %s %#llx at %llu is damaged",
@@ -139,14 +24,13 @@ static enum bole_status damaged(struct flash_snapshot *s, const char *what, uint
 	return BOLE_E_CORRUPT;
 }
 
-static enum bole_status view_record(struct flash_snapshot *s, const struct bole_entry *e,
-                                    struct bole_bytes *out)
+static enum bole_status read_record(struct flash_snapshot *s, const struct bole_entry *e,
+                                    struct flash_record *out)
 {
 	struct flash_volume *v = s->v;
 	uint32_t segment = (uint32_t)((e->extent & ~FLASH_HOME_RECORD) >> 32);
 	uint32_t offset = (uint32_t)e->extent;
 	uint32_t key_len = (uint32_t)bole_hash_bytes(s->pub.repo.algo);
-	struct flash_record r;
 	const uint8_t *p;
 
 	if (segment >= v->segments || e->stored_bytes > v->record_max || e->offset != 0)
@@ -157,13 +41,33 @@ static enum bole_status view_record(struct flash_snapshot *s, const struct bole_
 	bole_flash_lock(v);
 	uint64_t sequence = v->segment[segment].sequence;
 	bole_flash_unlock(v);
-	BOLE_TRY(fetch(s, segment, offset, len, &p));
+	BOLE_TRY(bole_flash_fetch(s->v, &s->reader, segment, offset, len, &p));
 	uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
-	if (!bole_flash_record_parse((struct bole_bytes){p, len}, &r) || r.bytes != len ||
-	    r.kind != FLASH_RECORD_OBJECT || r.key.len != key_len ||
-	    r.owner != s->pub.repo.domain || !bole_flash_record_verify(p, &r, seed))
+	if (!bole_flash_record_parse((struct bole_bytes){p, len}, out) || out->bytes != len ||
+	    out->kind != FLASH_RECORD_OBJECT || out->key.len != key_len ||
+	    out->owner != s->pub.repo.domain || !bole_flash_record_verify(p, out, seed))
 		return damaged(s, "record", segment, offset);
+	return BOLE_OK;
+}
+
+static enum bole_status view_record(struct flash_snapshot *s, const struct bole_entry *e,
+                                    struct bole_bytes *out)
+{
+	struct flash_record r;
+
+	BOLE_TRY(read_record(s, e, &r));
 	*out = r.body;
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_record_of(struct flash_snapshot *s, const struct bole_entry *e,
+                                      struct bole_bytes *key, uint8_t *type)
+{
+	struct flash_record r;
+
+	BOLE_TRY(read_record(s, e, &r));
+	*key = r.key;
+	*type = r.type;
 	return BOLE_OK;
 }
 
@@ -211,7 +115,8 @@ static enum bole_status view_small(struct flash_snapshot *s, const struct flash_
 		if (skip >= f->length)
 			return BOLE_E_CORRUPT;
 		size_t n = f->length - skip < len - done ? (size_t)(f->length - skip) : len - done;
-		BOLE_TRY(fetch(s, f->segment, payload_at(f) + (uint32_t)skip, n, &p));
+		BOLE_TRY(bole_flash_fetch(s->v, &s->reader, f->segment,
+		                          payload_at(f) + (uint32_t)skip, n, &p));
 		if (n == len) {
 			*out = (struct bole_bytes){p, len};
 			return BOLE_OK;
@@ -235,7 +140,7 @@ static enum bole_status view_large(struct flash_snapshot *s, const struct flash_
 	if (!place_ok(s->v, f) || at < f->logical || at - f->logical >= f->length)
 		return BOLE_E_CORRUPT;
 	size_t len = (size_t)RECORD_HEAD_BYTES + FRAGMENT_HEAD_BYTES + f->length;
-	BOLE_TRY(fetch(s, f->segment, f->offset, len, &p));
+	BOLE_TRY(bole_flash_fetch(s->v, &s->reader, f->segment, f->offset, len, &p));
 	if (!bole_flash_fragment_verify(s->v, extent->id, f, p))
 		return damaged(s, "fragment of extent", extent->id, f->logical);
 	uint64_t last = f->logical + f->length < end ? f->logical + f->length : end;

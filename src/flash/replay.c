@@ -122,8 +122,6 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 	bole_flash_apply_init(&a, v);
 	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++) {
 		rc = apply_batch(s, &a, &s->batch[i]);
-		if (rc == BOLE_OK && (s->batch[i].flags & FLASH_BATCH_CONTINUES) == 0)
-			rc = bole_flash_apply_flush(&a);
 		if (rc == BOLE_E_CORRUPT)
 			bole_log(v->platform, BOLE_LOG_ERROR,
 			         "%s: batch %llu in segment %u does not make sense; run fsck",

@@ -69,8 +69,8 @@ void bole_flash_repool(struct flash_volume *v)
 	if (r.end != NULL && r.sequence != NULL) {
 		for (uint32_t i = 0; i < v->repos; i++) {
 			const struct flash_index *index = v->repo[i]->domain->index;
-			if (index != NULL)
-				note(&r, index->extent, index->extents);
+			if (index != NULL && index->extents != NULL)
+				note(&r, index->extents->extent, index->extents->count);
 		}
 		for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
 			note(&r, p->extent, p->extents);

@@ -34,9 +34,6 @@ struct flash_rows *bole_flash_rows_open(struct bole_alloc *alloc, uint32_t key_l
 		run->fan.start = (uint32_t *)(void *)((uint8_t *)run + run_bytes(run) -
 		                                      bole_flash_fan_count(run->fan.bits) *
 		                                              sizeof(uint32_t));
-	run->tier = 0;
-	for (uint64_t n = count; n >= INDEX_TIER_RUNS; n /= INDEX_TIER_RUNS)
-		run->tier++;
 	return run;
 }
 

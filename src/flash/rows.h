@@ -39,7 +39,6 @@ struct flash_rows {
 	_Atomic uint32_t refs;
 	uint32_t count;
 	uint32_t key_len;
-	uint32_t tier;
 	struct flash_fan fan;
 	uint8_t rows[]; /* key, segment, offset, stored, type; sorted by key */
 };

@@ -8,9 +8,8 @@
 #include "flash/tx.h"
 
 struct flash_order {
-	uint64_t place; /* segment << 32 | offset */
-	uint32_t run;
-	uint32_t row;
+	uint64_t place;
+	uint32_t stored;
 };
 
 enum bole_status bole_flash_snapshot_open(struct flash_volume *v, uint32_t repo,
@@ -52,8 +51,7 @@ void bole_flash_snapshot_close(struct flash_snapshot *s)
 	bole_flash_table_release(&v->plain, s->refs);
 	bole_flash_table_release(&v->aux, s->aux);
 	bole_flash_repo_release(v, s->repo);
-	for (size_t i = 0; i < SNAPSHOT_WINDOWS; i++)
-		bole_alloc_free(v->alloc, s->window[i].buf, s->window[i].cap, 1);
+	bole_flash_reader_close(v, &s->reader);
 	bole_alloc_free(v->alloc, s->scratch, s->scratch_cap, 1);
 	bole_alloc_free(v->alloc, s->order, (size_t)s->orders, sizeof *s->order);
 	bole_alloc_free(v->alloc, s, 1, sizeof *s);
@@ -72,9 +70,23 @@ static void row_entry(const struct flash_extent *extent, uint32_t row, struct bo
 static void home_entry(const struct flash_home *home, struct bole_entry *out)
 {
 	*out = (struct bole_entry){
-	        .extent = FLASH_HOME_RECORD | (uint64_t)home->segment << 32 | home->offset,
+	        .extent = bole_flash_home_of(home->segment, home->offset),
 	        .stored_bytes = home->stored,
 	        .type = home->type,
+	};
+}
+
+static void found_entry(const struct flash_found *found, struct bole_entry *out)
+{
+	memset(out, 0, sizeof *out);
+	*out = (struct bole_entry){
+	        .extent = found->extent != NULL
+	                          ? found->extent->id
+	                          : bole_flash_home_of(bole_flash_place_segment(found->place),
+	                                               bole_flash_place_offset(found->place)),
+	        .offset = found->offset,
+	        .stored_bytes = found->stored,
+	        .type = found->type,
 	};
 }
 
@@ -93,6 +105,8 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 		};
 		return BOLE_OK;
 	}
+	if (bole_flash_tx_drops(tx, key) == TX_DROP_FINAL)
+		return BOLE_E_NOT_FOUND;
 	if (p != NULL && p->run != NULL && bole_flash_rows_find(p->run, key, &at)) {
 		struct flash_home home = bole_flash_rows_home(p->run, at);
 		home_entry(&home, out);
@@ -112,21 +126,22 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid *oid,
                                  struct bole_entry *out)
 {
-	struct flash_home home;
-	struct flash_extent *extent;
-	uint32_t row;
+	struct flash_found found;
+	enum bole_status rc = BOLE_E_NOT_FOUND;
 
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
-	enum bole_status rc = bole_flash_index_find(s->index, oid->bytes, &home, &extent, &row);
+	if (s->tx == NULL || bole_flash_tx_drops(s->tx, oid->bytes) == 0)
+		rc = bole_flash_index_find(s->v, s->index, oid->bytes, &s->reader, &found);
+	/* Revoked meanwhile: what was read may be somebody else's. */
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
 	if (rc != BOLE_OK)
 		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
-	if (extent != NULL) {
-		row_entry(extent, row, out);
-		s->found = extent;
-		s->found_row = row;
-	} else {
-		home_entry(&home, out);
+	found_entry(&found, out);
+	if (found.extent != NULL) {
+		s->found = found.extent;
+		s->found_row = found.row;
 	}
 	return BOLE_OK;
 }
@@ -174,53 +189,67 @@ static int order_places(const void *a, const void *b)
 	return x->place < y->place ? -1 : x->place > y->place;
 }
 
+static enum bole_status count_row(void *ctx, const struct flash_walk_row *row)
+{
+	struct flash_snapshot *s = ctx;
+
+	(void)row;
+	s->orders++;
+	return BOLE_OK;
+}
+
+static enum bole_status take_row(void *ctx, const struct flash_walk_row *row)
+{
+	struct flash_snapshot *s = ctx;
+
+	s->order[s->orders_at++] = (struct flash_order){row->place, row->stored};
+	return BOLE_OK;
+}
+
 static enum bole_status sort_records(struct flash_snapshot *s)
 {
-	uint64_t n = 0;
-	uint64_t at = 0;
-
-	for (uint32_t i = 0; i < s->index->runs; i++)
-		n += s->index->run[i]->count;
-	if (n == 0 || s->order != NULL)
+	if (s->order != NULL)
 		return BOLE_OK;
-	s->order = bole_alloc_array(s->v->alloc, (size_t)n, sizeof *s->order);
+	s->orders = 0;
+	s->orders_at = 0;
+	BOLE_TRY(bole_flash_index_walk(s->v, s->index, count_row, s));
+	if (s->orders == 0)
+		return BOLE_OK;
+	s->order = bole_alloc_array(s->v->alloc, (size_t)s->orders, sizeof *s->order);
 	if (s->order == NULL)
 		return BOLE_E_NO_MEMORY;
-	s->orders = n;
-	for (uint32_t i = 0; i < s->index->runs; i++) {
-		for (uint32_t row = 0; row < s->index->run[i]->count; row++) {
-			struct flash_home home = bole_flash_rows_home(s->index->run[i], row);
-			s->order[at++] = (struct flash_order){
-			        (uint64_t)home.segment << 32 | home.offset, i, row};
-		}
-	}
-	qsort(s->order, (size_t)n, sizeof *s->order, order_places);
+	BOLE_TRY(bole_flash_index_walk(s->v, s->index, take_row, s));
+	qsort(s->order, (size_t)s->orders, sizeof *s->order, order_places);
 	return BOLE_OK;
 }
 
 /* The row is the one that find returns, not a duplicate. */
 static bool findable(struct flash_snapshot *s, const struct flash_extent *extent, uint32_t row)
 {
-	struct flash_home home;
-	struct flash_extent *where;
-	uint32_t at;
+	struct flash_found found;
 
-	return bole_flash_index_find(s->index, bole_flash_extent_row(extent, row), &home, &where,
-	                             &at) == BOLE_OK &&
-	       where == extent && at == row;
+	return bole_flash_index_find(s->v, s->index, bole_flash_extent_row(extent, row), &s->reader,
+	                             &found) == BOLE_OK &&
+	       found.extent == extent && found.row == row;
 }
 
+/* The record itself says whose it is. */
 static enum bole_status next_record(struct flash_snapshot *s, uint64_t at, struct bole_oid *oid,
                                     struct bole_entry *out)
 {
+	struct bole_bytes key;
+
 	BOLE_TRY(sort_records(s));
 	if (at >= s->orders)
 		return BOLE_END;
 	const struct flash_order *o = &s->order[at];
-	const struct flash_rows *run = s->index->run[o->run];
-	struct flash_home home = bole_flash_rows_home(run, o->row);
-	bole_oid_from_raw(bole_flash_rows_key(run, o->row), s->pub.repo.algo, oid);
-	home_entry(&home, out);
+	*out = (struct bole_entry){
+	        .extent = bole_flash_home_of(bole_flash_place_segment(o->place),
+	                                     bole_flash_place_offset(o->place)),
+	        .stored_bytes = o->stored,
+	};
+	BOLE_TRY(bole_flash_record_of(s, out, &key, &out->type));
+	bole_oid_from_raw(key.ptr, s->pub.repo.algo, oid);
 	return BOLE_OK;
 }
 
@@ -234,8 +263,8 @@ enum bole_status bole_flash_next(struct flash_snapshot *s, uint64_t *cursor, str
 		return BOLE_E_GONE;
 	if (s->index == NULL)
 		return BOLE_END;
-	for (uint32_t i = 0; i < s->index->extents; i++) {
-		const struct flash_extent *extent = s->index->extent_by_id[i];
+	for (uint32_t i = 0; i < bole_flash_index_extents(s->index); i++) {
+		const struct flash_extent *extent = s->index->extents->by_id[i];
 		if (extent->damaged)
 			return BOLE_E_CORRUPT;
 		if (at >= extent->rows) {

@@ -35,7 +35,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	for (uint32_t i = 0; i < v->repos; i++) {
 		out->repos += !v->repo[i]->hidden;
 		if (v->repo[i]->domain->index != NULL)
-			out->objects += v->repo[i]->domain->index->rows;
+			out->objects += v->repo[i]->domain->index->objects;
 	}
 	bole_flash_unlock(v);
 	out->commits = atomic_load(&v->counters.commits);

@@ -42,7 +42,7 @@ static uint64_t put_hash(const struct flash_tx *tx, const uint8_t *key)
 	return bole_flash_sum(key, tx->repo->domain->key_len, bole_get_le64(tx->v->key));
 }
 
-bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
+static bool find_any(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
 {
 	if (tx->slots == 0)
 		return false;
@@ -55,6 +55,11 @@ bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint3
 			return true;
 		}
 	}
+}
+
+bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
+{
+	return find_any(tx, key, at) && !tx->put[*at].dropped;
 }
 
 static void hash_put(struct flash_tx *tx, uint32_t at)
@@ -91,11 +96,56 @@ static enum bole_status room_for_put(struct flash_tx *tx)
 	return BOLE_OK;
 }
 
+/* -- Drops -- */
+
+static enum bole_status set_drop(struct flash_tx *tx, struct bole_bytes key, uint8_t word)
+{
+	return bole_flash_table_set(&tx->v->plain, &tx->drops, key, bole_bytes_of(&word, 1));
+}
+
+/* What was dropped comes back. */
+static enum bole_status again(struct flash_tx *tx, const uint8_t *key)
+{
+	struct bole_bytes k = {key, tx->repo->domain->key_len};
+
+	return bole_flash_table_find(tx->drops, k) == NULL ? BOLE_OK
+	                                                   : set_drop(tx, k, TX_DROP_AGAIN);
+}
+
+enum bole_status bole_flash_tx_again(struct flash_tx *tx, const struct flash_extent *extent)
+{
+	struct bole_bytes after = {NULL, 0};
+	uint32_t row;
+
+	for (const struct flash_item *item = bole_flash_table_next(tx->drops, after, true);
+	     item != NULL; item = bole_flash_table_next(tx->drops, after, false)) {
+		after = bole_flash_item_key(item);
+		if (!bole_flash_extent_find(extent, after.ptr, &row))
+			continue;
+		uint8_t copy[BOLE_OID_BYTES_MAX];
+		memcpy(copy, after.ptr, after.len);
+		after = bole_bytes_of(copy, after.len);
+		BOLE_TRY(set_drop(tx, after, TX_DROP_AGAIN));
+		after = bole_flash_item_key(bole_flash_table_find(tx->drops, after));
+	}
+	return BOLE_OK;
+}
+
+uint8_t bole_flash_tx_drops(const struct flash_tx *tx, const uint8_t *key)
+{
+	const struct flash_table *drops = tx->prepared != NULL ? tx->prepared->drops : tx->drops;
+	const struct flash_item *item =
+	        bole_flash_table_find(drops, (struct bole_bytes){key, tx->repo->domain->key_len});
+
+	return item == NULL ? 0 : bole_flash_item_value(item).ptr[0];
+}
+
 enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *oid, uint8_t type,
                                    const struct bole_bytes *pieces, size_t count)
 {
 	struct bole_entry found;
 	size_t len = 0;
+	uint32_t at;
 
 	if (tx->prepared != NULL)
 		return BOLE_E_INVALID;
@@ -109,7 +159,12 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 		return BOLE_E_LIMIT;
 	enum bole_status rc = bole_flash_find(tx->view, oid, &found);
 	if (rc == BOLE_OK || rc == BOLE_E_GONE)
-		return rc;
+		return rc; /* nothing of what is staged to be dropped is found */
+	BOLE_TRY(again(tx, oid->bytes));
+	if (find_any(tx, oid->bytes, &at)) {
+		tx->put[at].dropped = false;
+		return BOLE_OK;
+	}
 	if (tx->data.len + len > TX_DATA_BYTES)
 		BOLE_TRY(bole_flash_tx_spill(tx));
 	BOLE_TRY(room_for_put(tx));
@@ -129,6 +184,20 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 	}
 	tx->data.len += len;
 	hash_put(tx, tx->puts++);
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_tx_drop(struct flash_tx *tx, const struct bole_oid *oid)
+{
+	struct bole_bytes key = {oid->bytes, tx->repo->domain->key_len};
+	uint32_t at;
+
+	if (tx->prepared != NULL)
+		return BOLE_E_INVALID;
+	BOLE_TRY(tx->broken);
+	BOLE_TRY(set_drop(tx, key, TX_DROP_FINAL));
+	if (find_any(tx, oid->bytes, &at))
+		tx->put[at].dropped = true;
 	return BOLE_OK;
 }
 
@@ -249,6 +318,7 @@ static void free_lists(struct flash_tx *tx)
 		bole_alloc_free(alloc, tx->auxwrite[i].bytes,
 		                (size_t)tx->auxwrite[i].key_len + tx->auxwrite[i].value_len, 1);
 	bole_alloc_free(alloc, tx->auxwrite, tx->auxwrites_cap, sizeof *tx->auxwrite);
+	bole_flash_table_release(&tx->v->plain, tx->drops);
 	bole_buffer_release(&tx->data);
 	bole_alloc_free(alloc, tx->window, tx->v->fragment_bytes + bole_flash_read_slack(tx->v), 1);
 }
@@ -355,6 +425,7 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 	bole_alloc_free(v->alloc, p->extent, p->extents, sizeof *p->extent);
 	bole_flash_rows_release(v->alloc, p->run);
 	bole_flash_table_release(&v->aux, p->aux);
+	bole_flash_table_release(&v->plain, p->drops);
 	bole_flash_repo_release(v, p->repo);
 	bole_alloc_free(v->alloc, p, 1, sizeof *p);
 }

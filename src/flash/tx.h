@@ -5,22 +5,31 @@
 
 #include "bole/aux.h"
 #include "bole/odb.h"
+#include "flash/reader.h"
 #include "flash/stream.h"
 #include "flash/volume.h"
 
 /* Numbers of homes that are not extents: bole_entry.extent. */
 #define FLASH_HOME_RECORD (UINT64_C(1) << 63) /* | segment << 32 | offset */
-#define FLASH_HOME_PUT    (UINT64_C(1) << 62) /* | number of the put in its transaction */
+static inline uint64_t bole_flash_home_of(uint32_t segment, uint32_t offset)
+{
+	return FLASH_HOME_RECORD | (uint64_t)segment << 32 | offset;
+}
+#define FLASH_HOME_PUT (UINT64_C(1) << 62) /* | number of the put in its transaction */
 
 /* One put: kept in memory until the commit, or until there are too many bytes. */
 struct flash_put {
 	uint8_t key[BOLE_OID_BYTES_MAX];
 	uint8_t type;
 	bool duplicate; /* somebody else published it meanwhile */
+	bool dropped;   /* by this transaction, later */
 	uint32_t at;    /* in data */
 	uint32_t stored;
 	struct flash_home home;
 };
+
+/* A drop: the last word on the id, or followed by a put or extent that brings it again. */
+enum { TX_DROP_FINAL = 1, TX_DROP_AGAIN = 2 };
 
 /* Puts that were written out as an extent of our own. */
 struct flash_spill {
@@ -44,21 +53,10 @@ struct flash_prepared {
 	struct flash_rows *run; /* NULL = no records */
 	struct flash_extent **extent;
 	uint32_t extents;
-	struct flash_table *aux; /* new values; an empty value removes */
-	struct flash_tx *tx;     /* the handle, NULL after a restart until resume */
+	struct flash_table *aux;   /* new values; an empty value removes */
+	struct flash_table *drops; /* ids to remove; as in flash_tx */
+	struct flash_tx *tx;       /* the handle, NULL after a restart until resume */
 };
-
-struct flash_window {
-	uint8_t *buf;
-	size_t cap;
-	uint32_t segment; /* what buf holds: [offset, offset + len) of it */
-	uint32_t offset;
-	uint32_t len;
-	uint32_t ahead; /* bytes of the last read-ahead, 0 = a single get */
-	uint64_t used;  /* when it was used last */
-};
-
-enum { SNAPSHOT_WINDOWS = 12 };
 
 struct flash_snapshot {
 	struct bole_snapshot pub;
@@ -68,9 +66,8 @@ struct flash_snapshot {
 	struct flash_table *refs;
 	struct flash_table *aux;
 	struct flash_pin pin;
-	struct flash_tx *tx;                          /* whose view this is, or NULL */
-	struct flash_window window[SNAPSHOT_WINDOWS]; /* a scan, and a walk beside it */
-	uint64_t clock;
+	struct flash_tx *tx; /* whose view this is, or NULL */
+	struct flash_reader reader;
 	const struct flash_extent *last; /* of the last view, and where in its order */
 	uint32_t last_order;
 	const struct flash_extent *found; /* of the last find: its view comes next */
@@ -79,6 +76,7 @@ struct flash_snapshot {
 	size_t scratch_cap;
 	struct flash_order *order; /* of the records, for next */
 	uint64_t orders;
+	uint64_t orders_at;
 };
 
 struct flash_tx {
@@ -97,6 +95,7 @@ struct flash_tx {
 	uint32_t spills;
 	struct flash_extent **extent; /* finished, spills included */
 	uint32_t extents;
+	struct flash_table *drops; /* ids to remove; value: a byte, TX_DROP_... */
 	struct flash_aux_write *auxwrite;
 	uint32_t auxwrites;
 	uint32_t auxwrites_cap;
@@ -124,6 +123,10 @@ BOLE_MUST_USE enum bole_status bole_flash_view(struct flash_snapshot *, const st
 BOLE_MUST_USE enum bole_status bole_flash_next(struct flash_snapshot *, uint64_t *cursor,
                                                struct bole_oid *oid, struct bole_entry *out);
 
+/* Reads a record that an entry names and shows its id; verified. */
+BOLE_MUST_USE enum bole_status bole_flash_record_of(struct flash_snapshot *,
+                                                    const struct bole_entry *,
+                                                    struct bole_bytes *key, uint8_t *type);
 /* An extent by number that the snapshot may read, or NULL. */
 struct flash_extent *bole_flash_snapshot_extent(const struct flash_snapshot *, uint64_t id);
 
@@ -162,6 +165,9 @@ BOLE_MUST_USE enum bole_status bole_flash_tx_put(struct flash_tx *, const struct
                                                  uint8_t type, const struct bole_bytes *pieces,
                                                  size_t count);
 bool bole_flash_tx_find_put(const struct flash_tx *, const uint8_t *key, uint32_t *at);
+BOLE_MUST_USE enum bole_status bole_flash_tx_drop(struct flash_tx *, const struct bole_oid *);
+/* TX_DROP_..., 0 = the id was not dropped. */
+uint8_t bole_flash_tx_drops(const struct flash_tx *, const uint8_t *key);
 BOLE_MUST_USE enum bole_status bole_flash_tx_spill(struct flash_tx *);
 BOLE_MUST_USE enum bole_status bole_flash_extent_begin(struct flash_tx *, uint64_t *extent);
 BOLE_MUST_USE enum bole_status bole_flash_extent_append(struct flash_tx *, struct bole_bytes);
@@ -169,6 +175,8 @@ BOLE_MUST_USE enum bole_status bole_flash_extent_read(struct flash_tx *, uint64_
                                                       size_t len);
 BOLE_MUST_USE enum bole_status
 bole_flash_extent_finish(struct flash_tx *, const struct bole_extent_row *, size_t count);
+/* The extent that was added last brings ids back that were dropped before. */
+BOLE_MUST_USE enum bole_status bole_flash_tx_again(struct flash_tx *, const struct flash_extent *);
 /* Writes table and map of a stream whose data is complete and makes the extent; takes table over.
  * On failure the caller still owns table. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_seal(struct flash_tx *, struct flash_stream *,
@@ -227,12 +235,10 @@ BOLE_MUST_USE enum bole_status bole_flash_encode(struct flash_volume *, struct f
 BOLE_MUST_USE enum bole_status bole_flash_encode_repo(struct flash_volume *,
                                                       struct flash_request *);
 void bole_flash_publish_repo(struct flash_volume *, struct flash_request *);
-/* Publishes what was prepared over base; aux and index are the caller's drafts. */
-BOLE_MUST_USE enum bole_status bole_flash_prepared_publish(struct flash_volume *,
-                                                           struct flash_prepared *,
-                                                           const struct flash_index *base,
-                                                           struct flash_table **aux,
-                                                           struct flash_index **index);
+/* Puts what was prepared into the caller's drafts. */
+BOLE_MUST_USE enum bole_status
+bole_flash_prepared_publish(struct flash_volume *, struct flash_prepared *, struct flash_index *,
+                            struct flash_table **aux, struct flash_reader *);
 /* Waits for a checkpoint or makes one, and revokes pins, until so many segments are free. Lock
  * held, but not all the time; leading: by the caller. BOLE_E_NO_SPACE. (segment.c) */
 BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *, uint32_t wanted,

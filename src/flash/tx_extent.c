@@ -238,6 +238,8 @@ enum bole_status bole_flash_extent_finish(struct flash_tx *tx, const struct bole
 		rc = finish(tx, rows, count);
 	bole_flash_stream_release(&tx->stream, rc == BOLE_OK);
 	tx->streaming = false;
+	if (rc == BOLE_OK)
+		rc = bole_flash_tx_again(tx, tx->extent[tx->extents - 1]);
 	if (rc != BOLE_OK)
 		tx->broken = rc;
 	return rc;

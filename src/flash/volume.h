@@ -25,6 +25,7 @@
 #include "flash/flash_format.h"
 #include "flash/index.h"
 #include "flash/pin.h"
+#include "flash/reader.h"
 #include "flash/table.h"
 
 #define SEGMENT_NONE UINT32_MAX /* not an enumerator: those are ints */
@@ -70,6 +71,7 @@ struct flash_domain {
 	uint32_t key_len;
 	struct flash_index *index; /* (L) the published version */
 	struct flash_index *draft; /* (W) */
+	uint32_t next_slot;        /* (W) for the next extent */
 };
 
 struct flash_repo {
@@ -173,9 +175,10 @@ struct flash_volume {
 	uint64_t growth;     /* (L) what a checkpoint would hold, at most, in bytes */
 	uint64_t tail_bytes; /* (L) log since the last checkpoint */
 
-	struct flash_log log;     /* (W) */
-	struct flash_batch batch; /* (W) */
-	bool dirty;               /* (W) something was written since the last seal */
+	struct flash_log log;       /* (W) */
+	struct flash_reader reader; /* (W) for lookups */
+	struct flash_batch batch;   /* (W) */
+	bool dirty;                 /* (W) something was written since the last seal */
 
 	struct flash_table_kind plain; /* tables whose items own nothing */
 	struct flash_table_kind aux;
@@ -300,7 +303,6 @@ BOLE_MUST_USE enum bole_status bole_flash_repo_add(struct flash_volume *, uint32
                                                    struct bole_bytes name, struct flash_repo **out);
 void bole_flash_repo_release(struct flash_volume *, struct flash_repo *);
 void bole_flash_domain_release(struct flash_volume *, struct flash_domain *);
-void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
 /* A repository was removed: what it had is dead. For the leader, outside the lock. */
 void bole_flash_repo_forget(struct flash_volume *, struct flash_repo *);
 /* Takes it out of the catalog; the caller's references go with release. Lock held. */

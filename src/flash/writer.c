@@ -111,7 +111,7 @@ static uint64_t growth_of(const struct flash_request *req)
 		bytes += bole_flash_ref_encoded(&req->updates[i]);
 	for (uint32_t i = 0; i < req->tx->auxwrites; i++)
 		bytes += req->tx->auxwrite[i].key_len + (uint64_t)RECORD_HEAD_BYTES + 64;
-	return bytes + (uint64_t)req->tx->puts * (BOLE_OID_BYTES_MAX + ROWS_HOME_BYTES);
+	return bytes + (uint64_t)req->tx->puts * (BOLE_OID_BYTES_MAX + MEM_HEAD_BYTES);
 }
 
 /* Lock held. */
@@ -154,15 +154,14 @@ static void publish(struct flash_volume *v, struct flash_request *req)
 static void drop_duplicates(struct flash_volume *v, const struct flash_prepared *p,
                             const struct flash_index *index)
 {
-	struct flash_home home;
-	struct flash_extent *extent;
-	uint32_t row;
+	struct flash_found found;
 
 	for (uint32_t i = 0; p->run != NULL && i < p->run->count; i++) {
 		struct flash_home mine = bole_flash_rows_home(p->run, i);
-		if (bole_flash_index_find(index, bole_flash_rows_key(p->run, i), &home, &extent,
-		                          &row) == BOLE_OK &&
-		    extent == NULL && home.segment == mine.segment && home.offset == mine.offset)
+		if (bole_flash_index_find(v, index, bole_flash_rows_key(p->run, i), &v->reader,
+		                          &found) == BOLE_OK &&
+		    found.extent == NULL &&
+		    found.place == bole_flash_place(mine.segment, mine.offset))
 			continue;
 		bole_flash_lock(v);
 		bole_flash_live_sub(v, mine.segment,
@@ -208,25 +207,6 @@ static void clean_up(struct flash_volume *v, struct flash_request *req)
 		drop_orphans(v, req->old_repo);
 		bole_flash_repo_forget(v, req->old_repo);
 		bole_flash_repo_release(v, req->old_repo);
-	}
-}
-
-static void merge_runs(struct flash_volume *v, struct flash_domain *domain)
-{
-	struct flash_index *merged;
-
-	for (;;) {
-		/* Only the leader changes the published version. */
-		struct flash_index *old = domain->index;
-		if (old == NULL ||
-		    bole_flash_index_merge(v->alloc, old, bole_flash_yield, v, &merged) !=
-		            BOLE_OK ||
-		    merged == NULL)
-			return; /* without memory the runs stay as they are */
-		bole_flash_lock(v);
-		domain->index = merged;
-		bole_flash_unlock(v);
-		bole_flash_index_drop(v, old);
 	}
 }
 
@@ -287,8 +267,6 @@ static void finish_group(struct flash_volume *v, struct flash_request *group)
 		if (!req->written)
 			continue;
 		clean_up(v, req);
-		if (req->kind == FLASH_REQUEST_COMMIT)
-			merge_runs(v, req->tx->repo->domain);
 	}
 	bole_flash_batch_rest(v);
 }
@@ -344,6 +322,7 @@ static void lead(struct flash_volume *v)
 	v->leading = true;
 	v->stamp = v->epoch + 1;
 	bole_flash_unlock(v);
+	bole_flash_reader_reset(&v->reader);
 	struct flash_request *rest = encode_group(v, group);
 	finish_group(v, group);
 	bole_flash_lock(v);

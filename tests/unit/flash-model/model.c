@@ -143,6 +143,39 @@ static enum bole_status put_some(struct step *s, unsigned most, struct suite_blo
 	return BOLE_OK;
 }
 
+/* No reference names it, and it is not what this step is about to name. */
+static bool may_drop(struct step *s, const struct bole_oid *oid, const struct suite_blob *last)
+{
+	struct bole_bytes none = {NULL, 0};
+	struct bole_bytes after = none;
+	struct bole_ref ref;
+
+	if (last != NULL && bole_oid_equal(oid, &last->oid))
+		return false;
+	while (bole_ref_next(s->tx->view, none, after, &ref) == BOLE_OK) {
+		if (!ref.symbolic && bole_oid_equal(&ref.oid, oid))
+			return false;
+		after = ref.name;
+	}
+	return true;
+}
+
+static enum bole_status drop_some(struct step *s, const struct suite_blob *last)
+{
+	uint64_t n = draw(s, 4) == 0 ? 1 + draw(s, s->m->small ? 3 : 40) : 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		struct suite_blob blob;
+		suite_blob_make(&blob, s->repo.algo, draw(s, MODEL_BLOBS));
+		if (!may_drop(s, &blob.oid, last))
+			continue;
+		enum bole_status rc = bole_tx_drop(s->tx, &blob.oid);
+		if (rc != BOLE_OK)
+			return rc;
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status add_extent(struct step *s, struct suite_blob *last)
 {
 	struct suite_pack pack;
@@ -232,11 +265,15 @@ static enum bole_status transaction(struct step *s, unsigned kind)
 	if (rc != BOLE_OK)
 		return rc;
 	suite_blob_make(&blob, s->repo.algo, 0);
-	rc = put_some(s, s->m->small ? 3 : 30, &blob);
+	rc = drop_some(s, NULL);
+	if (rc == BOLE_OK)
+		rc = put_some(s, s->m->small ? 3 : 30, &blob);
 	if (rc == BOLE_OK && kind >= 1)
 		rc = add_extent(s, &blob);
 	if (rc == BOLE_OK && kind >= 2)
 		rc = put_aux(s);
+	if (rc == BOLE_OK)
+		rc = drop_some(s, &blob);
 	if (rc != BOLE_OK || drop) {
 		bole_tx_abort(s->tx);
 		return rc;
