@@ -14,9 +14,10 @@ enum {
 	 * lookups only ever want one row. */
 	KEEP_FILTER_SHARE = 8,
 	KEEP_FILTER_ASKED = 64, /* or after so many */
-	KEEP_DAMAGED =
-	        UINT32_MAX - 1, /* in place of a number of returns, which is odd: never again */
 };
+
+/* In place of a number of returns, which is odd: never again. */
+#define KEEP_DAMAGED (UINT32_MAX - 1)
 
 static void take_fences(uint32_t *dst, const uint8_t *page, uint32_t count)
 {
