@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 # Measurements; included by the top Makefile. LITTLEFS_DIR=its source tree builds the benches with
 # littlefs as a peer; nothing of it is fetched or kept here.
-BENCH := $(sort $(wildcard tests/bench/flash_*.c tests/bench/engine_*.c))
+BENCH := $(sort $(wildcard tests/bench/flash_*.c))
 BENCH_BINS := $(BENCH:tests/bench/%.c=build/bench/bin/%)
 BENCH_SHARED := $(call objs,host,$(filter-out $(BENCH),$(sort $(wildcard tests/bench/*.c))))
 
@@ -24,7 +24,32 @@ $(BENCH_BINS): build/bench/bin/%: build/host/tests/bench/%.o $(BENCH_SHARED) \
 	$(SAY) "  link  $@"
 	$(Q)$(call LINK,host,-lm)
 
+# One program an engine; an engine whose headers are not there is left out, and so reported.
+ENGINE_HEADER_bole := bole/store.h
+ENGINE_HEADER_raw := fcntl.h
+ENGINE_HEADER_lmdb := lmdb.h
+ENGINE_HEADER_leveldb := leveldb/c.h
+ENGINE_HEADER_rocksdb := rocksdb/c.h
+ENGINE_HEADER_sqlite := sqlite3.h
+ENGINE_LIBS_lmdb := -llmdb
+ENGINE_LIBS_leveldb := -lleveldb
+ENGINE_LIBS_rocksdb := -lrocksdb
+ENGINE_LIBS_sqlite := -lsqlite3
+ENGINES := bole raw lmdb leveldb rocksdb sqlite
+engine_known = $(shell echo '\#include <$(ENGINE_HEADER_$(1))>' | \
+	$(CC) $(INC) -E - >/dev/null 2>&1 && echo $(1))
+ifneq ($(filter bench%,$(MAKECMDGOALS)),)
+ENGINE_BINS := $(foreach e,$(ENGINES),$(patsubst %,build/bench/bin/engine_%,$(call engine_known,$(e))))
+endif
+$(ENGINES:%=build/bench/bin/engine_%): build/bench/bin/engine_%: build/host/tests/bench/engines/%.o \
+		build/host/tests/bench/engines/main.o build/host/tests/bench/engines/floor.o \
+		build/host/tests/bench/bench.o \
+		build/host/libposix.a build/host/libbole.a
+	@mkdir -p $(@D)
+	$(SAY) "  link  $@"
+	$(Q)$(call LINK,host,$(ENGINE_LIBS_$*) -lm)
+
 .PHONY: bench-run bench-bins
-bench-bins: $(BENCH_BINS)
+bench-bins: $(BENCH_BINS) $(ENGINE_BINS)
 bench-run: test-tools bench-bins build/host/bole
 	tools/bench/run.sh

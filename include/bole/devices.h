@@ -34,8 +34,10 @@ struct bole_block_file_options {
 	uint64_t create_bytes; /* not 0: create the file, sparse, of this size; it must not exist */
 };
 /* Host only (src/backends/host). A file or a raw disk under a lock that also conflicts with QEMU's
- * image lock. BOLE_E_BUSY: locked by somebody else; owner (may be NULL) gets a line that names the
- * process where the system tells. BOLE_E_NOT_FOUND, BOLE_E_EXISTS, BOLE_E_IO, BOLE_E_NO_SPACE. */
+ * image lock. A file whose blocks are all allocated keeps them: discard does nothing, and durable
+ * writes into it are fastest. BOLE_E_BUSY: locked by somebody else; owner (may be NULL) gets a line
+ * that names the process where the system tells. BOLE_E_NOT_FOUND, BOLE_E_EXISTS, BOLE_E_IO,
+ * BOLE_E_NO_SPACE. */
 BOLE_MUST_USE enum bole_status bole_block_file_open(struct bole_alloc *, const char *path,
                                                     const struct bole_block_file_options *,
                                                     char *owner, size_t owner_cap,

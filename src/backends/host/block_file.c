@@ -269,6 +269,16 @@ static enum bole_status prepare(int fd, const struct bole_block_file_options *op
 	return size_of(fd, size);
 }
 
+/* A file that holds all of its blocks was written out on purpose: a hole punched into it would make
+ * each write there wait for the file system's journal. */
+static bool is_allocated(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       (uint64_t)st.st_blocks * FILE_SECTOR >= (uint64_t)st.st_size;
+}
+
 enum bole_status bole_block_file_open(struct bole_alloc *alloc, const char *path,
                                       const struct bole_block_file_options *options, char *owner,
                                       size_t owner_cap, struct bole_block **out)
@@ -304,7 +314,7 @@ enum bole_status bole_block_file_open(struct bole_alloc *alloc, const char *path
 	info->damage_unit = FILE_UNIT;
 	info->queue_depth = FILE_QUEUE_DEPTH;
 	info->volatile_cache = true;
-	info->can_discard = true;
+	info->can_discard = !is_allocated(fd);
 	info->read_only = options->read_only;
 	(void)snprintf(info->name, sizeof info->name, "%s", base == NULL ? path : base + 1);
 	*out = &file->block;
