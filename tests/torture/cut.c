@@ -8,6 +8,8 @@
 
 #include "torture/torture.h"
 
+enum { SUBSETS_OF = 12 };
+
 static void recover(struct cut_run *);
 
 __attribute__((format(printf, 2, 3))) static bool failed(struct cut_run *r, const char *format, ...)
@@ -26,31 +28,42 @@ __attribute__((format(printf, 2, 3))) static bool failed(struct cut_run *r, cons
 
 /* -- Which cuts -- */
 
-static bool wanted(const struct cut_run *r, const char *path, uint64_t op, unsigned mode)
+static bool only_this(const struct cut_run *r, const char *path)
 {
 	const char *only = r->plan.unit->only;
-	const struct cut_plan *p = &r->plan;
 	size_t len = strlen(path);
 
-	if (only != NULL)
-		return strncmp(only, path, len) == 0 && (only[len] == 0 || only[len] == '>');
-	if (p->cuts_max != 0 && p->unit->count.cuts >= p->cuts_max)
-		return false;
-	uint64_t luck = torture_mix(r->seed, op * 2);
-	if (luck % 1024 >= p->chance[r->level])
-		return false;
-	return p->every_mode || (luck >> 32) % torture_mode_count == mode;
+	return strncmp(only, path, len) == 0 && (only[len] == 0 || only[len] == '>');
 }
 
-static void cut_one(struct cut_run *r, const struct tap_op *op, unsigned mode, const char *path)
+static bool describe(const struct cut_run *r, const struct torture_cut *cut, char *path, size_t cap)
 {
-	struct cut_run *inner = calloc(1, sizeof *inner);
+	const char *then = r->level == 0 ? "" : ">";
+	unsigned long long op = r->tap.ops;
+	int n;
 
+	if (cut->subset)
+		n = snprintf(path, cap, "%s%s%llu@%s%llx", r->path, then, op,
+		             cut->torn ? "torn" : "set", (unsigned long long)cut->survivors);
+	else
+		n = snprintf(path, cap, "%s%s%llu@%s", r->path, then, op,
+		             torture_mode_name(cut->mode));
+	return n > 0 && (size_t)n < cap;
+}
+
+static void cut_one(struct cut_run *r, const struct tap_op *op, const struct torture_cut *cut)
+{
+	char path[sizeof r->path];
+
+	if (!describe(r, cut, path, sizeof path) ||
+	    (r->plan.unit->only != NULL && !only_this(r, path)))
+		return;
+	struct cut_run *inner = calloc(1, sizeof *inner);
 	inner->plan = r->plan;
 	inner->level = r->level + 1;
 	inner->outer = r;
-	inner->seed = torture_mix(r->seed, r->tap.ops << 8 | mode);
-	(void)snprintf(inner->path, sizeof inner->path, "%s", path);
+	inner->seed = torture_mix(r->seed, r->tap.ops << 8 | cut->mode) ^ cut->survivors;
+	memcpy(inner->path, path, sizeof path);
 	world_init(&inner->world, NULL, inner->seed);
 	lean_init(&inner->disk, inner->seed);
 	inner->world.lean.loud = r->plan.unit->verbose;
@@ -60,9 +73,7 @@ static void cut_one(struct cut_run *r, const struct tap_op *op, unsigned mode, c
 	inner->world.next = r->world.next;
 	memcpy(inner->world.prepared, r->world.prepared, sizeof inner->world.prepared);
 	torture_progress(r->plan.unit, r->plan.geometry->name, path);
-	if (torture_interrupt(&inner->disk, r->device, op, mode, inner->seed, &inner->device) !=
-	    BOLE_OK)
-		abort();
+	inner->device = torture_interrupt(&inner->disk, r->device, op, cut, inner->seed);
 	r->plan.unit->count.cuts++;
 	recover(inner);
 	for (unsigned i = 0; i < WORK_OPS; i++) {
@@ -73,19 +84,62 @@ static void cut_one(struct cut_run *r, const struct tap_op *op, unsigned mode, c
 	free(inner);
 }
 
+/* Which of the writes that were not flushed are there: all subsets, or as many as are allowed. */
+static void cut_subsets(struct cut_run *r, const struct tap_op *op)
+{
+	size_t writes = bole_block_sim_unflushed(r->device);
+	bool all = writes <= SUBSETS_OF;
+	uint64_t count = all ? 1ull << writes : 1ull << SUBSETS_OF;
+
+	if (op->kind != TAP_FLUSH)
+		return;
+	for (uint64_t i = 0; i < count; i++) {
+		struct torture_cut cut = {.subset = true, .survivors = i};
+		if (!all) {
+			cut.survivors = torture_mix(r->seed ^ r->tap.ops, i);
+			/* Mostly kept and mostly lost, too. */
+			if (i % 4 == 1)
+				cut.survivors |= torture_mix(cut.survivors, 1) |
+				                 torture_mix(cut.survivors, 2);
+			if (i % 4 == 2)
+				cut.survivors &= torture_mix(cut.survivors, 1) &
+				                 torture_mix(cut.survivors, 2);
+		}
+		cut_one(r, op, &cut);
+		cut.torn = true;
+		if (!all || i % 4 == 0)
+			cut_one(r, op, &cut);
+	}
+}
+
+static bool lucky(const struct cut_run *r, uint64_t luck)
+{
+	const struct cut_plan *p = &r->plan;
+
+	if (p->unit->only != NULL)
+		return true;
+	if (p->cuts_max != 0 && p->unit->count.cuts >= p->cuts_max)
+		return false;
+	return luck % 1024 < p->chance[r->level];
+}
+
 static void hook(struct tap *tap, const struct tap_op *op)
 {
 	struct cut_run *r = tap->ctx;
+	uint64_t luck = torture_mix(r->seed, tap->ops * 2);
+	unsigned drawn = (unsigned)(luck >> 32) % torture_mode_count;
 
+	if (!lucky(r, luck))
+		return;
+	if (r->plan.subsets && r->level == 0) {
+		cut_subsets(r, op);
+		return;
+	}
 	for (unsigned mode = 0; mode < torture_mode_count; mode++) {
-		char path[sizeof r->path];
-		if (!torture_mode_applies(r->plan.geometry, mode, op->kind))
-			continue;
-		int n = snprintf(path, sizeof path, "%s%s%llu@%s", r->path,
-		                 r->level == 0 ? "" : ">", (unsigned long long)tap->ops,
-		                 torture_modes[mode]);
-		if (n > 0 && (size_t)n < sizeof path && wanted(r, path, tap->ops, mode))
-			cut_one(r, op, mode, path);
+		struct torture_cut cut = {.mode = mode};
+		if (torture_mode_applies(r->device, mode, op->kind) &&
+		    (r->plan.every_mode || r->plan.unit->only != NULL || mode == drawn))
+			cut_one(r, op, &cut);
 	}
 }
 
@@ -233,10 +287,7 @@ bool cut_start(struct cut_run *r, const struct cut_plan *plan, uint64_t seed)
 	r->plan = *plan;
 	r->seed = seed;
 	lean_init(&r->disk, seed);
-	struct bole_block_sim_options o = plan->geometry->disk;
-	o.seed = seed;
-	if (bole_block_sim_open(&r->disk.alloc, &o, &r->device) != BOLE_OK)
-		abort();
+	r->device = torture_device(&r->disk, plan->geometry, seed);
 	tap_init(&r->tap, r->device);
 	r->tap.ctx = r;
 	world_init(&r->world, &r->tap.block, seed);

@@ -224,6 +224,10 @@ int frame_report(struct frame *f, const struct frame_options *o)
 		             (unsigned long long)p->cuts, (unsigned long long)p->trials,
 		             (unsigned long long)p->failures, s, s > 0 ? (double)p->cuts / s : 0.0,
 		             torture_programs[i].what);
+		for (unsigned k = 0; k < TORTURE_EXTRAS; k++)
+			if (torture_programs[i].extra[k] != NULL)
+				(void)printf("      %s: %llu\n", torture_programs[i].extra[k],
+				             (unsigned long long)p->extra[k]);
 	}
 	report_operations(f);
 	if (f->first_failure_ns != 0)

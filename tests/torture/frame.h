@@ -31,6 +31,7 @@ struct frame_program {
 	_Atomic uint64_t cuts;
 	_Atomic uint64_t trials;
 	_Atomic uint64_t failures;
+	_Atomic uint64_t extra[TORTURE_EXTRAS];
 	uint64_t first; /* unit that this run began with */
 };
 

@@ -1,66 +1,111 @@
 /* SPDX-License-Identifier: ISC */
-/* The devices that the regime runs on: small ones of each kind, 256 segments and a few more. */
+/* The devices that the regime runs on, small ones of each kind, and the manners in which power
+ * leaves them. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "torture/torture.h"
 
 enum { KIB = 1 << 10, MIB = 1 << 20 };
 
+/* 256 segments and a few more. */
 const struct torture_geometry torture_geometries[] = {
-        {"nor4k",
-         {.kind = BOLE_BLOCK_NOR,
-          .size_bytes = 4 * MIB + 64 * KIB,
-          .read_unit = 1,
-          .program_unit = 16,
-          .erase_unit = 4 * KIB}},
-        {"nor64k",
-         {.kind = BOLE_BLOCK_NOR,
-          .size_bytes = 16 * MIB + 512 * KIB,
-          .read_unit = 1,
-          .program_unit = 16,
-          .erase_unit = 64 * KIB}},
-        {"slcnand",
-         {.kind = BOLE_BLOCK_NAND,
-          .size_bytes = 288 * 128 * KIB,
-          .read_unit = 2048,
-          .program_unit = 2048,
-          .erase_unit = 128 * KIB}},
-        {"sd",
-         {.kind = BOLE_BLOCK_MANAGED,
-          .size_bytes = 4 * MIB + 128 * KIB,
-          .read_unit = 512,
-          .program_unit = 512,
-          .volatile_cache = true}},
-        {"virtio",
-         {.kind = BOLE_BLOCK_MANAGED,
-          .size_bytes = 4 * MIB + 128 * KIB,
-          .read_unit = 512,
-          .program_unit = 512,
-          .volatile_cache = true,
-          .can_discard = true}},
+        {"nor4k", 4 * MIB + 128 * KIB},  {"nor64k", 16 * MIB + 512 * KIB},
+        {"slcnand", 288 * 128 * KIB},    {"sd", 4 * MIB + 128 * KIB},
+        {"virtio", 4 * MIB + 128 * KIB},
 };
 const unsigned torture_geometry_count = sizeof torture_geometries / sizeof *torture_geometries;
 
-const char *const torture_modes[] = {"random", "drop", "keep"};
-const unsigned torture_mode_count = sizeof torture_modes / sizeof *torture_modes;
-
-bool torture_mode_applies(const struct torture_geometry *g, unsigned mode, enum tap_kind kind)
+const struct torture_geometry *torture_geometry_of(uint64_t number)
 {
-	(void)g;
-	(void)mode;
-	(void)kind;
-	return true;
+	return &torture_geometries[number % torture_geometry_count];
 }
 
-enum bole_status torture_interrupt(struct lean *memory, struct bole_block *device,
-                                   const struct tap_op *op, unsigned mode, uint64_t seed,
-                                   struct bole_block **out)
+struct bole_block *torture_device(struct lean *memory, const struct torture_geometry *g,
+                                  uint64_t seed)
 {
-	enum bole_status rc = bole_block_sim_clone(&memory->alloc, device, out);
+	struct bole_block_sim_options o;
+	struct bole_block *device;
 
-	if (rc != BOLE_OK)
-		return rc;
-	bole_block_sim_seed(*out, seed);
-	bole_block_sim_cut_at(*out, 1, (enum bole_block_sim_tear)mode);
-	(void)tap_issue(*out, op);
-	bole_block_sim_power_on(*out);
-	return BOLE_OK;
+	if (bole_block_sim_geometry(g->name, &o) != BOLE_OK)
+		abort();
+	o.size_bytes = g->size_bytes;
+	o.seed = seed;
+	if (bole_block_sim_open(&memory->alloc, &o, &device) != BOLE_OK)
+		abort();
+	return device;
+}
+
+struct bole_block *torture_twin(struct lean *memory, struct bole_block *device)
+{
+	struct bole_block *twin;
+
+	if (bole_block_sim_fork(&memory->alloc, device, &twin) != BOLE_OK)
+		abort();
+	return twin;
+}
+
+/* -- Cuts -- */
+
+enum { DEVICE_ANY = 0, DEVICE_CACHED };
+
+static const struct mode {
+	const char *name;
+	enum bole_block_sim_tear tear;
+	enum bole_block_sim_unflushed unflushed;
+	int device;
+	bool torn; /* something must be under way that can be torn */
+} modes[] = {
+        {"none", BOLE_SIM_TEAR_NONE, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY, false},
+        {"done", BOLE_SIM_TEAR_DONE, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY, true},
+        {"prefix", BOLE_SIM_TEAR_PREFIX, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY, true},
+        {"bits", BOLE_SIM_TEAR_BITS, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY, true},
+        {"sectors", BOLE_SIM_TEAR_SECTORS, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY, true},
+        {"unstable-program", BOLE_SIM_TEAR_UNSTABLE_PROGRAM, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY,
+         true},
+        {"unstable-erase", BOLE_SIM_TEAR_UNSTABLE_ERASE, BOLE_SIM_UNFLUSHED_RANDOM, DEVICE_ANY,
+         true},
+        {"drop", BOLE_SIM_TEAR_SECTORS, BOLE_SIM_UNFLUSHED_DROP, DEVICE_CACHED, false},
+        {"keep", BOLE_SIM_TEAR_SECTORS, BOLE_SIM_UNFLUSHED_KEEP, DEVICE_CACHED, false},
+};
+const unsigned torture_mode_count = sizeof modes / sizeof *modes;
+
+const char *torture_mode_name(unsigned mode)
+{
+	return modes[mode].name;
+}
+
+bool torture_mode_applies(const struct bole_block *device, unsigned mode, enum tap_kind kind)
+{
+	const struct mode *m = &modes[mode];
+
+	if (!device->info.volatile_cache) {
+		/* A finished program is durable: before one is after the one before. */
+		if (kind == TAP_FLUSH)
+			return false;
+		return m->device != DEVICE_CACHED;
+	}
+	/* A flush is under way or not: what is torn is what was unflushed. */
+	return kind != TAP_FLUSH || !m->torn || m->tear == BOLE_SIM_TEAR_DONE;
+}
+
+struct bole_block *torture_interrupt(struct lean *memory, struct bole_block *device,
+                                     const struct tap_op *op, const struct torture_cut *cut,
+                                     uint64_t seed)
+{
+	struct bole_block *twin = torture_twin(memory, device);
+	struct bole_block_sim_cut how = {modes[cut->mode].tear, modes[cut->mode].unflushed, 0};
+
+	if (cut->subset) {
+		how.tear = BOLE_SIM_TEAR_NONE;
+		how.unflushed =
+		        cut->torn ? BOLE_SIM_UNFLUSHED_SUBSET_TORN : BOLE_SIM_UNFLUSHED_SUBSET;
+		how.survivors = cut->survivors;
+	}
+	bole_block_sim_seed(twin, seed);
+	bole_block_sim_plan_cut(twin, 1, &how);
+	if (tap_issue(twin, op) == BOLE_OK && !bole_block_sim_is_off(twin))
+		abort();
+	bole_block_sim_power_on(twin);
+	return twin;
 }

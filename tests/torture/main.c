@@ -92,6 +92,8 @@ static void add_counts(const struct torture_unit *u, uint64_t ns)
 	p->trials += u->count.trials;
 	p->failures += u->count.failures;
 	p->units++;
+	for (unsigned i = 0; i < TORTURE_EXTRAS; i++)
+		p->extra[i] += u->extra[i];
 	p->ns += ns;
 	for (unsigned i = 0; i < WORK_OPS; i++) {
 		frame->done[i] += u->done[i];

@@ -15,7 +15,8 @@ static void run(struct torture_unit *u, struct cut_plan *plan)
 	unsigned steps = flavour == 5 ? STEPS_BULK : STEPS;
 
 	plan->unit = u;
-	plan->geometry = &torture_geometries[u->number % torture_geometry_count];
+	if (plan->geometry == NULL)
+		plan->geometry = torture_geometry_of(u->number);
 	if (!cut_start(&r, plan, torture_mix(u->seed, round << 16 | workload << 8 | u->number % 5)))
 		return;
 	r.world.small = flavour != 5;
@@ -46,5 +47,20 @@ void torture_p3(struct torture_unit *u)
 	struct cut_plan plan = {
 	        .depth = 3, .chance = {256, 512, 512}, .go_on = 2, .check_every = 4};
 
+	run(u, &plan);
+}
+
+/* P4: what survives of the writes that were not flushed, all subsets of up to 12. */
+void torture_p4(struct torture_unit *u)
+{
+	struct cut_plan plan = {.depth = 1,
+	                        .chance = {1024},
+	                        .subsets = true,
+	                        .go_on = 1,
+	                        .check_every = 4,
+	                        .cuts_max = 4000};
+
+	/* The last two geometries have a cache. */
+	plan.geometry = &torture_geometries[3 + u->number % 2];
 	run(u, &plan);
 }

@@ -9,5 +9,9 @@
 void torture_p1(struct torture_unit *);
 void torture_p2(struct torture_unit *);
 void torture_p3(struct torture_unit *);
+void torture_p4(struct torture_unit *);
+void torture_p5(struct torture_unit *);
+void torture_p6(struct torture_unit *);
+void torture_p12(struct torture_unit *);
 
 #endif /* BOLE_TORTURE_PROGRAMS_H */

@@ -8,8 +8,15 @@ static struct tap *tap_of(struct bole_block *b)
 	return (struct tap *)b;
 }
 
+static bool due(uint64_t *countdown)
+{
+	return *countdown != 0 && --*countdown == 0;
+}
+
 static enum bole_status tap_read(struct bole_block *b, uint64_t off, void *dst, size_t len)
 {
+	if (due(&tap_of(b)->fail_read))
+		return BOLE_E_IO;
 	return bole_block_read(tap_of(b)->under, off, dst, len);
 }
 
@@ -29,6 +36,9 @@ static enum bole_status pass(struct bole_block *b, const struct tap_op *op)
 	struct tap *t = tap_of(b);
 
 	t->ops++;
+	if (op->kind == TAP_FLUSH ? due(&t->fail_flush)
+	                          : op->kind != TAP_DISCARD && due(&t->fail_write))
+		return BOLE_E_IO;
 	if (t->hook != NULL && !t->in_hook) {
 		t->in_hook = true;
 		t->hook(t, op);

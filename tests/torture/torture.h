@@ -38,14 +38,18 @@ uint64_t torture_mix(uint64_t a, uint64_t b);
 /* -- Geometries (geometry.c) -- */
 
 struct torture_geometry {
-	const char *name;
-	struct bole_block_sim_options disk;
+	const char *name; /* the simulator's */
+	uint64_t size_bytes;
 };
 extern const struct torture_geometry torture_geometries[];
 extern const unsigned torture_geometry_count;
-/* Torn modes by name; the number is the simulator's. */
-extern const char *const torture_modes[];
-extern const unsigned torture_mode_count;
+/* Of a unit: they take turns. */
+const struct torture_geometry *torture_geometry_of(uint64_t number);
+struct bole_block *torture_device(struct lean *memory, const struct torture_geometry *,
+                                  uint64_t seed);
+/* The same device once more, with what is not flushed, sharing its memory. */
+struct bole_block *torture_twin(struct lean *memory, struct bole_block *device);
+
 /* -- The oracle (model.c): plain tables of what must be readable -- */
 
 enum {
@@ -131,17 +135,32 @@ struct tap {
 	void (*hook)(struct tap *, const struct tap_op *);
 	void *ctx;
 	bool in_hook;
+	/* The n-th call from now fails once, with BOLE_E_IO, and does nothing; 0 = none. */
+	uint64_t fail_read;
+	uint64_t fail_write; /* programs and erases */
+	uint64_t fail_flush;
 };
 /* Forwards to under, which stays the caller's. */
 void tap_init(struct tap *, struct bole_block *under);
 enum bole_status tap_issue(struct bole_block *, const struct tap_op *);
 
+/* -- One cut (geometry.c) -- */
+
+/* In a manner (mode), or with exactly these of the writes that were not flushed. */
+struct torture_cut {
+	unsigned mode;
+	bool subset;
+	bool torn; /* the others are torn instead of lost */
+	uint64_t survivors;
+};
+extern const unsigned torture_mode_count;
+const char *torture_mode_name(unsigned mode);
 /* The mode makes a difference for this operation on this device. */
-bool torture_mode_applies(const struct torture_geometry *, unsigned mode, enum tap_kind);
+bool torture_mode_applies(const struct bole_block *device, unsigned mode, enum tap_kind);
 /* A twin of the device on which power went within the operation, and is back. */
-enum bole_status torture_interrupt(struct lean *memory, struct bole_block *device,
-                                   const struct tap_op *, unsigned mode, uint64_t seed,
-                                   struct bole_block **out);
+struct bole_block *torture_interrupt(struct lean *memory, struct bole_block *device,
+                                     const struct tap_op *, const struct torture_cut *,
+                                     uint64_t seed);
 
 /* -- Work (work.c): operations on a store and on the oracle at once -- */
 
@@ -202,6 +221,7 @@ struct torture_counts {
 	uint64_t done;
 };
 
+enum { TORTURE_EXTRAS = 3 };
 struct torture_unit {
 	const struct torture_program *program;
 	uint64_t seed;
@@ -209,6 +229,7 @@ struct torture_unit {
 	const char *only; /* --repro: the path of cuts to go, or NULL */
 	bool verbose;
 	struct torture_counts count;
+	uint64_t extra[TORTURE_EXTRAS]; /* what the program counts beside */
 	uint64_t skipped[WORK_OPS];
 	uint64_t done[WORK_OPS];
 };
@@ -219,6 +240,7 @@ struct torture_program {
 	void (*run)(struct torture_unit *);
 	unsigned share; /* of the time */
 	uint64_t units; /* how many there are in all; 0 = no end */
+	const char *extra[TORTURE_EXTRAS];
 };
 extern const struct torture_program torture_programs[];
 extern const unsigned torture_program_count;
@@ -238,6 +260,7 @@ struct cut_plan {
 	unsigned depth;       /* cuts in a row at most */
 	unsigned chance[3];   /* of the first, second, third cut */
 	bool every_mode;      /* else one, drawn */
+	bool subsets;         /* at flushes, what survives is enumerated */
 	unsigned go_on;       /* operations after the recovery */
 	unsigned check_every; /* the device check after each n-th cut */
 	uint64_t cuts_max;    /* the unit stops cutting after so many; 0 = no limit */
