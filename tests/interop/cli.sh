@@ -43,12 +43,21 @@ expect 6 "$bole" init x.img --size 4k
 expect 3 "$bole" get nowhere.img k
 expect 2 "$bole" get
 expect 2 "$bole" frobnicate
-for command in init get set rm ls log branch repo import fsck stats; do
+for command in init get set rm ls log branch repo import fsck stats gc scrub grow; do
 	expect 0 "$bole" "$command" --help
 	expect 2 "$bole" "$command" --no-such-option
 done
 head -c 1M /dev/urandom >foreign.img
 expect 3 "$bole" get foreign.img k
+# What is there instead is said once, and nothing advises what would destroy it or is being done.
+truncate -s 1M blank.img
+for image in foreign blank; do
+	expect 3 "$bole" fsck $image.img
+	same "the last line about a $image disk" "$(tail -n 1 err)" "bole: $image.img holds no store"
+	same "lines about a $image disk" "$(wc -l <err)" 2
+done
+expect 3 "$bole" fsck nowhere.img
+same "no store" "$(<err)" "bole: there is no store at nowhere.img: make one with: bole init nowhere.img"
 
 # Keys.
 expect 0 "$bole" set d.img a/b hello
@@ -113,8 +122,21 @@ expect 3 "$bole" repo d.img#else rm
 expect 0 "$bole" set mem: k v
 expect 0 "$bole" --json stats d.img
 same "repositories counted" "$(json 'd["repos"]')" 2
+for key in capacity_bytes live_bytes free_bytes segments_free programmed_per_byte erased_per_byte wear_max \
+	wear_mean wear_min read_per_byte mount_reads operation_ns_max commit_ns_max memory_bytes; do
+	same "stats has $key" "$(json "'$key' in d")" True
+done
+expect 0 "$bole" --json stats d.img --sample 50
+same "a sample was read" "$(json 'd["read_per_byte"] > 0 and d["reads_per_get"] >= 0')" True
+expect 2 "$bole" stats d.img --sample some
 expect 0 "$bole" --json fsck d.img
 same "no errors" "$(json 'd["errors"]')" 0
+expect 0 "$bole" --json scrub d.img
+same "nothing is damaged" "$(json 'd["damaged"]')" 0
+expect 0 "$bole" --json grow d.img
+same "it has not grown" "$(json 'd["capacity_after"] == d["capacity_before"]')" True
+expect 2 "$bole" grow d.img --size 1M
+expect 2 "$bole" grow d.img --size large
 
 # Git reads it all.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -147,6 +169,7 @@ python3 -c 'import sys
 f = open("d.img", "r+b"); f.seek(int(sys.argv[1]) + 9); c = f.read(1)
 f.seek(int(sys.argv[1]) + 9); f.write(bytes([c[0] ^ 4]))' "$at"
 expect 5 "$bole" fsck d.img
+grep -q 'bole fsck' err && { failed=$((failed + 1)); echo "cli: fsck advises fsck" >&2; }
 expect 5 "$bole" get d.img big
 expect 0 "$bole" get d.img k
 echo "$passed passed, $failed failed"

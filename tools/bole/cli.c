@@ -178,6 +178,37 @@ void bole_cli_progress_end(struct bole_cli_progress *progress)
 	progress->dirty = false;
 }
 
+void bole_cli_figures(const struct bole_cli *cli, const struct bole_cli_figure *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (cli->json)
+			printf("%s\"%s\":%llu", i == 0 ? "{" : ",", rows[i].name,
+			       (unsigned long long)rows[i].value);
+		else
+			printf("%-18s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
+	}
+	if (cli->json)
+		puts("}");
+}
+
+enum bole_status bole_cli_maintain(struct bole_cli *cli, struct bole_store *store,
+                                   unsigned eagerness)
+{
+	struct bole_maintain_options options = {.eagerness = eagerness};
+	struct bole_maintain_report report;
+	struct bole_cli_progress progress;
+	enum bole_status rc;
+	uint64_t bytes = 0;
+
+	bole_cli_progress_init(&progress, cli->platform);
+	while ((rc = bole_store_maintain(store, &options, &report)) == BOLE_OK) {
+		bytes += report.bytes;
+		bole_cli_progress_show(&progress, "cleaning, bytes", bytes, 0);
+	}
+	bole_cli_progress_end(&progress);
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
 bool bole_cli_read_all(FILE *from, uint8_t **out, size_t *len)
 {
 	size_t cap = READ_FIRST;

@@ -45,6 +45,17 @@ static inline struct bole_bytes bole_cli_bytes(const char *text)
 	return (struct bole_bytes){(const uint8_t *)text, len};
 }
 
+/* Figures by name: an object in JSON, else a line each. begin and end print the braces. */
+struct bole_cli_figure {
+	const char *name;
+	uint64_t value;
+};
+void bole_cli_figures(const struct bole_cli *, const struct bole_cli_figure *, size_t count);
+
+/* Runs bole_store_maintain until nothing is left to do, with progress. BOLE_OK. */
+BOLE_MUST_USE enum bole_status bole_cli_maintain(struct bole_cli *, struct bole_store *,
+                                                 unsigned eagerness);
+
 /* A line on stderr that is written over, a few times a second, and only on a terminal. */
 struct bole_cli_progress {
 	struct bole_platform *platform;

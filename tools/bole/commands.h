@@ -24,7 +24,8 @@ enum bole_exit {
 
 struct bole_cli {
 	struct bole_platform *platform;
-	bool json; /* --json anywhere on the command line (main.c takes it out) */
+	bool json;     /* --json anywhere on the command line (main.c takes it out) */
+	bool checking; /* this is fsck: running it is no advice */
 };
 
 /* argv[0] is the command's name; returns an enum bole_exit. */
@@ -39,6 +40,9 @@ extern const struct bole_command bole_command_import;
 extern const struct bole_command bole_command_repo;
 extern const struct bole_command bole_command_stats;
 extern const struct bole_command bole_command_fsck;
+extern const struct bole_command bole_command_gc;
+extern const struct bole_command bole_command_scrub;
+extern const struct bole_command bole_command_grow;
 extern const struct bole_command bole_command_get;
 extern const struct bole_command bole_command_set;
 extern const struct bole_command bole_command_rm;
@@ -55,11 +59,13 @@ struct bole_cli_spec {
 	char store[4096];                  /* path, or "mem:" */
 	char repo[BOLE_REPO_NAME_MAX + 1]; /* "main" unless given */
 	char branch[BOLE_REF_NAME_MAX];    /* "" unless given: HEAD */
+	bool repo_given;
 };
 /* Says what is wrong on stderr and returns BOLE_EXIT_USAGE, or BOLE_EXIT_OK. */
 int bole_cli_spec_parse(const char *text, struct bole_cli_spec *out);
 
-enum bole_cli_access { BOLE_CLI_READ, BOLE_CLI_WRITE };
+/* BOLE_CLI_SERVE: for writing, and somebody does the background work. */
+enum bole_cli_access { BOLE_CLI_READ, BOLE_CLI_WRITE, BOLE_CLI_SERVE };
 
 struct bole_cli_store {
 	struct bole_store *store;
@@ -72,6 +78,10 @@ int bole_cli_store_open(struct bole_cli *, const struct bole_cli_spec *, enum bo
                         struct bole_cli_store *out);
 /* BOLE_EXIT_OK, or BOLE_EXIT_FAILED after saying why. */
 int bole_cli_store_close(struct bole_cli_store *);
+
+/* Says why a store did not open, and what to do about it; owner: who holds it, or "". */
+int bole_cli_fail_open(const struct bole_cli *, const char *path, enum bole_status rc,
+                       const char *owner);
 
 /* Prints "bole: what: reason" and what to do next; returns the exit code for rc. */
 int bole_cli_fail(const char *what, enum bole_status rc);

@@ -55,17 +55,12 @@ static int volume_check(struct fsck *fsck, const struct bole_cli_spec *spec)
 		return BOLE_EXIT_OK;
 	enum bole_status rc = bole_block_file_open(platform->alloc, spec->store, &file, owner,
 	                                           sizeof owner, &disk);
-	if (rc != BOLE_OK) {
-		if (rc == BOLE_E_BUSY && owner[0] != '\0')
-			fprintf(stderr, "bole: in use by %s\n", owner);
-		return bole_cli_fail(spec->store, rc);
-	}
+	if (rc != BOLE_OK)
+		return bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
 	rc = bole_flash_check(disk, platform, platform->alloc, &report, &fsck->volume);
 	bole_block_close(disk);
 	bole_cli_progress_end(&fsck->progress);
-	if (rc != BOLE_OK)
-		return bole_cli_fail(spec->store, rc);
-	return BOLE_EXIT_OK;
+	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
 }
 
 static enum bole_status repo_check(struct fsck *fsck, struct bole_store *store, uint32_t id)
@@ -155,6 +150,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	code = bole_cli_spec_parse(args.at[0], &spec);
 	if (code != BOLE_EXIT_OK)
 		return code;
+	cli->checking = true;
 	bole_cli_progress_init(&fsck.progress, cli->platform);
 	code = volume_check(&fsck, &spec);
 	if (code == BOLE_EXIT_OK)

@@ -239,7 +239,7 @@ static int open_and_serve(struct bole_cli *cli, struct server *s, int argc, char
 	/* With no way to push, others may read the volume beside us. */
 	bool asked = bole_config_bool(s->config, "receive.enable", false, &push) != BOLE_OK;
 	bool write = push || asked || s->configured;
-	code = bole_cli_store_open(cli, &spec, write ? BOLE_CLI_WRITE : BOLE_CLI_READ, &store);
+	code = bole_cli_store_open(cli, &spec, write ? BOLE_CLI_SERVE : BOLE_CLI_READ, &store);
 	if (code != BOLE_EXIT_OK)
 		return code;
 	code = serve(s, store.store);

@@ -2,6 +2,7 @@
 /* STORE#repo@branch: parsing it, opening the store it names, and words for what can go wrong. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bole/devices.h"
 #include "bole/posix.h"
@@ -29,6 +30,7 @@ int bole_cli_spec_parse(const char *text, struct bole_cli_spec *out)
 		fprintf(stderr, "bole: '%s' is not a repository name\n", repo);
 		return BOLE_EXIT_USAGE;
 	}
+	out->repo_given = repo_len > 0;
 	if (repo_len > 0) {
 		memcpy(out->repo, repo, repo_len);
 		out->repo[repo_len] = '\0';
@@ -43,12 +45,23 @@ int bole_cli_spec_parse(const char *text, struct bole_cli_spec *out)
 	return BOLE_EXIT_OK;
 }
 
-static int fail_open(const char *path, enum bole_status rc, const char *owner)
+int bole_cli_fail_open(const struct bole_cli *cli, const char *path, enum bole_status rc,
+                       const char *owner)
 {
 	if (rc == BOLE_E_BUSY) {
 		fprintf(stderr, "bole: %s is in use%s%s: stop the other process first\n", path,
 		        owner[0] == '\0' ? "" : " by ", owner);
 		return BOLE_EXIT_CONFLICT;
+	}
+	if (rc == BOLE_E_NOT_FOUND && access(path, F_OK) == 0) {
+		/* What is there instead, and what to do, the log has said. */
+		fprintf(stderr, "bole: %s holds no store\n", path);
+		return BOLE_EXIT_NOT_FOUND;
+	}
+	if (rc == BOLE_E_CORRUPT && cli->checking) {
+		fprintf(stderr, "bole: %s cannot be opened, so its repositories were not checked\n",
+		        path);
+		return BOLE_EXIT_DAMAGED;
 	}
 	if (rc == BOLE_E_NOT_FOUND) {
 		fprintf(stderr, "bole: there is no store at %s: make one with: bole init %s\n",
@@ -59,7 +72,7 @@ static int fail_open(const char *path, enum bole_status rc, const char *owner)
 }
 
 int bole_cli_store_open(struct bole_cli *cli, const struct bole_cli_spec *spec,
-                        enum bole_cli_access access, struct bole_cli_store *out)
+                        enum bole_cli_access how, struct bole_cli_store *out)
 {
 	struct bole_platform *platform = cli->platform;
 	char owner[128] = "";
@@ -70,20 +83,22 @@ int bole_cli_store_open(struct bole_cli *cli, const struct bole_cli_spec *spec,
 		rc = bole_memory_store_open(platform, platform->alloc, &out->store);
 		return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail("mem:", rc);
 	}
-	struct bole_block_file_options file = {.read_only = access == BOLE_CLI_READ};
+	struct bole_block_file_options file = {.read_only = how == BOLE_CLI_READ};
 	rc = bole_block_file_open(platform->alloc, spec->store, &file, owner, sizeof owner,
 	                          &out->disk);
 	if (rc != BOLE_OK)
-		return fail_open(spec->store, rc, owner);
+		return bole_cli_fail_open(cli, spec->store, rc, owner);
 	rc = bole_posix_offload_block(platform, out->disk, &out->offload);
 	if (rc == BOLE_OK) {
-		struct bole_flash_open_options flash = {.read_only = access == BOLE_CLI_READ};
+		struct bole_flash_open_options flash = {.read_only = how == BOLE_CLI_READ,
+		                                        .no_background = how != BOLE_CLI_SERVE};
+
 		rc = bole_flash_open(out->offload, platform, platform->alloc, &flash, &out->store);
 	}
 	if (rc == BOLE_OK)
 		return BOLE_EXIT_OK;
 	bole_cli_store_close(out);
-	return fail_open(spec->store, rc, owner);
+	return bole_cli_fail_open(cli, spec->store, rc, owner);
 }
 
 int bole_cli_store_close(struct bole_cli_store *store)
