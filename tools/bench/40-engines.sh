@@ -9,7 +9,8 @@
 [ -n "${results:-}" ] || exec "$(dirname "$0")/run.sh" "$@" 40-engines
 
 engines=(bole raw lmdb leveldb rocksdb sqlite)
-declare -A engine_name=([bole]='Bole' [raw]='raw loop' [lmdb]=LMDB [leveldb]=LevelDB [rocksdb]=RocksDB [sqlite]=SQLite)
+declare -A engine_name=([bole]=Bole [raw]='raw loop' [lmdb]=LMDB [leveldb]=LevelDB [rocksdb]=RocksDB
+	[sqlite]=SQLite)
 counts=(100000 1000000)
 rounds=3
 [ ${#quick[@]} = 0 ] || counts=(20000) rounds=1
@@ -53,7 +54,8 @@ engine_row() { # name value unit peer peer-value op bar: op <= or >=, "x" after 
 		text="${6% x} $7${6##*[<>=]}"
 		text="${text% x}$([ "${6#* }" = x ] && echo ' x peer')"
 		verdict=$(awk -v v="$2" -v b="$bar" -v op="${6% x}" 'BEGIN {
-			print v != "" && b != "" && (op == "<=" ? v + 0 <= b + 0 : v + 0 >= b + 0) ? "met" : "missed" }')
+			ok = v != "" && b != "" && (op == "<=" ? v + 0 <= b + 0 : v + 0 >= b + 0)
+			print ok ? "met" : "missed" }')
 	fi
 	row "$1" "$(short "$2")" "$3" "$4" "$(short "$5")" "$text" "$verdict"
 }
@@ -108,7 +110,8 @@ for count in "${counts[@]}"; do
 				"$([ $group = 1 ] && echo 0.9 || echo 0.85)"
 			[ $group = 1 ] && [ $kind = written ] || continue
 			read -r other who < <(best "$n" "1 a commit: of the floor" .written.written)
-			engine_row "commits of 1, $n objects, part of the raw loop" "$part" x "best: $who" "$other" '>= x' 1
+			engine_row "commits of 1, $n objects, part of the raw loop" "$part" x "best: $who" "$other" \
+				'>= x' 1
 		done
 	done
 	read -r other who < <(best "$n" 'get hot' .written.written)
@@ -121,8 +124,9 @@ for count in "${counts[@]}"; do
 		"$(figure "$n" leveldb.written.written 'reopen: ms')" '<=' 30
 	engine_row "file/user, $n objects" "$(figure "$n" bole.grow.grow file/user)" x LevelDB \
 		"$(figure "$n" leveldb.written.written file/user)" '' ''
-	engine_row "resident memory, $n objects" "$(figure "$n" bole.written.written 'RSS anonymous: MiB')" MiB LevelDB \
-		"$(figure "$n" leveldb.written.written 'RSS anonymous: MiB')" '' ''
+	f='RSS anonymous: MiB'
+	engine_row "resident memory, $n objects" "$(figure "$n" bole.written.written "$f")" MiB LevelDB \
+		"$(figure "$n" leveldb.written.written "$f")" '' ''
 done
 for f in 'load, 1000 a commit' '1 a commit' '10 a commit' '100 a commit' '1000 a commit'; do
 	case $f in
@@ -132,7 +136,8 @@ for f in 'load, 1000 a commit' '1 a commit' '10 a commit' '100 a commit' '1000 a
 	*) op='' bar='' ;;
 	esac
 	beside "${counts[0]}" "$f: WA" device
-	best=$(for e in lmdb leveldb rocksdb sqlite; do figure "${counts[0]}" $e.device "$f: WA"; done | sort -g | sed -n 1p)
-	engine_row "WA, $f, device bytes" "$(figure "${counts[0]}" bole.device "$f: WA")" x 'best engine' "$best" "$op" "$bar"
-	engine_row "WA, $f, what the store wrote" "$(figure "${counts[0]}" bole.device "$f: own WA")" x - '' "$op" "$bar"
+	n=${counts[0]}
+	best=$(for e in lmdb leveldb rocksdb sqlite; do figure "$n" $e.device "$f: WA"; done | sort -g | sed -n 1p)
+	engine_row "WA, $f, device bytes" "$(figure "$n" bole.device "$f: WA")" x 'best engine' "$best" "$op" "$bar"
+	engine_row "WA, $f, what the store wrote" "$(figure "$n" bole.device "$f: own WA")" x - '' "$op" "$bar"
 done

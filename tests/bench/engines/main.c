@@ -277,10 +277,11 @@ int main(int argc, char **argv)
 			o.dir = NULL, i = argc;
 	}
 	if (o.dir == NULL) {
-		printf("usage: engine_* --dir=EMPTY [--floor=EMPTY] [--count=N] [--quick] [--bytes] [--stat=FILE]\n"
+		printf("usage: engine_* --dir=EMPTY [--floor=DIR] [--count=N] [--quick] [--bytes]\n"
+		       "                [--stat=FILE]\n"
 		       "  --floor=DIR  the raw loop in turn, there\n"
 		       "  --bytes      only what is written: shorter\n"
-		       "  --stat=FILE  /sys/dev/block/M:N/stat of the device below: counts its bytes\n");
+		       "  --stat=FILE  of the device below, in /sys/dev/block: counts bytes\n");
 		return argc > 1 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
 	}
 	o.gets = o.count < 500000 ? 500000 : 1000000;
