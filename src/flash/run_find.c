@@ -10,7 +10,10 @@
 #include "flash/page.h"
 #include "flash/run_private.h"
 
-enum { FIND_GUESSES = 4 }; /* probes by interpolation before plain halving */
+enum {
+	FIND_GUESSES = 4, /* probes of pages by interpolation before plain halving */
+	FIND_NEAR = 8,    /* rows that a guess is off, about */
+};
 
 uint64_t bole_flash_run_hash(const struct flash_volume *v, const uint8_t *key, uint32_t search_len)
 {
@@ -27,49 +30,101 @@ static const uint8_t *row_at(const struct flash_run *run, const uint8_t *page, u
 	return page + PAGE_HEAD_BYTES + (size_t)at * run->shape.width;
 }
 
-/* The first of a page's rows that is not below key. */
-static uint32_t lower(const struct flash_run *run, const uint8_t *page, uint32_t count,
-                      const uint8_t *key, uint32_t len)
+/* Keys are spread evenly as a rule: where value would be among count items, from the fence of the
+ * first to what follows the last. */
+static uint32_t guess(uint32_t count, uint32_t from, uint32_t to, uint32_t value)
+{
+	if (value <= from)
+		return 0;
+	if (value >= to)
+		return count;
+	return (uint32_t)((uint64_t)(value - from) * count / (to - from));
+}
+
+/* The first of count items that is not below what is searched for, in steps that double from a
+ * guess on: where the guess is good little memory is touched, where it is not it costs twice a
+ * halving. */
+static inline __attribute__((always_inline)) uint32_t
+search(uint32_t count, uint32_t at, bool (*below)(const void *ctx, uint32_t at), const void *ctx)
 {
 	uint32_t low = 0;
 	uint32_t high = count;
+	uint32_t step = FIND_NEAR;
 
+	if (at < high && below(ctx, at)) {
+		low = at + 1;
+		while (high - low > step && below(ctx, low + step)) {
+			low += step + 1;
+			step *= 2;
+		}
+		if (high - low > step)
+			high = low + step;
+	} else {
+		high = at < high ? at : high;
+		while (high > step && !below(ctx, high - step)) {
+			high -= step;
+			step *= 2;
+		}
+		if (high > step)
+			low = high - step + 1;
+	}
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		if (memcmp(row_at(run, page, mid), key, len) < 0)
+		if (below(ctx, mid))
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	return low;
+}
+
+struct wanted {
+	const uint8_t *rows;
+	const uint8_t *key;
+	size_t width;
+	uint32_t len;
+	const uint32_t *fence;
+	uint32_t value;
+};
+
+static inline bool row_below(const void *ctx, uint32_t at)
+{
+	const struct wanted *w = ctx;
+
+	return memcmp(w->rows + at * w->width, w->key, w->len) < 0;
+}
+
+static inline bool fence_below(const void *ctx, uint32_t at)
+{
+	const struct wanted *w = ctx;
+
+	return w->fence[at] < w->value;
+}
+
+/* The first of a page's rows that is not below key. */
+static uint32_t lower(const struct flash_run *run, const uint8_t *page, uint32_t number,
+                      const uint8_t *key, uint32_t len)
+{
+	const uint32_t *fence = atomic_load_explicit(&run->fence, memory_order_acquire);
+	uint32_t count = rows_in(run, number);
+	struct wanted w = {row_at(run, page, 0), key, run->shape.width, len, NULL, 0};
+	uint32_t from = bole_flash_fence_of(&run->shape, w.rows);
+	uint32_t to = UINT32_MAX;
+
+	if (fence == NULL)
+		to = bole_flash_fence_of(&run->shape, row_at(run, page, count - 1));
+	else if (number + 1 < run->row_pages)
+		to = fence[number + 1];
+	w.value = bole_flash_fence_of(&run->shape, key);
+	return search(count, guess(count, from, to, w.value), row_below, &w);
 }
 
 /* The first fence that is not below value. */
-static uint32_t lower_fence(const uint32_t *fence, uint32_t count, uint32_t value)
+static uint32_t lower_fence(const struct flash_run *run, const uint32_t *fence, uint32_t value)
 {
-	uint32_t low = 0;
-	uint32_t high = count;
+	struct wanted w = {.fence = fence, .value = value};
 
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-		if (fence[mid] < value)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* A page between two others, by where its fence would be if keys were spread evenly. */
-static uint32_t guess(uint32_t low, uint32_t high, uint32_t from, uint32_t to, uint32_t value)
-{
-	if (from >= to || value < from)
-		return low + (high - low) / 2;
-	uint64_t share = (uint64_t)(value - from) * (high - low) / ((uint64_t)to - from + 1);
-	uint32_t at = low + (uint32_t)share;
-	if (at <= low)
-		return low + 1;
-	return at >= high ? high - 1 : at;
+	return search(run->row_pages, guess(run->row_pages, 0, UINT32_MAX, value), fence_below, &w);
 }
 
 struct range {
@@ -80,6 +135,19 @@ struct range {
 	bool proven; /* nothing from high on equals the key */
 };
 
+/* A page between two others: by where its fence would be, then by halves. */
+static uint32_t middle(const struct range *r, int step, uint32_t value)
+{
+	uint32_t pages = r->high - r->low;
+
+	if (step >= FIND_GUESSES || r->from >= r->to)
+		return r->low + pages / 2;
+	uint32_t at = guess(pages, r->from, r->to, value);
+	if (at == 0)
+		at = 1;
+	return r->low + (at < pages ? at : pages - 1);
+}
+
 /* Narrows a range to one page by reading others. */
 static enum bole_status narrow(struct flash_run *run, const uint8_t *key, uint32_t len,
                                struct range *r)
@@ -88,8 +156,7 @@ static enum bole_status narrow(struct flash_run *run, const uint8_t *key, uint32
 
 	for (int step = 0; r->high - r->low > 1; step++) {
 		struct flash_slot *slot;
-		uint32_t mid = step < FIND_GUESSES ? guess(r->low, r->high, r->from, r->to, value)
-		                                   : r->low + (r->high - r->low) / 2;
+		uint32_t mid = middle(r, step, value);
 		BOLE_TRY(bole_flash_page_get(run, mid, &slot));
 		const uint8_t *first = row_at(run, slot->data, 0);
 		int order = memcmp(first, key, len);
@@ -124,13 +191,13 @@ static enum bole_status locate(struct flash_run *run, const uint8_t *key, uint32
 	*r = (struct range){.high = run->row_pages, .to = UINT32_MAX, .proven = true};
 	if (fence != NULL && len >= (uint32_t)s->zeros + RUN_FENCE_BYTES) {
 		uint32_t value = bole_flash_fence_of(s, key);
-		uint32_t at = lower_fence(fence, run->row_pages, value);
+		uint32_t at = lower_fence(run, fence, value);
 		r->low = at == 0 ? 0 : at - 1;
 		while (at < run->row_pages && fence[at] == value && at - r->low < 2)
 			at++;
 		if (at < run->row_pages && fence[at] == value)
 			at = value == UINT32_MAX ? run->row_pages
-			                         : lower_fence(fence, run->row_pages, value + 1);
+			                         : lower_fence(run, fence, value + 1);
 		r->high = at;
 		r->from = r->to = value;
 	}
@@ -154,8 +221,7 @@ enum bole_status bole_flash_run_seek(struct flash_run *run, const uint8_t *key, 
 	memcpy(whole, key, len);
 	BOLE_TRY(locate(run, whole, run->shape.key_len, &r));
 	BOLE_TRY(bole_flash_page_get(run, r.low, &slot));
-	uint32_t count = rows_in(run, r.low);
-	*row = r.low * run->page_rows + lower(run, slot->data, count, whole, run->shape.key_len);
+	*row = r.low * run->page_rows + lower(run, slot->data, r.low, whole, run->shape.key_len);
 	bole_flash_cache_unpin(run->v->cache, slot);
 	return BOLE_OK;
 }
@@ -202,7 +268,7 @@ enum bole_status bole_flash_run_find(struct flash_run *run, const uint8_t *key, 
 		uint32_t count = rows_in(run, page);
 		uint32_t at = 0;
 		if (page == r.low)
-			at = lower(run, slot->data, count, key, run->shape.search_len);
+			at = lower(run, slot->data, page, key, run->shape.search_len);
 		if (m->count == 0)
 			m->row = page * run->page_rows + at;
 		on = copy(run, slot->data, at, count, key, m);
