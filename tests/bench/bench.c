@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static bool met(const struct bench_row *r)
 {
@@ -64,6 +66,27 @@ void bench_note(const char *format, ...)
 	va_end(args);
 	printf("\n");
 	fflush(stdout);
+}
+
+void bench_case(const char *name, unsigned seconds, void (*fn)(const void *ctx), const void *ctx)
+{
+	int status = 0;
+	char text[128];
+
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		alarm(seconds);
+		fn(ctx);
+		fflush(stdout);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status == 0)
+		return;
+	bench_note("%s: ended by %s %d", name, WIFSIGNALED(status) ? "signal" : "status",
+	           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	bench_row(&(struct bench_row){bench_name(text, "%s: runs to its end", name), (double)NAN,
+	                              "-", NULL, 0, BENCH_AT_LEAST, 1});
 }
 
 void bench_args(struct bench_args *a, int argc, char **argv, const char *what)

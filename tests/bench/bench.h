@@ -36,6 +36,10 @@ void bench_row(const struct bench_row *);
 /* One line under the rows: what else was counted. */
 void bench_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Runs fn in a process of its own: when it dies, or takes longer than seconds, that is one more
+ * row, missed, and the bench goes on. */
+void bench_case(const char *name, unsigned seconds, void (*fn)(const void *ctx), const void *ctx);
+
 struct bench_args {
 	bool quick;
 	uint64_t seed;

@@ -112,7 +112,7 @@ static void verify(struct state *s)
 
 static struct seen run(const struct work *w)
 {
-	struct state s = {.w = w, .dev = flashdev_open(w->geometry, 0)};
+	struct state s = {.w = w, .dev = flashdev_open(w->geometry, 0, w->ops != &keyed_bole)};
 	struct phase_mark start;
 	struct seen seen = {0};
 	char what[64];
@@ -193,8 +193,18 @@ static void rows(const struct geometry_case *g, double fill, const struct seen *
 #undef NAME
 }
 
-static void one(const struct bench_args *args, const struct geometry_case *g, double fill)
+struct update_case {
+	const struct bench_args *args;
+	const struct geometry_case *g;
+	double fill;
+};
+
+static void one(const void *ctx)
 {
+	const struct update_case *c = ctx;
+	const struct bench_args *args = c->args;
+	const struct geometry_case *g = c->g;
+	double fill = c->fill;
 	const struct keyed_ops *peer = keyed_littlefs();
 	uint64_t updates = fill == 0.8 ? 200000 : 100000;
 	struct work w = {.ops = &keyed_bole,
@@ -226,13 +236,23 @@ static void one(const struct bench_args *args, const struct geometry_case *g, do
 		        bench_name(name, "update, 95 %% full, %s: done of what was asked", g->name),
 		        100.0 * (double)ours.done / (double)w.updates, "%", NULL, 0, BENCH_AT_LEAST,
 		        100});
-	if (fill != 0.8)
-		return;
-	w.marks = true;
-	w.updates = args->quick ? 5000 : 50000;
-	ours = run(&w);
-	rows(g, fill, &ours, &theirs, NULL,
-	     g->batch > 1 ? ", 10 a commit, marks only" : ", marks only");
+}
+
+static void one_marked(const void *ctx)
+{
+	const struct update_case *c = ctx;
+	const struct work w = {.ops = &keyed_bole,
+	                       .geometry = c->g->name,
+	                       .fill = c->fill,
+	                       .updates = c->args->quick ? 5000 : 50000,
+	                       .batch = c->g->batch,
+	                       .marks = true,
+	                       .seed = c->args->seed};
+	const struct seen none = {.wa = (double)NAN};
+
+	struct seen ours = run(&w);
+	rows(c->g, c->fill, &ours, &none, NULL,
+	     w.batch > 1 ? ", 10 a commit, marks only" : ", marks only");
 }
 
 int main(int argc, char **argv)
@@ -249,10 +269,15 @@ int main(int argc, char **argv)
 	bench_args(&args, argc, argv, "Skewed updates on a simulated flash device that is full.");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		for (size_t f = 0; f < 3; f++) {
-			bench_name(name, "%s,%zu,%.0f", cases[i].name, cases[i].batch,
-			           100 * fills[f]);
-			if (bench_wanted(&args, name))
-				one(&args, &cases[i], fills[f]);
+			const struct update_case c = {&args, &cases[i], fills[f]};
+
+			bench_name(name, "update, %.0f %% full, %s, %zu a commit", 100 * fills[f],
+			           cases[i].name, cases[i].batch);
+			if (!bench_wanted(&args, name))
+				continue;
+			bench_case(name, 900, one, &c);
+			if (fills[f] == 0.8)
+				bench_case(name, 900, one_marked, &c);
 		}
 	}
 	return 0;
