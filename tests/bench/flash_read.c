@@ -64,8 +64,8 @@ static void write_pack(struct load *l, struct keyed *k, size_t count)
 }
 
 /* Device bytes and reads of a get, at random, once the little cache is in its usual state. */
-static void gets(const struct keyed_ops *ops, struct keyed *k, struct flashdev *dev, struct load *l,
-                 size_t count, double *bytes, double *reads)
+static void get_some(const struct keyed_ops *ops, struct keyed *k, struct flashdev *dev,
+                     struct load *l, size_t count, double *bytes, double *reads)
 {
 	struct flashdev_counters start;
 
@@ -115,8 +115,8 @@ static struct seen run_bole(const char *geometry, const struct bench_args *args)
 	              LOAD_BATCH_SIZE));
 	reopen(&keyed_bole, &k, dev, &seen);
 	size_t count = args->quick ? 500 : 3000;
-	gets(&keyed_bole, k, dev, &records, count, &seen.record_bytes, &seen.record_reads);
-	gets(&keyed_bole, k, dev, &packed, count, &seen.pack_bytes, &seen.pack_reads);
+	get_some(&keyed_bole, k, dev, &records, count, &seen.record_bytes, &seen.record_reads);
+	get_some(&keyed_bole, k, dev, &packed, count, &seen.pack_bytes, &seen.pack_reads);
 	seen.memory = keyed_bole.memory(k);
 	bench_note(
 	        "read, %s: %zu records, %zu objects in one pack; %.2f reads a get (pack %.2f); RAM "
@@ -145,7 +145,7 @@ static struct seen run_peer(const struct keyed_ops *ops, const char *geometry,
 	OK(load_write(&values, ops, k, false, files, 0, 1));
 	OK(load_write(&cold, ops, k, true, 0, args->quick ? 0.4 : 0.7, LOAD_BATCH_SIZE));
 	reopen(ops, &k, dev, &seen);
-	gets(ops, k, dev, &values, 300, &seen.record_bytes, &seen.record_reads);
+	get_some(ops, k, dev, &values, 300, &seen.record_bytes, &seen.record_reads);
 	ops->close(k);
 	load_free(&values);
 	load_free(&cold);

@@ -26,7 +26,7 @@ enum {
 	LFS_CACHE_NOR = 512,
 	LFS_CYCLES = 500,
 	LFS_LOOKAHEAD = 256,
-	BALLAST_FILE = 1 << 16,
+	BALLAST_FILE = 1 << 20, /* several blocks: a file takes whole ones */
 };
 
 struct keyed {
@@ -221,8 +221,10 @@ static enum bole_status lfs_keyed_get(struct keyed *k, const struct keyed_item *
 
 static double lfs_keyed_fill(struct keyed *k)
 {
-	/* Asking walks everything; the ballast is what is set. */
-	return (double)k->ballast / ((double)k->config.block_count * k->config.block_size);
+	lfs_ssize_t blocks = lfs_fs_size(&k->lfs);
+
+	check(blocks >= 0);
+	return (double)blocks / (double)k->config.block_count;
 }
 
 static size_t lfs_keyed_memory(struct keyed *k)
