@@ -244,12 +244,14 @@ static enum bole_status apply_aux(struct flash_apply *a, const struct flash_reco
 	return bole_flash_table_set(&a->v->aux, table, k, bole_bytes_of(value, len));
 }
 
-/* From a checkpoint: the table's own key and value. */
+/* From a checkpoint: the table's own key and value; without a value the key is gone. */
 static enum bole_status apply_aux_place(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_table **table;
 
 	BOLE_TRY(aux_target(a, r, &table));
+	if (r->body.len == 0 && r->flags == 0)
+		return bole_flash_table_remove(&a->v->aux, table, r->key);
 	if (r->key.len < AUX_KEY_HEAD || r->key.len > AUX_KEY_HEAD + AUX_KEY_MAX ||
 	    r->body.len < AUX_VALUE_HEAD)
 		return BOLE_E_CORRUPT;
@@ -298,12 +300,17 @@ static enum bole_status apply_rename(struct flash_apply *a, const struct flash_r
 	struct flash_repo *repo = bole_flash_repo_find_any(v, r->owner);
 	uint8_t number[4];
 
-	if (repo == NULL || !name_ok(r->body) || bole_flash_table_find(v->names, r->body) != NULL)
+	/* A delta of a checkpoint takes names away before it gives new ones. */
+	bool nameless = r->body.len == 0;
+	if (repo == NULL || (!nameless && !name_ok(r->body)) ||
+	    bole_flash_table_find(v->names, r->body) != NULL)
 		return BOLE_E_CORRUPT;
 	bole_put_le32(number, repo->id);
 	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
-	BOLE_TRY(bole_flash_table_set(&v->plain, &v->names, r->body, bole_bytes_of(number, 4)));
 	memset(repo->name, 0, sizeof repo->name);
+	if (nameless)
+		return BOLE_OK;
+	BOLE_TRY(bole_flash_table_set(&v->plain, &v->names, r->body, bole_bytes_of(number, 4)));
 	memcpy(repo->name, r->body.ptr, r->body.len);
 	return BOLE_OK;
 }
@@ -333,6 +340,14 @@ static enum bole_status apply_remove(struct flash_apply *a, const struct flash_r
 	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
 	repo = bole_flash_repo_take(v, r->owner);
 	bole_flash_repo_release(v, repo);
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_apply_forget(struct flash_apply *a)
+{
+	a->prepared = NULL;
+	while (a->v->prepared != NULL)
+		drop_prepared(a->v, &a->v->prepared);
 	return BOLE_OK;
 }
 

@@ -328,7 +328,9 @@ static enum bole_status check_volume(struct check *c)
 	struct flash_snapshot *s;
 
 	check_anchors(c);
-	BOLE_TRY(check_fragments(c, v->anchor.stream, v->checkpoint, v->checkpoint_fragments));
+	for (uint32_t i = 0; i < v->elements; i++)
+		BOLE_TRY(check_fragments(c, v->element[i].stream, v->element[i].fragment,
+		                         v->element[i].fragments));
 	for (uint32_t i = 0; i < v->repos; i++) {
 		BOLE_TRY(bole_flash_snapshot_open(v, v->repo[i]->id, &s));
 		enum bole_status rc = check_repo(c, s);

@@ -57,12 +57,12 @@ enum {
 	ANCHOR_BATCH_AT = 200,             /* u64: sequence of the next batch */
 	ANCHOR_LINK_AT = 208,              /* u64: link of the batch before it */
 	ANCHOR_OPENED_AT = 216,            /* u32: segments opened so far */
-	ANCHOR_MAP_COUNT_AT = 220,         /* u32: places in the checkpoint's list */
-	ANCHOR_STREAM_AT = 224,            /* u64: extent number of the checkpoint; 0 = none */
+	ANCHOR_MAP_COUNT_AT = 220,         /* u32: places of the checkpoint's newest element */
+	ANCHOR_STREAM_AT = 224,            /* u64: extent number of that element; 0 = none */
 	ANCHOR_STREAM_BYTES_AT = 232,      /* u64 */
-	ANCHOR_STREAM_DIGEST_AT = 240,     /* u64: of the whole checkpoint, seed = extent number */
+	ANCHOR_STREAM_DIGEST_AT = 240,     /* u64: of the whole element, seed = extent number */
 	ANCHOR_LOG_NEXT_SEQUENCE_AT = 248, /* u64: planned for the segment after it */
-	ANCHOR_MAP_AT = 256,               /* places of the map's fragments */
+	ANCHOR_MAP_AT = 256,               /* places of its map, or of its fragments if few */
 	ANCHOR_SLOT_MANAGED = 4096,
 	ANCHOR_SLOT_RAW_MIN = 512,
 	ANCHOR_SLOTS_MANAGED = 8, /* fewer where the unit is long */
@@ -123,12 +123,13 @@ enum flash_record_kind {
 	FLASH_RECORD_PREPARE = 8,
 	FLASH_RECORD_RESOLVE = 9,   /* commits or aborts what is prepared */
 	FLASH_RECORD_DROP = 10,     /* an object is removed */
-	FLASH_RECORD_SEGMENTS = 16, /* checkpoint only, as are the next four */
+	FLASH_RECORD_SEGMENTS = 16, /* checkpoint only, as are the next six */
 	FLASH_RECORD_RUN = 17,
 	FLASH_RECORD_AUX_PLACE = 18,
 	FLASH_RECORD_COUNTERS = 19,
 	FLASH_RECORD_END = 20,
-	FLASH_RECORD_ROWS = 21,   /* of a domain's index that are in memory */
+	FLASH_RECORD_ROWS = 21,   /* of a domain's index that are in memory; none: forget them */
+	FLASH_RECORD_CHAIN = 22,  /* the first one of a delta */
 	FLASH_FRAGMENT_DATA = 32, /* in data segments; CHECKPOINT in checkpoint segments */
 	FLASH_FRAGMENT_TABLE = 33,
 	FLASH_FRAGMENT_MAP = 34,
@@ -247,13 +248,31 @@ enum {
 	COUNTERS_BYTES = 16,
 };
 
-/* Body of SEGMENTS: this, then a row for each segment from the first one on. */
+/* Body of SEGMENTS: groups of this, then a row for each segment from the first one on. */
 enum {
 	SEGMENTS_FIRST_AT = 0, /* u32 */
-	SEGMENTS_ROWS_AT = 4,
+	SEGMENTS_COUNT_AT = 4, /* u32 */
+	SEGMENTS_ROWS_AT = 8,
 	SEGMENT_ROW_SEQUENCE_AT = 0, /* u64 */
 	SEGMENT_ROW_ERASES_AT = 8,   /* u32 */
-	SEGMENT_ROW_BYTES = 12,
+	SEGMENT_ROW_LIVE_AT = 12,    /* u32: bytes that the state names, checkpoints aside */
+	SEGMENT_ROW_FLAGS_AT = 16,   /* u8 */
+	SEGMENT_ROW_BYTES = 17,
+};
+enum {
+	FLASH_ROW_BAD = 0x80,      /* never used again */
+	FLASH_ROW_RETIRING = 0x40, /* will be bad as soon as nothing lives in it */
+};
+
+/* Body of CHAIN: the element before this one. */
+enum {
+	CHAIN_STREAM_AT = 0,  /* u64: extent number */
+	CHAIN_BYTES_AT = 8,   /* u64 */
+	CHAIN_DIGEST_AT = 16, /* u64 */
+	CHAIN_DEPTH_AT = 24,  /* u32: elements before this one */
+	CHAIN_COUNT_AT = 28,  /* u32: places */
+	CHAIN_PLACES_AT = 32, /* of its map's fragments, or of its own if they are few */
+	CHAIN_PLACES_MAX = 8,
 };
 
 /* Page of a sorted run: this, then rows, fences or blocks of the filter; the rest is zero. */

@@ -36,7 +36,28 @@ static enum bole_status load_prepared(struct flash_apply *a, const struct flash_
 	return bole_flash_apply_prepared(a, r->owner, r->body.ptr, (uint32_t)(r->body.len / width));
 }
 
-/* Items of mem. */
+static uint64_t mem_has(const struct flash_index *index, struct bole_bytes key)
+{
+	struct flash_mem_row row;
+
+	return bole_flash_mem_get(index->mem, key, &row) && row.has;
+}
+
+static uint64_t mem_rows(const struct flash_table *mem)
+{
+	struct bole_bytes after = {NULL, 0};
+	struct flash_mem_row row;
+	uint64_t rows = 0;
+
+	for (const struct flash_item *item = bole_flash_table_next(mem, after, true); item != NULL;
+	     item = bole_flash_table_next(mem, after, false)) {
+		after = bole_flash_item_key(item);
+		rows += bole_flash_mem_parse(bole_flash_item_value(item), &row) && row.has;
+	}
+	return rows;
+}
+
+/* Items of mem; none: those before are forgotten. */
 static enum bole_status load_rows(struct flash_apply *a, const struct flash_record *r)
 {
 	struct bole_bytes rest = r->body;
@@ -45,14 +66,19 @@ static enum bole_status load_rows(struct flash_apply *a, const struct flash_reco
 
 	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
 	uint32_t key_len = index->domain->key_len;
+	if (rest.len == 0) {
+		index->objects -= mem_rows(index->mem);
+		bole_flash_table_release(&a->v->plain, index->mem);
+		index->mem = NULL;
+	}
 	while (rest.len > key_len) {
 		struct bole_bytes key = {rest.ptr, key_len};
 		rest.ptr += key_len;
 		rest.len -= key_len;
 		struct bole_bytes value = {rest.ptr, bole_flash_mem_value_bytes(rest)};
-		if (value.len == 0 || !bole_flash_mem_parse(value, &row) ||
-		    bole_flash_table_find(index->mem, key) != NULL)
+		if (value.len == 0 || !bole_flash_mem_parse(value, &row))
 			return BOLE_E_CORRUPT;
+		index->objects -= mem_has(index, key);
 		if (row.has) {
 			uint32_t segment = bole_flash_place_segment(row.place);
 			if (!place_ok(a->v, segment, bole_flash_place_offset(row.place), key_len,

@@ -22,20 +22,39 @@ static enum bole_status put_run(struct flash_save *s, const struct flash_rows *r
 	return BOLE_OK;
 }
 
-/* Items as they are, one after another: key, value. */
-static enum bole_status put_mem(struct flash_save *s, const struct flash_table *mem, uint32_t owner)
+/* An item that was there is gone: it is in a run now. */
+static bool mem_lost(const struct flash_table *before, const struct flash_table *mem)
+{
+	struct flash_table_diff diff = {.before = before, .after = mem};
+	const struct flash_item *was;
+	const struct flash_item *is;
+
+	while (bole_flash_table_diff(&diff, &was, &is))
+		if (is == NULL)
+			return true;
+	return false;
+}
+
+/* Items as they are, one after another: key, value. Those that changed, unless some are gone. */
+static enum bole_status put_mem(struct flash_save *s, const struct flash_table *mem,
+                                const struct flash_table *before, uint32_t owner)
 {
 	struct flash_record r = {.kind = FLASH_RECORD_ROWS, .owner = owner};
-	struct bole_bytes after = {NULL, 0};
+	struct flash_table_diff diff = {.before = before, .after = mem};
+	const struct flash_item *was;
+	const struct flash_item *is;
 	struct bole_buffer body;
 	enum bole_status rc = BOLE_OK;
 
+	if (mem_lost(before, mem)) {
+		diff.before = NULL;
+		BOLE_TRY(bole_flash_save_record(s, r, (struct bole_bytes){NULL, 0}));
+	}
 	bole_buffer_init(&body, s->v->alloc, SAVE_CHUNK + SAVE_ITEM_MAX);
-	for (const struct flash_item *item = bole_flash_table_next(mem, after, true);
-	     item != NULL && rc == BOLE_OK; item = bole_flash_table_next(mem, after, false)) {
-		after = bole_flash_item_key(item);
-		struct bole_bytes value = bole_flash_item_value(item);
-		bole_buffer_append(&body, after.ptr, after.len);
+	while (rc == BOLE_OK && bole_flash_table_diff(&diff, &was, &is)) {
+		struct bole_bytes key = bole_flash_item_key(is);
+		struct bole_bytes value = bole_flash_item_value(is);
+		bole_buffer_append(&body, key.ptr, key.len);
 		bole_buffer_append(&body, value.ptr, value.len);
 		rc = body.rc;
 		if (rc == BOLE_OK && body.len >= SAVE_CHUNK) {
@@ -64,16 +83,36 @@ static enum bole_status put_extent(struct flash_save *s, const struct flash_exte
 	return rc;
 }
 
+enum bole_status bole_flash_index_write(struct flash_save *s, struct flash_domain *domain,
+                                        struct flash_index *index)
+{
+	(void)s;
+	(void)domain;
+	(void)index;
+	return BOLE_OK;
+}
+
+void bole_flash_index_saved(struct flash_volume *v, struct flash_domain *domain,
+                            struct flash_index *index, bool ok)
+{
+	(void)v;
+	(void)domain;
+	(void)index;
+	(void)ok;
+}
+
 enum bole_status bole_flash_index_save(struct flash_save *s, const struct flash_domain *domain,
                                        const struct flash_index *index,
                                        const struct flash_index *before)
 {
-	(void)before;
-	if (index == NULL)
+	if (index == NULL || index == before)
 		return BOLE_OK;
-	BOLE_TRY(put_mem(s, index->mem, domain->id));
-	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++)
-		BOLE_TRY(put_extent(s, index->extents->extent[i], 0));
+	BOLE_TRY(put_mem(s, index->mem, before == NULL ? NULL : before->mem, domain->id));
+	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
+		const struct flash_extent *e = index->extents->extent[i];
+		if (before == NULL || bole_flash_index_extent(before, e->id) == NULL)
+			BOLE_TRY(put_extent(s, e, 0));
+	}
 	return BOLE_OK;
 }
 

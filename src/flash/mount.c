@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Formatting, mounting, closing. */
 #include "flash/mount.h"
+#include "flash/checkpoint.h"
 
 #include <string.h>
 
@@ -137,11 +138,8 @@ static void live_prepared(struct flash_volume *v, const struct flash_prepared *p
 	live_aux(v, p->aux);
 }
 
-/* Live bytes and states of all segments, from what is in memory. */
-static void count_live(struct flash_volume *v)
+static void count_all(struct flash_volume *v)
 {
-	v->free = 0;
-	v->freed = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
 		v->segment[i].live = 0;
 		v->segment[i].held = 0;
@@ -152,10 +150,28 @@ static void count_live(struct flash_volume *v)
 	}
 	for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
 		live_prepared(v, p);
-	for (uint32_t i = 0; i < v->checkpoint_fragments; i++) {
-		const struct flash_fragment *f = &v->checkpoint[i];
-		bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
+	for (uint32_t i = 0; i < v->elements; i++) {
+		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
+			const struct flash_fragment *f = &v->element[i].fragment[n];
+			bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
+		}
 	}
+}
+
+/* Live bytes and states of all segments, from what is in memory. */
+static enum bole_status count_live(struct flash_volume *v)
+{
+	struct flash_segment *old = bole_alloc_array(v->alloc, v->segments, sizeof *old);
+
+	if (old == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(old, v->segment, v->segments * sizeof *old);
+	count_all(v);
+	for (uint32_t i = 0; i < v->segments; i++)
+		v->segment[i].changed = old[i].changed || old[i].live != v->segment[i].live;
+	bole_alloc_free(v->alloc, old, v->segments, sizeof *old);
+	v->free = 0;
+	v->freed = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
 		struct flash_segment *s = &v->segment[i];
 		if (s->state == SEGMENT_BAD || s->state == SEGMENT_TAIL ||
@@ -164,9 +180,15 @@ static void count_live(struct flash_volume *v)
 		bool used = s->live != 0 || s->held != 0;
 		s->state = used ? SEGMENT_USED : s->published ? SEGMENT_FREED : SEGMENT_FREE;
 		s->published |= used;
+		if (s->retiring && s->state == SEGMENT_FREE) {
+			s->state = SEGMENT_BAD;
+			v->bad++;
+			v->retired++;
+		}
 		v->free += s->state == SEGMENT_FREE;
 		v->freed += s->state == SEGMENT_FREED;
 	}
+	return BOLE_OK;
 }
 
 /* -- Mount -- */
@@ -215,8 +237,13 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 	/* What follows the log's end is left alone until the checkpoint counts. */
 	BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_recover(s));
-	count_live(v);
+	BOLE_TRY(count_live(v));
 	v->dirty = true;
+	/* Places were replaced in versions that the last element has too. */
+	if (v->saved != NULL)
+		bole_flash_state_release(v, v->saved);
+	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
+	v->saved = NULL;
 	return bole_flash_checkpoint(v);
 }
 
@@ -225,8 +252,10 @@ static enum bole_status mount(struct flash_volume *v)
 	struct flash_log_scan s = {.v = v};
 	bool sealed = false;
 
-	BOLE_TRY(find_bad(v));
-	BOLE_TRY(bole_flash_load(v));
+	/* Checkpoints know the bad ones. */
+	if (v->anchor.stream == 0)
+		BOLE_TRY(find_bad(v));
+	BOLE_TRY(bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->opened = v->anchor.opened;
 	enum bole_status rc = bole_flash_log_scan(&s, v);
@@ -234,15 +263,16 @@ static enum bole_status mount(struct flash_volume *v)
 		rc = bole_flash_replay(&s, &sealed);
 	if (rc == BOLE_OK) {
 		set_log(v, &s);
-		count_live(v);
-		v->growth = v->anchor.stream_bytes + v->tail_bytes;
+		rc = count_live(v);
+	}
+	if (rc == BOLE_OK) {
+		v->growth += v->tail_bytes;
 		if (sealed)
 			v->log.durable = v->log.batch - 1;
 		if (!sealed && !v->read_only)
 			rc = after_cut(v, &s);
 	}
 	bole_flash_log_scan_release(&s);
-	v->growth = v->anchor.stream_bytes + v->tail_bytes;
 	if (rc == BOLE_OK)
 		bole_flash_repool(v);
 	return rc;
@@ -311,11 +341,15 @@ static void free_volume(struct flash_volume *v)
 		bole_flash_prepared_free(v, p, false);
 		p = next;
 	}
+	if (v->saved != NULL)
+		bole_flash_state_release(v, v->saved);
+	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
 	bole_flash_catalog_close(v);
 	bole_flash_batch_close(v);
 	bole_flash_reader_close(v, &v->reader);
 	bole_flash_cache_close(v->cache);
-	bole_alloc_free(v->alloc, v->checkpoint, v->checkpoint_cap, sizeof *v->checkpoint);
+	for (uint32_t i = 0; i < v->elements; i++)
+		bole_flash_element_release(v, &v->element[i]);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->platform->ops->cond_destroy(v->platform, &v->cond);

@@ -17,6 +17,8 @@ void bole_flash_apply_init(struct flash_apply *, struct flash_volume *);
 BOLE_MUST_USE enum bole_status bole_flash_apply(struct flash_apply *, const struct flash_record *,
                                                 uint32_t segment, uint32_t offset);
 void bole_flash_apply_release(struct flash_apply *);
+/* Nothing is prepared any more. */
+BOLE_MUST_USE enum bole_status bole_flash_apply_forget(struct flash_apply *);
 /* The index of a domain, to be changed in place: nobody else sees it yet. BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_apply_index(struct flash_apply *, uint32_t domain,
                                                       struct flash_index **out);
@@ -77,8 +79,7 @@ BOLE_MUST_USE enum bole_status bole_flash_replay(struct flash_log_scan *, bool *
 /* Writes what a cut left in doubt once more, elsewhere, and a checkpoint over it. */
 BOLE_MUST_USE enum bole_status bole_flash_recover(struct flash_log_scan *);
 
-/* -- Checkpoint and extents -- */
-BOLE_MUST_USE enum bole_status bole_flash_load(struct flash_volume *);
+/* -- Extents -- */
 /* The fragments that a map names, its own included. *map is in order data, table, map. */
 BOLE_MUST_USE enum bole_status bole_flash_map_load(struct flash_volume *, uint64_t extent,
                                                    const struct flash_fragment *map,

@@ -14,7 +14,7 @@ enum {
 	VALUE_SYMBOLIC = 2,
 };
 
-static void decode(const struct flash_item *item, uint8_t algo, struct bole_ref *out)
+void bole_flash_ref_decode(const struct flash_item *item, uint8_t algo, struct bole_ref *out)
 {
 	struct bole_bytes value = bole_flash_item_value(item);
 	uint8_t flags = value.ptr[VALUE_FLAGS_AT];
@@ -43,7 +43,7 @@ enum bole_status bole_flash_ref_get(struct flash_snapshot *s, struct bole_bytes 
 
 	if (item == NULL)
 		return BOLE_E_NOT_FOUND;
-	decode(item, s->pub.repo.algo, out);
+	bole_flash_ref_decode(item, s->pub.repo.algo, out);
 	return BOLE_OK;
 }
 
@@ -56,7 +56,7 @@ enum bole_status bole_flash_ref_next(struct flash_snapshot *s, struct bole_bytes
 
 	if (item == NULL || !bole_bytes_start(bole_flash_item_key(item), prefix))
 		return BOLE_END;
-	decode(item, s->pub.repo.algo, out);
+	bole_flash_ref_decode(item, s->pub.repo.algo, out);
 	return BOLE_OK;
 }
 

@@ -74,6 +74,7 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	/* The salt keeps what was written before a cut, under the same count, from verifying. */
 	v->platform->ops->random(v->platform, &salt, sizeof salt);
 	v->opened++;
+	s->changed = true;
 	s->sequence = (uint64_t)v->opened << 32 | salt;
 	s->written = 0;
 	return s->sequence;
@@ -112,6 +113,7 @@ void bole_flash_segment_release(struct flash_volume *v, uint32_t segment)
 		v->pinned++;
 	} else if (s->retiring) {
 		s->state = SEGMENT_BAD;
+		s->changed = true;
 		v->bad++;
 		v->retired++;
 	} else {
@@ -126,6 +128,7 @@ void bole_flash_live_add(struct flash_volume *v, uint32_t segment, uint64_t byte
 
 	/* Only bytes that lie about themselves name more than there is. */
 	s->live = bytes > UINT32_MAX - s->live ? UINT32_MAX : s->live + (uint32_t)bytes;
+	s->changed = true;
 }
 
 void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t bytes)
@@ -138,6 +141,7 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 		return;
 	}
 	s->live -= (uint32_t)bytes;
+	s->changed = true;
 	s->freed = v->stamp;
 	bole_flash_segment_settle(v, segment);
 }

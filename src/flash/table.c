@@ -342,3 +342,68 @@ enum bole_status bole_flash_table_remove(const struct flash_table_kind *kind,
 	}
 	return BOLE_OK;
 }
+
+/* -- Differences -- */
+
+static const struct flash_item *diff_at(struct flash_table_diff *d, int side)
+{
+	const struct flash_table *t = side == 0 ? d->before : d->after;
+
+	if (t == NULL || d->leaf[side] == t->count)
+		return NULL;
+	return t->leaves[d->leaf[side]]->items[d->slot[side]];
+}
+
+static void diff_step(struct flash_table_diff *d, int side)
+{
+	const struct flash_table *t = side == 0 ? d->before : d->after;
+
+	if (++d->slot[side] == t->leaves[d->leaf[side]]->count) {
+		d->leaf[side]++;
+		d->slot[side] = 0;
+	}
+}
+
+/* Both stand at the start of the same leaf. */
+static bool diff_shared(const struct flash_table_diff *d)
+{
+	return d->slot[0] == 0 && d->slot[1] == 0 &&
+	       d->before->leaves[d->leaf[0]] == d->after->leaves[d->leaf[1]];
+}
+
+static bool equal_values(const struct flash_item *a, const struct flash_item *b)
+{
+	return a == b || bole_bytes_equal(bole_flash_item_value(a), bole_flash_item_value(b));
+}
+
+bool bole_flash_table_diff(struct flash_table_diff *d, const struct flash_item **was,
+                           const struct flash_item **is)
+{
+	for (;;) {
+		*was = diff_at(d, 0);
+		*is = diff_at(d, 1);
+		if (*was == NULL && *is == NULL)
+			return false;
+		if (*was != NULL && *is != NULL && diff_shared(d)) {
+			d->leaf[0]++;
+			d->leaf[1]++;
+			continue;
+		}
+		int order = *was == NULL  ? 1
+		            : *is == NULL ? -1
+		                          : bole_bytes_compare(bole_flash_item_key(*was),
+		                                               bole_flash_item_key(*is));
+		bool same = order == 0 && equal_values(*was, *is);
+		if (order <= 0)
+			diff_step(d, 0);
+		if (order >= 0)
+			diff_step(d, 1);
+		if (same)
+			continue;
+		if (order < 0)
+			*is = NULL;
+		if (order > 0)
+			*was = NULL;
+		return true;
+	}
+}

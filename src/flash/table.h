@@ -9,6 +9,7 @@
 #define BOLE_FLASH_TABLE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,5 +75,17 @@ BOLE_MUST_USE enum bole_status bole_flash_table_share(const struct flash_table_k
 BOLE_MUST_USE enum bole_status bole_flash_table_remove(const struct flash_table_kind *,
                                                        struct flash_table **root,
                                                        struct bole_bytes key);
+
+/* What differs between two versions; leaves that both have are passed over. Start with the two
+ * versions set and zeroes. */
+struct flash_table_diff {
+	const struct flash_table *before;
+	const struct flash_table *after;
+	uint32_t leaf[2];
+	uint32_t slot[2];
+};
+/* The next key in order: *was is NULL for what is new, *is for what is gone. False at the end. */
+bool bole_flash_table_diff(struct flash_table_diff *, const struct flash_item **was,
+                           const struct flash_item **is);
 
 #endif /* BOLE_FLASH_TABLE_H */

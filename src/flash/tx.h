@@ -143,6 +143,7 @@ BOLE_MUST_USE enum bole_status bole_flash_refs_apply(struct flash_volume *,
                                                      size_t *failed);
 /* Bytes of one update in a REFS record, and its encoding; old: the table before. */
 size_t bole_flash_ref_encoded(const struct bole_ref_update *);
+void bole_flash_ref_decode(const struct flash_item *, uint8_t algo, struct bole_ref *out);
 size_t bole_flash_ref_encode(const struct bole_ref_update *, const struct flash_table *old,
                              uint8_t algo, uint8_t *dst);
 /* Replays a REFS body. BOLE_E_CORRUPT. */

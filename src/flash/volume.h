@@ -29,7 +29,12 @@
 #include "flash/table.h"
 
 #define SEGMENT_NONE UINT32_MAX /* not an enumerator: those are ints */
-enum { VOLUME_POOL = 8 };
+enum {
+	VOLUME_POOL = 8,
+	CHECKPOINT_DELTAS = 16, /* behind one base */
+	CHECKPOINT_ELEMENTS = CHECKPOINT_DELTAS + 1,
+	CHECKPOINT_SEGMENTS = 6, /* of log, after which one is due */
+};
 
 enum flash_segment_state {
 	SEGMENT_FREE = 0,
@@ -52,6 +57,8 @@ struct flash_segment {
 	uint32_t erased; /* bytes from its start that are blank */
 	uint8_t state;
 	bool published; /* a durable state may name what is in it */
+	bool named;     /* the durable checkpoint says that something lives in it */
+	bool changed;   /* its row is another one than the durable checkpoint has */
 	bool open;      /* a stream writes into it, or it waits in the pool */
 	bool retiring;  /* writing failed: bad as soon as nothing lives in it */
 };
@@ -86,6 +93,18 @@ struct flash_repo {
 	bool removed; /* (L) */
 	bool hidden;  /* (L) made, but not durable yet */
 };
+
+/* A base or a delta of the durable checkpoint. */
+struct flash_element {
+	uint64_t stream; /* its extent number */
+	uint64_t bytes;
+	uint64_t digest;
+	struct flash_fragment *fragment; /* the stream's, then its map's */
+	uint32_t fragments;
+	uint32_t fragments_cap;
+	uint32_t named; /* the last ones, which the anchor or the next element names */
+};
+struct flash_state;
 
 /* The head of the log (W). */
 struct flash_log {
@@ -127,6 +146,7 @@ struct flash_counters {
 	_Atomic uint64_t flushes;
 	_Atomic uint64_t index; /* programmed for runs */
 	_Atomic uint64_t commit_ns_max;
+	_Atomic uint64_t checkpoint_bytes;
 	uint64_t mount_reads;
 };
 
@@ -188,10 +208,12 @@ struct flash_volume {
 	uint32_t repos_cap;
 	uint32_t next_repo;
 	uint32_t next_domain;
-	struct flash_prepared *prepared;   /* (L) */
-	struct flash_fragment *checkpoint; /* (W) of the durable checkpoint, its map included */
-	uint32_t checkpoint_fragments;
-	uint32_t checkpoint_cap;
+	struct flash_prepared *prepared; /* (L) */
+	/* The durable checkpoint; whoever checkpoints owns these. */
+	struct flash_element element[CHECKPOINT_ELEMENTS]; /* the base, then deltas */
+	uint32_t elements;
+	struct flash_state *saved;      /* what they hold; NULL: the next element is a base */
+	_Atomic bool checkpoint_wanted; /* one is due, whatever the length of the log */
 	struct flash_counters counters;
 };
 

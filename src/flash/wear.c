@@ -235,6 +235,7 @@ void bole_flash_segment_bad(struct flash_volume *v, uint32_t segment, uint32_t o
 	bole_flash_lock(v);
 	v->segment[segment].state = SEGMENT_BAD;
 	v->segment[segment].open = false;
+	v->segment[segment].changed = true;
 	v->bad++;
 	bole_flash_unlock(v);
 	if (atomic_load(&v->failed))
@@ -274,6 +275,7 @@ void bole_flash_program_failed(struct flash_volume *v, uint32_t segment)
 {
 	bole_flash_lock(v);
 	v->segment[segment].retiring = true;
+	v->segment[segment].changed = true;
 	bole_flash_unlock(v);
 	bole_log(v->platform, BOLE_LOG_WARN, "%s: writing to segment %u failed: it is given up",
 	         v->dev->info.name, segment);
