@@ -25,10 +25,12 @@ struct bole_node;
  *   receive.denyNonFastForwards, receive.denyDeletes
  *   repo.<name>.…       the same keys for one repository
  *   node.…              limits: connections, requests, memory, timeouts
+ *   gc.…                when garbage is collected
  */
 
-/* Starts listening; returns when the sockets are bound. store, cfg and platform are borrowed until
- * close. BOLE_E_INVALID (configuration; logged), BOLE_E_BUSY (port taken), BOLE_E_NO_MEMORY. */
+/* Starts listening; returns when the sockets are bound. Maintains the store in the background
+ * (bole_store_maintain) unless it is read-only. store, cfg and platform are borrowed until close.
+ * BOLE_E_INVALID (configuration; logged), BOLE_E_BUSY (port taken), BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_node_start(struct bole_platform *, struct bole_store *,
                                                const struct bole_config *, struct bole_node **out);
 /* The ports in use (0 = off). */

@@ -304,6 +304,21 @@ static bool any_error(const struct bole_push *p)
 	return false;
 }
 
+/* What may have left objects behind that nobody reaches. */
+static void count_changes(const struct bole_push *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		const struct bole_command *c = &p->commands[i];
+
+		if (c->error != NULL || bole_oid_is_null(&c->old_oid))
+			continue;
+		if (bole_oid_is_null(&c->new_oid))
+			p->s->svc->refs_deleted++;
+		else
+			p->s->svc->refs_moved++;
+	}
+}
+
 /* Judges and commits; what went wrong is in the commands then. */
 static enum bole_status apply(struct bole_push *p)
 {
@@ -318,6 +333,7 @@ static enum bole_status apply(struct bole_push *p)
 		rc = bole_push_commit(p);
 	if (rc != BOLE_OK)
 		bole_push_fail_all(p, bole_status_text(rc));
+	count_changes(p);
 	return rc;
 }
 

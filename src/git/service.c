@@ -111,6 +111,11 @@ enum bole_status bole_session_check(struct bole_session *s, enum bole_status rc,
 {
 	if (rc >= 0 || rc == BOLE_E_CLOSED || rc == BOLE_E_TIMEOUT || s->svc->out->rc < 0)
 		return rc;
+	if (rc == BOLE_E_GONE)
+		return bole_session_refuse(s, rc,
+		                           "%s: the volume is full and needed the space of "
+		                           "what this request reads: try again",
+		                           what);
 	return bole_session_refuse(s, rc, "%s: %s", what, bole_status_text(rc));
 }
 

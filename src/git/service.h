@@ -44,6 +44,9 @@ struct bole_service {
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
 	const char *peer; /* for the log */
+	/* Out, of receive-pack: references that were deleted, or set to something else. */
+	uint32_t refs_deleted;
+	uint32_t refs_moved;
 };
 
 /* Serve one session (or one stateless request). Every refusal has been told to the client as an ERR

@@ -92,11 +92,34 @@ static void put_repos(struct node_response *r, struct bole_bytes host)
 		put(r, "<p>There are more.</p>\n");
 }
 
+/* The figures that belong together, since the store was opened. */
+static void put_work(struct node_response *r, const struct bole_store_stats *s)
+{
+	uint64_t user = s->user_bytes == 0 ? 1 : s->user_bytes;
+	char line[512];
+
+	if (s->segments == 0)
+		return;
+	snprintf(line, sizeof line,
+	         "<p class=\"small\">Since the start: %" PRIu64 " commits, %" PRIu64
+	         " KiB; for each byte %" PRIu64 ".%02" PRIu64 " written and %" PRIu64 ".%02" PRIu64
+	         " erased; %" PRIu64 " KiB live, %" PRIu64 " KiB free; wear max %" PRIu32
+	         ", mean %" PRIu64 ", min %" PRIu32 "; worst commit %" PRIu64
+	         " us, worst background step %" PRIu64 " us; %" PRIu64 " reads to mount; %" PRIu64
+	         " KiB of memory.</p>\n",
+	         s->commits, s->user_bytes >> 10, s->programmed_bytes / user,
+	         s->programmed_bytes % user * 100 / user, s->erased_bytes / user,
+	         s->erased_bytes % user * 100 / user, s->live_bytes >> 10, s->free_bytes >> 10,
+	         s->wear_max, s->wear_sum / s->segments, s->wear_min, s->commit_ns_max / 1000,
+	         s->operation_ns_max / 1000, s->mount_reads, s->memory_bytes >> 10);
+	put(r, line);
+}
+
 static void put_store(struct node_response *r)
 {
 	struct bole_node *node = r->connection->node;
 	struct bole_store_stats stats = {0};
-	char line[320];
+	char line[512];
 
 	if (bole_store_stats(node->store, &stats) != BOLE_OK)
 		return;
@@ -104,11 +127,12 @@ static void put_store(struct node_response *r)
 	        (node->platform->ops->now_ns(node->platform) - node->started_ns) / NODE_SECOND_NS;
 	snprintf(line, sizeof line,
 	         "<p class=\"small\">%" PRIu64 " objects, %" PRIu64 " of %" PRIu64
-	         " MiB used, store: %.15s%s, up %" PRIu64 " s, %" PRIu64 " requests.</p>\n",
+	         " MiB used, store: %.15s%s%s, up %" PRIu64 " s, %" PRIu64 " requests.</p>\n",
 	         stats.objects, stats.used_bytes >> 20, stats.capacity_bytes >> 20,
-	         node->store->info.kind, node->store->info.read_only ? ", read-only" : "", up_s,
-	         atomic_load(&node->requests_total));
+	         node->store->info.kind, node->store->info.read_only ? ", read-only" : "",
+	         stats.end_of_life ? ", worn out" : "", up_s, atomic_load(&node->requests_total));
 	put(r, line);
+	put_work(r, &stats);
 }
 
 enum bole_status bole_node_http_page(struct node_connection *c,

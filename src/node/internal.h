@@ -42,9 +42,14 @@ struct node_options {
 	uint64_t memory_max;         /* of all connections and requests */
 	uint64_t request_memory_max; /* of one request */
 	uint64_t fetch_body_max;     /* of an upload-pack request, inflated */
+	uint64_t gc_share;           /* of live bytes, in percent: so much was written since */
+	uint64_t gc_delay_ns;        /* after the last change that may leave garbage */
+	uint64_t gc_period_ns;       /* after a deletion at the latest */
+	bool gc_auto;
 };
 
 struct node_connection;
+struct node_background;
 
 struct bole_node {
 	struct bole_platform *platform;
@@ -57,17 +62,31 @@ struct bole_node {
 	uint64_t started_ns;
 	_Atomic uint64_t requests_total;
 	_Atomic uint64_t refused_total;
-	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
+	_Atomic uint64_t cut_ns;            /* no call waits beyond; BOLE_NEVER until close */
+	_Atomic bool stopping;              /* the background's sign to end */
+	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */
 	struct bole_cond changed; /* connections, acceptors */
 	struct bole_cond room;    /* a request has left */
+	struct bole_cond work;    /* for the background */
 	struct node_connection *connections;
 	uint64_t connection_count;
-	uint64_t request_count;
+	_Atomic uint64_t request_count;
 	unsigned acceptors;
 	bool closing;
+	bool background_runs;
 };
+
+/* -- the background (background.c) -- */
+
+BOLE_MUST_USE enum bole_status bole_node_background_start(struct bole_node *);
+/* It has ended. */
+void bole_node_background_free(struct bole_node *);
+/* References of a repository were moved, or deleted. */
+void bole_node_background_note(struct bole_node *, uint32_t repo, bool deleted);
+/* A push found no space: whatever waits for later is tried now. */
+void bole_node_background_wake(struct bole_node *);
 
 /* -- a connection (connection.c) -- */
 

@@ -36,6 +36,9 @@ static const struct option options[] = {
         OPTION("node.memory", memory_max, (uint64_t)512 << 20, 1, 1 << 20, (uint64_t)1 << 44),
         OPTION("node.requestMemory", request_memory_max, 0, 1, 0, (uint64_t)1 << 44),
         OPTION("node.fetchBody", fetch_body_max, 16 << 20, 1, 65536, (uint64_t)1 << 32),
+        OPTION("gc.share", gc_share, 10, 1, 0, 1000),
+        OPTION("gc.delay", gc_delay_ns, 60, NODE_SECOND_NS, 0, 86400),
+        OPTION("gc.period", gc_period_ns, 3600, NODE_SECOND_NS, 0, 31536000),
 };
 
 static enum bole_status read_options(struct bole_node *node)
@@ -57,6 +60,10 @@ static enum bole_status read_options(struct bole_node *node)
 	uint64_t half = node->options.memory_max / 4 * 3;
 	if (node->options.request_memory_max == 0 || node->options.request_memory_max > half)
 		node->options.request_memory_max = half;
+	if (bole_config_bool(node->config, "gc.auto", true, &node->options.gc_auto) != BOLE_OK) {
+		bole_log(node->platform, BOLE_LOG_ERROR, "config: gc.auto must be true or false");
+		return BOLE_E_INVALID;
+	}
 	return BOLE_OK;
 }
 
@@ -168,6 +175,7 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	platform->ops->mutex_init(platform, &node->lock);
 	platform->ops->cond_init(platform, &node->changed);
 	platform->ops->cond_init(platform, &node->room);
+	platform->ops->cond_init(platform, &node->work);
 	enum bole_status rc = read_options(node);
 	if (rc == BOLE_OK)
 		rc = check_booleans(node);
@@ -176,6 +184,8 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 		rc = listen_on(node, "http.listen", "127.0.0.1:8080", &node->http, accept_http);
 	if (rc == BOLE_OK)
 		rc = listen_on(node, "git.listen", "127.0.0.1:9418", &node->git, accept_git);
+	if (rc == BOLE_OK)
+		rc = bole_node_background_start(node);
 	if (rc != BOLE_OK) {
 		bole_node_close(node, 0);
 		return rc;
@@ -220,10 +230,12 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 		node->git->ops->shutdown(node->git);
 	platform->ops->mutex_lock(platform, &node->lock);
 	node->closing = true;
+	atomic_store(&node->stopping, true);
+	platform->ops->cond_broadcast(platform, &node->work);
 	atomic_store(&node->cut_ns, deadline_ns);
 	cut_connections(node, false);
 	platform->ops->cond_broadcast(platform, &node->room);
-	while (node->acceptors > 0 || node->connection_count > 0) {
+	while (node->acceptors > 0 || node->connection_count > 0 || node->background_runs) {
 		uint64_t until = cut ? BOLE_NEVER : deadline_ns;
 		enum bole_status rc =
 		        platform->ops->cond_wait(platform, &node->changed, &node->lock, until);
@@ -237,7 +249,9 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 		node->http->ops->close(node->http);
 	if (node->git != NULL)
 		node->git->ops->close(node->git);
+	bole_node_background_free(node);
 	BOLE_ASSERT(atomic_load(&node->budget.used) == 0);
+	platform->ops->cond_destroy(platform, &node->work);
 	platform->ops->cond_destroy(platform, &node->room);
 	platform->ops->cond_destroy(platform, &node->changed);
 	platform->ops->mutex_destroy(platform, &node->lock);

@@ -227,6 +227,11 @@ static enum bole_status serve(struct run *run)
 	if (rc == BOLE_OK && q->service == NODE_RECEIVE_PACK && !q->advertise &&
 	    run->service.repo.id != 0)
 		bole_node_settle_head(node, &run->service.repo);
+	if (run->service.refs_deleted + run->service.refs_moved > 0)
+		bole_node_background_note(node, run->service.repo.id,
+		                          run->service.refs_deleted > 0);
+	if (rc == BOLE_E_NO_SPACE)
+		bole_node_background_wake(node);
 	enum bole_status flushed = bole_output_flush(&run->out);
 	return rc == BOLE_OK || rc == BOLE_END ? flushed : rc;
 }

@@ -193,3 +193,65 @@ Test(faults, a_rival_that_was_faster_wins_and_the_rest_is_committed)
 	}
 	scene_close(&c);
 }
+
+/* -- A snapshot that is revoked in the middle of a fetch -- */
+
+static const struct bole_odb_ops *real_odb;
+static unsigned reads_left; /* until everything is gone */
+
+static enum bole_status find_gone(struct bole_snapshot *snapshot, const struct bole_oid *oid,
+                                  struct bole_entry *out)
+{
+	if (reads_left == 0)
+		return BOLE_E_GONE;
+	reads_left--;
+	return real_odb->find(snapshot, oid, out);
+}
+
+static enum bole_status view_gone(struct bole_snapshot *snapshot, const struct bole_entry *entry,
+                                  uint64_t pos, struct bole_bytes *out)
+{
+	if (reads_left == 0)
+		return BOLE_E_GONE;
+	reads_left--;
+	return real_odb->view(snapshot, entry, pos, out);
+}
+
+Test(faults, a_fetch_whose_snapshot_is_revoked_says_try_again)
+{
+	static const char words[] = "the volume is full and needed the space of what this request "
+	                            "reads: try again";
+	struct bole_odb_ops gone;
+	unsigned told = 0;
+	struct scene c;
+
+	scene_open(&c);
+	real_odb = c.f.store->odb;
+	gone = *real_odb;
+	gone.find = find_gone;
+	gone.view = view_gone;
+	for (unsigned n = 0; n < 60; n++) {
+		struct git_session s = {.fixture = &c.f, .kind = UPLOAD_PACK, .stateless = true};
+
+		pkt_add(&c.request, "want %s side-band-64k ofs-delta\n", hex_of(&c.tips[3]));
+		pkt_special(&c.request, "0000");
+		pkt_add(&c.request, "done\n");
+		reads_left = n;
+		c.f.store->odb = &gone;
+		git_session_run(&s, bole_bytes_of(c.request.ptr, c.request.len));
+		c.f.store->odb = real_odb;
+		c.request.len = c.text.len = 0;
+		git_transcript(&s, &c.text);
+		bool done = s.rc == BOLE_OK;
+		git_session_end(&s);
+		if (done)
+			break;
+		cr_assert_eq(s.rc, BOLE_E_GONE);
+		cr_assert_not_null(strstr((const char *)c.text.ptr, words), "%u: %s", n,
+		                   (const char *)c.text.ptr);
+		told++;
+	}
+	cr_assert_gt(told, 5);
+	cr_assert_lt(told, 60);
+	scene_close(&c);
+}
