@@ -204,6 +204,8 @@ void bole_block_sim_ignore_flush(struct bole_block *, bool ignore);
 void bole_block_sim_flip(struct bole_block *, uint64_t off, uint8_t mask);
 /* Retention: of a million 512-byte pieces that hold something, so many get one more wrong bit. */
 void bole_block_sim_age(struct bole_block *, uint32_t ppm);
+/* A block was bad from the factory: before the first use. */
+void bole_block_sim_factory_bad(struct bole_block *, uint64_t off);
 /* A block dies now: programs and erases fail, reads still work. */
 void bole_block_sim_kill_block(struct bole_block *, uint64_t off);
 

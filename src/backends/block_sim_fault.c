@@ -338,6 +338,19 @@ void bole_sim_kill(struct sim_block *s, uint64_t index)
 	s->count.dead_blocks++;
 }
 
+void bole_block_sim_factory_bad(struct bole_block *block, uint64_t off)
+{
+	struct sim_block *s = bole_sim_of(block);
+
+	BOLE_ASSERT(off < block->info.size_bytes && s->image.block_bytes != 0);
+	bole_sim_lock(s);
+	struct sim_erase_block *found =
+	        bole_sim_block_own(&s->image, off / s->image.block_bytes);
+	if (found != NULL)
+		found->flags |= SIM_BLOCK_FACTORY_BAD | SIM_BLOCK_MARKED;
+	bole_sim_unlock(s);
+}
+
 void bole_block_sim_kill_block(struct bole_block *block, uint64_t off)
 {
 	struct sim_block *s = bole_sim_of(block);

@@ -293,6 +293,8 @@ bool cut_start(struct cut_run *r, const struct cut_plan *plan, uint64_t seed)
 	world_init(&r->world, &r->tap.block, seed);
 	r->world.lean.loud = plan->unit->verbose;
 	r->world.small = true;
+	if (plan->blank != NULL)
+		plan->blank(r);
 	enum bole_status rc = bole_flash_format(&r->tap.block, &r->world.lean.base, NULL);
 	if (rc == BOLE_OK)
 		rc = world_open(&r->world);

@@ -12,6 +12,10 @@ void torture_p3(struct torture_unit *);
 void torture_p4(struct torture_unit *);
 void torture_p5(struct torture_unit *);
 void torture_p6(struct torture_unit *);
+void torture_p7(struct torture_unit *);
+void torture_p8(struct torture_unit *);
+void torture_p10(struct torture_unit *);
+void torture_p11(struct torture_unit *);
 void torture_p12(struct torture_unit *);
 
 #endif /* BOLE_TORTURE_PROGRAMS_H */

@@ -254,16 +254,18 @@ void torture_progress(struct torture_unit *, const char *geometry, const char *w
 /* -- Cuts (cut.c) -- */
 
 /* How deep and how often a unit cuts. Chance: of each possible cut, in 1/1024. */
+struct cut_run;
 struct cut_plan {
 	struct torture_unit *unit;
 	const struct torture_geometry *geometry;
-	unsigned depth;       /* cuts in a row at most */
-	unsigned chance[3];   /* of the first, second, third cut */
-	bool every_mode;      /* else one, drawn */
-	bool subsets;         /* at flushes, what survives is enumerated */
-	unsigned go_on;       /* operations after the recovery */
-	unsigned check_every; /* the device check after each n-th cut */
-	uint64_t cuts_max;    /* the unit stops cutting after so many; 0 = no limit */
+	unsigned depth;                  /* cuts in a row at most */
+	unsigned chance[3];              /* of the first, second, third cut */
+	bool every_mode;                 /* else one, drawn */
+	bool subsets;                    /* at flushes, what survives is enumerated */
+	unsigned go_on;                  /* operations after the recovery */
+	unsigned check_every;            /* the device check after each n-th cut */
+	uint64_t cuts_max;               /* the unit stops cutting after so many; 0 = no limit */
+	void (*blank)(struct cut_run *); /* what is done to the device before the format */
 };
 
 /* Formats a device, opens a world on it that cuts at each operation by the plan. */
