@@ -333,10 +333,15 @@ static enum bole_status do_conflict(struct world *w)
 	return rc == BOLE_OK ? work_wrong(w, "a compare that must fail", rc) : rc;
 }
 
-static bool referenced(const struct model_repo *r, unsigned number)
+/* A reference names it, or what is prepared relies on it. */
+bool work_needed(const struct world *w, unsigned slot, const struct model_repo *r, unsigned number)
 {
 	for (unsigned i = 0; i < MODEL_REFS; i++)
 		if (r->ref[i] == number)
+			return true;
+	for (unsigned i = 0; i < MODEL_PREPARED; i++)
+		if (w->prepared[i].there && w->prepared[i].repo == slot &&
+		    w->prepared[i].present[number] != 0)
 			return true;
 	return false;
 }
@@ -351,7 +356,7 @@ static enum bole_status do_drop(struct world *w)
 	uint64_t count = 1 + work_draw(w, w->small ? 6 : 30);
 	for (uint64_t i = 0; i < count && rc == BOLE_OK; i++) {
 		unsigned n = (unsigned)work_draw(w, MODEL_OBJECTS);
-		if (referenced(t.next, n))
+		if (work_needed(w, t.slot, t.next, n))
 			continue;
 		rc = bole_tx_drop(t.tx, &model_object(t.next->algo, n)->oid);
 		t.next->present[n] = 0;

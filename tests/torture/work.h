@@ -20,6 +20,7 @@ enum bole_status work_put(struct work_tx *, unsigned number);
 /* Notes an answer that cannot be right. */
 enum bole_status work_wrong(struct world *, const char *what, enum bole_status);
 bool work_refused(enum bole_status);
+bool work_needed(const struct world *, unsigned slot, const struct model_repo *, unsigned number);
 
 enum bole_status work_gc(struct world *);
 enum bole_status work_maintain(struct world *, enum work_op);

@@ -140,12 +140,9 @@ enum bole_status work_gc(struct world *w)
 		return rc;
 	const struct model_repo *now = &w->now.repo[m.slot];
 	memcpy(m.before, now->present, sizeof m.before);
-	for (unsigned i = 0; i < MODEL_REFS; i++)
-		if (now->ref[i] != MODEL_NONE)
-			m.live[now->ref[i]] = 1;
 	uint64_t keep = 1 + work_draw(w, 6);
 	for (unsigned n = 0; n < MODEL_OBJECTS; n++)
-		m.live[n] |= work_draw(w, keep) != 0;
+		m.live[n] = work_draw(w, keep) != 0 || work_needed(w, m.slot, now, n);
 	if (work_draw(w, 3) == 0) {
 		uint64_t random = w->random;
 		rc = put_meanwhile(w, m.slot, &repo);
