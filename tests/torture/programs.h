@@ -14,6 +14,7 @@ void torture_p5(struct torture_unit *);
 void torture_p6(struct torture_unit *);
 void torture_p7(struct torture_unit *);
 void torture_p8(struct torture_unit *);
+void torture_p9(struct torture_unit *);
 void torture_p10(struct torture_unit *);
 void torture_p11(struct torture_unit *);
 void torture_p12(struct torture_unit *);

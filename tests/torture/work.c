@@ -163,7 +163,7 @@ static enum bole_status put_pack(struct work_tx *t)
 
 static enum bole_status put_aux(struct work_tx *t, struct model_aux *out, uint8_t *which)
 {
-	static uint8_t value[MODEL_AUX_BYTES_MAX + 4];
+	uint8_t value[MODEL_AUX_BYTES_MAX + 4];
 	struct world *w = t->w;
 	uint8_t name[2] = {'k', 0};
 	uint64_t size = work_draw(w, 16);
