@@ -180,12 +180,13 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	if (rc == BOLE_OK)
 		rc = check_booleans(node);
 	bole_budget_init(&node->budget, platform->alloc, (size_t)node->options.memory_max);
+	/* Before the first request, which may have something for it. */
+	if (rc == BOLE_OK)
+		rc = bole_node_background_start(node);
 	if (rc == BOLE_OK)
 		rc = listen_on(node, "http.listen", "127.0.0.1:8080", &node->http, accept_http);
 	if (rc == BOLE_OK)
 		rc = listen_on(node, "git.listen", "127.0.0.1:9418", &node->git, accept_git);
-	if (rc == BOLE_OK)
-		rc = bole_node_background_start(node);
 	if (rc != BOLE_OK) {
 		bole_node_close(node, 0);
 		return rc;
