@@ -50,6 +50,7 @@ extern const struct keyed_ops keyed_bole;
 const struct keyed_ops *keyed_littlefs(void);
 
 /* Bole's own, for what only it can do. */
+struct keyed *keyed_bole_open_on(struct bole_block *, const struct keyed_options *);
 struct bole_store *keyed_store(struct keyed *);
 uint32_t keyed_repo(struct keyed *);
 uint64_t keyed_allocated(struct keyed *);

@@ -49,7 +49,7 @@ struct bole_platform *keyed_platform(void)
 	return &test.base;
 }
 
-static struct keyed *bole_keyed_open(struct flashdev *dev, const struct keyed_options *o)
+struct keyed *keyed_bole_open_on(struct bole_block *block, const struct keyed_options *o)
 {
 	struct bole_platform *platform = keyed_platform();
 	struct keyed *k = calloc(1, sizeof *k);
@@ -62,14 +62,19 @@ static struct keyed *bole_keyed_open(struct flashdev *dev, const struct keyed_op
 	check(k != NULL);
 	k->alloc = (struct bole_alloc){.resize = count_resize, .ctx = k};
 	if (o->format)
-		OK(bole_flash_format(flashdev_block(dev), platform, NULL));
-	OK(bole_flash_open(flashdev_block(dev), platform, &k->alloc, &options, &k->store));
+		OK(bole_flash_format(block, platform, NULL));
+	OK(bole_flash_open(block, platform, &k->alloc, &options, &k->store));
 	if (o->format)
 		OK(bole_repo_create(k->store, "bench", BOLE_HASH_SHA1, "refs/heads/main",
 		                    &k->repo));
 	else
 		OK(bole_repo_find(k->store, "bench", &k->repo));
 	return k;
+}
+
+static struct keyed *bole_keyed_open(struct flashdev *dev, const struct keyed_options *o)
+{
+	return keyed_bole_open_on(flashdev_block(dev), o);
 }
 
 static void bole_keyed_close(struct keyed *k)
