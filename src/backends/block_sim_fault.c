@@ -180,9 +180,10 @@ static enum bole_status read_unstable(struct sim_block *s, enum sim_state state,
 
 	s->count.unstable_reads++;
 	if (choice == 3) {
+		uint64_t r = 0;
 		for (size_t i = 0; i < len; i++) {
-			uint8_t r = (uint8_t)bole_sim_draw(s);
-			dst[i] = raw ? dst[i] | r : r;
+			r = i % 8 == 0 ? bole_sim_draw(s) : r >> 8;
+			dst[i] = (uint8_t)(raw ? dst[i] | r : r);
 		}
 	} else if (raw && state == SIM_UNSTABLE_ERASE) {
 		memset(dst, s->image.blank, len);
@@ -344,8 +345,7 @@ void bole_block_sim_factory_bad(struct bole_block *block, uint64_t off)
 
 	BOLE_ASSERT(off < block->info.size_bytes && s->image.block_bytes != 0);
 	bole_sim_lock(s);
-	struct sim_erase_block *found =
-	        bole_sim_block_own(&s->image, off / s->image.block_bytes);
+	struct sim_erase_block *found = bole_sim_block_own(&s->image, off / s->image.block_bytes);
 	if (found != NULL)
 		found->flags |= SIM_BLOCK_FACTORY_BAD | SIM_BLOCK_MARKED;
 	bole_sim_unlock(s);

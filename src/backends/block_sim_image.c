@@ -249,8 +249,13 @@ struct sim_erase_block *bole_sim_block_own(struct sim_image *image, uint64_t ind
 
 static void get_noise(uint64_t off, uint8_t *dst, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		dst[i] = (uint8_t)(bole_sim_noise(0, (off + i) / 8) >> (off + i) % 8 * 8);
+	uint64_t r = bole_sim_noise(0, off / 8) >> off % 8 * 8;
+
+	for (size_t i = 0; i < len; i++, r >>= 8) {
+		if ((off + i) % 8 == 0)
+			r = bole_sim_noise(0, (off + i) / 8);
+		dst[i] = (uint8_t)r;
+	}
 }
 
 static void get_page(const struct sim_image *image, const struct sim_page *page, uint64_t off,
