@@ -9,12 +9,14 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
+#include "flash/objects.h"
 #include "flash/page.h"
 
 enum {
 	CACHE_BYTES_MIN = 64 << 10,    /* where nothing else is asked for */
 	CACHE_BYTES_FREELY = 64 << 20, /* where memory is not limited */
 	CACHE_SHARE = 64,              /* of the memory, else */
+	CACHE_PAGES_SHARE = 3,         /* for pages; the rest is for records */
 };
 
 /* -- Format -- */
@@ -310,7 +312,10 @@ static enum bole_status init_cache(struct flash_volume *v,
 	if (keep == 0)
 		keep = limit == 0 ? SIZE_MAX : limit / 2;
 	v->page_bytes = bole_flash_page_size(v);
-	return bole_flash_cache_open(v->platform, v->alloc, v->page_bytes, bytes, keep, &v->cache);
+	size_t pages = bytes / CACHE_PAGES_SHARE;
+	BOLE_TRY(bole_flash_cache_open(v->platform, v->alloc, v->page_bytes, pages, keep,
+	                               &v->cache));
+	return bole_flash_objects_open(v->platform, v->alloc, bytes - pages, &v->objects);
 }
 
 static enum bole_status init_geometry(struct flash_volume *v)
@@ -348,6 +353,7 @@ static void free_volume(struct flash_volume *v)
 	bole_flash_batch_close(v);
 	bole_flash_reader_close(v, &v->reader);
 	bole_flash_cache_close(v->cache);
+	bole_flash_objects_close(v->objects);
 	for (uint32_t i = 0; i < v->elements; i++)
 		bole_flash_element_release(v, &v->element[i]);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);

@@ -31,21 +31,17 @@ static enum bole_status read_record(struct flash_snapshot *s, const struct bole_
 	uint32_t segment = (uint32_t)((e->extent & ~FLASH_HOME_RECORD) >> 32);
 	uint32_t offset = (uint32_t)e->extent;
 	uint32_t key_len = (uint32_t)bole_hash_bytes(s->pub.repo.algo);
-	const uint8_t *p;
 
 	if (segment >= v->segments || e->stored_bytes > v->record_max || e->offset != 0)
 		return BOLE_E_INVALID;
 	size_t len = (size_t)RECORD_HEAD_BYTES + key_len + (size_t)e->stored_bytes;
 	if (!bole_in_bounds(offset, len, v->segment_bytes))
 		return BOLE_E_INVALID;
-	bole_flash_lock(v);
-	uint64_t sequence = v->segment[segment].sequence;
-	bole_flash_unlock(v);
-	BOLE_TRY(bole_flash_fetch(s->v, &s->reader, segment, offset, len, &p));
-	uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
-	if (!bole_flash_record_parse((struct bole_bytes){p, len}, out) || out->bytes != len ||
-	    out->kind != FLASH_RECORD_OBJECT || out->key.len != key_len ||
-	    out->owner != s->pub.repo.domain || !bole_flash_record_verify(p, out, seed))
+	enum bole_status rc = bole_flash_fetch_record(v, &s->reader, segment, offset, len, out);
+	if (rc != BOLE_OK && rc != BOLE_E_CORRUPT)
+		return rc;
+	if (rc != BOLE_OK || out->kind != FLASH_RECORD_OBJECT || out->key.len != key_len ||
+	    out->owner != s->pub.repo.domain)
 		return damaged(s, "record", segment, offset);
 	return BOLE_OK;
 }

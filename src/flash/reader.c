@@ -6,6 +6,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/objects.h"
+#include "flash/record.h"
 #include "flash/volume.h"
 
 enum {
@@ -65,6 +67,16 @@ static struct flash_window *choose(const struct flash_volume *v, struct flash_re
 	return best;
 }
 
+/* The window that has the bytes already, or NULL. */
+static struct flash_window *at_hand(struct flash_reader *r, uint32_t segment, uint32_t offset,
+                                    size_t len)
+{
+	for (size_t i = 0; i < READER_WINDOWS; i++)
+		if (covers(&r->window[i], segment, offset, len))
+			return &r->window[i];
+	return NULL;
+}
+
 enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r, uint32_t segment,
                                   uint32_t offset, size_t len, const uint8_t **out)
 {
@@ -72,16 +84,14 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 
 	BOLE_ASSERT(bole_in_bounds(offset, len, v->segment_bytes));
 	r->clock++;
-	for (size_t i = 0; i < READER_WINDOWS; i++) {
-		struct flash_window *w = &r->window[i];
-		if (!covers(w, segment, offset, len))
-			continue;
+	struct flash_window *w = at_hand(r, segment, offset, len);
+	if (w != NULL) {
 		w->used = r->clock;
 		*out = w->buf + (offset - w->offset);
 		return BOLE_OK;
 	}
 	bool around = false;
-	struct flash_window *w = choose(v, r, segment, offset, &around);
+	w = choose(v, r, segment, offset, &around);
 	size_t want = len > w->ahead ? len : w->ahead;
 	uint32_t start = offset;
 	if (w->ahead == 0 && around) {
@@ -120,15 +130,86 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	return BOLE_OK;
 }
 
+/* -- Records -- */
+
+static bool parse(const uint8_t *p, size_t len, struct flash_record *out)
+{
+	return bole_flash_record_parse((struct bole_bytes){p, len}, out) && out->bytes == len;
+}
+
+/* Nothing was read but these bytes: no scan, no neighbours. */
+static bool alone(struct flash_reader *r, uint32_t segment, uint32_t offset, size_t len)
+{
+	const struct flash_window *w = at_hand(r, segment, offset, len);
+
+	return w != NULL && w->len == len;
+}
+
+/* A verified small record stays: for who views what was found, and for those who come later. Who
+ * goes through everything only fills room that is free. */
+static void remember(struct flash_volume *v, struct flash_reader *r, uint64_t sequence,
+                     uint32_t offset, const uint8_t *record, size_t len, bool single)
+{
+	bole_flash_objects_put(v->objects, sequence, offset, record, len, single);
+	if (r->record == NULL)
+		return;
+	memcpy(r->record, record, len);
+	r->record_sequence = sequence;
+	r->record_offset = offset;
+	r->record_len = (uint32_t)len;
+}
+
+/* The record is in memory already: here, or among those that somebody read before. */
+static bool remembered(struct flash_volume *v, struct flash_reader *r, uint64_t sequence,
+                       uint32_t segment, uint32_t offset, size_t len)
+{
+	if (r->record_sequence == sequence && r->record_offset == offset && r->record_len == len)
+		return true;
+	if (r->record == NULL)
+		r->record = bole_alloc_array(v->alloc, OBJECTS_RECORD_MAX, 1);
+	r->record_len = 0;
+	if (r->record == NULL || at_hand(r, segment, offset, len) != NULL ||
+	    !bole_flash_objects_get(v->objects, sequence, offset, r->record, len))
+		return false;
+	r->record_sequence = sequence;
+	r->record_offset = offset;
+	r->record_len = (uint32_t)len;
+	return true;
+}
+
+enum bole_status bole_flash_fetch_record(struct flash_volume *v, struct flash_reader *r,
+                                         uint32_t segment, uint32_t offset, size_t len,
+                                         struct flash_record *out)
+{
+	bool small = len <= OBJECTS_RECORD_MAX;
+	const uint8_t *p;
+
+	bole_flash_lock(v);
+	uint64_t sequence = v->segment[segment].sequence;
+	bole_flash_unlock(v);
+	if (small && remembered(v, r, sequence, segment, offset, len))
+		return parse(r->record, len, out) ? BOLE_OK : BOLE_E_CORRUPT;
+	BOLE_TRY(bole_flash_fetch(v, r, segment, offset, len, &p));
+	if (!parse(p, len, out) ||
+	    !bole_flash_record_verify(p, out, bole_flash_seed(v->key, segment, sequence, offset)))
+		return BOLE_E_CORRUPT;
+	if (small)
+		remember(v, r, sequence, offset, p, len, alone(r, segment, offset, len));
+	return BOLE_OK;
+}
+
 void bole_flash_reader_reset(struct flash_reader *r)
 {
 	for (size_t i = 0; i < READER_WINDOWS; i++)
 		r->window[i].len = 0;
+	r->record_len = 0;
 }
 
 void bole_flash_reader_close(struct flash_volume *v, struct flash_reader *r)
 {
 	for (size_t i = 0; i < READER_WINDOWS; i++)
 		bole_alloc_free(v->alloc, r->window[i].buf, r->window[i].cap, 1);
+	if (r->record != NULL)
+		bole_alloc_free(v->alloc, r->record, OBJECTS_RECORD_MAX, 1);
 	*r = (struct flash_reader){.clock = 0};
 }

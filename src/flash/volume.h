@@ -165,11 +165,12 @@ struct flash_volume {
 	uint32_t segment_bytes;
 	uint32_t fragment_bytes;
 	uint32_t record_max;
-	uint32_t page_bytes;       /* of sorted runs */
-	struct flash_cache *cache; /* of their pages */
-	bool read_only;            /* asked for, or the volume's features demand it */
-	_Atomic bool failed;       /* writing does not work: read-only until it is opened again */
-	_Atomic bool worn;         /* too few good segments, or numbers: read-only for good */
+	uint32_t page_bytes;           /* of sorted runs */
+	struct flash_cache *cache;     /* of their pages */
+	struct flash_objects *objects; /* small records */
+	bool read_only;                /* asked for, or the volume's features demand it */
+	_Atomic bool failed; /* writing does not work: read-only until it is opened again */
+	_Atomic bool worn;   /* too few good segments, or numbers: read-only for good */
 
 	struct bole_mutex lock;
 	struct bole_cond cond;

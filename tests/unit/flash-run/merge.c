@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flash/objects.h"
 #include "world.h"
 
 enum { RUNS_MAX = 16 };
@@ -97,7 +98,7 @@ Test(flash_merge, no_runs_are_an_empty_merge)
  * pages than it has room for, asked for unevenly. */
 Test(flash_cache, a_small_cache_serves_what_is_asked_for_often)
 {
-	const struct bole_flash_open_options few = {.cache_bytes = 40 * 4200};
+	const struct bole_flash_open_options few = {.cache_bytes = 3 * 40 * 4200};
 	uint64_t random = test_seed(32);
 	static struct world w;
 	struct flash_cache_stats stats;
@@ -122,4 +123,56 @@ Test(flash_cache, a_small_cache_serves_what_is_asked_for_often)
 	run_drop(run);
 	rows_free(&r);
 	world_close(&w);
+}
+
+static void fill_record(uint8_t *p, uint64_t number, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(number * 31 + i);
+}
+
+/* Goal: what is kept comes back as it was, within the bytes that were allowed; what is asked for
+ * often stays. Method: many more records than there is room for, of all lengths, a few asked for
+ * all the time; with and without memory. */
+Test(flash_objects, records_come_back_as_they_were_and_hot_ones_stay)
+{
+	static const size_t sizes[] = {0, 20 << 10, 64 << 10, 6 << 20};
+	uint64_t random = test_seed(33);
+	struct test_platform test;
+	static uint8_t record[OBJECTS_RECORD_MAX + 1];
+	static uint8_t got[OBJECTS_RECORD_MAX + 1];
+	struct flash_objects_stats stats;
+
+	for (unsigned s = 0; s < 4; s++) {
+		struct flash_objects *o;
+		uint64_t hot = 0;
+		test_platform_init(&test, 1);
+		OK(bole_flash_objects_open(&test.base, &test.alloc, sizes[s], &o));
+		size_t tables = test.bytes;
+		for (uint64_t i = 0; i < 60000; i++) {
+			bool often = i % 4 == 0;
+			uint64_t n = often ? test_random(&random) % 20 : 100 + i;
+			size_t len = n % 97 == 3 ? n % (OBJECTS_RECORD_MAX + 2) : n % 200;
+			uint64_t sequence = n / 7;
+			uint32_t offset = (uint32_t)(n % 7);
+			fill_record(record, n, len);
+			test.fail_at = i % 1000 < 10 ? test.grows + 1 : 0;
+			if (bole_flash_objects_get(o, sequence, offset, got, len)) {
+				cr_assert(memcmp(record, got, len) == 0);
+				cr_assert(often);
+				hot++;
+			} else {
+				bole_flash_objects_put(o, sequence, offset, record, len, true);
+			}
+			cr_assert(!bole_flash_objects_get(o, sequence, offset, got, len + 1));
+		}
+		test.fail_at = 0;
+		bole_flash_objects_stats(o, &stats);
+		cr_assert_leq(test.bytes - tables, sizes[s] + sizes[s] / 64 + 64);
+		cr_assert_leq(stats.bytes, sizes[s] + sizes[s] / 64 + 64);
+		if (s > 0)
+			cr_assert_gt(hot, s == 1 ? 12000 : 14500);
+		bole_flash_objects_close(o);
+		test_platform_release(&test);
+	}
 }
