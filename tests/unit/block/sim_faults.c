@@ -182,10 +182,10 @@ Test(sim_faults, what_needed_correction_is_reported_once_until_erased)
 	check_eq(sim_count_other(block, 5 * NAND_BLOCK, NAND_PAGE, 1), 0);
 	check_eq(bole_block_next_decaying(block, &off), BOLE_END);
 	/* Nor because another block follows. */
-	bole_block_sim_flip(block, 9, 1);
-	check_eq(sim_count_other(block, 0, NAND_PAGE, 0x55), 0);
+	bole_block_sim_flip(block, 7 * NAND_BLOCK, 1);
+	check_eq(sim_count_other(block, 7 * NAND_BLOCK, NAND_PAGE, 0xff), 0);
 	OK(bole_block_next_decaying(block, &off));
-	check_eq(off, 0);
+	check_eq(off, 7 * NAND_BLOCK);
 	check_eq(bole_block_next_decaying(block, &off), BOLE_END);
 	/* Who drives it forgets over a power cut, the cells do not. */
 	bole_block_sim_cut_now(block, BOLE_SIM_TEAR_KEEP);
