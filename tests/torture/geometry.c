@@ -10,9 +10,9 @@ enum { KIB = 1 << 10, MIB = 1 << 20 };
 
 /* 256 segments and a few more. */
 const struct torture_geometry torture_geometries[] = {
-        {"nor4k", 4 * MIB + 128 * KIB},  {"nor64k", 16 * MIB + 512 * KIB},
-        {"slcnand", 288 * 128 * KIB},    {"sd", 4 * MIB + 128 * KIB},
-        {"virtio", 4 * MIB + 128 * KIB},
+        {"nor4k", 4 * MIB + 128 * KIB, false},  {"nor64k", 16 * MIB + 512 * KIB, false},
+        {"slcnand", 288 * 128 * KIB, false},    {"sd", 4 * MIB + 128 * KIB, false},
+        {"virtio", 4 * MIB + 128 * KIB, false},
 };
 const unsigned torture_geometry_count = sizeof torture_geometries / sizeof *torture_geometries;
 
@@ -31,6 +31,7 @@ struct bole_block *torture_device(struct lean *memory, const struct torture_geom
 		abort();
 	o.size_bytes = g->size_bytes;
 	o.seed = seed;
+	o.can_discard = o.can_discard && !g->no_discard;
 	if (bole_block_sim_open(&memory->alloc, &o, &device) != BOLE_OK)
 		abort();
 	return device;

@@ -44,5 +44,11 @@ const struct torture_program torture_programs[] = {
          0,
          {"reads corrected", "beyond the code", "pages read"}},
         {"p12", "the n-th call or allocation fails", torture_p12, 2, 0, {0}},
+        {"p13",
+         "damaged and spliced volumes are mounted",
+         torture_p13,
+         2,
+         0,
+         {"mounted", NULL, NULL}},
 };
 const unsigned torture_program_count = sizeof torture_programs / sizeof *torture_programs;

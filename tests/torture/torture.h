@@ -40,6 +40,7 @@ uint64_t torture_mix(uint64_t a, uint64_t b);
 struct torture_geometry {
 	const char *name; /* the simulator's */
 	uint64_t size_bytes;
+	bool no_discard; /* which leaves garbage */
 };
 extern const struct torture_geometry torture_geometries[];
 extern const unsigned torture_geometry_count;
