@@ -225,10 +225,12 @@ static void settle_freeing(struct flash_volume *v, bool ok)
 	for (uint32_t i = 0; i < v->segments; i++) {
 		bole_flash_lock(v);
 		bool free = v->segment[i].state == SEGMENT_FREEING;
+		bool pinned = bole_flash_pinned(v, i);
 		bole_flash_unlock(v);
 		if (!free)
 			continue;
-		if (ok)
+		/* What a snapshot may still read keeps its bytes until it is written over. */
+		if (ok && !pinned)
 			bole_flash_discard(v, i);
 		bole_flash_lock(v);
 		if (ok) {
