@@ -272,7 +272,18 @@ static void tx_abort(struct bole_tx *tx)
 	bole_flash_tx_abort(tx_of(tx));
 }
 
-static const struct bole_store_ops store_ops = {.stats = store_stats, .close = store_close};
+static enum bole_status scrub(struct bole_store *store, struct bole_scrub_report *report)
+{
+	return bole_flash_scrub(volume_of(store), report);
+}
+
+static enum bole_status grow(struct bole_store *store)
+{
+	return bole_flash_grow(volume_of(store));
+}
+
+static const struct bole_store_ops store_ops = {
+        .scrub = scrub, .grow = grow, .stats = store_stats, .close = store_close};
 static const struct bole_repos_ops repos_ops = {repo_create, repo_find, repo_next, repo_rename,
                                                 repo_remove};
 static const struct bole_odb_ops odb_ops = {snapshot_open, snapshot_close, find,

@@ -256,6 +256,10 @@ enum bole_status bole_flash_volume_close(struct flash_volume *);
 /* Adds to a zeroed *out (stats.c). */
 void bole_flash_volume_stats(struct flash_volume *, struct bole_store_stats *);
 
+/* -- Growth and scrub: what store.h says (grow.c, scrub.c) -- */
+BOLE_MUST_USE enum bole_status bole_flash_grow(struct flash_volume *);
+BOLE_MUST_USE enum bole_status bole_flash_scrub(struct flash_volume *, struct bole_scrub_report *);
+
 /* -- Checkpoints (checkpoint.c) -- */
 /* May be ignored: one that fails for want of memory or space is tried again later. */
 enum bole_status bole_flash_checkpoint(struct flash_volume *);
