@@ -12,8 +12,9 @@ enum {
 	FLASH_SEGMENTS_MIN = 256,
 	FLASH_SEGMENTS_RAW_MIN = 64, /* raw flash with long erase blocks */
 	FLASH_SEGMENTS_MAX = 65536,
-	FLASH_UNIT_MANAGED = 4096, /* a managed device is programmed in these */
-	FLASH_UNIT_RAW_MIN = 16,   /* NOR: what a cut may spoil */
+	FLASH_UNIT_MANAGED =
+	        512, /* a managed device is programmed in these, or more if it says so */
+	FLASH_UNIT_RAW_MIN = 16, /* NOR: what a cut may spoil */
 	FLASH_UNIT_MAX = 65536,
 	FLASH_SEGMENT_BYTES_MIN = 16 << 10,
 	FLASH_SEGMENT_BYTES_MANAGED = 1 << 20,

@@ -61,7 +61,7 @@ Test(flash_costs, a_commit_is_one_write_and_one_flush)
 		check_eq(after.programs - before.programs, 1);
 		check_eq(after.flushes - before.flushes, 1);
 		check_eq(after.reads, before.reads);
-		check_eq(after.programmed_bytes - before.programmed_bytes, 4096);
+		check_eq(after.programmed_bytes - before.programmed_bytes, 512);
 	}
 	teardown();
 }

@@ -27,6 +27,7 @@ static void open_disk(uint64_t size)
 	        .size_bytes = size,
 	        .read_unit = 512,
 	        .program_unit = 512,
+	        .damage_unit = UNIT,
 	        .volatile_cache = true,
 	};
 
