@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/levels.h"
 #include "flash/volume.h"
 
 enum { CATALOG_FIRST = 8 };
@@ -113,6 +114,7 @@ void bole_flash_repo_forget(struct flash_volume *v, struct flash_repo *repo)
 	struct domain_end end = {v, repo->domain->key_len};
 
 	bole_flash_aux_dropped(v, repo->auxtable);
+	bole_flash_runs_forget(repo->domain);
 	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
 		const struct flash_extent *e = index->extents->extent[i];
 		bole_flash_fragments_change(v, e->fragment, e->fragments, FLASH_LIVE_DROPPED,
@@ -130,6 +132,7 @@ void bole_flash_domain_release(struct flash_volume *v, struct flash_domain *doma
 	    atomic_fetch_sub_explicit(&domain->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	bole_flash_index_drop(v, domain->index);
+	bole_flash_run_release(domain->level0);
 	bole_alloc_free(v->alloc, domain, 1, sizeof *domain);
 }
 

@@ -218,6 +218,8 @@ static enum bole_status load_record(struct chain *c, const struct flash_record *
 	case FLASH_RECORD_REFS:
 	case FLASH_RECORD_AUX_PLACE:
 	case FLASH_RECORD_PREPARE: return load_change(c, r);
+	case FLASH_RECORD_DROP:
+		return (r->flags & FLASH_FLAG_PREPARED) != 0 ? load_change(c, r) : BOLE_E_CORRUPT;
 	default: return bole_flash_index_load(&c->apply, r);
 	}
 }

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/batch.h"
+#include "flash/levels.h"
 #include "flash/save.h"
 
 struct checkpoint {
@@ -280,7 +281,7 @@ static void settle(struct checkpoint *c)
 		v->elements = 0;
 	v->element[v->elements++] = c->element;
 	for (uint32_t i = 0; i < c->state.repos; i++)
-		bole_flash_index_saved(v, c->state.repo[i].repo->domain, c->state.repo[i].index,
+		bole_flash_index_saved(v, c->state.repo[i].repo->domain, &c->state.repo[i].index,
 		                       true);
 	if (old == NULL)
 		old = bole_alloc_zeroed(v->alloc, 1, sizeof *old);
@@ -313,7 +314,7 @@ static void give_up(struct checkpoint *c, enum bole_status why)
 		v->segment[c->save.row[i].segment].changed = true;
 	bole_flash_unlock(v);
 	for (uint32_t i = 0; i < c->state.repos; i++)
-		bole_flash_index_saved(v, c->state.repo[i].repo->domain, c->state.repo[i].index,
+		bole_flash_index_saved(v, c->state.repo[i].repo->domain, &c->state.repo[i].index,
 		                       false);
 	bole_flash_stream_release(&c->save.stream, false);
 	bole_flash_state_release(v, &c->state);

@@ -23,6 +23,7 @@ struct flash_state_prepared {
 	struct flash_extent **extent;
 	uint32_t extents;
 	struct flash_table *aux;
+	struct flash_table *drops;
 };
 
 /* The published state, or what an element of the checkpoint holds: versions, so it costs little. */

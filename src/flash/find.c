@@ -7,12 +7,16 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/reader.h"
+#include "flash/record.h"
+#include "flash/run.h"
 #include "flash/volume.h"
 
 enum {
-	PROBE_KILLS = 16, /* without memory of their own */
+	PROBE_KILLS = 16,         /* without memory of their own */
+	PROBE_WHOLE_BYTES = 4096, /* a record that is read at once, for whoever views it next */
 };
 #define KILL_OF_EXTENT (UINT64_C(1) << FLASH_PLACE_BITS)
+#define PROBE_ANY      UINT64_MAX
 
 /* One lookup. */
 struct probe {
@@ -22,6 +26,7 @@ struct probe {
 	struct flash_reader *reader;
 	enum bole_status (*row)(void *ctx, const struct flash_found *);
 	void *ctx;
+	uint64_t only;  /* ask for the row with this place: no record is read */
 	uint64_t *kill; /* places, KILL_OF_EXTENT for those of extents */
 	size_t kills;
 	size_t cap;
@@ -61,7 +66,7 @@ static enum bole_status ask_mem(struct probe *p, const struct flash_table *mem,
 
 	if (!bole_flash_mem_get(mem, key, &row))
 		return BOLE_OK;
-	if (row.has && !killed(p, row.place)) {
+	if (row.has && !killed(p, row.place) && (p->only == PROBE_ANY || p->only == row.place)) {
 		struct flash_found found = {
 		        .place = row.place,
 		        .stored = row.stored,
@@ -79,6 +84,117 @@ static enum bole_status ask_mem(struct probe *p, const struct flash_table *mem,
 	}
 	return BOLE_OK;
 }
+
+/* -- Runs -- */
+
+static void row_of(const uint8_t *p, struct flash_found *out)
+{
+	*out = (struct flash_found){
+	        .place = bole_flash_get_be40(p + INDEX_PLACE_AT),
+	        .stored = (uint64_t)p[INDEX_STORED_AT] | (uint64_t)p[INDEX_STORED_AT + 1] << 8 |
+	                  (uint64_t)p[INDEX_STORED_AT + 2] << 16,
+	        .type = p[INDEX_TYPE_AT] & INDEX_TYPE_MASK,
+	        .where = FOUND_RUN,
+	};
+}
+
+/* The record that a row names: is it the id's? Another id may start alike, but only a record that
+ * verifies may say so. */
+static enum bole_status compare(struct probe *p, const struct flash_found *found, bool *same)
+{
+	struct flash_volume *v = p->v;
+	const struct flash_domain *domain = p->index->domain;
+	uint32_t segment = bole_flash_place_segment(found->place);
+	uint32_t offset = bole_flash_place_offset(found->place);
+	uint64_t whole = bole_flash_record_live(domain->key_len, (uint32_t)found->stored);
+	size_t head = (size_t)RECORD_HEAD_BYTES + domain->key_len;
+	struct flash_record r;
+	const uint8_t *at;
+
+	if (segment >= v->segments || !bole_in_bounds(offset, whole, v->segment_bytes))
+		return BOLE_E_CORRUPT;
+	bole_flash_lock(v);
+	uint64_t sequence = v->segment[segment].sequence;
+	bole_flash_unlock(v);
+	BOLE_TRY(bole_flash_fetch(v, p->reader, segment, offset,
+	                          whole <= PROBE_WHOLE_BYTES ? (size_t)whole : head, &at));
+	*same = at[RECORD_KIND_AT] == FLASH_RECORD_OBJECT &&
+	        at[RECORD_KEY_BYTES_AT] == domain->key_len &&
+	        bole_get_le32(at + RECORD_OWNER_AT) == domain->id &&
+	        memcmp(at + RECORD_HEAD_BYTES, p->key, domain->key_len) == 0;
+	if (*same)
+		return BOLE_OK;
+	BOLE_TRY(bole_flash_fetch(v, p->reader, segment, offset, (size_t)whole, &at));
+	uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
+	if (!bole_flash_record_parse((struct bole_bytes){at, (size_t)whole}, &r) ||
+	    r.bytes != whole || r.kind != FLASH_RECORD_OBJECT || r.key.len != domain->key_len ||
+	    r.owner != domain->id || memcmp(r.key.ptr, p->key, INDEX_PREFIX_BYTES) != 0 ||
+	    !bole_flash_record_verify(at, &r, seed))
+		return BOLE_E_CORRUPT;
+	return BOLE_OK;
+}
+
+static enum bole_status ask_row(struct probe *p, const uint8_t *row)
+{
+	struct flash_found found;
+	bool same = true;
+
+	if ((row[INDEX_TYPE_AT] & INDEX_KILL) != 0)
+		return BOLE_OK;
+	row_of(row, &found);
+	if (killed(p, found.place) || (p->only != PROBE_ANY && p->only != found.place))
+		return BOLE_OK;
+	if (p->only == PROBE_ANY)
+		BOLE_TRY(compare(p, &found, &same));
+	return same ? p->row(p->ctx, &found) : BOLE_OK;
+}
+
+/* Kills of a run concern older parts only: they count once its rows were asked. */
+static enum bole_status kill_row(struct probe *p, const uint8_t *row)
+{
+	if ((row[INDEX_TYPE_AT] & INDEX_KILL) == 0)
+		return BOLE_OK;
+	return add_kill(p, bole_flash_get_be40(row + INDEX_PLACE_AT), row[INDEX_TYPE_AT]);
+}
+
+/* Shows every row of the run with the prefix. */
+static enum bole_status each_match(struct probe *p, struct flash_run *run,
+                                   const struct flash_run_match *match,
+                                   enum bole_status (*show)(struct probe *, const uint8_t *))
+{
+	uint8_t row[RUN_WIDTH_MAX];
+
+	for (uint32_t i = 0; i < match->count; i++)
+		BOLE_TRY(show(p, match->rows + (size_t)i * INDEX_ROW_BYTES));
+	for (uint32_t at = match->row + match->count; match->more && at < run->rows; at++) {
+		BOLE_TRY(bole_flash_run_row(run, at, row));
+		if (memcmp(row, p->key, INDEX_PREFIX_BYTES) != 0)
+			break;
+		BOLE_TRY(show(p, row));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status ask_runs(struct probe *p)
+{
+	const struct flash_runs *runs = p->index->runs;
+	struct flash_run_match match;
+
+	if (runs == NULL)
+		return BOLE_OK;
+	uint64_t hash = bole_flash_run_hash(p->v, p->key, INDEX_PREFIX_BYTES);
+	for (uint32_t i = 0; i < runs->count; i++) {
+		enum bole_status rc = bole_flash_run_find(runs->run[i], p->key, hash, &match);
+		if (rc == BOLE_E_NOT_FOUND)
+			continue;
+		BOLE_TRY(rc);
+		BOLE_TRY(each_match(p, runs->run[i], &match, ask_row));
+		BOLE_TRY(each_match(p, runs->run[i], &match, kill_row));
+	}
+	return BOLE_OK;
+}
+
+/* -- Extents -- */
 
 /* All rows of the id in one extent, by offset. */
 static enum bole_status ask_extent(struct probe *p, struct flash_extent *e)
@@ -113,12 +229,26 @@ static enum bole_status ask_all(struct probe *p)
 
 	BOLE_TRY(ask_mem(p, p->index->mem, FOUND_MEM));
 	BOLE_TRY(ask_mem(p, p->index->frozen, FOUND_FROZEN));
+	BOLE_TRY(ask_runs(p));
+	if (p->only != PROBE_ANY)
+		return BOLE_OK;
 	for (uint32_t i = 0; i < bole_flash_index_extents(p->index); i++) {
 		struct flash_extent *e = p->index->extents->extent[i];
 		BOLE_TRY(ask_extent(p, e));
 		damaged |= e->damaged;
 	}
 	return damaged ? BOLE_E_CORRUPT : BOLE_OK;
+}
+
+static enum bole_status probe(struct probe *p)
+{
+	p->kill = p->few;
+	p->kills = 0;
+	p->cap = PROBE_KILLS;
+	enum bole_status rc = ask_all(p);
+	if (p->kill != p->few)
+		bole_alloc_free(p->v->alloc, p->kill, p->cap, sizeof *p->kill);
+	return rc;
 }
 
 enum bole_status bole_flash_index_each(struct flash_volume *v, const struct flash_index *index,
@@ -132,15 +262,9 @@ enum bole_status bole_flash_index_each(struct flash_volume *v, const struct flas
 	                  .reader = reader,
 	                  .row = row,
 	                  .ctx = ctx,
-	                  .cap = PROBE_KILLS};
+	                  .only = PROBE_ANY};
 
-	if (index == NULL)
-		return BOLE_OK;
-	p.kill = p.few;
-	enum bole_status rc = ask_all(&p);
-	if (p.kill != p.few)
-		bole_alloc_free(v->alloc, p.kill, p.cap, sizeof *p.kill);
-	return rc;
+	return index == NULL ? BOLE_OK : probe(&p);
 }
 
 static enum bole_status first_row(void *ctx, const struct flash_found *found)
@@ -158,4 +282,17 @@ enum bole_status bole_flash_index_find(struct flash_volume *v, const struct flas
 	if (rc == BOLE_END)
 		return BOLE_OK;
 	return rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
+}
+
+enum bole_status bole_flash_index_current(struct flash_volume *v, const struct flash_index *index,
+                                          const uint8_t *key, uint64_t place,
+                                          struct flash_found *out)
+{
+	struct probe p = {
+	        .v = v, .index = index, .key = key, .row = first_row, .ctx = out, .only = place};
+
+	if (index == NULL)
+		return BOLE_E_NOT_FOUND;
+	enum bole_status rc = probe(&p);
+	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
 }

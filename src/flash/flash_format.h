@@ -129,9 +129,10 @@ enum flash_record_kind {
 	FLASH_RECORD_AUX_PLACE = 18,
 	FLASH_RECORD_COUNTERS = 19,
 	FLASH_RECORD_END = 20,
-	FLASH_RECORD_ROWS = 21,   /* of a domain's index that are in memory; none: forget them */
-	FLASH_RECORD_CHAIN = 22,  /* the first one of a delta */
-	FLASH_FRAGMENT_DATA = 32, /* in data segments; CHECKPOINT in checkpoint segments */
+	FLASH_RECORD_ROWS = 21,  /* of a domain's index that are in memory; none: forget them */
+	FLASH_RECORD_CHAIN = 22, /* the first one of a delta */
+	FLASH_RECORD_EXTENT_GONE = 23, /* body: EXTENT_ID, of one that is no more */
+	FLASH_FRAGMENT_DATA = 32,      /* in data segments; CHECKPOINT in checkpoint segments */
 	FLASH_FRAGMENT_TABLE = 33,
 	FLASH_FRAGMENT_MAP = 34,
 	FLASH_FRAGMENT_CHECKPOINT = 35,
@@ -228,6 +229,14 @@ enum {
 	RESOLVE_COMMIT_AT = 16, /* u8 */
 	PREPARE_BYTES = 24,
 	FLASH_TOKEN_BYTES = 16,
+};
+
+/* Body of RUN (owner = domain): this, then the descriptors of its runs, newest first. */
+enum {
+	RUNS_SLOT_AT = 0,    /* u32: the next slot of an extent */
+	RUNS_COUNT_AT = 4,   /* u32 */
+	RUNS_OBJECTS_AT = 8, /* u64: that are alive, duplicates in extents included */
+	RUNS_HEAD_BYTES = 16,
 };
 
 /* Body of DROP (key = id, owner = domain): one of these for each row that is dead. With the

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/run.h"
 #include "flash/volume.h"
 
 static void retain(_Atomic uint32_t *refs)
@@ -40,6 +41,45 @@ static void extents_release(struct bole_alloc *alloc, struct flash_extents *list
 	bole_alloc_free(alloc, list, extents_bytes(list->count), 1);
 }
 
+static size_t runs_bytes(uint32_t count)
+{
+	return sizeof(struct flash_runs) + (size_t)count * sizeof(struct flash_run *);
+}
+
+static void runs_release(struct bole_alloc *alloc, struct flash_runs *list)
+{
+	if (list == NULL || !last(&list->refs))
+		return;
+	for (uint32_t i = 0; i < list->count; i++)
+		bole_flash_run_release(list->run[i]);
+	bole_alloc_free(alloc, list, runs_bytes(list->count), 1);
+}
+
+enum bole_status bole_flash_index_runs(struct flash_volume *v, struct flash_index *index,
+                                       uint32_t at, uint32_t count, struct flash_run *run)
+{
+	uint32_t old = index->runs == NULL ? 0 : index->runs->count;
+	uint32_t n = old - count + (run != NULL);
+	struct flash_runs *list = NULL;
+
+	BOLE_ASSERT(at + count <= old);
+	if (n != 0) {
+		list = bole_alloc_zeroed(v->alloc, runs_bytes(n), 1);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		atomic_init(&list->refs, 1);
+	}
+	for (uint32_t i = 0; i <= old && list != NULL; i++) {
+		if (i == at && run != NULL)
+			list->run[list->count++] = bole_flash_run_retain(run);
+		if (i < old && (i < at || i >= at + count))
+			list->run[list->count++] = bole_flash_run_retain(index->runs->run[i]);
+	}
+	runs_release(v->alloc, index->runs);
+	index->runs = list;
+	return BOLE_OK;
+}
+
 static void extents_push(struct flash_extents *list, struct flash_extent *extent)
 {
 	uint32_t at = list->count;
@@ -68,6 +108,29 @@ enum bole_status bole_flash_index_add(struct flash_volume *v, struct flash_index
 	for (uint32_t i = 0; i < count; i++) {
 		extents_push(list, extents[i]);
 		index->objects += extents[i]->rows;
+	}
+	extents_release(v->alloc, index->extents);
+	index->extents = list;
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_index_remove(struct flash_volume *v, struct flash_index *index,
+                                         uint64_t id)
+{
+	uint32_t old = bole_flash_index_extents(index);
+
+	if (bole_flash_index_extent(index, id) == NULL)
+		return BOLE_OK;
+	struct flash_extents *list = NULL;
+	if (old > 1) {
+		list = bole_alloc_zeroed(v->alloc, extents_bytes(old - 1), 1);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		atomic_init(&list->refs, 1);
+		list->by_id = list->extent + old - 1;
+		for (uint32_t i = 0; i < old; i++)
+			if (index->extents->extent[i]->id != id)
+				extents_push(list, index->extents->extent[i]);
 	}
 	extents_release(v->alloc, index->extents);
 	index->extents = list;
@@ -169,6 +232,15 @@ enum bole_status bole_flash_index_kill(struct flash_volume *v, struct flash_inde
 	return BOLE_OK;
 }
 
+enum bole_status bole_flash_index_move(struct flash_volume *v, struct flash_index *index,
+                                       const uint8_t *key, const struct flash_found *found,
+                                       uint64_t place, uint32_t generation)
+{
+	return bole_flash_mem_move(&v->plain, &index->mem, key_of(index, key), found->place, place,
+	                           (uint32_t)found->stored, found->type, generation,
+	                           found->where != FOUND_MEM);
+}
+
 struct flash_index *bole_flash_index_retain(struct flash_index *index)
 {
 	if (index != NULL)
@@ -182,6 +254,7 @@ void bole_flash_index_drop(struct flash_volume *v, struct flash_index *index)
 		return;
 	bole_flash_table_release(&v->plain, index->mem);
 	bole_flash_table_release(&v->plain, index->frozen);
+	runs_release(v->alloc, index->runs);
 	extents_release(v->alloc, index->extents);
 	bole_alloc_free(v->alloc, index, 1, sizeof *index);
 }

@@ -158,6 +158,13 @@ BOLE_MUST_USE enum bole_status bole_flash_index_kill(struct flash_volume *, stru
 /* Adds extents behind the others; retains them. */
 BOLE_MUST_USE enum bole_status bole_flash_index_add(struct flash_volume *, struct flash_index *,
                                                     struct flash_extent *const *, uint32_t count);
+/* Takes an extent out; nothing happens when it is not there. Rows that it had are not counted. */
+BOLE_MUST_USE enum bole_status bole_flash_index_remove(struct flash_volume *, struct flash_index *,
+                                                       uint64_t id);
+/* Puts run (NULL = nothing; retained) where count runs from number `at` on were. */
+BOLE_MUST_USE enum bole_status bole_flash_index_runs(struct flash_volume *, struct flash_index *,
+                                                     uint32_t at, uint32_t count,
+                                                     struct flash_run *run);
 struct flash_index *bole_flash_index_retain(struct flash_index *);
 /* NULL is fine. */
 void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
@@ -183,6 +190,20 @@ BOLE_MUST_USE enum bole_status
 bole_flash_index_each(struct flash_volume *, const struct flash_index *, const uint8_t *key,
                       struct flash_reader *,
                       enum bole_status (*row)(void *ctx, const struct flash_found *), void *ctx);
+
+/* -- Moves, for the cleaner -- */
+
+/* The record at place is the one that counts for its id; *out says in which part its row is. Reads
+ * no record. BOLE_E_NOT_FOUND. */
+BOLE_MUST_USE enum bole_status bole_flash_index_current(struct flash_volume *,
+                                                        const struct flash_index *,
+                                                        const uint8_t *key, uint64_t place,
+                                                        struct flash_found *out);
+/* In a draft: the record of that row is at place now. generation: of the anchor that will say so.
+ */
+BOLE_MUST_USE enum bole_status bole_flash_index_move(struct flash_volume *, struct flash_index *,
+                                                     const uint8_t *key, const struct flash_found *,
+                                                     uint64_t place, uint32_t generation);
 
 /* -- All rows (walk.c) -- */
 

@@ -2,7 +2,10 @@
 /* The index of a domain out of a checkpoint, and extents out of the log. */
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/levels.h"
 #include "flash/mount.h"
+
+#include <string.h>
 
 static bool place_ok(const struct flash_volume *v, uint32_t segment, uint32_t offset,
                      uint32_t key_len, uint32_t stored)
@@ -36,27 +39,6 @@ static enum bole_status load_prepared(struct flash_apply *a, const struct flash_
 	return bole_flash_apply_prepared(a, r->owner, r->body.ptr, (uint32_t)(r->body.len / width));
 }
 
-static uint64_t mem_has(const struct flash_index *index, struct bole_bytes key)
-{
-	struct flash_mem_row row;
-
-	return bole_flash_mem_get(index->mem, key, &row) && row.has;
-}
-
-static uint64_t mem_rows(const struct flash_table *mem)
-{
-	struct bole_bytes after = {NULL, 0};
-	struct flash_mem_row row;
-	uint64_t rows = 0;
-
-	for (const struct flash_item *item = bole_flash_table_next(mem, after, true); item != NULL;
-	     item = bole_flash_table_next(mem, after, false)) {
-		after = bole_flash_item_key(item);
-		rows += bole_flash_mem_parse(bole_flash_item_value(item), &row) && row.has;
-	}
-	return rows;
-}
-
 /* Items of mem; none: those before are forgotten. */
 static enum bole_status load_rows(struct flash_apply *a, const struct flash_record *r)
 {
@@ -67,7 +49,6 @@ static enum bole_status load_rows(struct flash_apply *a, const struct flash_reco
 	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
 	uint32_t key_len = index->domain->key_len;
 	if (rest.len == 0) {
-		index->objects -= mem_rows(index->mem);
 		bole_flash_table_release(&a->v->plain, index->mem);
 		index->mem = NULL;
 	}
@@ -78,20 +59,61 @@ static enum bole_status load_rows(struct flash_apply *a, const struct flash_reco
 		struct bole_bytes value = {rest.ptr, bole_flash_mem_value_bytes(rest)};
 		if (value.len == 0 || !bole_flash_mem_parse(value, &row))
 			return BOLE_E_CORRUPT;
-		index->objects -= mem_has(index, key);
 		if (row.has) {
 			uint32_t segment = bole_flash_place_segment(row.place);
 			if (!place_ok(a->v, segment, bole_flash_place_offset(row.place), key_len,
 			              row.stored))
 				return BOLE_E_CORRUPT;
 			touch(a->v, segment);
-			index->objects++;
 		}
 		BOLE_TRY(bole_flash_table_set(&a->v->plain, &index->mem, key, value));
 		rest.ptr += value.len;
 		rest.len -= value.len;
 	}
 	return rest.len == 0 ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status load_runs(struct flash_apply *a, const struct flash_record *r)
+{
+	struct bole_bytes rest = r->body;
+	struct flash_index *index;
+	struct flash_run *run;
+	size_t used;
+
+	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
+	if (rest.len < RUNS_HEAD_BYTES)
+		return BOLE_E_CORRUPT;
+	uint32_t count = bole_get_le32(rest.ptr + RUNS_COUNT_AT);
+	index->domain->next_slot = bole_get_le32(rest.ptr + RUNS_SLOT_AT);
+	uint64_t objects = bole_get_le64(rest.ptr + RUNS_OBJECTS_AT);
+	rest.ptr += RUNS_HEAD_BYTES;
+	rest.len -= RUNS_HEAD_BYTES;
+	uint32_t old = index->runs == NULL ? 0 : index->runs->count;
+	BOLE_TRY(bole_flash_index_runs(a->v, index, 0, old, NULL));
+	for (uint32_t i = 0; i < count; i++) {
+		BOLE_TRY(bole_flash_run_decode(a->v, rest, &run, &used));
+		enum bole_status rc = bole_flash_index_runs(a->v, index, i, 0, run);
+		for (uint32_t n = 0; n < run->chunks; n++)
+			touch(a->v, run->chunk[n].segment);
+		bool ok = memcmp(&run->shape, &bole_flash_index_shape, sizeof run->shape) == 0;
+		bole_flash_run_release(run);
+		if (rc != BOLE_OK || !ok)
+			return rc != BOLE_OK ? rc : BOLE_E_CORRUPT;
+		rest.ptr += used;
+		rest.len -= used;
+	}
+	index->objects = objects;
+	return rest.len == 0 ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status extent_gone(struct flash_apply *a, const struct flash_record *r)
+{
+	struct flash_index *index;
+
+	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
+	if (r->body.len != 8)
+		return BOLE_E_CORRUPT;
+	return bole_flash_index_remove(a->v, index, bole_get_le64(r->body.ptr));
 }
 
 static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
@@ -121,8 +143,14 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
 		struct flash_index *index;
 		rc = bole_flash_apply_index(a, domain->id, &index);
+		uint64_t objects = rc == BOLE_OK ? index->objects : 0;
+		if (rc == BOLE_OK && a->checkpoint &&
+		    bole_flash_index_extent(index, extent->id) != NULL)
+			rc = bole_flash_index_remove(v, index, extent->id);
 		if (rc == BOLE_OK)
 			rc = bole_flash_index_add(v, index, &extent, 1);
+		if (rc == BOLE_OK && a->checkpoint)
+			index->objects = objects; /* RUN says how many there are */
 		bole_flash_extent_release(extent);
 		return rc;
 	} else if (p == NULL || p->repo->domain != domain) {
@@ -148,6 +176,8 @@ enum bole_status bole_flash_index_load(struct flash_apply *a, const struct flash
 	case FLASH_RECORD_ROWS:
 		return (r->flags & FLASH_FLAG_PREPARED) != 0 ? load_prepared(a, r)
 		                                             : load_rows(a, r);
+	case FLASH_RECORD_RUN: return load_runs(a, r);
+	case FLASH_RECORD_EXTENT_GONE: return extent_gone(a, r);
 	case FLASH_RECORD_EXTENT: return apply_extent(a, r);
 	default: return BOLE_E_CORRUPT;
 	}

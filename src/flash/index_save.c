@@ -2,6 +2,7 @@
 /* The index of a domain in a checkpoint. */
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/run.h"
 #include "flash/save.h"
 
 /* The longest item: an id with all kills that it may have. */
@@ -68,6 +69,42 @@ static enum bole_status put_mem(struct flash_save *s, const struct flash_table *
 	return rc;
 }
 
+static const struct flash_run *run_number(const struct flash_domain *domain,
+                                          const struct flash_index *index, uint32_t i)
+{
+	uint32_t first = index->frozen != NULL && domain->level0 != NULL;
+
+	return i < first ? domain->level0 : index->runs->run[i - first];
+}
+
+/* The list as it is with the run that this checkpoint has written. */
+static enum bole_status put_runs(struct flash_save *s, const struct flash_domain *domain,
+                                 const struct flash_index *index)
+{
+	struct flash_record r = {.kind = FLASH_RECORD_RUN, .owner = domain->id};
+	uint32_t count = (index->runs == NULL ? 0 : index->runs->count) +
+	                 (index->frozen != NULL && domain->level0 != NULL);
+	size_t len = RUNS_HEAD_BYTES;
+
+	for (uint32_t i = 0; i < count; i++)
+		len += bole_flash_run_encoded(run_number(domain, index, i));
+	uint8_t *body = bole_alloc_zeroed(s->v->alloc, len, 1);
+	if (body == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_put_le32(body + RUNS_SLOT_AT, domain->next_slot);
+	bole_put_le32(body + RUNS_COUNT_AT, count);
+	bole_put_le64(body + RUNS_OBJECTS_AT, index->objects);
+	size_t at = RUNS_HEAD_BYTES;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct flash_run *run = run_number(domain, index, i);
+		bole_flash_run_encode(run, body + at);
+		at += bole_flash_run_encoded(run);
+	}
+	enum bole_status rc = bole_flash_save_record(s, r, bole_bytes_of(body, len));
+	bole_alloc_free(s->v->alloc, body, len, 1);
+	return rc;
+}
+
 static enum bole_status put_extent(struct flash_save *s, const struct flash_extent *e,
                                    uint8_t flags)
 {
@@ -83,37 +120,46 @@ static enum bole_status put_extent(struct flash_save *s, const struct flash_exte
 	return rc;
 }
 
-enum bole_status bole_flash_index_write(struct flash_save *s, struct flash_domain *domain,
-                                        struct flash_index *index)
+static enum bole_status put_extents(struct flash_save *s, const struct flash_domain *domain,
+                                    const struct flash_index *index,
+                                    const struct flash_index *before)
 {
-	(void)s;
-	(void)domain;
-	(void)index;
+	struct flash_record r = {.kind = FLASH_RECORD_EXTENT_GONE, .owner = domain->id};
+	uint8_t id[8];
+
+	if (before != NULL && before->extents == index->extents)
+		return BOLE_OK;
+	for (uint32_t i = 0; i < bole_flash_index_extents(before); i++) {
+		const struct flash_extent *e = before->extents->extent[i];
+		if (bole_flash_index_extent(index, e->id) != NULL)
+			continue;
+		bole_put_le64(id, e->id);
+		BOLE_TRY(bole_flash_save_record(s, r, bole_bytes_of(id, sizeof id)));
+	}
+	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
+		const struct flash_extent *e = index->extents->extent[i];
+		if (bole_flash_index_extent(before, e->id) != e)
+			BOLE_TRY(put_extent(s, e, 0));
+	}
 	return BOLE_OK;
 }
 
-void bole_flash_index_saved(struct flash_volume *v, struct flash_domain *domain,
-                            struct flash_index *index, bool ok)
+static bool same(const struct flash_index *index, const struct flash_index *before)
 {
-	(void)v;
-	(void)domain;
-	(void)index;
-	(void)ok;
+	return before != NULL && index->frozen == NULL && index->mem == before->mem &&
+	       index->runs == before->runs && index->extents == before->extents;
 }
 
 enum bole_status bole_flash_index_save(struct flash_save *s, const struct flash_domain *domain,
                                        const struct flash_index *index,
                                        const struct flash_index *before)
 {
-	if (index == NULL || index == before)
+	if (index == NULL || same(index, before))
 		return BOLE_OK;
 	BOLE_TRY(put_mem(s, index->mem, before == NULL ? NULL : before->mem, domain->id));
-	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
-		const struct flash_extent *e = index->extents->extent[i];
-		if (before == NULL || bole_flash_index_extent(before, e->id) == NULL)
-			BOLE_TRY(put_extent(s, e, 0));
-	}
-	return BOLE_OK;
+	BOLE_TRY(put_extents(s, domain, index, before));
+	/* Last: it says how many objects there are. */
+	return put_runs(s, domain, index);
 }
 
 enum bole_status bole_flash_index_save_prepared(struct flash_save *s,

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
+#include "flash/levels.h"
 #include "flash/objects.h"
 #include "flash/page.h"
 
@@ -102,14 +103,22 @@ static void live_extents(struct flash_volume *v, struct flash_extent *const *lis
 			                    bole_flash_fragment_live(list[i]->fragment[n].length));
 }
 
-static void live_index(struct flash_volume *v, const struct flash_index *index)
+static void live_run(struct flash_volume *v, const struct flash_run *run)
+{
+	for (uint32_t i = 0; i < run->chunks; i++)
+		bole_flash_live_add(v, run->chunk[i].segment,
+		                    (uint64_t)run->chunk[i].pages * v->page_bytes);
+}
+
+static enum bole_status live_index(struct flash_volume *v, const struct flash_index *index)
 {
 	struct live l = {v, index == NULL ? 0 : index->domain->key_len};
 
 	if (index != NULL && index->extents != NULL)
 		live_extents(v, index->extents->extent, index->extents->count);
-	enum bole_status rc = bole_flash_index_walk(v, index, live_row, &l);
-	BOLE_ASSERT(rc == BOLE_OK); /* of rows in memory */
+	for (uint32_t i = 0; index != NULL && index->runs != NULL && i < index->runs->count; i++)
+		live_run(v, index->runs->run[i]);
+	return bole_flash_index_walk(v, index, live_row, &l);
 }
 
 static void live_aux(struct flash_volume *v, const struct flash_table *table)
@@ -140,14 +149,14 @@ static void live_prepared(struct flash_volume *v, const struct flash_prepared *p
 	live_aux(v, p->aux);
 }
 
-static void count_all(struct flash_volume *v)
+static enum bole_status count_all(struct flash_volume *v)
 {
 	for (uint32_t i = 0; i < v->segments; i++) {
 		v->segment[i].live = 0;
 		v->segment[i].held = 0;
 	}
 	for (uint32_t i = 0; i < v->repos; i++) {
-		live_index(v, v->repo[i]->domain->index);
+		BOLE_TRY(live_index(v, v->repo[i]->domain->index));
 		live_aux(v, v->repo[i]->auxtable);
 	}
 	for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
@@ -158,6 +167,7 @@ static void count_all(struct flash_volume *v)
 			bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
 		}
 	}
+	return BOLE_OK;
 }
 
 /* Live bytes and states of all segments, from what is in memory. */
@@ -168,10 +178,11 @@ static enum bole_status count_live(struct flash_volume *v)
 	if (old == NULL)
 		return BOLE_E_NO_MEMORY;
 	memcpy(old, v->segment, v->segments * sizeof *old);
-	count_all(v);
+	enum bole_status rc = count_all(v);
 	for (uint32_t i = 0; i < v->segments; i++)
 		v->segment[i].changed = old[i].changed || old[i].live != v->segment[i].live;
 	bole_alloc_free(v->alloc, old, v->segments, sizeof *old);
+	BOLE_TRY(rc);
 	v->free = 0;
 	v->freed = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
@@ -346,6 +357,7 @@ static void free_volume(struct flash_volume *v)
 		bole_flash_prepared_free(v, p, false);
 		p = next;
 	}
+	bole_flash_merge_end(v);
 	if (v->saved != NULL)
 		bole_flash_state_release(v, v->saved);
 	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);

@@ -10,7 +10,8 @@ struct flash_apply {
 	struct flash_volume *v;
 	struct flash_prepared *prepared; /* the PREPARE record last seen */
 	struct flash_reader reader;
-	bool again; /* records of this batch replace what they repeat */
+	bool checkpoint; /* records are a checkpoint's */
+	bool again;      /* records of this batch replace what they repeat */
 };
 void bole_flash_apply_init(struct flash_apply *, struct flash_volume *);
 /* Applies one record of the log or of a checkpoint. BOLE_E_CORRUPT. */

@@ -85,6 +85,8 @@ void bole_flash_run_change(struct flash_run *run, enum flash_change change, bool
 		uint32_t segment = run->chunk[i].segment;
 		uint64_t bytes = (uint64_t)run->chunk[i].pages * v->page_bytes;
 		if (change == FLASH_HELD_PUBLISHED)
+			v->segment[segment].published = true;
+		if (change == FLASH_HELD_PUBLISHED)
 			bole_flash_live_add(v, segment, bytes);
 		if (change == FLASH_LIVE_DROPPED)
 			bole_flash_live_sub(v, segment, bytes);

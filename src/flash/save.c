@@ -296,6 +296,23 @@ static enum bole_status put_catalog(struct flash_save *s)
 
 /* -- Prepared transactions: the whole list, if it is another one -- */
 
+static enum bole_status put_drops(struct flash_save *s, const struct flash_table *drops,
+                                  uint32_t domain)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(drops, after, true);
+	     item != NULL; item = bole_flash_table_next(drops, after, false)) {
+		struct flash_record r = {.kind = FLASH_RECORD_DROP,
+		                         .flags = FLASH_FLAG_PREPARED,
+		                         .owner = domain,
+		                         .key = bole_flash_item_key(item)};
+		after = r.key;
+		BOLE_TRY(bole_flash_save_record(s, r, bole_flash_item_value(item)));
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status put_prepared(struct flash_save *s, const struct flash_state_prepared *p)
 {
 	uint8_t body[PREPARE_BYTES] = {0};
@@ -304,6 +321,7 @@ static enum bole_status put_prepared(struct flash_save *s, const struct flash_st
 	memcpy(body + PREPARE_TOKEN_AT, p->token.bytes, FLASH_TOKEN_BYTES);
 	BOLE_TRY(bole_flash_save_record(s, r, bole_bytes_of(body, sizeof body)));
 	BOLE_TRY(bole_flash_index_save_prepared(s, p->repo->domain, p->run, p->extent, p->extents));
+	BOLE_TRY(put_drops(s, p->drops, p->repo->domain->id));
 	return put_aux(s, NULL, p->aux, p->repo->id, FLASH_FLAG_PREPARED);
 }
 

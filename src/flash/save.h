@@ -53,7 +53,7 @@ BOLE_MUST_USE enum bole_status bole_flash_index_save_prepared(struct flash_save 
                                                               uint32_t extents);
 /* The element is durable, or (ok false) will never be. index is the pinned version, which the
  * caller goes on holding as the `before` of the next element. */
-void bole_flash_index_saved(struct flash_volume *, struct flash_domain *, struct flash_index *index,
-                            bool ok);
+void bole_flash_index_saved(struct flash_volume *, struct flash_domain *,
+                            struct flash_index **index, bool ok);
 
 #endif /* BOLE_FLASH_SAVE_H */

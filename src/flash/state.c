@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/checkpoint.h"
+#include "flash/levels.h"
 
 void bole_flash_state_release(struct flash_volume *v, struct flash_state *s)
 {
@@ -24,6 +25,7 @@ void bole_flash_state_release(struct flash_volume *v, struct flash_state *s)
 			bole_flash_extent_release(p->extent[n]);
 		bole_alloc_free(v->alloc, p->extent, p->extents, sizeof *p->extent);
 		bole_flash_table_release(&v->aux, p->aux);
+		bole_flash_table_release(&v->plain, p->drops);
 		bole_flash_repo_release(v, p->repo);
 	}
 	bole_alloc_free(v->alloc, s->repo, s->repos_cap, sizeof *s->repo);
@@ -52,6 +54,7 @@ static enum bole_status take_prepared(struct flash_volume *v, struct flash_state
 		if (p->run != NULL)
 			atomic_fetch_add(&p->run->refs, 1);
 		to->aux = bole_flash_table_retain(p->aux);
+		to->drops = bole_flash_table_retain(p->drops);
 		to->repo = p->repo;
 		atomic_fetch_add(&p->repo->refs, 1);
 	}
@@ -64,6 +67,8 @@ static enum bole_status take_repos(struct flash_volume *v, struct flash_state *s
 		struct flash_repo *repo = v->repo[i];
 		if (repo->hidden)
 			continue;
+		if (!fork)
+			bole_flash_index_freeze(v, repo->domain);
 		atomic_fetch_add(&repo->refs, 1);
 		struct flash_state_repo *to = &s->repo[s->repos++];
 		*to = (struct flash_state_repo){
@@ -107,7 +112,8 @@ enum bole_status bole_flash_state_take(struct flash_volume *v, struct flash_stat
 static bool same(const struct flash_state_prepared *a, const struct flash_state_prepared *b)
 {
 	if (memcmp(a->token.bytes, b->token.bytes, sizeof a->token.bytes) != 0 ||
-	    a->run != b->run || a->aux != b->aux || a->extents != b->extents)
+	    a->run != b->run || a->aux != b->aux || a->drops != b->drops ||
+	    a->extents != b->extents)
 		return false;
 	for (uint32_t i = 0; i < a->extents; i++)
 		if (a->extent[i] != b->extent[i])

@@ -79,6 +79,9 @@ struct flash_domain {
 	struct flash_index *index; /* (L) the published version */
 	struct flash_index *draft; /* (W) */
 	uint32_t next_slot;        /* (W) for the next extent */
+	struct flash_run *level0;  /* of the checkpoint under way, or not installed yet */
+	bool level0_durable;       /* (L) */
+	bool marking;              /* (L) its runs stay as they are */
 };
 
 struct flash_repo {
@@ -174,9 +177,12 @@ struct flash_volume {
 
 	struct bole_mutex lock;
 	struct bole_cond cond;
-	bool leading;                /* (L) */
-	bool checkpointing;          /* (L) */
-	struct flash_request *queue; /* (L) */
+	bool leading;                        /* (L) */
+	bool checkpointing;                  /* (L) */
+	bool unsettled;                      /* (L) some level 0 waits to be installed */
+	struct flash_compaction *compaction; /* (L) the merge under way */
+	bool compacting;                     /* (L) somebody is at it */
+	struct flash_request *queue;         /* (L) */
 	struct flash_request **queue_end;
 
 	struct flash_segment *segment;       /* (L) */

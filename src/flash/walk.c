@@ -2,7 +2,10 @@
 /* Going through all live rows of records of an index. */
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/levels.h"
 #include "flash/volume.h"
+
+#include <string.h>
 
 enum { WALK_YIELD_ROWS = 4096 };
 
@@ -45,6 +48,68 @@ static enum bole_status walk_mem(struct flash_volume *v, const struct flash_tabl
 	return BOLE_OK;
 }
 
+/* Rows of runs know a prefix only: is there an item of an id that starts like that, with a kill of
+ * the place? */
+static bool killed_in(const struct flash_table *mem, const uint8_t *prefix, uint64_t place)
+{
+	struct bole_bytes after = {prefix, INDEX_PREFIX_BYTES};
+
+	for (const struct flash_item *item = bole_flash_table_next(mem, after, true);
+	     item != NULL && memcmp(item->bytes, prefix, INDEX_PREFIX_BYTES) == 0;
+	     item = bole_flash_table_next(mem, after, false)) {
+		after = bole_flash_item_key(item);
+		if (killed_by(mem, after, place))
+			return true;
+	}
+	return false;
+}
+
+static enum bole_status show_net(const struct flash_index *index, const struct flash_net *n,
+                                 enum bole_status (*row)(void *, const struct flash_walk_row *),
+                                 void *ctx)
+{
+	uint64_t place = bole_flash_get_be40(n->key + INDEX_PLACE_AT);
+	const uint8_t *p = n->row;
+
+	if (!n->has || killed_in(index->mem, n->key, place) ||
+	    killed_in(index->frozen, n->key, place))
+		return BOLE_OK;
+	struct flash_walk_row out = {
+	        .prefix = n->key,
+	        .place = place,
+	        .stored = (uint32_t)p[INDEX_STORED_AT] | (uint32_t)p[INDEX_STORED_AT + 1] << 8 |
+	                  (uint32_t)p[INDEX_STORED_AT + 2] << 16,
+	        .type = p[INDEX_TYPE_AT] & INDEX_TYPE_MASK,
+	};
+	return row(ctx, &out);
+}
+
+static enum bole_status walk_runs(struct flash_volume *v, const struct flash_index *index,
+                                  enum bole_status (*row)(void *, const struct flash_walk_row *),
+                                  void *ctx)
+{
+	struct flash_net net = {.any = false};
+	struct flash_merge m;
+	const uint8_t *p;
+	uint32_t which;
+	enum bole_status rc;
+
+	BOLE_TRY(bole_flash_merge_open(&m, v, index->runs->run, index->runs->count, 0));
+	while ((rc = bole_flash_merge_next(&m, &p, &which)) == BOLE_OK) {
+		if (bole_flash_net_add(&net, p))
+			continue;
+		rc = show_net(index, &net, row, ctx);
+		if (rc != BOLE_OK)
+			break;
+		net.any = false;
+		(void)bole_flash_net_add(&net, p);
+	}
+	if (rc == BOLE_END)
+		rc = net.any ? show_net(index, &net, row, ctx) : BOLE_OK;
+	bole_flash_merge_close(&m);
+	return rc;
+}
+
 enum bole_status
 bole_flash_index_walk(struct flash_volume *v, const struct flash_index *index,
                       enum bole_status (*row)(void *, const struct flash_walk_row *), void *ctx)
@@ -52,5 +117,6 @@ bole_flash_index_walk(struct flash_volume *v, const struct flash_index *index,
 	if (index == NULL)
 		return BOLE_OK;
 	BOLE_TRY(walk_mem(v, index->mem, NULL, row, ctx));
-	return walk_mem(v, index->frozen, index->mem, row, ctx);
+	BOLE_TRY(walk_mem(v, index->frozen, index->mem, row, ctx));
+	return index->runs == NULL ? BOLE_OK : walk_runs(v, index, row, ctx);
 }

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/batch.h"
+#include "flash/levels.h"
 #include "flash/tx.h"
 
 enum { GROUP_MAX = 256, SPACE_TRIES = 64 };
@@ -341,6 +342,8 @@ static void lead(struct flash_volume *v)
 			v->queue_end = &last->next;
 		v->queue = rest;
 	}
+	if (!v->checkpointing)
+		bole_flash_levels_settle(v);
 	v->leading = false;
 	v->stamp = v->epoch;
 	v->platform->ops->cond_broadcast(v->platform, &v->cond);
@@ -374,10 +377,14 @@ enum bole_status bole_flash_submit(struct flash_volume *v, struct flash_request 
 			                                  BOLE_NEVER);
 	}
 	bool due = bole_flash_checkpoint_due(v);
+	bool merge = bole_flash_merge_due(v);
 	bole_flash_unlock(v);
 	note_time(v, since);
 	/* A checkpoint that fails for want of memory or space is tried again later. */
 	if (due)
 		(void)bole_flash_checkpoint(v);
+	if (merge && bole_flash_merge_step(v, 0, &merge) != BOLE_OK)
+		bole_log(v->platform, BOLE_LOG_WARN, "%s: runs are not merged now",
+		         v->dev->info.name);
 	return req->rc;
 }

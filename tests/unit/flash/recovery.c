@@ -24,7 +24,7 @@ static void setup(uint64_t size, uint32_t damage_unit)
 	                                   .volatile_cache = true};
 
 	test_platform_init(&test, 1);
-	test.quiet = true;
+	test.quiet = getenv("VERBOSE") == NULL;
 	OK(bole_block_sim_open(&test.alloc, &o, &device));
 	OK(bole_flash_format(device, &test.base, NULL));
 	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
@@ -172,7 +172,7 @@ Test(flash_recovery, a_volume_of_smaller_erase_blocks_is_refused)
 	struct bole_block *other;
 
 	test_platform_init(&test, 1);
-	test.quiet = true;
+	test.quiet = getenv("VERBOSE") == NULL;
 	OK(bole_block_sim_open(&test.alloc, &o, &device));
 	OK(bole_flash_format(device, &test.base, NULL));
 	o.erase_unit = 64 << 10;
