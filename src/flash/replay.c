@@ -114,9 +114,12 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 {
 	struct flash_volume *v = s->v;
 	struct flash_apply a;
+	uint32_t found = s->batches;
 	enum bole_status rc = settle_end(s);
 
-	*sealed = s->batches != 0 && (s->batch[s->batches - 1].flags & FLASH_BATCH_SEAL) != 0;
+	/* Behind a seal lies nothing: what was dropped there must never be found again. */
+	*sealed = s->batches != 0 && s->batches == found &&
+	          (s->batch[s->batches - 1].flags & FLASH_BATCH_SEAL) != 0;
 	if (s->opened > v->opened)
 		v->opened = s->opened;
 	bole_flash_apply_init(&a, v);
