@@ -272,26 +272,38 @@ static enum bole_status load_element(struct chain *c, uint32_t at)
 	               : BOLE_E_CORRUPT;
 }
 
+/* An element's own segments may have been opened after its rows were pinned. */
+static void adopt_place(struct flash_volume *v, const struct flash_fragment *f)
+{
+	struct flash_segment *s = &v->segment[f->segment];
+
+	bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
+	if (f->sequence <= s->sequence)
+		return;
+	s->sequence = f->sequence;
+	s->erases += v->dev->info.needs_erase;
+	s->changed = true;
+}
+
 /* The volume takes the elements over, the base first. */
 static enum bole_status adopt(struct chain *c)
 {
 	struct flash_volume *v = c->v;
 
+	v->bad = 0;
+	for (uint32_t i = 0; i < v->segments; i++) {
+		v->segment[i].changed = false;
+		v->bad += v->segment[i].state == SEGMENT_BAD;
+	}
 	for (uint32_t i = 0; i < c->elements; i++) {
 		struct flash_element *e = &v->element[i];
 		*e = c->element[c->elements - 1 - i];
 		c->element[c->elements - 1 - i] = (struct flash_element){.fragment = NULL};
 		v->growth += e->bytes;
 		for (uint32_t n = 0; n < e->fragments; n++)
-			bole_flash_hold(v, e->fragment[n].segment,
-			                bole_flash_fragment_live(e->fragment[n].length));
+			adopt_place(v, &e->fragment[n]);
 	}
 	v->elements = c->elements;
-	v->bad = 0;
-	for (uint32_t i = 0; i < v->segments; i++) {
-		v->segment[i].changed = false;
-		v->bad += v->segment[i].state == SEGMENT_BAD;
-	}
 	v->saved = bole_alloc_zeroed(v->alloc, 1, sizeof *v->saved);
 	return v->saved == NULL ? BOLE_E_NO_MEMORY : bole_flash_state_take(v, v->saved, true);
 }

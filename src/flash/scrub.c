@@ -80,7 +80,57 @@ static void name_records(struct scrub *s, uint32_t from, uint32_t to)
 	finding(s, "segment %u: the batch from %u to %u is damaged", s->segment, from, to);
 }
 
-static void check_batches(struct scrub *s)
+/* The published state names the record at that place. */
+static enum bole_status named(struct scrub *s, const struct flash_record *r, uint32_t offset,
+                              bool *yes)
+{
+	struct flash_volume *v = s->v;
+	struct flash_reader reader = {.clock = 0};
+	struct flash_found found;
+
+	*yes = false;
+	bole_flash_lock(v);
+	struct flash_domain *domain = bole_flash_domain_find(v, r->owner);
+	struct flash_index *index = domain == NULL ? NULL : bole_flash_index_retain(domain->index);
+	bole_flash_unlock(v);
+	if (index == NULL || r->key.len != index->domain->key_len) {
+		bole_flash_index_drop(v, index);
+		return BOLE_OK;
+	}
+	enum bole_status rc = bole_flash_index_find(v, index, r->key.ptr, &reader, &found);
+	*yes = rc == BOLE_OK && found.extent == NULL &&
+	       found.place == bole_flash_place(s->segment, offset);
+	bole_flash_reader_close(v, &reader);
+	bole_flash_index_drop(v, index);
+	return rc == BOLE_E_NO_MEMORY ? rc : BOLE_OK;
+}
+
+/* Records without a trailer behind them: what a cut left, unless somebody names them. */
+static enum bole_status check_rest(struct scrub *s, uint32_t from)
+{
+	const struct flash_volume *v = s->v;
+	struct flash_record r;
+
+	for (uint32_t at = from;
+	     at < s->written &&
+	     bole_flash_record_parse((struct bole_bytes){s->buf + at, s->written - at}, &r);
+	     at += r.bytes) {
+		bool yes = false;
+		uint64_t seed = bole_flash_seed(v->key, s->segment, s->sequence, at);
+		if (r.kind != FLASH_RECORD_OBJECT ||
+		    !bole_flash_record_verify(s->buf + at, &r, seed))
+			continue;
+		BOLE_TRY(named(s, &r, at, &yes));
+		if (yes) {
+			finding(s, "segment %u: the batch from %u on has no trailer", s->segment,
+			        from);
+			return BOLE_OK;
+		}
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status check_batches(struct scrub *s)
 {
 	const struct flash_volume *v = s->v;
 	uint32_t from = SEGMENT_HEAD_BYTES;
@@ -103,6 +153,7 @@ static void check_batches(struct scrub *s)
 			name_records(s, start, at);
 		from = (uint32_t)end;
 	}
+	return check_rest(s, from);
 }
 
 static enum bole_status check_log(struct scrub *s)
@@ -126,8 +177,7 @@ static enum bole_status check_log(struct scrub *s)
 	            bole_get_le64(s->buf + SEGMENT_CHECKSUM_AT))
 		finding(s, "segment %u: its head is damaged", s->segment);
 	/* Only the trailers of a log verify. */
-	check_batches(s);
-	return BOLE_OK;
+	return check_batches(s);
 }
 
 /* -- Fragments and pages -- */

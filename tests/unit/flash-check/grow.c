@@ -219,7 +219,8 @@ static uint32_t heard;
 static void hear(void *ctx, const char *text)
 {
 	(void)ctx;
-	(void)text;
+	if (getenv("LOUD") != NULL)
+		fprintf(stderr, "%s\n", text);
 	heard++;
 }
 
