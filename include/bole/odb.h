@@ -53,7 +53,9 @@ struct bole_snapshot {
 };
 
 /* A transaction on one repository. view sees what is published and what this transaction wrote;
- * it is valid until commit or abort. Used by one fiber at a time. */
+ * it is valid until commit or abort. Used by one fiber at a time. Whatever a commit links to or
+ * sets a reference to must have been put by it, looked up through view, or be reachable from a
+ * reference that it compares: only then no collection of garbage (mark.h) removes it meanwhile. */
 struct bole_tx {
 	struct bole_store *store;
 	struct bole_snapshot *view;
