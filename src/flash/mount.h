@@ -56,6 +56,7 @@ struct flash_log_scan {
 	uint32_t buf_segment;
 	uint32_t buf_from;
 	uint32_t buf_len;
+	uint64_t shown;        /* batch that the buffer holds and that verified as a whole */
 	uint64_t durable;      /* the highest durable_seq of an accepted trailer */
 	uint64_t seen_durable; /* of any valid trailer, beyond the end too */
 	/* Where the scan stands. */

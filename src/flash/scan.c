@@ -10,7 +10,7 @@
 #include "flash/batch.h"
 #include "flash/mount.h"
 
-enum { SCAN_BYTES = 1 << 20, SCAN_STEP = 128 << 10, SCAN_FIRST_BATCHES = 64 };
+enum { SCAN_BYTES = 1 << 20, SCAN_STEP = 128 << 10, SCAN_FIRST_BATCHES = 64, SCAN_TRIES = 3 };
 
 void bole_flash_log_scan_release(struct flash_log_scan *s)
 {
@@ -36,6 +36,7 @@ static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_
 		if (want > rest)
 			want = rest;
 		s->buf_len = 0;
+		s->shown = 0;
 		BOLE_TRY(bole_flash_read(v, segment, offset, want, s->buf, &p));
 		if (p != s->buf)
 			memmove(s->buf, p, want);
@@ -304,10 +305,27 @@ static enum bole_status judge(struct flash_log_scan *s)
 	return BOLE_OK;
 }
 
+/* From the position to where the log ends. The end is looked at again with fresh eyes: to take one
+ * wrong read for it would lose what was acknowledged. */
+static enum bole_status walk(struct flash_log_scan *s)
+{
+	uint32_t before;
+
+	do {
+		bool entered = true;
+		before = s->batches;
+		s->buf_len = 0;
+		if (s->pos != 0)
+			BOLE_TRY(follow(s));
+		for (uint32_t n = 0; n < s->v->segments && entered; n++)
+			BOLE_TRY(enter(s, s->next, &entered));
+	} while (s->batches != before);
+	return BOLE_OK;
+}
+
 enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volume *v)
 {
 	const struct flash_anchor *a = &v->anchor;
-	bool entered = true;
 
 	*s = (struct flash_log_scan){
 	        .v = v,
@@ -328,17 +346,35 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	s->buf = bole_alloc_array(v->alloc, s->buf_cap, 1);
 	if (s->buf == NULL)
 		return BOLE_E_NO_MEMORY;
-	if (s->pos != 0)
-		BOLE_TRY(follow(s));
-	for (uint32_t n = 0; n < v->segments && entered; n++)
-		BOLE_TRY(enter(s, s->next, &entered));
+	BOLE_TRY(walk(s));
 	return judge(s);
+}
+
+/* Shows a batch that was accepted. It is verified whole whenever it was read again: other bytes
+ * than before must not pass for a shorter batch. */
+static enum bole_status show_batch(struct flash_log_scan *s, const struct flash_batch_at *b,
+                                   struct bole_bytes *out)
+{
+	struct trailer t;
+
+	for (unsigned tries = 0; tries < SCAN_TRIES; tries++) {
+		BOLE_TRY(show(s, b->segment, b->offset, b->bytes, out));
+		if (s->shown == b->sequence)
+			return BOLE_OK;
+		if (parse_batch(s->v, b->segment, b->segment_sequence, b->offset, *out, &t) ==
+		            PARSE_OK &&
+		    t.link == b->link) {
+			s->shown = b->sequence;
+			return BOLE_OK;
+		}
+		s->buf_len = 0;
+	}
+	return BOLE_E_CORRUPT;
 }
 
 enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct flash_batch_at *b,
                                        uint32_t *pos, struct flash_record *out, uint32_t *offset)
 {
-	struct flash_volume *v = s->v;
 	struct bole_bytes bytes;
 
 	if (*pos == 0)
@@ -346,11 +382,11 @@ enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct fl
 	uint32_t trailer = b->offset + b->bytes - TRAILER_BYTES;
 	if (trailer - *pos < RECORD_HEAD_BYTES || *pos >= trailer)
 		return BOLE_END;
-	BOLE_TRY(show(s, b->segment, b->offset, b->bytes, &bytes));
+	BOLE_TRY(show_batch(s, b, &bytes));
 	const uint8_t *p = bytes.ptr + (*pos - b->offset);
 	if (p[RECORD_KIND_AT] == 0)
 		return BOLE_END;
-	uint64_t seed = bole_flash_seed(v->key, b->segment, b->segment_sequence, *pos);
+	uint64_t seed = bole_flash_seed(s->v->key, b->segment, b->segment_sequence, *pos);
 	if (!bole_flash_record_parse((struct bole_bytes){p, trailer - *pos}, out) ||
 	    !bole_flash_record_verify(p, out, seed))
 		return BOLE_E_CORRUPT;

@@ -13,6 +13,7 @@
 enum {
 	FRAGMENT_OVERHEAD = RECORD_HEAD_BYTES + FRAGMENT_HEAD_BYTES,
 	STREAM_FIRST_FRAGMENTS = 8,
+	FRAGMENT_TRIES = 2,
 };
 
 uint64_t bole_flash_fragment_live(uint32_t length)
@@ -256,9 +257,14 @@ enum bole_status bole_flash_fragment_read(struct flash_volume *v, uint64_t exten
 	if (f->segment >= v->segments || f->length > v->fragment_bytes - FRAGMENT_OVERHEAD ||
 	    !bole_in_bounds(f->offset, (uint64_t)FRAGMENT_OVERHEAD + f->length, v->segment_bytes))
 		return BOLE_E_CORRUPT;
-	BOLE_TRY(bole_flash_read(v, f->segment, f->offset, (size_t)FRAGMENT_OVERHEAD + f->length,
-	                         buf, &record));
-	if (!bole_flash_fragment_verify(v, extent, f, record)) {
+	bool good = false;
+	/* Once more before it is believed: a mount gives up what a damaged map named. */
+	for (unsigned tries = 0; tries < FRAGMENT_TRIES && !good; tries++) {
+		BOLE_TRY(bole_flash_read(v, f->segment, f->offset,
+		                         (size_t)FRAGMENT_OVERHEAD + f->length, buf, &record));
+		good = bole_flash_fragment_verify(v, extent, f, record);
+	}
+	if (!good) {
 		bole_log(v->platform, BOLE_LOG_ERROR,
 		         "%s: fragment of extent %llu at segment %u offset %u is damaged",
 		         v->dev->info.name, (unsigned long long)extent, f->segment, f->offset);
