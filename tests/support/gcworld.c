@@ -45,6 +45,18 @@ void gcworld_reopen(struct gcworld *w)
 	OK(bole_flash_open(w->device, &w->test.base, &w->test.alloc, NULL, &w->store));
 }
 
+void gcworld_detach(struct gcworld *w)
+{
+	(void)bole_store_close(w->store);
+	w->store = NULL;
+}
+
+void gcworld_attach(struct gcworld *w, struct bole_block *device)
+{
+	w->device = device;
+	OK(bole_flash_open(device, &w->test.base, &w->test.alloc, NULL, &w->store));
+}
+
 void gcworld_close(struct gcworld *w)
 {
 	test_platform_join(&w->test);
@@ -402,6 +414,21 @@ static void live_compute(struct gcworld *w)
 			}
 		}
 	}
+}
+
+int gcworld_garbage(struct gcworld *w, int *findable)
+{
+	int garbage = 0;
+
+	live_compute(w);
+	*findable = 0;
+	for (int i = 0; i < w->count; i++) {
+		if (w->nodes[i].live)
+			continue;
+		garbage++;
+		*findable += gcworld_has(w, i);
+	}
+	return garbage;
 }
 
 static void print_finding(void *ctx, const char *text)

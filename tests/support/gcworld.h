@@ -43,6 +43,10 @@ void gcworld_open(struct gcworld *, struct bole_block *device, uint8_t algo, uin
 void gcworld_close(struct gcworld *);
 /* Closes and opens a store on a device again. */
 void gcworld_reopen(struct gcworld *);
+/* The same apart: another device that has the same content may be taken in between. What a close
+ * says does not matter: the device may have lost power. */
+void gcworld_detach(struct gcworld *);
+void gcworld_attach(struct gcworld *, struct bole_block *device);
 
 /* Each writes one object into the transaction and returns its node. */
 int gcworld_blob(struct gcworld *, struct bole_tx *, const char *text);
@@ -66,5 +70,7 @@ enum bole_status gcworld_collect(struct gcworld *, const struct bole_gc_options 
  * links to objects that are there. Returns the number of objects. */
 uint64_t gcworld_check(struct gcworld *, bool exact);
 bool gcworld_has(struct gcworld *, int node);
+/* How many objects that nothing needs there are, and how many of them are still findable. */
+int gcworld_garbage(struct gcworld *, int *findable);
 
 #endif /* BOLE_TESTS_GCWORLD_H */

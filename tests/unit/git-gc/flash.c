@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: ISC */
+/* Collections on a volume: over restarts, cleaning, and power cuts. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "bole/block_sim.h"
+#include "support/gcworld.h"
+#include "support/suite_help.h"
+
+static struct gcworld w;
+
+/* False: this store does not collect yet. */
+static bool collects(void)
+{
+	struct bole_gc_result result;
+	enum bole_status rc = gcworld_collect(&w, NULL, &result);
+
+	if (rc == BOLE_E_UNSUPPORTED)
+		puts("skipped: a volume does not collect yet");
+	else
+		cr_assert_eq(rc, BOLE_OK, "%s", result.error);
+	return rc == BOLE_OK;
+}
+
+static void maintain(unsigned eagerness, unsigned steps)
+{
+	struct bole_maintain_options options = {.eagerness = eagerness};
+	enum bole_status rc = BOLE_OK;
+
+	for (unsigned i = 0; i < steps && rc == BOLE_OK; i++)
+		rc = bole_store_maintain(w.store, &options, NULL);
+	cr_assert(rc == BOLE_OK || rc == BOLE_END);
+}
+
+static void random_step(uint64_t *seed)
+{
+	int branch = (int)(test_random(seed) % GC_BRANCHES);
+	int from = w.branch[test_random(seed) % GC_BRANCHES];
+	int commits = 1 + (int)(test_random(seed) % 12);
+
+	switch (test_random(seed) % 9) {
+	case 0:
+	case 1: gcworld_delete(&w, branch); break;
+	case 2: gcworld_write(&w, branch, from, commits); break;
+	case 3: gcworld_push(&w, branch, from, commits * 4, true); break;
+	case 4: gcworld_push(&w, branch, GC_NONE, commits, true); break;
+	case 5: gcworld_push(&w, branch, from, commits, false); break;
+	case 6: gcworld_reopen(&w); break;
+	case 7: maintain(2, (unsigned)(test_random(seed) % 40)); break;
+	default:
+		if (collects())
+			(void)gcworld_check(&w, true);
+		break;
+	}
+}
+
+Test(gc_flash, random_branches_are_collected_cleaned_and_mounted_again)
+{
+	static const char *const geometries[] = {"virtio", "nor4k", "slcnand", "sd"};
+	uint64_t seed = test_seed(20);
+
+	for (size_t i = 0; i < sizeof geometries / sizeof geometries[0]; i++) {
+		struct bole_block_sim_options options;
+		struct test_platform test;
+		struct bole_block *device;
+
+		test_platform_init(&test, seed);
+		cr_assert_eq(bole_block_sim_geometry(geometries[i], &options), BOLE_OK);
+		if (options.size_bytes > 16 << 20)
+			options.size_bytes = 16 << 20;
+		options.seed = seed;
+		cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &device), BOLE_OK);
+		gcworld_open(&w, device, BOLE_HASH_SHA1, seed + i);
+		for (unsigned step = 0; step < 40; step++)
+			random_step(&seed);
+		if (collects())
+			(void)gcworld_check(&w, true);
+		gcworld_reopen(&w);
+		(void)gcworld_check(&w, false);
+		gcworld_close(&w);
+		bole_block_close(device);
+		test_platform_release(&test);
+	}
+}
+
+/* One collection that loses power at its n-th operation; false once it has fewer. */
+static bool cut_run(struct test_platform *test, struct bole_block *base, uint64_t n, int before)
+{
+	struct bole_gc_result result;
+	struct bole_block *device;
+	int findable;
+
+	cr_assert_eq(bole_block_sim_clone(&test->alloc, base, &device), BOLE_OK);
+	bole_block_sim_seed(device, n);
+	gcworld_attach(&w, device);
+	bole_block_sim_cut_at(device, n, (enum bole_block_sim_tear)(n % BOLE_SIM_TEARS));
+	enum bole_status rc = gcworld_collect(&w, NULL, &result);
+	maintain(2, rc == BOLE_OK && !bole_block_sim_is_off(device) ? 1000 : 0);
+	bool cut = bole_block_sim_is_off(device);
+	gcworld_detach(&w);
+	bole_block_sim_power_on(device);
+	gcworld_attach(&w, device);
+	(void)gcworld_garbage(&w, &findable);
+	cr_assert(findable == 0 || findable == before, "%d of %d are left", findable, before);
+	/* What was answered holds. */
+	cr_assert(rc != BOLE_OK || findable == 0);
+	(void)gcworld_check(&w, false);
+	cr_assert(collects());
+	maintain(2, 1000);
+	(void)gcworld_check(&w, true);
+	gcworld_detach(&w);
+	bole_block_close(device);
+	return cut;
+}
+
+Test(gc_flash, a_cut_at_every_operation_leaves_all_of_the_garbage_or_none)
+{
+	static const char *const geometries[] = {"virtio", "nor64k"};
+	uint64_t seed = test_seed(30);
+	unsigned cuts = 0;
+
+	for (size_t i = 0; i < sizeof geometries / sizeof geometries[0]; i++) {
+		struct bole_block_sim_options options;
+		struct test_platform test;
+		struct bole_block *base;
+
+		test_platform_init(&test, seed);
+		cr_assert_eq(bole_block_sim_geometry(geometries[i], &options), BOLE_OK);
+		options.seed = seed;
+		cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &base), BOLE_OK);
+		gcworld_open(&w, base, BOLE_HASH_SHA1, seed + i);
+		int tip = gcworld_push(&w, 0, GC_NONE, 30, true);
+		(void)gcworld_push(&w, 1, tip, 60, true);
+		(void)gcworld_write(&w, 2, tip, 4);
+		(void)gcworld_write(&w, 3, tip, 4);
+		gcworld_delete(&w, 1);
+		gcworld_delete(&w, 2);
+		gcworld_reopen(&w);
+		bool ready = collects();
+		/* That one collected: what dies is made again. */
+		(void)gcworld_push(&w, 1, tip, 60, true);
+		(void)gcworld_write(&w, 2, tip, 4);
+		gcworld_delete(&w, 1);
+		gcworld_delete(&w, 2);
+		int garbage;
+		(void)gcworld_garbage(&w, &garbage);
+		gcworld_detach(&w);
+		bool more = ready;
+		for (uint64_t n = 1; more; n += 1 + n / 40, cuts++)
+			more = cut_run(&test, base, n, garbage);
+		gcworld_attach(&w, base);
+		gcworld_close(&w);
+		bole_block_close(base);
+		test_platform_release(&test);
+	}
+	printf("%u cuts\n", cuts);
+}
