@@ -79,8 +79,11 @@ struct flash_anchor_place {
 	/* Raw flash: the rest of its erase block is not to be trusted; the next anchor begins
 	 * another block. */
 	bool stale[2];
-	bool dead[2];        /* the area takes no more writes */
-	bool missing[2];     /* nothing valid was found there */
+	bool dead[2];    /* the area takes no more writes */
+	bool missing[2]; /* nothing valid was found there */
+	/* The newest one is in one area only, or something behind it is torn: a cut may have left
+	 * what reads otherwise the next time. It is written again before anything relies on it. */
+	bool doubt;
 	uint64_t programmed; /* bytes so far */
 	uint64_t erased;
 };

@@ -20,6 +20,7 @@ struct finder {
 	struct flash_anchor *best;
 	bool found;
 	bool damaged;   /* our magic, wrong checksum */
+	bool torn;      /* a slot that an interrupted write may have left */
 	bool dirty;     /* something that is neither zero nor erased */
 	uint32_t other; /* a version that we do not know, and the newest anchor that has it */
 	uint64_t other_generation;
@@ -103,6 +104,8 @@ static enum bole_status look_through(struct finder *f, uint64_t off, size_t len,
 	for (size_t at = 0; at + ANCHOR_SLOT_MANAGED <= len; at += step) {
 		uint64_t generation;
 		BOLE_TRY(consider(f, f->buf + at, len - at, off + at, &generation));
+		f->torn |= generation == 0 &&
+		           !bole_flash_anchor_blank(f->buf + at, ANCHOR_SLOT_MANAGED);
 		if (generation > *newest) {
 			*newest = generation;
 			*last = off + at;
@@ -114,6 +117,7 @@ static enum bole_status look_through(struct finder *f, uint64_t off, size_t len,
 static enum bole_status find_managed(struct finder *f, struct flash_anchor_place *place)
 {
 	const uint64_t size = f->dev->info.size_bytes;
+	uint64_t generation[2];
 	uint64_t last;
 	uint64_t newest;
 
@@ -130,15 +134,18 @@ static enum bole_status find_managed(struct finder *f, struct flash_anchor_place
 		                      &newest));
 	if (!f->found)
 		return BOLE_OK;
+	f->torn = false;
 	for (uint32_t i = 0; i < 2; i++) {
 		/* The other area may know a newer anchor, whose second area is elsewhere. */
 		struct flash_geometry g = f->best->geometry;
 		uint64_t base = bole_flash_anchor_at(&g, i, 0);
 		size_t bytes = (size_t)g.slots * g.slot_bytes;
 		BOLE_TRY(look_through(f, base, bytes, g.slot_bytes, &last, &newest));
+		generation[i] = newest;
 		place->missing[i] = newest == 0;
 		place->at[i] = newest == 0 ? 0 : (uint32_t)((last - base) / g.slot_bytes);
 	}
+	place->doubt = f->torn || generation[0] != generation[1];
 	return BOLE_OK;
 }
 
@@ -203,6 +210,7 @@ static enum bole_status last_of(struct ring *r, uint32_t block)
 	for (uint32_t at = high; at > first; at--) {
 		BOLE_TRY(slot_get(r->f, bole_flash_anchor_at(&r->g, r->area, at - 1),
 		                  r->g.slot_bytes, &generation, &blank));
+		r->f->torn |= generation == 0 && !blank;
 		if (generation == 0)
 			continue;
 		if (generation > r->newest) {
@@ -314,6 +322,7 @@ static enum bole_status find_raw(struct finder *f, struct flash_anchor_place *pl
 		BOLE_TRY(find_everywhere(&ring[0]));
 		BOLE_TRY(find_everywhere(&ring[1]));
 	}
+	place->doubt = f->torn || ring[0].newest != ring[1].newest;
 	for (uint32_t i = 0; i < 2; i++) {
 		place->missing[i] = ring[i].newest == 0;
 		place->at[i] = ring[i].slot;

@@ -125,6 +125,8 @@ enum bole_status bole_flash_anchor_store(struct bole_block *dev, struct bole_pla
 	}
 	if (good != 0)
 		rc = bole_block_flush(dev);
+	if (rc == BOLE_OK)
+		place->doubt = false;
 	bole_alloc_free(alloc, slot, g->slot_bytes, 1);
 	return rc;
 }

@@ -245,8 +245,26 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
 }
 
+/* An anchor that a cut may have left unstable is written again before anything relies on it. */
+static enum bole_status settle_anchor(struct flash_volume *v)
+{
+	struct flash_anchor a = v->anchor;
+
+	a.generation++;
+	if (v->elements != 0) {
+		const struct flash_element *e = &v->element[v->elements - 1];
+		a.map = e->fragment + (e->fragments - e->named);
+		a.map_count = e->named;
+	}
+	enum bole_status rc =
+	        bole_flash_anchor_store(v->dev, v->platform, v->alloc, &a, &v->anchor_place);
+	v->anchor.generation = a.generation;
+	return rc;
+}
+
 static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
 {
+	BOLE_TRY(settle_anchor(v));
 	/* What follows the log's end is left alone until the checkpoint counts. */
 	BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_recover(s));
@@ -284,6 +302,8 @@ static enum bole_status mount(struct flash_volume *v)
 			v->log.durable = v->log.batch - 1;
 		if (!sealed && !v->read_only)
 			rc = after_cut(v, &s);
+		else if (v->anchor_place.doubt && !v->read_only)
+			rc = settle_anchor(v);
 	}
 	bole_flash_log_scan_release(&s);
 	if (rc == BOLE_OK)

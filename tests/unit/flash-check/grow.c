@@ -250,7 +250,7 @@ Test(flash_grow, scrub_finds_what_is_damaged)
 	uint64_t found = 0;
 	uint64_t tried = 0;
 	/* The first segment is the anchor's, which was never opened. */
-	for (uint64_t at = FLASH_AREA_ALIGN + 16384; at < FLASH_AREA_ALIGN + 3 * 16384 + 4096;
+	for (uint64_t at = FLASH_AREA_ALIGN + 16384; at < FLASH_AREA_ALIGN + 2 * 16384 + 4096;
 	     at += 61) {
 		uint8_t byte;
 		bole_block_sim_peek(device, at, &byte, 1);
