@@ -137,6 +137,9 @@ expect 0 "$bole" --json grow d.img
 same "it has not grown" "$(json 'd["capacity_after"] == d["capacity_before"]')" True
 expect 2 "$bole" grow d.img --size 1M
 expect 2 "$bole" grow d.img --size large
+expect 0 "$bole" --json grow d.img --size 512M
+same "it has grown" "$(json 'd["capacity_after"] > d["capacity_before"] * 1.8')" True
+expect 0 "$bole" fsck d.img
 
 # Git reads it all.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -168,6 +171,8 @@ same "the large value lies in the image" "$((at > 0))" 1
 python3 -c 'import sys
 f = open("d.img", "r+b"); f.seek(int(sys.argv[1]) + 9); c = f.read(1)
 f.seek(int(sys.argv[1]) + 9); f.write(bytes([c[0] ^ 4]))' "$at"
+expect 5 "$bole" scrub d.img
+same "damage is counted" "$(sed -n 's/^damaged *//p' out)" 1
 expect 5 "$bole" fsck d.img
 grep -q 'bole fsck' err && { failed=$((failed + 1)); echo "cli: fsck advises fsck" >&2; }
 expect 5 "$bole" get d.img big
