@@ -17,7 +17,7 @@ enum {
 	OBJECTS_BLOCK_MAX = 64 << 10,
 	OBJECTS_BLOCK_MIN = 8 << 10,
 	OBJECTS_BLOCKS = 4,    /* of a part, at least */
-	OBJECTS_TYPICAL = 512, /* bytes an item: how many chains there are */
+	OBJECTS_TYPICAL = 160, /* bytes an item: how many chains there are */
 	OBJECTS_ALIGN = 8,
 };
 #define OBJECTS_NONE UINT32_MAX

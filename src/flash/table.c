@@ -7,17 +7,104 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-enum { TABLE_FIRST_LEAVES = 4 };
+enum {
+	TABLE_FIRST_NODES = 2,
+	TABLE_FIRST_CHILDREN = 4, /* of a node, and items of a leaf */
+	TABLE_ITEM_ALIGN = 4,
+	TABLE_SLACK = 8, /* a leaf has room for its bytes divided by this once more */
+};
+
+struct flash_leaf {
+	_Atomic uint32_t refs;
+	uint32_t count;
+	uint32_t cap; /* items */
+	uint32_t size;
+	uint32_t end;    /* bytes in use, replaced items included */
+	uint32_t dead;   /* bytes of those */
+	uint64_t data[]; /* starts of keys (u64), positions of items (u32), items */
+};
+
+struct flash_node {
+	_Atomic uint32_t refs;
+	uint32_t count;
+	uint32_t cap;
+	struct flash_child leaf[];
+};
+
+/* Where an item is, or would be. */
+struct path {
+	uint32_t node;
+	uint32_t leaf;
+	uint32_t slot;
+	bool exact;
+};
+
+/* -- Leaves -- */
+
+static uint64_t *starts(const struct flash_leaf *leaf)
+{
+	return (uint64_t *)(uintptr_t)leaf->data;
+}
+
+static uint32_t *positions(const struct flash_leaf *leaf)
+{
+	return (uint32_t *)(void *)(starts(leaf) + leaf->cap);
+}
+
+static uint8_t *items_of(const struct flash_leaf *leaf)
+{
+	return (uint8_t *)(positions(leaf) + leaf->cap);
+}
+
+static struct flash_item *item_of(const struct flash_leaf *leaf, uint32_t slot)
+{
+	return (struct flash_item *)(void *)(items_of(leaf) + positions(leaf)[slot]);
+}
+
+static struct bole_bytes key_of(const struct flash_leaf *leaf, uint32_t slot)
+{
+	return bole_flash_item_key(item_of(leaf, slot));
+}
+
+static size_t leaf_bytes(uint32_t cap, uint32_t size)
+{
+	return sizeof(struct flash_leaf) + cap * (sizeof(uint64_t) + sizeof(uint32_t)) + size;
+}
+
+static size_t node_bytes(uint32_t cap)
+{
+	return sizeof(struct flash_node) + cap * sizeof(struct flash_child);
+}
 
 static size_t table_bytes(uint32_t cap)
 {
-	return sizeof(struct flash_table) + (size_t)cap * sizeof(struct flash_leaf *);
+	return sizeof(struct flash_table) + (size_t)cap * sizeof(struct flash_child);
 }
 
-static size_t item_bytes(const struct flash_item *item)
+static uint32_t item_bytes(size_t key_len, size_t value_len)
 {
-	return sizeof *item + item->key_len + item->value_len;
+	return (uint32_t)bole_round_up(sizeof(struct flash_item) + key_len + value_len,
+	                               TABLE_ITEM_ALIGN);
 }
+
+static uint32_t bytes_of(const struct flash_item *item)
+{
+	return item_bytes(item->key_len, item->value_len);
+}
+
+/* The first bytes of a key as a number that is in the same order; equal ones say nothing. */
+static uint64_t start_of(struct bole_bytes key)
+{
+	uint8_t first[8] = {0};
+
+	if (key.len >= sizeof first)
+		return bole_get_be64(key.ptr);
+	if (key.len != 0)
+		memcpy(first, key.ptr, key.len);
+	return bole_get_be64(first);
+}
+
+/* -- References -- */
 
 /* True for the last owner. */
 static bool unref(_Atomic uint32_t *refs)
@@ -35,22 +122,29 @@ static bool alone(_Atomic uint32_t *refs)
 	return atomic_load_explicit(refs, memory_order_acquire) == 1;
 }
 
-static void item_release(const struct flash_table_kind *kind, struct flash_item *item)
+static struct flash_leaf *leaf_at(const struct flash_node *node, uint32_t at)
 {
-	if (!unref(&item->refs))
-		return;
-	if (kind->dropped != NULL)
-		kind->dropped(kind->ctx, item);
-	bole_alloc_free(kind->alloc, item, item_bytes(item), 1);
+	return node->leaf[at].child;
+}
+
+static struct flash_node *node_at(const struct flash_table *table, uint32_t at)
+{
+	return table->node[at].child;
 }
 
 static void leaf_release(const struct flash_table_kind *kind, struct flash_leaf *leaf)
 {
-	if (!unref(&leaf->refs))
+	if (unref(&leaf->refs))
+		bole_alloc_free(kind->alloc, leaf, leaf_bytes(leaf->cap, leaf->size), 1);
+}
+
+static void node_release(const struct flash_table_kind *kind, struct flash_node *node)
+{
+	if (!unref(&node->refs))
 		return;
-	for (uint32_t i = 0; i < leaf->count; i++)
-		item_release(kind, leaf->items[i]);
-	bole_alloc_free(kind->alloc, leaf, 1, sizeof *leaf);
+	for (uint32_t i = 0; i < node->count; i++)
+		leaf_release(kind, leaf_at(node, i));
+	bole_alloc_free(kind->alloc, node, node_bytes(node->cap), 1);
 }
 
 struct flash_table *bole_flash_table_retain(struct flash_table *table)
@@ -65,77 +159,180 @@ void bole_flash_table_release(const struct flash_table_kind *kind, struct flash_
 	if (table == NULL || !unref(&table->refs))
 		return;
 	for (uint32_t i = 0; i < table->count; i++)
-		leaf_release(kind, table->leaves[i]);
+		node_release(kind, node_at(table, i));
 	bole_alloc_free(kind->alloc, table, table_bytes(table->cap), 1);
 }
 
-/* The last leaf whose first key is <= key; 0 when there is none. */
-static uint32_t leaf_for(const struct flash_table *table, struct bole_bytes key)
-{
-	uint32_t low = 0;
-	uint32_t high = table->count;
+/* -- Searching -- */
 
-	while (high - low > 1) {
-		uint32_t mid = low + (high - low) / 2;
-		if (bole_bytes_compare(bole_flash_item_key(table->leaves[mid]->items[0]), key) <= 0)
-			low = mid;
-		else
-			high = mid;
-	}
-	return low;
+static bool leaf_below(const struct flash_leaf *leaf, uint32_t slot, uint64_t start,
+                       struct bole_bytes key)
+{
+	uint64_t there = starts(leaf)[slot];
+
+	return there < start || (there == start && bole_bytes_compare(key_of(leaf, slot), key) < 0);
 }
 
 /* The first slot of the leaf whose key is >= key. */
-static uint32_t slot_for(const struct flash_leaf *leaf, struct bole_bytes key, bool *exact)
+static uint32_t slot_for(const struct flash_leaf *leaf, uint64_t start, struct bole_bytes key,
+                         bool *exact)
 {
 	uint32_t low = 0;
 	uint32_t high = leaf->count;
 
-	*exact = false;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		int order = bole_bytes_compare(bole_flash_item_key(leaf->items[mid]), key);
-		if (order == 0)
-			*exact = true;
-		if (order < 0)
+		if (leaf_below(leaf, mid, start, key))
 			low = mid + 1;
 		else
 			high = mid;
 	}
+	*exact = low < leaf->count && starts(leaf)[low] == start &&
+	         bole_bytes_equal(key_of(leaf, low), key);
 	return low;
+}
+
+static const struct flash_leaf *first_leaf(const struct flash_child *child, bool nodes)
+{
+	return nodes ? leaf_at(child->child, 0) : child->child;
+}
+
+/* The last child whose first key is <= key; 0 when there is none. */
+static uint32_t child_for(const struct flash_child *child, uint32_t count, bool nodes,
+                          uint64_t start, struct bole_bytes key)
+{
+	uint32_t low = 0;
+	uint32_t high = count;
+
+	while (high - low > 1) {
+		uint32_t mid = low + (high - low) / 2;
+		bool after = child[mid].start > start;
+		if (child[mid].start == start)
+			after = bole_bytes_compare(key_of(first_leaf(&child[mid], nodes), 0), key) >
+			        0;
+		if (after)
+			high = mid;
+		else
+			low = mid;
+	}
+	return low;
+}
+
+static struct path path_to(const struct flash_table *table, struct bole_bytes key)
+{
+	uint64_t start = start_of(key);
+	struct path p = {.exact = false};
+
+	if (table->count == 0)
+		return p;
+	p.node = child_for(table->node, table->count, true, start, key);
+	const struct flash_node *node = node_at(table, p.node);
+	p.leaf = child_for(node->leaf, node->count, false, start, key);
+	p.slot = slot_for(leaf_at(node, p.leaf), start, key, &p.exact);
+	return p;
 }
 
 const struct flash_item *bole_flash_table_find(const struct flash_table *table,
                                                struct bole_bytes key)
 {
-	bool exact;
-
 	if (table == NULL || table->count == 0)
 		return NULL;
-	const struct flash_leaf *leaf = table->leaves[leaf_for(table, key)];
-	uint32_t slot = slot_for(leaf, key, &exact);
-	return exact ? leaf->items[slot] : NULL;
+	struct path p = path_to(table, key);
+	return p.exact ? item_of(leaf_at(node_at(table, p.node), p.leaf), p.slot) : NULL;
 }
 
 const struct flash_item *bole_flash_table_next(const struct flash_table *table,
                                                struct bole_bytes after, bool from)
 {
-	bool exact;
-
 	if (table == NULL || table->count == 0)
 		return NULL;
-	uint32_t at = leaf_for(table, after);
-	uint32_t slot = slot_for(table->leaves[at], after, &exact);
-	if (exact && !from)
-		slot++;
-	if (slot == table->leaves[at]->count) {
-		at++;
-		slot = 0;
+	struct path p = path_to(table, after);
+	const struct flash_node *node = node_at(table, p.node);
+	if (p.exact && !from)
+		p.slot++;
+	if (p.slot == leaf_at(node, p.leaf)->count) {
+		p.slot = 0;
+		p.leaf++;
 	}
-	return at < table->count ? table->leaves[at]->items[slot] : NULL;
+	if (p.leaf == node->count) {
+		p.leaf = 0;
+		p.node++;
+	}
+	return p.node < table->count ? item_of(leaf_at(node_at(table, p.node), p.leaf), p.slot)
+	                             : NULL;
 }
 
-/* Makes *root a table of one owner with room for one more leaf. */
+/* -- Making what is changed our own -- */
+
+/* An empty leaf with room for so many items and bytes. */
+static struct flash_leaf *leaf_new(const struct flash_table_kind *kind, uint32_t items,
+                                   uint64_t bytes)
+{
+	uint32_t cap = TABLE_FIRST_CHILDREN;
+
+	while (cap < items)
+		cap *= 4;
+	if (cap > TABLE_LEAF_MAX)
+		cap = TABLE_LEAF_MAX;
+	bytes = bole_round_up(bytes + bytes / TABLE_SLACK, sizeof(uint64_t));
+	if (bytes > UINT32_MAX / 2)
+		return NULL;
+	struct flash_leaf *leaf =
+	        bole_alloc_array(kind->alloc, leaf_bytes(cap, (uint32_t)bytes), 1);
+	if (leaf == NULL)
+		return NULL;
+	*leaf = (struct flash_leaf){.cap = cap, .size = (uint32_t)bytes};
+	atomic_init(&leaf->refs, 1);
+	return leaf;
+}
+
+static void leaf_append(struct flash_leaf *leaf, uint64_t start, const struct flash_item *item)
+{
+	uint32_t bytes = bytes_of(item);
+
+	memcpy(items_of(leaf) + leaf->end, item, bytes);
+	starts(leaf)[leaf->count] = start;
+	positions(leaf)[leaf->count] = leaf->end;
+	leaf->count++;
+	leaf->end += bytes;
+}
+
+/* Items [first, first + count) of a leaf, and room for one more of so many bytes. */
+static struct flash_leaf *leaf_copy(const struct flash_table_kind *kind,
+                                    const struct flash_leaf *from, uint32_t first, uint32_t count,
+                                    uint32_t more)
+{
+	uint64_t bytes = more;
+
+	for (uint32_t i = first; i < first + count; i++)
+		bytes += bytes_of(item_of(from, i));
+	struct flash_leaf *leaf = leaf_new(kind, count + 1, bytes);
+	if (leaf == NULL)
+		return NULL;
+	if (count == from->count && from->dead == 0) {
+		memcpy(items_of(leaf), items_of(from), from->end);
+		memcpy(starts(leaf), starts(from), count * sizeof(uint64_t));
+		memcpy(positions(leaf), positions(from), count * sizeof(uint32_t));
+		leaf->count = count;
+		leaf->end = from->end;
+		return leaf;
+	}
+	for (uint32_t i = first; i < first + count; i++)
+		leaf_append(leaf, starts(from)[i], item_of(from, i));
+	return leaf;
+}
+
+/* The same children in a node, or root, of our own. */
+static void copy_children(struct flash_child *to, const struct flash_child *from, uint32_t count,
+                          bool nodes)
+{
+	memcpy(to, from, count * sizeof *to);
+	for (uint32_t i = 0; i < count; i++)
+		ref(nodes ? &((struct flash_node *)to[i].child)->refs
+		          : &((struct flash_leaf *)to[i].child)->refs);
+}
+
+/* Makes *root a table of one owner with room for one more node. */
 static enum bole_status own_root(const struct flash_table_kind *kind, struct flash_table **root)
 {
 	struct flash_table *old = *root;
@@ -143,257 +340,362 @@ static enum bole_status own_root(const struct flash_table_kind *kind, struct fla
 
 	if (old != NULL && alone(&old->refs) && old->count < old->cap)
 		return BOLE_OK;
-	uint32_t cap = count < TABLE_FIRST_LEAVES ? TABLE_FIRST_LEAVES : count + count / 2;
+	uint32_t cap = count < TABLE_FIRST_NODES ? TABLE_FIRST_NODES : count + count / 2;
 	struct flash_table *table = bole_alloc_array(kind->alloc, table_bytes(cap), 1);
 	if (table == NULL)
 		return BOLE_E_NO_MEMORY;
+	*table = (struct flash_table){.count = count, .cap = cap};
 	atomic_init(&table->refs, 1);
-	table->count = count;
-	table->cap = cap;
-	table->items = old == NULL ? 0 : old->items;
-	table->bytes = old == NULL ? 0 : old->bytes;
-	for (uint32_t i = 0; i < count; i++) {
-		table->leaves[i] = old->leaves[i];
-		ref(&table->leaves[i]->refs);
+	if (old != NULL) {
+		table->items = old->items;
+		table->bytes = old->bytes;
+		copy_children(table->node, old->node, count, true);
 	}
 	bole_flash_table_release(kind, old);
 	*root = table;
 	return BOLE_OK;
 }
 
-static struct flash_leaf *leaf_new(const struct flash_table_kind *kind)
+/* Makes node `at` of an owned root one of our own with room for one more leaf. False: no memory. */
+static bool own_node(const struct flash_table_kind *kind, struct flash_table *table, uint32_t at)
 {
-	struct flash_leaf *leaf = bole_alloc_zeroed(kind->alloc, 1, sizeof *leaf);
+	struct flash_node *old = node_at(table, at);
 
-	if (leaf != NULL)
-		atomic_init(&leaf->refs, 1);
-	return leaf;
+	if (alone(&old->refs) && (old->count < old->cap || old->cap == TABLE_NODE_MAX))
+		return true;
+	uint32_t cap = old->cap;
+	if (old->count == cap && cap < TABLE_NODE_MAX)
+		cap *= 4;
+	struct flash_node *node = bole_alloc_array(kind->alloc, node_bytes(cap), 1);
+	if (node == NULL)
+		return false;
+	*node = (struct flash_node){.count = old->count, .cap = cap};
+	atomic_init(&node->refs, 1);
+	copy_children(node->leaf, old->leaf, old->count, false);
+	node_release(kind, old);
+	table->node[at].child = node;
+	return true;
 }
 
-/* Makes leaf `at` of an owned root a leaf of one owner. */
-static enum bole_status own_leaf(const struct flash_table_kind *kind, struct flash_table *table,
-                                 uint32_t at)
+/* Makes a leaf of an owned node one of our own with room for an item of so many bytes. */
+static bool own_leaf(const struct flash_table_kind *kind, struct flash_node *node, uint32_t at,
+                     uint32_t more)
 {
-	struct flash_leaf *old = table->leaves[at];
+	struct flash_leaf *old = leaf_at(node, at);
+	bool room = old->count < old->cap || old->cap == TABLE_LEAF_MAX;
 
-	if (alone(&old->refs))
-		return BOLE_OK;
-	struct flash_leaf *leaf = leaf_new(kind);
+	if (alone(&old->refs) && room && old->size - old->end >= more)
+		return true;
+	struct flash_leaf *leaf = leaf_copy(kind, old, 0, old->count, more);
 	if (leaf == NULL)
-		return BOLE_E_NO_MEMORY;
-	leaf->count = old->count;
-	for (uint32_t i = 0; i < old->count; i++) {
-		leaf->items[i] = old->items[i];
-		ref(&leaf->items[i]->refs);
-	}
+		return false;
 	leaf_release(kind, old);
-	table->leaves[at] = leaf;
-	return BOLE_OK;
+	node->leaf[at].child = leaf;
+	return true;
 }
 
-/* Splits full leaf `at`; at its end nothing moves, so sorted loads make full leaves. */
-static enum bole_status split(const struct flash_table_kind *kind, struct flash_table *table,
-                              uint32_t at, uint32_t *slot, uint32_t *target)
+/* -- Growing -- */
+
+static void insert_child(struct flash_child *child, uint32_t count, uint32_t at, uint64_t start,
+                         void *what)
 {
-	struct flash_leaf *left = table->leaves[at];
-	struct flash_leaf *right = leaf_new(kind);
-	uint32_t keep = *slot == left->count ? left->count : left->count / 2;
+	memmove(child + at + 1, child + at, (count - at) * sizeof *child);
+	child[at] = (struct flash_child){start, what};
+}
+
+/* Splits full node `at` of an owned root that has room. At its end nothing moves, so sorted loads
+ * make full nodes. */
+static bool split_node(const struct flash_table_kind *kind, struct flash_table *table, uint32_t at,
+                       bool end)
+{
+	struct flash_node *left = node_at(table, at);
+	uint32_t keep = end ? left->count - 1 : left->count / 2;
+	struct flash_node *right = bole_alloc_array(kind->alloc, node_bytes(TABLE_NODE_MAX), 1);
 
 	if (right == NULL)
-		return BOLE_E_NO_MEMORY;
-	right->count = left->count - keep;
-	memcpy(right->items, left->items + keep, right->count * sizeof left->items[0]);
+		return false;
+	*right = (struct flash_node){.count = left->count - keep, .cap = TABLE_NODE_MAX};
+	atomic_init(&right->refs, 1);
+	memcpy(right->leaf, left->leaf + keep, right->count * sizeof right->leaf[0]);
 	left->count = keep;
-	memmove(table->leaves + at + 2, table->leaves + at + 1,
-	        (table->count - at - 1) * sizeof table->leaves[0]);
-	table->leaves[at + 1] = right;
+	insert_child(table->node, table->count, at + 1, right->leaf[0].start, right);
 	table->count++;
-	*target = at;
-	if (*slot >= keep) {
-		*target = at + 1;
-		*slot -= keep;
+	return true;
+}
+
+/* Splits a leaf of an owned node that has room; both halves have room for so many bytes. Where the
+ * item goes behind the last one, it gets a leaf of its own. */
+static bool split_leaf(const struct flash_table_kind *kind, struct flash_node *node, uint32_t at,
+                       bool end, uint32_t more)
+{
+	struct flash_leaf *old = leaf_at(node, at);
+	uint32_t keep = end ? old->count - 1 : old->count / 2;
+	struct flash_leaf *right = leaf_copy(kind, old, keep, old->count - keep, more);
+	struct flash_leaf *left = right == NULL ? NULL : leaf_copy(kind, old, 0, keep, more);
+
+	if (left == NULL) {
+		if (right != NULL)
+			leaf_release(kind, right);
+		return false;
 	}
+	leaf_release(kind, old);
+	node->leaf[at].child = left;
+	insert_child(node->leaf, node->count, at + 1, starts(right)[0], right);
+	node->count++;
+	return true;
+}
+
+static bool leaf_full(const struct flash_leaf *leaf, uint32_t more)
+{
+	return leaf->count == TABLE_LEAF_MAX ||
+	       (leaf->count > 1 && leaf->end - leaf->dead + (uint64_t)more > TABLE_LEAF_BYTES);
+}
+
+static enum bole_status first_item(const struct flash_table_kind *kind, struct flash_table *table,
+                                   uint32_t more)
+{
+	struct flash_leaf *leaf = leaf_new(kind, 1, more);
+	struct flash_node *node =
+	        bole_alloc_array(kind->alloc, node_bytes(TABLE_FIRST_CHILDREN), 1);
+
+	if (leaf == NULL || node == NULL) {
+		if (leaf != NULL)
+			leaf_release(kind, leaf);
+		bole_alloc_free(kind->alloc, node, node_bytes(TABLE_FIRST_CHILDREN), 1);
+		return BOLE_E_NO_MEMORY;
+	}
+	*node = (struct flash_node){.count = 1, .cap = TABLE_FIRST_CHILDREN};
+	atomic_init(&node->refs, 1);
+	node->leaf[0] = (struct flash_child){0, leaf};
+	table->node[0] = (struct flash_child){0, node};
+	table->count = 1;
 	return BOLE_OK;
 }
 
-static enum bole_status insert(const struct flash_table_kind *kind, struct flash_table *table,
-                               uint32_t at, uint32_t slot, struct flash_item *item)
+/* Makes the way to key our own, with room for an item of so many bytes in the leaf. The items stay
+ * as they are. */
+static enum bole_status make_way(const struct flash_table_kind *kind, struct flash_table **root,
+                                 struct bole_bytes key, uint32_t more, struct path *p)
 {
-	uint32_t target = at;
-
-	if (table->count == 0) {
-		table->leaves[0] = leaf_new(kind);
-		if (table->leaves[0] == NULL)
+	for (;;) {
+		BOLE_TRY(own_root(kind, root));
+		struct flash_table *table = *root;
+		if (table->count == 0)
+			BOLE_TRY(first_item(kind, table, more));
+		*p = path_to(table, key);
+		if (!own_node(kind, table, p->node))
 			return BOLE_E_NO_MEMORY;
-		table->count = 1;
-	} else if (table->leaves[at]->count == TABLE_LEAF_MAX) {
-		BOLE_TRY(split(kind, table, at, &slot, &target));
+		struct flash_node *node = node_at(table, p->node);
+		struct flash_leaf *leaf = leaf_at(node, p->leaf);
+		if (p->exact || !leaf_full(leaf, more))
+			return own_leaf(kind, node, p->leaf, more) ? BOLE_OK : BOLE_E_NO_MEMORY;
+		bool end = p->slot == leaf->count;
+		bool done = node->count == TABLE_NODE_MAX
+		                    ? split_node(kind, table, p->node,
+		                                 end && p->leaf + 1 == node->count)
+		                    : split_leaf(kind, node, p->leaf, end, more);
+		if (!done)
+			return BOLE_E_NO_MEMORY;
 	}
-	struct flash_leaf *leaf = table->leaves[target];
-	memmove(leaf->items + slot + 1, leaf->items + slot,
-	        (leaf->count - slot) * sizeof leaf->items[0]);
-	leaf->items[slot] = item;
-	leaf->count++;
-	table->items++;
-	return BOLE_OK;
 }
 
-static struct flash_item *item_new(const struct flash_table_kind *kind, struct bole_bytes key,
-                                   struct bole_bytes value)
+/* The first key below node and leaf may be another now. */
+static void fix_starts(struct flash_table *table, const struct path *p)
 {
-	struct flash_item *item =
-	        bole_alloc_array(kind->alloc, sizeof *item + key.len + value.len, 1);
+	struct flash_node *node = node_at(table, p->node);
 
-	if (item == NULL)
-		return NULL;
-	atomic_init(&item->refs, 1);
-	item->key_len = (uint32_t)key.len;
-	item->value_len = (uint32_t)value.len;
-	if (key.len != 0)
-		memcpy(item->bytes, key.ptr, key.len);
-	if (value.len != 0)
-		memcpy(item->bytes + key.len, value.ptr, value.len);
-	return item;
+	node->leaf[p->leaf].start = starts(leaf_at(node, p->leaf))[0];
+	table->node[p->node].start = node->leaf[0].start;
 }
 
-/* Takes item over on success. */
-static enum bole_status put_item(const struct flash_table_kind *kind, struct flash_table **root,
-                                 struct flash_item *item)
+/* Into a leaf of our own that has room. */
+static void place_item(struct flash_table *table, const struct path *p,
+                       const struct flash_item *item)
 {
-	struct bole_bytes key = bole_flash_item_key(item);
-	bool exact = false;
-	uint32_t at = 0;
-	uint32_t slot = 0;
+	struct flash_leaf *leaf = leaf_at(node_at(table, p->node), p->leaf);
+	uint32_t bytes = bytes_of(item);
+	uint32_t behind = leaf->count - p->slot;
 
-	BOLE_TRY(own_root(kind, root));
-	struct flash_table *table = *root;
-	if (table->count != 0) {
-		at = leaf_for(table, key);
-		BOLE_TRY(own_leaf(kind, table, at));
-		slot = slot_for(table->leaves[at], key, &exact);
-	}
-	if (exact) {
-		struct flash_item *old = table->leaves[at]->items[slot];
-		table->leaves[at]->items[slot] = item;
+	if (p->exact) {
+		struct flash_item *old = item_of(leaf, p->slot);
 		table->bytes += item->value_len;
 		table->bytes -= old->value_len;
-		item_release(kind, old);
-		return BOLE_OK;
+		if (bytes_of(old) == bytes) {
+			memcpy(old, item, bytes);
+			return;
+		}
+		leaf->dead += bytes_of(old);
+	} else {
+		memmove(starts(leaf) + p->slot + 1, starts(leaf) + p->slot,
+		        behind * sizeof(uint64_t));
+		memmove(positions(leaf) + p->slot + 1, positions(leaf) + p->slot,
+		        behind * sizeof(uint32_t));
+		starts(leaf)[p->slot] = start_of(bole_flash_item_key(item));
+		leaf->count++;
+		table->items++;
+		table->bytes += (uint64_t)item->key_len + item->value_len;
 	}
-	BOLE_TRY(insert(kind, table, at, slot, item));
-	table->bytes += (uint64_t)item->key_len + item->value_len;
-	return BOLE_OK;
+	memcpy(items_of(leaf) + leaf->end, item, bytes);
+	positions(leaf)[p->slot] = leaf->end;
+	leaf->end += bytes;
+	fix_starts(table, p);
 }
 
 enum bole_status bole_flash_table_set(const struct flash_table_kind *kind,
                                       struct flash_table **root, struct bole_bytes key,
                                       struct bole_bytes value)
 {
-	BOLE_ASSERT(key.len <= UINT32_MAX);
-	BOLE_ASSERT(value.len <= UINT32_MAX);
-	struct flash_item *item = item_new(kind, key, value);
+	struct path p;
+
+	BOLE_ASSERT(key.len <= UINT32_MAX / 4);
+	BOLE_ASSERT(value.len <= UINT32_MAX / 4);
+	uint32_t bytes = item_bytes(key.len, value.len);
+	/* Key and value may lie in this very version: they are copied before anything moves. */
+	struct flash_item *item = bole_alloc_array(kind->alloc, bytes, 1);
 	if (item == NULL)
 		return BOLE_E_NO_MEMORY;
-	enum bole_status rc = put_item(kind, root, item);
-	if (rc != BOLE_OK)
-		bole_alloc_free(kind->alloc, item, item_bytes(item), 1);
+	item->key_len = (uint32_t)key.len;
+	item->value_len = (uint32_t)value.len;
+	memset((uint8_t *)item + bytes - TABLE_ITEM_ALIGN, 0, TABLE_ITEM_ALIGN);
+	if (key.len != 0)
+		memcpy(item->bytes, key.ptr, key.len);
+	if (value.len != 0)
+		memcpy(item->bytes + key.len, value.ptr, value.len);
+	key = bole_flash_item_key(item);
+	enum bole_status rc = make_way(kind, root, key, bytes, &p);
+	if (rc == BOLE_OK)
+		place_item(*root, &p, item);
+	bole_alloc_free(kind->alloc, item, bytes, 1);
 	return rc;
 }
 
 enum bole_status bole_flash_table_share(const struct flash_table_kind *kind,
                                         struct flash_table **root, const struct flash_item *shared)
 {
-	/* Counting references is not changing the item. */
-	struct flash_item *item = (struct flash_item *)(uintptr_t)shared;
+	return bole_flash_table_set(kind, root, bole_flash_item_key(shared),
+	                            bole_flash_item_value(shared));
+}
 
-	ref(&item->refs);
-	enum bole_status rc = put_item(kind, root, item);
-	if (rc != BOLE_OK)
-		(void)unref(&item->refs);
-	return rc;
+static void remove_child(struct flash_child *child, uint32_t *count, uint32_t at)
+{
+	memmove(child + at, child + at + 1, (*count - at - 1) * sizeof *child);
+	--*count;
 }
 
 enum bole_status bole_flash_table_remove(const struct flash_table_kind *kind,
                                          struct flash_table **root, struct bole_bytes key)
 {
-	bool exact;
-
 	if (*root == NULL || bole_flash_table_find(*root, key) == NULL)
 		return BOLE_OK;
 	BOLE_TRY(own_root(kind, root));
 	struct flash_table *table = *root;
-	uint32_t at = leaf_for(table, key);
-	BOLE_TRY(own_leaf(kind, table, at));
-	struct flash_leaf *leaf = table->leaves[at];
-	uint32_t slot = slot_for(leaf, key, &exact);
-	BOLE_ASSERT(exact);
-	struct flash_item *old = leaf->items[slot];
-	memmove(leaf->items + slot, leaf->items + slot + 1,
-	        (leaf->count - slot - 1) * sizeof leaf->items[0]);
-	leaf->count--;
+	struct path p = path_to(table, key);
+	BOLE_ASSERT(p.exact);
+	if (!own_node(kind, table, p.node))
+		return BOLE_E_NO_MEMORY;
+	struct flash_node *node = node_at(table, p.node);
+	if (!own_leaf(kind, node, p.leaf, 0))
+		return BOLE_E_NO_MEMORY;
+	struct flash_leaf *leaf = leaf_at(node, p.leaf);
+	const struct flash_item *old = item_of(leaf, p.slot);
+	uint32_t behind = leaf->count - p.slot - 1;
 	table->items--;
-	table->bytes -= old->key_len + old->value_len;
-	item_release(kind, old);
+	table->bytes -= (uint64_t)old->key_len + old->value_len;
+	leaf->dead += bytes_of(old);
+	memmove(starts(leaf) + p.slot, starts(leaf) + p.slot + 1, behind * sizeof(uint64_t));
+	memmove(positions(leaf) + p.slot, positions(leaf) + p.slot + 1, behind * sizeof(uint32_t));
+	leaf->count--;
 	if (leaf->count == 0) {
 		leaf_release(kind, leaf);
-		memmove(table->leaves + at, table->leaves + at + 1,
-		        (table->count - at - 1) * sizeof table->leaves[0]);
-		table->count--;
+		remove_child(node->leaf, &node->count, p.leaf);
+		p.leaf = 0;
 	}
+	if (node->count != 0) {
+		fix_starts(table, &p);
+		return BOLE_OK;
+	}
+	node_release(kind, node);
+	remove_child(table->node, &table->count, p.node);
 	return BOLE_OK;
 }
 
 /* -- Differences -- */
 
-static const struct flash_item *diff_at(struct flash_table_diff *d, int side)
+static const struct flash_table *diff_table(const struct flash_table_diff *d, int side)
 {
-	const struct flash_table *t = side == 0 ? d->before : d->after;
+	return side == 0 ? d->before : d->after;
+}
 
-	if (t == NULL || d->leaf[side] == t->count)
-		return NULL;
-	return t->leaves[d->leaf[side]]->items[d->slot[side]];
+static bool diff_ended(const struct flash_table_diff *d, int side)
+{
+	const struct flash_table *t = diff_table(d, side);
+
+	return t == NULL || d->node[side] == t->count;
+}
+
+static const struct flash_node *diff_node(const struct flash_table_diff *d, int side)
+{
+	return node_at(diff_table(d, side), d->node[side]);
+}
+
+static const struct flash_leaf *diff_leaf(const struct flash_table_diff *d, int side)
+{
+	return leaf_at(diff_node(d, side), d->leaf[side]);
+}
+
+static void diff_next_leaf(struct flash_table_diff *d, int side)
+{
+	d->slot[side] = 0;
+	if (++d->leaf[side] == diff_node(d, side)->count) {
+		d->leaf[side] = 0;
+		d->node[side]++;
+	}
 }
 
 static void diff_step(struct flash_table_diff *d, int side)
 {
-	const struct flash_table *t = side == 0 ? d->before : d->after;
+	if (++d->slot[side] == diff_leaf(d, side)->count)
+		diff_next_leaf(d, side);
+}
 
-	if (++d->slot[side] == t->leaves[d->leaf[side]]->count) {
-		d->leaf[side]++;
-		d->slot[side] = 0;
+/* Passes over a node or leaf that both stand at the start of. */
+static bool diff_skip(struct flash_table_diff *d)
+{
+	if (diff_ended(d, 0) || diff_ended(d, 1) || d->slot[0] != 0 || d->slot[1] != 0)
+		return false;
+	if (d->leaf[0] == 0 && d->leaf[1] == 0 && diff_node(d, 0) == diff_node(d, 1)) {
+		d->node[0]++;
+		d->node[1]++;
+		return true;
 	}
+	if (diff_leaf(d, 0) != diff_leaf(d, 1))
+		return false;
+	diff_next_leaf(d, 0);
+	diff_next_leaf(d, 1);
+	return true;
 }
 
-/* Both stand at the start of the same leaf. */
-static bool diff_shared(const struct flash_table_diff *d)
+static const struct flash_item *diff_at(const struct flash_table_diff *d, int side)
 {
-	return d->slot[0] == 0 && d->slot[1] == 0 &&
-	       d->before->leaves[d->leaf[0]] == d->after->leaves[d->leaf[1]];
-}
-
-static bool equal_values(const struct flash_item *a, const struct flash_item *b)
-{
-	return a == b || bole_bytes_equal(bole_flash_item_value(a), bole_flash_item_value(b));
+	return diff_ended(d, side) ? NULL : item_of(diff_leaf(d, side), d->slot[side]);
 }
 
 bool bole_flash_table_diff(struct flash_table_diff *d, const struct flash_item **was,
                            const struct flash_item **is)
 {
 	for (;;) {
+		if (diff_skip(d))
+			continue;
 		*was = diff_at(d, 0);
 		*is = diff_at(d, 1);
 		if (*was == NULL && *is == NULL)
 			return false;
-		if (*was != NULL && *is != NULL && diff_shared(d)) {
-			d->leaf[0]++;
-			d->leaf[1]++;
-			continue;
-		}
 		int order = *was == NULL  ? 1
 		            : *is == NULL ? -1
 		                          : bole_bytes_compare(bole_flash_item_key(*was),
 		                                               bole_flash_item_key(*is));
-		bool same = order == 0 && equal_values(*was, *is);
+		bool same = order == 0 && bole_bytes_equal(bole_flash_item_value(*was),
+		                                           bole_flash_item_value(*is));
 		if (order <= 0)
 			diff_step(d, 0);
 		if (order >= 0)

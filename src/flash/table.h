@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* An immutable sorted map from bytes to bytes that shares structure with its older versions: one
- * root points at leaves of up to TABLE_LEAF_MAX items. A root with one owner is changed in place,
- * a shared one is copied (pointers only), so a version costs one leaf and one root.
+/* An immutable sorted map from bytes to bytes that shares structure with its older versions: a root
+ * over nodes over leaves. What has one owner is changed in place, what is shared is copied first,
+ * so a version costs a leaf, a node and the pointers of a root.
  *
- * References (names), auxiliary records and repository names are such tables. Reference counts are
- * atomic; an item may be read by whoever holds the root. */
+ * A leaf holds its items whole, one after the other, beside the first bytes of their keys: a lookup
+ * touches few lines of memory, and copying a leaf is one copy. References (names), auxiliary
+ * records, repository names and the rows of an index in memory are such tables. Reference counts
+ * are atomic; an item may be read by whoever holds the root, until he changes that very version. */
 #ifndef BOLE_FLASH_TABLE_H
 #define BOLE_FLASH_TABLE_H
 
@@ -16,35 +18,39 @@
 #include "bole/alloc.h"
 #include "bole/types.h"
 
-enum { TABLE_LEAF_MAX = 64 };
+enum {
+	TABLE_LEAF_MAX = 64,         /* items */
+	TABLE_LEAF_BYTES = 16 << 10, /* of items, unless there is only one */
+	TABLE_NODE_MAX = 64,         /* leaves */
+};
 
 struct flash_item {
-	_Atomic uint32_t refs;
 	uint32_t key_len;
 	uint32_t value_len;
 	uint8_t bytes[]; /* key, then value */
 };
 
-struct flash_leaf {
-	_Atomic uint32_t refs;
-	uint32_t count;
-	struct flash_item *items[TABLE_LEAF_MAX];
+struct flash_leaf;
+struct flash_node;
+
+/* A child, and what the first key below it starts with. */
+struct flash_child {
+	uint64_t start;
+	void *child;
 };
 
 struct flash_table {
 	_Atomic uint32_t refs;
-	uint32_t count; /* leaves */
+	uint32_t count; /* nodes */
 	uint32_t cap;
 	uint64_t items;
 	uint64_t bytes; /* of keys and values */
-	struct flash_leaf *leaves[];
+	struct flash_child node[];
 };
 
-/* What the functions need: an allocator, and who hears of an item that nobody holds any more. */
+/* What the functions need. */
 struct flash_table_kind {
 	struct bole_alloc *alloc;
-	void (*dropped)(void *ctx, const struct flash_item *);
-	void *ctx;
 };
 
 static inline struct bole_bytes bole_flash_item_key(const struct flash_item *item)
@@ -68,7 +74,7 @@ const struct flash_item *bole_flash_table_next(const struct flash_table *, struc
 BOLE_MUST_USE enum bole_status bole_flash_table_set(const struct flash_table_kind *,
                                                     struct flash_table **root,
                                                     struct bole_bytes key, struct bole_bytes value);
-/* Sets to an item of another table of the same kind: what the item owns is shared. */
+/* Sets to an item of another table. */
 BOLE_MUST_USE enum bole_status bole_flash_table_share(const struct flash_table_kind *,
                                                       struct flash_table **root,
                                                       const struct flash_item *);
@@ -81,6 +87,7 @@ BOLE_MUST_USE enum bole_status bole_flash_table_remove(const struct flash_table_
 struct flash_table_diff {
 	const struct flash_table *before;
 	const struct flash_table *after;
+	uint32_t node[2];
 	uint32_t leaf[2];
 	uint32_t slot[2];
 };

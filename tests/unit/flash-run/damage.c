@@ -216,3 +216,25 @@ Test(flash_run, a_run_that_is_given_up_leaves_no_trace)
 	rows_free(&r);
 	world_close(&w);
 }
+
+/* Goal: bytes of a run that is published live until a state does not name it any more. */
+Test(flash_run, a_published_run_lives_until_it_is_dropped)
+{
+	uint64_t random = test_seed(26);
+	static struct world w;
+	struct flash_run *run;
+	struct rows r;
+
+	world_open(&w, 3, NULL);
+	rows_make(&r, &shape_table, 20000, 0, &random);
+	uint64_t before = live_bytes(&w);
+	OK(rows_write(&w, &r, true, &run));
+	check_eq(live_bytes(&w), before + bole_flash_run_bytes(run));
+	bole_flash_run_change(run, FLASH_HELD_PUBLISHED, false);
+	check_eq(live_bytes(&w), before + bole_flash_run_bytes(run));
+	bole_flash_run_change(run, FLASH_LIVE_DROPPED, false);
+	check_eq(live_bytes(&w), before);
+	bole_flash_run_release(run);
+	rows_free(&r);
+	world_close(&w);
+}

@@ -125,15 +125,12 @@ enum bole_status rows_write(struct world *w, const struct rows *r, bool filter,
 		at += n;
 		step = step * 3 % 1000 + 1;
 	}
-	rc = bole_flash_run_finish(&b, out);
-	if (rc == BOLE_OK && *out != NULL)
-		bole_flash_run_change(*out, FLASH_HELD_PUBLISHED, false);
-	return rc;
+	return bole_flash_run_finish(&b, out);
 }
 
 void run_drop(struct flash_run *run)
 {
-	bole_flash_run_change(run, FLASH_LIVE_DROPPED, false);
+	bole_flash_run_change(run, FLASH_HELD_DROPPED, false);
 	bole_flash_run_release(run);
 }
 
