@@ -282,8 +282,20 @@ static enum bole_status grow(struct bole_store *store)
 	return bole_flash_grow(volume_of(store));
 }
 
+static enum bole_status store_maintain(struct bole_store *store,
+                                       const struct bole_maintain_options *options,
+                                       struct bole_maintain_report *report)
+{
+	return bole_flash_maintain(volume_of(store), options, report);
+}
+
 static const struct bole_store_ops store_ops = {
-        .scrub = scrub, .grow = grow, .stats = store_stats, .close = store_close};
+        .stats = store_stats,
+        .close = store_close,
+        .maintain = store_maintain,
+        .scrub = scrub,
+        .grow = grow,
+};
 static const struct bole_repos_ops repos_ops = {repo_create, repo_find, repo_next, repo_rename,
                                                 repo_remove};
 static const struct bole_odb_ops odb_ops = {snapshot_open, snapshot_close, find,

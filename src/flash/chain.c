@@ -299,7 +299,7 @@ static enum bole_status adopt(struct chain *c)
 		struct flash_element *e = &v->element[i];
 		*e = c->element[c->elements - 1 - i];
 		c->element[c->elements - 1 - i] = (struct flash_element){.fragment = NULL};
-		v->growth += e->bytes;
+		v->base_bytes += e->bytes;
 		for (uint32_t n = 0; n < e->fragments; n++)
 			adopt_place(v, &e->fragment[n]);
 	}

@@ -131,7 +131,8 @@ static enum bole_status pin(struct checkpoint *c)
 	c->anchor = v->anchor;
 	c->anchor.map = NULL;
 	c->anchor.map_count = 0;
-	c->anchor.generation++;
+	/* One that fails uses its number up: moves rely on that. */
+	c->anchor.generation = ++v->generation;
 	c->anchor.log_segment = v->log.segment;
 	c->anchor.log_offset = v->log.pos;
 	c->anchor.log_sequence = v->log.sequence;
@@ -298,8 +299,8 @@ static void settle(struct checkpoint *c)
 	c->anchor.map_count = 0;
 	v->anchor = c->anchor;
 	v->tail_bytes -= c->tail;
-	v->growth -= c->base ? c->growth : 0;
-	v->growth += c->base ? c->save.bytes : 0;
+	v->growth -= c->growth;
+	v->base_bytes = (c->base ? 0 : v->base_bytes) + c->save.bytes;
 	bole_flash_unlock(v);
 	atomic_fetch_add(&v->counters.checkpoint_bytes, c->save.bytes);
 }

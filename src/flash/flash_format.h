@@ -136,6 +136,7 @@ enum flash_record_kind {
 	FLASH_FRAGMENT_TABLE = 33,
 	FLASH_FRAGMENT_MAP = 34,
 	FLASH_FRAGMENT_CHECKPOINT = 35,
+	FLASH_FRAGMENT_MOVED = 36, /* extent 0: whole records that the cleaner moved */
 };
 enum {
 	FLASH_FLAG_PREPARED = 1, /* belongs to the PREPARE record before it */

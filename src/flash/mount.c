@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
+#include "flash/clean.h"
 #include "flash/levels.h"
 #include "flash/objects.h"
 #include "flash/page.h"
@@ -288,6 +289,7 @@ static enum bole_status mount(struct flash_volume *v)
 		BOLE_TRY(find_bad(v));
 	BOLE_TRY(bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->generation = v->anchor.generation;
 	v->opened = v->anchor.opened;
 	enum bole_status rc = bole_flash_log_scan(&s, v);
 	if (rc == BOLE_OK)
@@ -370,6 +372,7 @@ static enum bole_status init_geometry(struct flash_volume *v)
 
 static void free_volume(struct flash_volume *v)
 {
+	bole_flash_clean_close(v);
 	for (struct flash_prepared *p = v->prepared; p != NULL;) {
 		struct flash_prepared *next = p->next;
 		if (p->tx != NULL)
@@ -409,6 +412,7 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	v->dev = dev;
 	v->platform = platform;
 	v->outer = alloc;
+	v->no_background = options != NULL && options->no_background;
 	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
 	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
 	init_tables(v);

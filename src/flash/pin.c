@@ -85,8 +85,9 @@ bool bole_flash_pin_revoke(struct flash_volume *v)
 	uint64_t age = v->epoch - pin->epoch;
 	atomic_store(&pin->gone, true);
 	take_out(v, pin);
-	bole_log(v->platform, BOLE_LOG_WARN,
-	         "%s: out of space: a snapshot of %llu states ago is revoked", v->dev->info.name,
-	         (unsigned long long)age);
+	if (!pin->leaving)
+		bole_log(v->platform, BOLE_LOG_WARN,
+		         "%s: out of space: a snapshot of %llu states ago is revoked",
+		         v->dev->info.name, (unsigned long long)age);
 	return true;
 }

@@ -16,6 +16,7 @@ struct flash_pin {
 	struct flash_pin *older;
 	struct flash_pin *newer;
 	uint64_t epoch; /* 0 = not set */
+	bool leaving;   /* its owner commits: it will hardly read any more */
 	bool firm;      /* never revoked: its owner is of the engine and ends soon */
 	_Atomic bool gone;
 };

@@ -14,13 +14,13 @@ enum {
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
-	SPACE_ROUNDS = 64,       /* of waiting, checkpoints and revocations for one request */
 };
 
 /* Segments that a checkpoint written now would fill. */
 static uint32_t checkpoint_segments(const struct flash_volume *v)
 {
-	uint64_t bytes = v->growth + (uint64_t)v->segments * SEGMENT_ROW_BYTES + CHECKPOINT_FIXED;
+	uint64_t bytes = v->base_bytes + v->growth + (uint64_t)v->segments * SEGMENT_ROW_BYTES +
+	                 CHECKPOINT_FIXED;
 	uint64_t usable = v->segment_bytes - v->unit;
 
 	/* Heads of fragments and padding cost less than a quarter. */
@@ -43,29 +43,6 @@ uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpo
 	return floor + (share > RESERVE_SEGMENTS ? share : RESERVE_SEGMENTS);
 }
 
-enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, bool leading)
-{
-	enum bole_status rc = BOLE_OK;
-
-	for (int round = 0; round < SPACE_ROUNDS && rc == BOLE_OK && v->free < wanted; round++) {
-		if (v->checkpointing) {
-			/* It may be what is missing. */
-			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
-			                                  BOLE_NEVER);
-		} else if (bole_flash_space_helps(v)) {
-			bole_flash_unlock(v);
-			rc = leading ? bole_flash_checkpoint_leading(v) : bole_flash_checkpoint(v);
-			bole_flash_lock(v);
-			/* Somebody else's came first. */
-			if (rc != BOLE_OK && v->checkpointing)
-				rc = BOLE_OK;
-		} else if (!bole_flash_pin_revoke(v)) {
-			rc = BOLE_E_NO_SPACE;
-		}
-	}
-	return v->free >= wanted ? BOLE_OK : BOLE_E_NO_SPACE;
-}
-
 uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 {
 	struct flash_segment *s = &v->segment[segment];
@@ -77,6 +54,10 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	s->changed = true;
 	s->sequence = (uint64_t)v->opened << 32 | salt;
 	s->written = 0;
+	s->kind = 0;
+	s->moved = 0;
+	s->stuck = false;
+	s->decaying = false;
 	return s->sequence;
 }
 
@@ -143,6 +124,7 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 	s->live -= (uint32_t)bytes;
 	s->changed = true;
 	s->freed = v->stamp;
+	s->stuck = false;
 	bole_flash_segment_settle(v, segment);
 }
 

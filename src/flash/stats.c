@@ -44,6 +44,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	out->programs = atomic_load(&v->counters.programs);
 	out->erased_bytes = atomic_load(&v->counters.erased);
 	out->erases = atomic_load(&v->counters.erases);
+	out->moved_bytes = atomic_load(&v->counters.moved);
 	out->index_bytes = atomic_load(&v->counters.index);
 	out->read_bytes = atomic_load(&v->counters.read);
 	out->reads = atomic_load(&v->counters.reads);
@@ -51,4 +52,5 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	out->mount_reads = v->counters.mount_reads;
 	out->memory_bytes = atomic_load(&v->budget.used) + sizeof *v;
 	out->commit_ns_max = atomic_load(&v->counters.commit_ns_max);
+	out->operation_ns_max = atomic_load(&v->counters.operation_ns_max);
 }

@@ -365,6 +365,9 @@ enum bole_status bole_flash_tx_commit(struct flash_tx *tx, const struct bole_ref
 		rc = BOLE_E_INVALID;
 	if (count > BOLE_REF_UPDATES_MAX)
 		rc = BOLE_E_LIMIT;
+	bole_flash_lock(tx->v);
+	tx->view->pin.leaving = true;
+	bole_flash_unlock(tx->v);
 	if (rc == BOLE_OK)
 		rc = bole_flash_submit(tx->v, &request);
 	if (rc == BOLE_E_CONFLICT) {
@@ -374,7 +377,10 @@ enum bole_status bole_flash_tx_commit(struct flash_tx *tx, const struct bole_ref
 	/* After an I/O error nobody knows what is on the device: it stays occupied. */
 	if (rc != BOLE_OK && !request.written && tx->prepared == NULL)
 		drop_extents(tx);
+	struct flash_volume *v = tx->v;
+	uint64_t bytes = tx->data.len;
 	bole_flash_tx_free(tx);
+	bole_flash_after(v, bytes);
 	return rc;
 }
 

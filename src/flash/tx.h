@@ -240,10 +240,17 @@ void bole_flash_publish_repo(struct flash_volume *, struct flash_request *);
 BOLE_MUST_USE enum bole_status
 bole_flash_prepared_publish(struct flash_volume *, struct flash_prepared *, struct flash_index *,
                             struct flash_table **aux, struct flash_reader *);
-/* Waits for a checkpoint or makes one, and revokes pins, until so many segments are free. Lock
- * held, but not all the time; leading: by the caller. BOLE_E_NO_SPACE. (segment.c) */
+/* Waits for a checkpoint or makes one, cleans and revokes pins, until so many segments are free.
+ * Lock held, but not all the time; leading: by the caller. BOLE_E_NO_SPACE. (maintain.c) */
 BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *, uint32_t wanted,
                                                      bool leading);
+
+/* -- Background work (maintain.c) -- */
+/* After an answer: what cannot wait, in proportion to the bytes of the commit. */
+void bole_flash_after(struct flash_volume *, uint64_t bytes);
+BOLE_MUST_USE enum bole_status bole_flash_maintain(struct flash_volume *,
+                                                   const struct bole_maintain_options *,
+                                                   struct bole_maintain_report *);
 
 /* -- Volumes (mount.c) -- */
 BOLE_MUST_USE enum bole_status bole_flash_volume_format(struct bole_block *, struct bole_platform *,

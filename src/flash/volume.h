@@ -55,11 +55,15 @@ struct flash_segment {
 	uint32_t written; /* end of what was programmed: nobody reads beyond */
 	uint32_t erases;
 	uint32_t erased; /* bytes from its start that are blank */
+	uint32_t moved;  /* generation of the anchor that makes the last move into it durable */
+	uint8_t kind;    /* enum flash_segment_kind, 0 = not known */
 	uint8_t state;
 	bool published; /* a durable state may name what is in it */
 	bool named;     /* the durable checkpoint says that something lives in it */
 	bool changed;   /* its row is another one than the durable checkpoint has */
 	bool open;      /* a stream writes into it, or it waits in the pool */
+	bool stuck;     /* the cleaner could not empty it, and nothing died in it since */
+	bool decaying;  /* the device wants it moved */
 	bool retiring;  /* writing failed: bad as soon as nothing lives in it */
 };
 
@@ -133,6 +137,7 @@ struct flash_batch {
 	bool open;
 };
 
+struct flash_clean;
 struct flash_tx;
 struct flash_request;
 struct flash_prepared;
@@ -144,12 +149,14 @@ struct flash_counters {
 	_Atomic uint64_t programs;
 	_Atomic uint64_t erased;
 	_Atomic uint64_t erases;
+	_Atomic uint64_t moved;
 	_Atomic uint64_t read;
 	_Atomic uint64_t reads;
 	_Atomic uint64_t flushes;
 	_Atomic uint64_t index; /* programmed for runs */
 	_Atomic uint64_t commit_ns_max;
 	_Atomic uint64_t checkpoint_bytes;
+	_Atomic uint64_t operation_ns_max;
 	uint64_t mount_reads;
 };
 
@@ -197,9 +204,15 @@ struct flash_volume {
 	uint32_t failures;                   /* (L) of writing or erasing, one after another */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
+	uint64_t generation;                 /* (L) of the last checkpoint that was begun */
+	bool no_background;                  /* nobody calls maintain */
+	_Atomic uint64_t attended_ns;        /* when maintain was called last */
+	_Atomic uint64_t active_ns;          /* when something was committed last */
+	struct flash_clean *clean;           /* (L) the cleaner, NULL before its first step */
 	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
 	uint64_t next_extent;                /* (L) */
 	uint64_t growth;     /* (L) what a checkpoint would hold, at most, in bytes */
+	uint64_t base_bytes; /* (L) what one of everything held at the last checkpoint, at most */
 	uint64_t tail_bytes; /* (L) log since the last checkpoint */
 
 	struct flash_log log;       /* (W) */

@@ -163,6 +163,7 @@ static enum bole_status erase_block(struct flash_volume *v, uint32_t segment)
 	v->failures = 0;
 	s->erased += block;
 	s->erases += s->erased == v->segment_bytes;
+	s->changed = true;
 	bole_flash_unlock(v);
 	return BOLE_OK;
 }

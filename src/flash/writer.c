@@ -112,7 +112,10 @@ static uint64_t growth_of(const struct flash_request *req)
 		bytes += bole_flash_ref_encoded(&req->updates[i]);
 	for (uint32_t i = 0; i < req->tx->auxwrites; i++)
 		bytes += req->tx->auxwrite[i].key_len + (uint64_t)RECORD_HEAD_BYTES + 64;
-	return bytes + (uint64_t)req->tx->puts * (BOLE_OID_BYTES_MAX + MEM_HEAD_BYTES);
+	/* A row, and one that kills. */
+	return bytes +
+	       (req->tx->puts + (uint64_t)(req->tx->drops == NULL ? 0 : req->tx->drops->items)) *
+	               2 * INDEX_ROW_BYTES;
 }
 
 /* Lock held. */
@@ -376,15 +379,10 @@ enum bole_status bole_flash_submit(struct flash_volume *v, struct flash_request 
 			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
 			                                  BOLE_NEVER);
 	}
-	bool due = bole_flash_checkpoint_due(v);
-	bool merge = bole_flash_merge_due(v);
 	bole_flash_unlock(v);
 	note_time(v, since);
-	/* A checkpoint that fails for want of memory or space is tried again later. */
-	if (due)
-		(void)bole_flash_checkpoint(v);
-	if (merge && bole_flash_merge_step(v, 0, &merge) != BOLE_OK)
-		bole_log(v->platform, BOLE_LOG_WARN, "%s: runs are not merged now",
-		         v->dev->info.name);
+	/* A commit has a view to close first. */
+	if (req->kind != FLASH_REQUEST_COMMIT)
+		bole_flash_after(v, 0);
 	return req->rc;
 }

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: ISC */
+/* Background work: checkpoints, cleaning, erasing ahead, levelling, moving what decays, sealing an
+ * idle volume. Somebody calls maintain, step after step; where nobody does, commits do after their
+ * answer what cannot wait, in proportion to what they wrote. */
+#include "base/check.h"
+#include "flash/batch.h"
+#include "flash/clean.h"
+#include "flash/levels.h"
+
+enum {
+	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
+	AMPLE_SHARE = 24,      /* or this part of the volume */
+	GARBAGE_MIN = 3,       /* percent of a segment, at the floor */
+	GARBAGE_EASY = 50,     /* where nothing is urgent */
+	GARBAGE_EAGER = 10,    /* level 2 cleans whatever has so much */
+	STEP_BYTES = 64 << 10, /* programmed by a step, about */
+	STEP_BYTES_RAW = 8 << 10,
+	DEBT_TIMES = 4, /* bytes cleaned for each byte written, when space is short */
+	DEBT_TIMES_MAX = 16,
+	HELPERS_MIN = 4, /* segments that a checkpoint made for space should free */
+	SPACE_ROUNDS = 4096,
+};
+#define IDLE_NS     UINT64_C(1000000000)
+#define ATTENDED_NS UINT64_C(2000000000) /* maintain was called so recently: somebody does */
+
+/* -- How much space there is -- */
+
+struct room {
+	uint32_t free;  /* and what the next checkpoint frees */
+	uint32_t helps; /* that it frees */
+	uint32_t held;  /* dead, but pinned */
+	uint32_t floor; /* of data */
+	uint32_t ample;
+};
+
+/* Lock held. */
+static struct room look(const struct flash_volume *v)
+{
+	struct room room = {.floor = bole_flash_floor(v, FLASH_FOR_DATA)};
+	uint32_t share = v->segments / AMPLE_SHARE;
+
+	for (uint32_t i = 0; i < v->segments; i++) {
+		bool dead = bole_flash_segment_dead(v, i);
+		bool pinned =
+		        v->segment[i].state == SEGMENT_PINNED || (dead && bole_flash_pinned(v, i));
+		room.held += pinned;
+		room.helps += dead && !pinned;
+	}
+	room.free = v->free + room.helps;
+	room.ample = room.floor + (share > AMPLE_SEGMENTS ? share : AMPLE_SEGMENTS);
+	return room;
+}
+
+/* Percent of garbage that makes a victim worth it: less, the less space is left. */
+static uint32_t worth(const struct room *room)
+{
+	if (room->free <= room->floor)
+		return GARBAGE_MIN;
+	if (room->free >= room->ample)
+		return GARBAGE_EASY;
+	return GARBAGE_MIN + (GARBAGE_EASY - GARBAGE_MIN) * (room->free - room->floor) /
+	                             (room->ample - room->floor);
+}
+
+static uint32_t step_bytes(const struct flash_volume *v)
+{
+	return v->dev->info.needs_erase ? STEP_BYTES_RAW : STEP_BYTES;
+}
+
+/* -- For want of space -- */
+
+/* Cleans until a checkpoint would free some segments. Lock held, given up meanwhile. */
+static enum bole_status clean_now(struct flash_volume *v, bool leading)
+{
+	struct flash_clean_step step = {.leading = leading,
+	                                .hurry = true,
+	                                .budget = v->segment_bytes,
+	                                .garbage = GARBAGE_MIN};
+
+	bole_flash_unlock(v);
+	enum bole_status rc = bole_flash_clean(v, &step);
+	bole_flash_lock(v);
+	if (rc != BOLE_AGAIN)
+		return rc;
+	if (v->clean != NULL && v->clean->busy)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	return BOLE_OK;
+}
+
+static enum bole_status checkpoint_now(struct flash_volume *v, bool leading)
+{
+	bole_flash_unlock(v);
+	enum bole_status rc = leading ? bole_flash_checkpoint_leading(v) : bole_flash_checkpoint(v);
+	bole_flash_lock(v);
+	/* Somebody else's came first. */
+	return rc != BOLE_OK && v->checkpointing ? BOLE_OK : rc;
+}
+
+enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, bool leading)
+{
+	enum bole_status rc = BOLE_OK;
+	bool cleaned_out = false;
+
+	for (int round = 0; round < SPACE_ROUNDS && rc == BOLE_OK && v->free < wanted; round++) {
+		if (v->checkpointing) {
+			/* It may be what is missing. */
+			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
+			                                  BOLE_NEVER);
+			continue;
+		}
+		struct room room = look(v);
+		if (room.free >= wanted + HELPERS_MIN || (room.helps != 0 && cleaned_out)) {
+			rc = checkpoint_now(v, leading);
+			cleaned_out = false;
+		} else if (room.held != 0 && bole_flash_pin_revoke(v)) {
+			cleaned_out = false;
+		} else if (!cleaned_out) {
+			/* The cleaner ends for want of victims, or of space for them. */
+			cleaned_out = clean_now(v, leading) != BOLE_OK;
+		} else {
+			rc = BOLE_E_NO_SPACE;
+		}
+	}
+	return v->free >= wanted ? BOLE_OK : BOLE_E_NO_SPACE;
+}
+
+/* -- Commits -- */
+
+void bole_flash_after(struct flash_volume *v, uint64_t bytes)
+{
+	uint64_t now = v->platform->ops->now_ns(v->platform);
+	bool attended = !v->no_background && now - atomic_load(&v->attended_ns) < ATTENDED_NS;
+
+	atomic_store(&v->active_ns, now);
+	bole_flash_lock(v);
+	struct room room = look(v);
+	bool due = bole_flash_checkpoint_due(v) ||
+	           (room.helps != 0 && v->free <= room.floor && !v->checkpointing);
+	bool merge = !attended && bole_flash_merge_due(v);
+	due = due && (!attended || v->free <= room.floor);
+	bole_flash_unlock(v);
+	/* What fails for want of memory or space is tried again later. */
+	if (due)
+		(void)bole_flash_checkpoint(v);
+	if (merge && bole_flash_merge_step(v, 0, &merge) != BOLE_OK)
+		bole_log(v->platform, BOLE_LOG_WARN, "%s: runs are not merged now",
+		         v->dev->info.name);
+	if (attended && room.free > room.floor + 1)
+		return;
+	(void)bole_flash_erase_ahead(v);
+	if (room.free >= room.ample)
+		return;
+	uint64_t times = DEBT_TIMES + (uint64_t)(DEBT_TIMES_MAX - DEBT_TIMES) *
+	                                      (room.ample - room.free) /
+	                                      (room.ample - room.floor + 1);
+	uint64_t budget = bytes * times;
+	struct flash_clean_step step = {
+	        .budget = budget < step_bytes(v) ? (uint32_t)budget : step_bytes(v),
+	        .worst = FLASH_CLEAN_RETIRE,
+	        .garbage = worth(&room),
+	};
+	if (step.budget < v->unit)
+		step.budget = v->unit;
+	/* It is tried again after the next commit. */
+	enum bole_status rc = bole_flash_clean(v, &step);
+	(void)rc;
+}
+
+/* -- Idle -- */
+
+/* A batch that says that all before it is durable, and that nothing was going on. */
+static enum bole_status seal(struct flash_volume *v)
+{
+	bole_flash_lead_begin(v);
+	enum bole_status rc = BOLE_END;
+	if (v->dirty && !atomic_load(&v->failed)) {
+		rc = bole_flash_batch_reserve(v, 0, 0, FLASH_FOR_CHECKPOINT);
+		if (rc == BOLE_OK)
+			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
+		if (rc == BOLE_OK)
+			rc = bole_flash_flush(v);
+		if (rc == BOLE_OK)
+			v->log.durable = v->log.batch - 1;
+	}
+	bole_flash_lead_end(v);
+	return rc;
+}
+
+/* -- Maintenance -- */
+
+static void note_decay(struct flash_volume *v)
+{
+	uint64_t off;
+
+	while (bole_block_next_decaying(v->dev, &off) == BOLE_OK) {
+		if (off < v->geometry.area ||
+		    (off - v->geometry.area) / v->segment_bytes >= v->segments)
+			continue;
+		bole_flash_lock(v);
+		v->segment[(off - v->geometry.area) / v->segment_bytes].decaying = true;
+		bole_flash_unlock(v);
+	}
+}
+
+static enum bole_maintenance did_clean(enum flash_clean_why why)
+{
+	return why == FLASH_CLEAN_LEVEL   ? BOLE_MAINTAIN_LEVEL
+	       : why == FLASH_CLEAN_DECAY ? BOLE_MAINTAIN_SCRUB
+	                                  : BOLE_MAINTAIN_CLEAN;
+}
+
+static enum bole_status clean_step(struct flash_volume *v, unsigned eagerness,
+                                   const struct room *room, struct bole_maintain_report *report)
+{
+	struct flash_clean_step step = {
+	        .budget = step_bytes(v),
+	        .worst = eagerness == 0 ? FLASH_CLEAN_DECAY : FLASH_CLEAN_LEVEL,
+	        .garbage = eagerness >= 2 ? GARBAGE_EAGER : worth(room),
+	};
+
+	if (eagerness < 2 && room->free >= room->ample)
+		step.garbage = 101; /* space is no reason */
+	enum bole_status rc = bole_flash_clean(v, &step);
+	if (rc != BOLE_OK)
+		return rc == BOLE_AGAIN ? BOLE_OK : BOLE_END;
+	report->did = did_clean(step.why);
+	report->bytes = step.programmed;
+	return BOLE_OK;
+}
+
+static enum bole_status step(struct flash_volume *v, unsigned eagerness,
+                             struct bole_maintain_report *report)
+{
+	uint64_t now = v->platform->ops->now_ns(v->platform);
+
+	atomic_store(&v->attended_ns, now);
+	bole_flash_mark_retired(v);
+	note_decay(v);
+	bole_flash_lock(v);
+	struct room room = look(v);
+	bool due = bole_flash_checkpoint_due(v) ||
+	           (room.helps != 0 && v->free < room.ample && !v->checkpointing);
+	bole_flash_unlock(v);
+	report->did = BOLE_MAINTAIN_CHECKPOINT;
+	if (due && bole_flash_checkpoint(v) == BOLE_OK)
+		return BOLE_OK;
+	uint64_t written = atomic_load(&v->counters.index);
+	bool did;
+	report->did = BOLE_MAINTAIN_MERGE;
+	if (bole_flash_merge_step(v, 0, &did) == BOLE_OK && did) {
+		report->bytes = atomic_load(&v->counters.index) - written;
+		return BOLE_OK;
+	}
+	report->did = BOLE_MAINTAIN_CLEAN;
+	if (bole_flash_erase_ahead(v)) {
+		report->bytes = v->dev->info.erase_unit;
+		return BOLE_OK;
+	}
+	enum bole_status rc = clean_step(v, eagerness, &room, report);
+	if (rc != BOLE_END)
+		return rc;
+	report->did = BOLE_MAINTAIN_NOTHING;
+	uint64_t active = atomic_load(&v->active_ns);
+	if (active == 0 || now < active || now - active < IDLE_NS)
+		return BOLE_END;
+	rc = seal(v);
+	report->did = rc == BOLE_OK ? BOLE_MAINTAIN_CHECKPOINT : BOLE_MAINTAIN_NOTHING;
+	report->bytes = rc == BOLE_OK ? v->unit : 0;
+	return rc == BOLE_OK ? BOLE_OK : BOLE_END;
+}
+
+enum bole_status bole_flash_maintain(struct flash_volume *v,
+                                     const struct bole_maintain_options *options,
+                                     struct bole_maintain_report *report)
+{
+	struct bole_maintain_report unread = {.bytes = 0};
+	uint64_t since = v->platform->ops->now_ns(v->platform);
+
+	if (report == NULL)
+		report = &unread;
+	*report = (struct bole_maintain_report){.bytes = 0};
+	if (!bole_flash_writable(v))
+		return BOLE_END;
+	enum bole_status rc = step(v, options == NULL ? 1 : options->eagerness, report);
+	uint64_t ns = v->platform->ops->now_ns(v->platform) - since;
+	uint64_t worst = atomic_load(&v->counters.operation_ns_max);
+	while (ns > worst &&
+	       !atomic_compare_exchange_weak(&v->counters.operation_ns_max, &worst, ns))
+		;
+	return rc;
+}
