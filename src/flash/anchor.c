@@ -69,6 +69,7 @@ void bole_flash_anchor_encode(const struct flash_anchor *a, uint8_t *slot)
 	bole_put_le64(slot + ANCHOR_LOG_SEQUENCE_AT, a->log_sequence);
 	bole_put_le32(slot + ANCHOR_LOG_NEXT_AT, a->log_next);
 	bole_put_le64(slot + ANCHOR_LOG_NEXT_SEQUENCE_AT, a->log_next_sequence);
+	bole_put_le32(slot + ANCHOR_CHECKPOINT_AT, a->checkpoint);
 	bole_put_le64(slot + ANCHOR_BATCH_AT, a->batch);
 	bole_put_le64(slot + ANCHOR_LINK_AT, a->link);
 	bole_put_le32(slot + ANCHOR_OPENED_AT, a->opened);
@@ -140,6 +141,7 @@ static void decode_fixed(const uint8_t *slot, struct flash_anchor *a)
 	a->log_sequence = bole_get_le64(slot + ANCHOR_LOG_SEQUENCE_AT);
 	a->log_next = bole_get_le32(slot + ANCHOR_LOG_NEXT_AT);
 	a->log_next_sequence = bole_get_le64(slot + ANCHOR_LOG_NEXT_SEQUENCE_AT);
+	a->checkpoint = bole_get_le32(slot + ANCHOR_CHECKPOINT_AT);
 	a->batch = bole_get_le64(slot + ANCHOR_BATCH_AT);
 	a->link = bole_get_le64(slot + ANCHOR_LINK_AT);
 	a->opened = bole_get_le32(slot + ANCHOR_OPENED_AT);

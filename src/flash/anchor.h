@@ -29,7 +29,7 @@ struct flash_geometry {
 
 struct flash_anchor {
 	struct flash_geometry geometry;
-	uint64_t generation;
+	uint64_t generation; /* grows with each anchor that is written */
 	uint64_t compat;
 	uint64_t ro_compat;
 	uint64_t incompat;
@@ -45,7 +45,9 @@ struct flash_anchor {
 	uint64_t batch;
 	uint64_t link;
 	uint32_t opened;
-	/* The checkpoint; stream 0 = none. */
+	/* The checkpoint; stream 0 = none. Its number stays when an anchor is written again; one
+	 * that failed used its number up. */
+	uint32_t checkpoint;
 	uint64_t stream;
 	uint64_t stream_bytes;
 	uint64_t stream_digest;

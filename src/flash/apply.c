@@ -151,7 +151,7 @@ static enum bole_status drop_row(struct flash_apply *a, struct flash_index *inde
 	struct flash_mem_row row;
 
 	/* The move that put it there was lost with the checkpoint that was to keep it. */
-	if (generation > a->v->anchor.generation)
+	if (generation > a->v->anchor.checkpoint)
 		place = bole_flash_get_be40(p + DROP_BEFORE_AT);
 	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0 &&
 	    bole_flash_place_segment(place) >= a->v->segments)

@@ -131,8 +131,9 @@ static enum bole_status pin(struct checkpoint *c)
 	c->anchor = v->anchor;
 	c->anchor.map = NULL;
 	c->anchor.map_count = 0;
+	c->anchor.generation++;
 	/* One that fails uses its number up: moves rely on that. */
-	c->anchor.generation = ++v->generation;
+	c->anchor.checkpoint = ++v->generation;
 	c->anchor.log_segment = v->log.segment;
 	c->anchor.log_offset = v->log.pos;
 	c->anchor.log_sequence = v->log.sequence;

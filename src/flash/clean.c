@@ -191,7 +191,7 @@ static enum bole_status install(struct flash_volume *v, struct flash_clean *c, b
 		return BOLE_OK;
 	}
 	bole_flash_lock(v);
-	v->segment[c->target].moved = (uint32_t)v->generation + 1;
+	v->segment[c->target].moved = v->generation + 1;
 	bole_flash_unlock(v);
 	enum bole_status rc = bole_flash_move_install(v, c);
 	if (leading) {

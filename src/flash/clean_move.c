@@ -387,7 +387,7 @@ enum bole_status bole_flash_move_install(struct flash_volume *v, struct flash_cl
 	enum bole_status rc = BOLE_OK;
 
 	bole_flash_lock(v);
-	in.generation = (uint32_t)v->generation + 1;
+	in.generation = v->generation + 1;
 	bole_flash_unlock(v);
 	for (uint32_t i = 0; i < c->written && rc == BOLE_OK; i++) {
 		struct flash_move *m = &c->move[i];

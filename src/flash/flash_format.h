@@ -54,7 +54,7 @@ enum {
 	ANCHOR_LOG_OFFSET_AT = 180,        /* u32: 0 = not opened yet, it is the next one */
 	ANCHOR_LOG_SEQUENCE_AT = 184,      /* u64: of that segment */
 	ANCHOR_LOG_NEXT_AT = 192,          /* u32: the segment after it */
-	ANCHOR_LOG_SKIP_AT = 196,          /* u32: reserved, 0 */
+	ANCHOR_CHECKPOINT_AT = 196,        /* u32: number of the checkpoint */
 	ANCHOR_BATCH_AT = 200,             /* u64: sequence of the next batch */
 	ANCHOR_LINK_AT = 208,              /* u64: link of the batch before it */
 	ANCHOR_OPENED_AT = 216,            /* u32: segments opened so far */

@@ -289,7 +289,7 @@ static enum bole_status mount(struct flash_volume *v)
 		BOLE_TRY(find_bad(v));
 	BOLE_TRY(bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
-	v->generation = v->anchor.generation;
+	v->generation = v->anchor.checkpoint;
 	v->opened = v->anchor.opened;
 	enum bole_status rc = bole_flash_log_scan(&s, v);
 	if (rc == BOLE_OK)

@@ -204,7 +204,7 @@ struct flash_volume {
 	uint32_t failures;                   /* (L) of writing or erasing, one after another */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
-	uint64_t generation;                 /* (L) of the last checkpoint that was begun */
+	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
 	bool no_background;                  /* nobody calls maintain */
 	_Atomic uint64_t attended_ns;        /* when maintain was called last */
 	_Atomic uint64_t active_ns;          /* when something was committed last */
