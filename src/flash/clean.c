@@ -21,7 +21,7 @@ static bool candidate(const struct flash_volume *v, uint32_t segment)
 
 	return s->state == SEGMENT_USED && !s->open && s->held == 0 && s->live != 0 && !s->stuck &&
 	       s->kind != FLASH_SEGMENT_INDEX && s->kind != FLASH_SEGMENT_CHECKPOINT &&
-	       s->moved <= v->anchor.generation;
+	       s->moved <= v->anchor.checkpoint;
 }
 
 static uint64_t gain(const struct flash_volume *v, uint32_t segment)
