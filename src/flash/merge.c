@@ -13,6 +13,7 @@
 enum {
 	MERGE_AHEAD_SMALL = 2, /* pages read at once for each run, where memory is limited */
 	MERGE_STEP_ROWS = 4096,
+	LEVEL_RUNS_TIMES = 3, /* so many times the fan are merged whatever their sizes */
 	SLOT_BITMAP_BYTES = INDEX_SLOTS / 8,
 };
 
@@ -52,9 +53,11 @@ static uint32_t due_count(const struct flash_volume *v, const struct flash_domai
 		return 0;
 	for (uint32_t tier = 0; tier < 64; tier++) {
 		uint32_t n = 0;
-		while (n < runs->count && tier_of(v, runs->run[n]) <= tier)
-			n++;
-		if (n >= fan(v))
+		uint32_t same = 0;
+		/* A large one is not written again for the sake of a few small ones. */
+		for (; n < runs->count && tier_of(v, runs->run[n]) <= tier; n++)
+			same += tier_of(v, runs->run[n]) == tier;
+		if (same >= fan(v) || n >= LEVEL_RUNS_TIMES * fan(v))
 			return n;
 		if (n == runs->count)
 			break;
