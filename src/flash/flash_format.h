@@ -166,6 +166,7 @@ enum {
 enum {
 	FLASH_BATCH_CONTINUES = 1, /* the next batch belongs to the same group */
 	FLASH_BATCH_SEAL = 2,      /* a clean stop */
+	FLASH_BATCH_CONFIRM = 8,   /* the seal before it was flushed; no part of the log */
 	FLASH_BATCH_AGAIN = 4,     /* repeats the records of a batch that a cut left in doubt */
 };
 

@@ -440,6 +440,14 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	return BOLE_OK;
 }
 
+/* A seal alone may be what a cut interrupted, and not be there the next time. */
+static enum bole_status confirm_seal(struct flash_volume *v)
+{
+	v->log.durable = v->log.batch - 1;
+	BOLE_TRY(bole_flash_batch_end(v, FLASH_BATCH_CONFIRM));
+	return bole_flash_flush(v);
+}
+
 enum bole_status bole_flash_volume_close(struct flash_volume *v)
 {
 	enum bole_status rc = BOLE_OK;
@@ -448,6 +456,8 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 		rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc == BOLE_OK)
 			rc = bole_flash_flush(v);
+		if (rc == BOLE_OK)
+			rc = confirm_seal(v);
 	}
 	if (atomic_load(&v->failed))
 		rc = BOLE_E_IO;

@@ -33,6 +33,11 @@ BOLE_MUST_USE enum bole_status bole_flash_index_load(struct flash_apply *,
 struct flash_domain *bole_flash_domain_find(struct flash_volume *, uint32_t id);
 
 /* -- The log -- */
+struct flash_batch_copy {
+	struct flash_batch_copy *next;
+	size_t bytes; /* with this head */
+	uint8_t data[];
+};
 struct flash_batch_at {
 	uint64_t sequence; /* of the batch */
 	uint64_t segment_sequence;
@@ -45,6 +50,7 @@ struct flash_batch_at {
 	uint32_t flags;
 	uint32_t next; /* the log's segment after this batch's */
 	uint64_t next_sequence;
+	const uint8_t *copy; /* NULL = read it */
 };
 struct flash_log_scan {
 	struct flash_volume *v;
@@ -68,10 +74,17 @@ struct flash_log_scan {
 	uint64_t expect;
 	uint64_t link;
 	uint32_t opened;
+	bool sealed;          /* it ends with a confirmed seal */
+	bool confirmed_ahead; /* the confirmation opened the next segment */
+	struct flash_batch_copy *copies;
 };
 /* Reads the log from the anchor on. BOLE_E_CORRUPT: a batch that was durable is bad. */
 BOLE_MUST_USE enum bole_status bole_flash_log_scan(struct flash_log_scan *, struct flash_volume *);
 void bole_flash_log_scan_release(struct flash_log_scan *);
+/* From here on the batch is what it is in memory now: what a cut left unstable reads differently
+ * each time. BOLE_E_CORRUPT: it does not verify any more. */
+BOLE_MUST_USE enum bole_status bole_flash_batch_hold(struct flash_log_scan *,
+                                                     struct flash_batch_at *);
 /* Shows the records of a batch (verified again): from *pos on, BOLE_END. pos starts at 0. */
 BOLE_MUST_USE enum bole_status bole_flash_batch_next(struct flash_log_scan *,
                                                      const struct flash_batch_at *, uint32_t *pos,

@@ -81,7 +81,12 @@ static enum bole_status settle_end(struct flash_log_scan *s)
 	for (uint32_t i = 0; i < s->batches; i++) {
 		if (s->batch[i].sequence <= s->durable)
 			continue;
-		BOLE_TRY(batch_complete(s, &s->batch[i], &complete));
+		enum bole_status rc = bole_flash_batch_hold(s, &s->batch[i]);
+		if (rc != BOLE_OK && rc != BOLE_E_CORRUPT)
+			return rc;
+		complete = rc == BOLE_OK;
+		if (complete)
+			BOLE_TRY(batch_complete(s, &s->batch[i], &complete));
 		if (!complete) {
 			end = i;
 			break;
@@ -118,8 +123,7 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 	enum bole_status rc = settle_end(s);
 
 	/* Behind a seal lies nothing: what was dropped there must never be found again. */
-	*sealed = s->batches != 0 && s->batches == found &&
-	          (s->batch[s->batches - 1].flags & FLASH_BATCH_SEAL) != 0;
+	*sealed = s->sealed && s->batches == found;
 	if (s->opened > v->opened)
 		v->opened = s->opened;
 	bole_flash_apply_init(&a, v);

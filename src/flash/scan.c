@@ -10,12 +10,23 @@
 #include "flash/batch.h"
 #include "flash/mount.h"
 
-enum { SCAN_BYTES = 1 << 20, SCAN_STEP = 128 << 10, SCAN_FIRST_BATCHES = 64, SCAN_TRIES = 3 };
+enum {
+	SCAN_BYTES = 1 << 20,
+	SCAN_STEP = 128 << 10,
+	SCAN_FIRST_BATCHES = 64,
+	SCAN_TRIES = 3,
+	SCAN_ERASED = 0xff
+};
 
 void bole_flash_log_scan_release(struct flash_log_scan *s)
 {
 	bole_alloc_free(s->v->alloc, s->buf, s->buf_cap, 1);
 	bole_alloc_free(s->v->alloc, s->batch, s->cap, sizeof *s->batch);
+	while (s->copies != NULL) {
+		struct flash_batch_copy *next = s->copies->next;
+		bole_alloc_free(s->v->alloc, s->copies, s->copies->bytes, 1);
+		s->copies = next;
+	}
 	s->buf = NULL;
 	s->batch = NULL;
 }
@@ -47,6 +58,11 @@ static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_
 	*out = (struct bole_bytes){s->buf + (offset - s->buf_from),
 	                           s->buf_from + s->buf_len - offset};
 	return BOLE_OK;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 struct trailer {
@@ -174,6 +190,14 @@ static enum bole_status follow(struct flash_log_scan *s)
 		if (got != PARSE_OK || t.sequence != s->expect || t.chain != s->link ||
 		    t.durable >= t.sequence)
 			return BOLE_OK;
+		if ((t.flags & FLASH_BATCH_CONFIRM) != 0) {
+			/* No part of the log: it goes on in its place. */
+			s->sealed = true;
+			s->durable = t.durable;
+			s->seen_durable = larger(s->seen_durable, t.durable);
+			return BOLE_OK;
+		}
+		s->sealed = false;
 		BOLE_TRY(keep(s, &t));
 	}
 	return BOLE_OK;
@@ -244,6 +268,7 @@ static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *
 		s->next = was_next;
 		s->next_sequence = was_next_sequence;
 		s->pos = was_pos;
+		s->confirmed_ahead = s->sealed;
 		*entered = false;
 		return BOLE_OK;
 	}
@@ -267,9 +292,25 @@ static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, 
 		uint32_t at = (uint32_t)end - TRAILER_BYTES;
 		BOLE_TRY(show(s, segment, at, TRAILER_BYTES, &bytes));
 		if (trailer_get(v, segment, sequence, at, bytes.ptr, &t) &&
-		    t.sequence >= s->expect && t.durable > s->seen_durable)
-			s->seen_durable = t.durable;
+		    t.sequence >= s->expect) {
+			s->seen_durable = larger(s->seen_durable, t.durable);
+			/* What was dropped behind a seal must never be found again. */
+			s->sealed &= t.sequence == s->expect;
+		}
 	}
+	return BOLE_OK;
+}
+
+/* A seal does not count when something was begun in the next segment: it may read right the next
+ * time. */
+static enum bole_status look_ahead(struct flash_log_scan *s)
+{
+	const uint8_t *p;
+
+	s->buf_len = 0;
+	BOLE_TRY(bole_flash_read(s->v, s->next, 0, SEGMENT_HEAD_BYTES, s->buf, &p));
+	for (uint32_t i = 0; i < SEGMENT_HEAD_BYTES; i++)
+		s->sealed &= p[i] == SCAN_ERASED;
 	return BOLE_OK;
 }
 
@@ -294,6 +335,8 @@ static enum bole_status judge(struct flash_log_scan *s)
 		last = h.sequence;
 		planned = h.next_sequence;
 	}
+	if (s->sealed && !s->confirmed_ahead && v->dev->info.needs_erase)
+		BOLE_TRY(look_ahead(s));
 	if (s->seen_durable >= s->expect) {
 		bole_log(v->platform, BOLE_LOG_ERROR,
 		         "%s: batch %llu in segment %u at offset %u is damaged, although batch "
@@ -357,6 +400,9 @@ static enum bole_status show_batch(struct flash_log_scan *s, const struct flash_
 {
 	struct trailer t;
 
+	*out = (struct bole_bytes){b->copy, b->bytes};
+	if (b->copy != NULL)
+		return BOLE_OK;
 	for (unsigned tries = 0; tries < SCAN_TRIES; tries++) {
 		BOLE_TRY(show(s, b->segment, b->offset, b->bytes, out));
 		if (s->shown == b->sequence)
@@ -370,6 +416,23 @@ static enum bole_status show_batch(struct flash_log_scan *s, const struct flash_
 		s->buf_len = 0;
 	}
 	return BOLE_E_CORRUPT;
+}
+
+enum bole_status bole_flash_batch_hold(struct flash_log_scan *s, struct flash_batch_at *b)
+{
+	struct bole_bytes bytes;
+	size_t size = sizeof(struct flash_batch_copy) + b->bytes;
+
+	BOLE_TRY(show_batch(s, b, &bytes));
+	struct flash_batch_copy *copy = bole_alloc_array(s->v->alloc, size, 1);
+	if (copy == NULL)
+		return BOLE_E_NO_MEMORY;
+	copy->next = s->copies;
+	copy->bytes = size;
+	memcpy(copy->data, bytes.ptr, b->bytes);
+	s->copies = copy;
+	b->copy = copy->data;
+	return BOLE_OK;
 }
 
 enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct flash_batch_at *b,
