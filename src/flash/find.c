@@ -6,14 +6,15 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/objects.h"
 #include "flash/reader.h"
 #include "flash/record.h"
 #include "flash/run.h"
 #include "flash/volume.h"
 
 enum {
-	PROBE_KILLS = 16,         /* without memory of their own */
-	PROBE_WHOLE_BYTES = 4096, /* a record that is read at once, for whoever views it next */
+	PROBE_KILLS = 16,                       /* without memory of their own */
+	PROBE_WHOLE_BYTES = OBJECTS_RECORD_MAX, /* a record that is read at once */
 };
 #define KILL_OF_EXTENT (UINT64_C(1) << FLASH_PLACE_BITS)
 #define PROBE_ANY      UINT64_MAX
@@ -113,24 +114,21 @@ static enum bole_status compare(struct probe *p, const struct flash_found *found
 
 	if (segment >= v->segments || !bole_in_bounds(offset, whole, v->segment_bytes))
 		return BOLE_E_CORRUPT;
-	bole_flash_lock(v);
-	uint64_t sequence = v->segment[segment].sequence;
-	bole_flash_unlock(v);
-	BOLE_TRY(bole_flash_fetch(v, p->reader, segment, offset,
-	                          whole <= PROBE_WHOLE_BYTES ? (size_t)whole : head, &at));
-	*same = at[RECORD_KIND_AT] == FLASH_RECORD_OBJECT &&
-	        at[RECORD_KEY_BYTES_AT] == domain->key_len &&
-	        bole_get_le32(at + RECORD_OWNER_AT) == domain->id &&
-	        memcmp(at + RECORD_HEAD_BYTES, p->key, domain->key_len) == 0;
-	if (*same)
-		return BOLE_OK;
-	BOLE_TRY(bole_flash_fetch(v, p->reader, segment, offset, (size_t)whole, &at));
-	uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
-	if (!bole_flash_record_parse((struct bole_bytes){at, (size_t)whole}, &r) ||
-	    r.bytes != whole || r.kind != FLASH_RECORD_OBJECT || r.key.len != domain->key_len ||
-	    r.owner != domain->id || memcmp(r.key.ptr, p->key, INDEX_PREFIX_BYTES) != 0 ||
-	    !bole_flash_record_verify(at, &r, seed))
+	if (whole > PROBE_WHOLE_BYTES) {
+		/* Whoever views a long one verifies it. */
+		BOLE_TRY(bole_flash_fetch(v, p->reader, segment, offset, head, &at));
+		*same = at[RECORD_KIND_AT] == FLASH_RECORD_OBJECT &&
+		        at[RECORD_KEY_BYTES_AT] == domain->key_len &&
+		        bole_get_le32(at + RECORD_OWNER_AT) == domain->id &&
+		        memcmp(at + RECORD_HEAD_BYTES, p->key, domain->key_len) == 0;
+		if (*same)
+			return BOLE_OK;
+	}
+	BOLE_TRY(bole_flash_fetch_record(v, p->reader, segment, offset, (size_t)whole, &r));
+	if (r.kind != FLASH_RECORD_OBJECT || r.key.len != domain->key_len ||
+	    r.owner != domain->id || memcmp(r.key.ptr, p->key, INDEX_PREFIX_BYTES) != 0)
 		return BOLE_E_CORRUPT;
+	*same = memcmp(r.key.ptr, p->key, domain->key_len) == 0;
 	return BOLE_OK;
 }
 
