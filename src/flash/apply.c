@@ -17,6 +17,25 @@ void bole_flash_apply_release(struct flash_apply *a)
 	bole_flash_reader_close(a->v, &a->reader);
 }
 
+/* What lives is counted as the leader counted it. A checkpoint says it in numbers. */
+void bole_flash_apply_lives(struct flash_apply *a, uint32_t segment, uint64_t bytes)
+{
+	if (a->checkpoint)
+		return;
+	bole_flash_lock(a->v);
+	bole_flash_live_add(a->v, segment, bytes);
+	bole_flash_unlock(a->v);
+}
+
+static void dies(struct flash_apply *a, uint32_t segment, uint64_t bytes)
+{
+	if (a->checkpoint)
+		return;
+	bole_flash_lock(a->v);
+	bole_flash_live_sub(a->v, segment, bytes);
+	bole_flash_unlock(a->v);
+}
+
 struct flash_domain *bole_flash_domain_find(struct flash_volume *v, uint32_t id)
 {
 	/* One repository a domain so far, and their numbers grow together. */
@@ -74,18 +93,21 @@ static enum bole_status prepared_rows(struct flash_volume *v, struct flash_prepa
 	return BOLE_OK;
 }
 
-static bool prepared_replace(struct flash_volume *v, const uint8_t *key,
-                             const struct flash_home *to)
+static void prepared_replace(struct flash_apply *a, const uint8_t *key, const struct flash_home *to)
 {
+	struct flash_volume *v = a->v;
 	uint32_t at;
 
 	for (struct flash_prepared *p = v->prepared; p != NULL; p = p->next) {
-		if (p->run != NULL && bole_flash_rows_find(p->run, key, &at)) {
-			bole_flash_rows_set(p->run, at, key, to);
-			return true;
-		}
+		if (p->run == NULL || !bole_flash_rows_find(p->run, key, &at))
+			continue;
+		struct flash_home was = bole_flash_rows_home(p->run, at);
+		dies(a, was.segment, bole_flash_record_live(p->run->key_len, was.stored));
+		bole_flash_apply_lives(a, to->segment,
+		                       bole_flash_record_live(p->run->key_len, to->stored));
+		bole_flash_rows_set(p->run, at, key, to);
+		return;
 	}
-	return false;
 }
 
 enum bole_status bole_flash_apply_prepared(struct flash_apply *a, uint32_t domain,
@@ -102,7 +124,7 @@ static enum bole_status prepared_object(struct flash_apply *a, const struct flas
 	uint8_t row[BOLE_OID_BYTES_MAX + ROWS_HOME_BYTES];
 
 	if (a->again) {
-		(void)prepared_replace(a->v, r->key.ptr, home);
+		prepared_replace(a, r->key.ptr, home);
 		return BOLE_OK; /* else it was resolved meanwhile */
 	}
 	memcpy(row, r->key.ptr, r->key.len);
@@ -111,6 +133,7 @@ static enum bole_status prepared_object(struct flash_apply *a, const struct flas
 	bole_put_le32(p + ROWS_OFFSET_AT, home->offset);
 	bole_put_le32(p + ROWS_STORED_AT, home->stored);
 	p[ROWS_TYPE_AT] = home->type;
+	bole_flash_apply_lives(a, home->segment, r->bytes);
 	return bole_flash_apply_prepared(a, r->owner, row, 1);
 }
 
@@ -130,11 +153,15 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
 		return prepared_object(a, r, &home);
 	(void)bole_flash_mem_get(index->mem, r->key, &row);
+	/* Without a row it was dropped again within the batches in doubt. */
+	if (a->again && !row.has)
+		return BOLE_OK;
+	bole_flash_apply_lives(a, segment, r->bytes);
 	if (a->again) {
-		/* Without a row it was dropped again within the batches in doubt. */
-		return row.has ? bole_flash_mem_put(&a->v->plain, &index->mem, r->key, place,
-		                                    home.stored, r->type)
-		               : BOLE_OK;
+		dies(a, bole_flash_place_segment(row.place),
+		     bole_flash_record_live(index->domain->key_len, row.stored));
+		return bole_flash_mem_put(&a->v->plain, &index->mem, r->key, place, home.stored,
+		                          r->type);
 	}
 	if (row.has)
 		return BOLE_E_CORRUPT;
@@ -156,6 +183,9 @@ static enum bole_status drop_row(struct flash_apply *a, struct flash_index *inde
 	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0 &&
 	    bole_flash_place_segment(place) >= a->v->segments)
 		return BOLE_E_CORRUPT;
+	uint32_t length = bole_get_le32(p + DROP_LENGTH_AT);
+	if (length != 0 && (p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0)
+		dies(a, bole_flash_place_segment(place), length);
 	found.place = place;
 	found.where = FOUND_RUN;
 	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) != 0)
@@ -204,6 +234,12 @@ static enum bole_status aux_target(struct flash_apply *a, const struct flash_rec
 	return BOLE_OK;
 }
 
+static void parts_die(struct flash_apply *a, const struct flash_item *item)
+{
+	if (!a->checkpoint)
+		bole_flash_aux_superseded(a->v, item);
+}
+
 /* One part of a value: the first one makes the item, the others add their places. */
 static enum bole_status apply_aux(struct flash_apply *a, const struct flash_record *r,
                                   uint32_t segment, uint32_t offset)
@@ -227,8 +263,12 @@ static enum bole_status apply_aux(struct flash_apply *a, const struct flash_reco
 	struct bole_bytes k = {key, (size_t)AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT]};
 	if (parts > 512 || (!remove && part >= parts) || total > BOLE_AUX_BYTES_MAX)
 		return BOLE_E_CORRUPT;
-	if (remove && (r->flags & FLASH_FLAG_PREPARED) == 0)
-		return a->again ? BOLE_OK : bole_flash_table_remove(&a->v->aux, table, k);
+	if (remove && (r->flags & FLASH_FLAG_PREPARED) == 0) {
+		if (a->again)
+			return BOLE_OK;
+		parts_die(a, bole_flash_table_find(*table, k));
+		return bole_flash_table_remove(&a->v->aux, table, k);
+	}
 	size_t len = bole_flash_aux_value(value, total, remove ? 1 : parts);
 	const struct flash_item *item = bole_flash_table_find(*table, k);
 	if (a->again && (item == NULL || bole_flash_item_value(item).len != len))
@@ -237,10 +277,17 @@ static enum bole_status apply_aux(struct flash_apply *a, const struct flash_reco
 		if (item == NULL || bole_flash_item_value(item).len != len)
 			return BOLE_E_CORRUPT;
 		memcpy(value, bole_flash_item_value(item).ptr, len);
+		struct flash_aux_part was = bole_flash_aux_part(bole_flash_item_value(item), part);
+		if (was.bytes != 0)
+			dies(a, was.segment, was.bytes);
+	} else {
+		parts_die(a, item);
 	}
 	struct flash_aux_part place = {segment, offset, r->bytes};
-	if (!remove)
+	if (!remove) {
 		bole_flash_aux_set_part(value, part, &place);
+		bole_flash_apply_lives(a, segment, r->bytes);
+	}
 	return bole_flash_table_set(&a->v->aux, table, k, bole_bytes_of(value, len));
 }
 
@@ -315,12 +362,12 @@ static enum bole_status apply_rename(struct flash_apply *a, const struct flash_r
 	return BOLE_OK;
 }
 
-static void drop_prepared(struct flash_volume *v, struct flash_prepared **at)
+static void drop_prepared(struct flash_volume *v, struct flash_prepared **at, bool drop)
 {
 	struct flash_prepared *p = *at;
 
 	*at = p->next;
-	bole_flash_prepared_free(v, p, false);
+	bole_flash_prepared_free(v, p, drop);
 }
 
 static enum bole_status apply_remove(struct flash_apply *a, const struct flash_record *r)
@@ -333,12 +380,14 @@ static enum bole_status apply_remove(struct flash_apply *a, const struct flash_r
 	a->prepared = NULL;
 	for (struct flash_prepared **at = &v->prepared; *at != NULL;) {
 		if ((*at)->repo == repo)
-			drop_prepared(v, at);
+			drop_prepared(v, at, !a->checkpoint);
 		else
 			at = &(*at)->next;
 	}
 	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, bole_bytes_z(repo->name)));
 	repo = bole_flash_repo_take(v, r->owner);
+	if (!a->checkpoint)
+		bole_flash_repo_forget(v, repo);
 	bole_flash_repo_release(v, repo);
 	return BOLE_OK;
 }
@@ -347,7 +396,7 @@ enum bole_status bole_flash_apply_forget(struct flash_apply *a)
 {
 	a->prepared = NULL;
 	while (a->v->prepared != NULL)
-		drop_prepared(a->v, &a->v->prepared);
+		drop_prepared(a->v, &a->v->prepared, false);
 	return BOLE_OK;
 }
 
@@ -370,6 +419,37 @@ static enum bole_status apply_prepare(struct flash_apply *a, const struct flash_
 	return BOLE_OK;
 }
 
+/* What the old table has for the keys of the new one. */
+static void replaced_die(struct flash_apply *a, const struct flash_table *old,
+                         const struct flash_table *new)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(new, after, true); item != NULL;
+	     item = bole_flash_table_next(new, after, false)) {
+		after = bole_flash_item_key(item);
+		parts_die(a, bole_flash_table_find(old, after));
+	}
+}
+
+/* Rows of what was prepared that lost against somebody else's. */
+static enum bole_status losers_die(struct flash_apply *a, const struct flash_prepared *p,
+                                   const struct flash_index *index)
+{
+	for (uint32_t i = 0; p->run != NULL && i < p->run->count; i++) {
+		struct flash_home mine = bole_flash_rows_home(p->run, i);
+		struct flash_found found;
+		enum bole_status rc = bole_flash_index_find(
+		        a->v, index, bole_flash_rows_key(p->run, i), &a->reader, &found);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		if (rc != BOLE_OK || found.extent != NULL ||
+		    found.place != bole_flash_place(mine.segment, mine.offset))
+			dies(a, mine.segment, bole_flash_record_live(p->run->key_len, mine.stored));
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status apply_resolve(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_volume *v = a->v;
@@ -386,10 +466,12 @@ static enum bole_status apply_resolve(struct flash_apply *a, const struct flash_
 	if (r->body.ptr[RESOLVE_COMMIT_AT] != 0) {
 		struct flash_repo *repo = (*at)->repo;
 		BOLE_TRY(bole_flash_apply_index(a, repo->domain->id, &index));
+		replaced_die(a, repo->auxtable, (*at)->aux);
 		BOLE_TRY(bole_flash_prepared_publish(v, *at, index, &repo->auxtable, &a->reader));
+		BOLE_TRY(losers_die(a, *at, index));
 	}
 	a->prepared = NULL;
-	drop_prepared(v, at);
+	drop_prepared(v, at, r->body.ptr[RESOLVE_COMMIT_AT] == 0);
 	return BOLE_OK;
 }
 

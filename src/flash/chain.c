@@ -329,6 +329,7 @@ enum bole_status bole_flash_chain_load(struct flash_volume *v)
 	if (v->anchor.stream == 0)
 		return BOLE_OK;
 	bole_flash_apply_init(&c.apply, v);
+	c.apply.checkpoint = true;
 	bole_buffer_init(&c.bytes, v->alloc,
 	                 (size_t)v->record_max + 4 * (size_t)FLASH_FRAGMENT_BYTES);
 	enum bole_status rc = load(&c);

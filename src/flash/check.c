@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/mount.h"
+#include "flash/page.h"
 
 enum { CHECK_LINE = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
 
@@ -28,6 +29,8 @@ struct check {
 	struct claim *claim;
 	size_t claims;
 	size_t claims_cap;
+	uint64_t *live; /* of each segment, by what names it */
+	bool state;     /* what is claimed belongs to the published state, not to the checkpoint */
 	uint64_t total;
 	uint64_t told;
 };
@@ -71,6 +74,8 @@ static enum bole_status claim(struct check *c, uint32_t segment, uint32_t offset
 		c->claim = list;
 		c->claims_cap = cap;
 	}
+	if (c->state)
+		c->live[segment] += bytes;
 	uint64_t place = (uint64_t)segment << 32 | offset;
 	c->claim[c->claims++] = (struct claim){place, place + bytes};
 	return BOLE_OK;
@@ -232,6 +237,26 @@ static enum bole_status check_prepared_rows(struct check *c, struct flash_snapsh
 	return BOLE_OK;
 }
 
+/* -- Sorted runs -- */
+
+static enum bole_status check_run(struct check *c, struct flash_run *run)
+{
+	enum bole_status rc = bole_flash_run_verify(run);
+
+	if (rc == BOLE_E_NO_MEMORY)
+		return rc;
+	if (rc != BOLE_OK)
+		finding(c, true, "index run %llu: %s", (unsigned long long)run->id,
+		        bole_status_text(rc));
+	for (uint32_t i = 0; i < run->chunks; i++) {
+		const struct flash_run_chunk *k = &run->chunk[i];
+		BOLE_TRY(claim(c, k->segment, k->first * c->v->page_bytes,
+		               (uint64_t)k->pages * c->v->page_bytes));
+	}
+	progress(c);
+	return BOLE_OK;
+}
+
 /* -- References and aux -- */
 
 static void check_refs(struct check *c, struct flash_snapshot *s)
@@ -249,6 +274,16 @@ static void check_refs(struct check *c, struct flash_snapshot *s)
 			finding(c, true, "%s: %.*s names an object that is not there",
 			        s->pub.repo.name, (int)ref.name.len, (const char *)ref.name.ptr);
 	}
+}
+
+static enum bole_status claim_parts(struct check *c, struct bole_bytes value)
+{
+	for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
+		struct flash_aux_part part = bole_flash_aux_part(value, i);
+		if (part.bytes != 0)
+			BOLE_TRY(claim(c, part.segment, part.offset, part.bytes));
+	}
+	return BOLE_OK;
 }
 
 static enum bole_status check_aux(struct check *c, struct flash_snapshot *s,
@@ -275,10 +310,20 @@ static enum bole_status check_aux(struct check *c, struct flash_snapshot *s,
 			        key.kind, bole_status_text(rc));
 		else
 			c->v->alloc->resize(c->v->alloc->ctx, copy, len == 0 ? 1 : len, 0, 1);
-		for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
-			struct flash_aux_part part = bole_flash_aux_part(value, i);
-			BOLE_TRY(claim(c, part.segment, part.offset, part.bytes));
-		}
+		BOLE_TRY(claim_parts(c, value));
+	}
+	return BOLE_OK;
+}
+
+/* Values that a prepared transaction will set are not readable yet. */
+static enum bole_status check_prepared_aux(struct check *c, const struct flash_table *table)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(table, after, true);
+	     item != NULL; item = bole_flash_table_next(table, after, false)) {
+		after = bole_flash_item_key(item);
+		BOLE_TRY(claim_parts(c, bole_flash_item_value(item)));
 	}
 	return BOLE_OK;
 }
@@ -293,6 +338,8 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 
 	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++)
 		BOLE_TRY(check_extent(c, s, index->extents->extent[i]));
+	for (uint32_t i = 0; index != NULL && index->runs != NULL && i < index->runs->count; i++)
+		BOLE_TRY(check_run(c, index->runs->run[i]));
 	BOLE_TRY(bole_flash_index_walk(c->v, index, check_walk_row, &rows));
 	for (struct flash_prepared *p = c->v->prepared; p != NULL; p = p->next) {
 		if (p->repo != s->repo)
@@ -304,6 +351,7 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 		}
 		if (p->run != NULL)
 			BOLE_TRY(check_prepared_rows(c, s, p->run));
+		BOLE_TRY(check_prepared_aux(c, p->aux));
 	}
 	return BOLE_OK;
 }
@@ -322,6 +370,15 @@ static void check_anchors(struct check *c)
 	}
 }
 
+/* The counts that decide what is erased, against what names things. */
+static void check_live(struct check *c)
+{
+	for (uint32_t i = 0; i < c->v->segments; i++)
+		if (c->v->segment[i].live != c->live[i])
+			finding(c, true, "segment %u: %u bytes are said to live in it, %llu do", i,
+			        c->v->segment[i].live, (unsigned long long)c->live[i]);
+}
+
 static enum bole_status check_volume(struct check *c)
 {
 	struct flash_volume *v = c->v;
@@ -331,6 +388,7 @@ static enum bole_status check_volume(struct check *c)
 	for (uint32_t i = 0; i < v->elements; i++)
 		BOLE_TRY(check_fragments(c, v->element[i].stream, v->element[i].fragment,
 		                         v->element[i].fragments));
+	c->state = true;
 	for (uint32_t i = 0; i < v->repos; i++) {
 		BOLE_TRY(bole_flash_snapshot_open(v, v->repo[i]->id, &s));
 		enum bole_status rc = check_repo(c, s);
@@ -338,6 +396,7 @@ static enum bole_status check_volume(struct check *c)
 		BOLE_TRY(rc);
 	}
 	check_claims(c);
+	check_live(c);
 	return BOLE_OK;
 }
 
@@ -361,7 +420,9 @@ enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *
 		c.total += c.v->segment[i].live;
 	c.room = bole_flash_fragment_room(c.v);
 	c.buf = bole_alloc_array(c.v->alloc, c.room, 1);
-	rc = c.buf == NULL ? BOLE_E_NO_MEMORY : check_volume(&c);
+	c.live = bole_alloc_zeroed(c.v->alloc, c.v->segments, sizeof *c.live);
+	rc = c.buf == NULL || c.live == NULL ? BOLE_E_NO_MEMORY : check_volume(&c);
+	bole_alloc_free(c.v->alloc, c.live, c.v->segments, sizeof *c.live);
 	out->bytes_read = atomic_load(&c.v->counters.read);
 	bole_alloc_free(c.v->alloc, c.buf, c.room, 1);
 	bole_alloc_free(c.v->alloc, c.claim, c.claims_cap, sizeof *c.claim);

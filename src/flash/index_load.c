@@ -134,6 +134,7 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 		/* The newest opening of a segment is what a new one must differ from. */
 		if (f->sequence > v->segment[f->segment].sequence)
 			v->segment[f->segment].sequence = f->sequence;
+		bole_flash_apply_lives(a, f->segment, bole_flash_fragment_live(f->length));
 	}
 	if (domain->next_slot <= extent->slot)
 		domain->next_slot = extent->slot + 1;

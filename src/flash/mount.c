@@ -80,110 +80,9 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	return bole_flash_anchor_store(dev, platform, platform->alloc, &a, &place);
 }
 
-/* -- Counting what lives -- */
-
-struct live {
-	struct flash_volume *v;
-	uint32_t key_len;
-};
-
-static enum bole_status live_row(void *ctx, const struct flash_walk_row *row)
+/* States of all segments: what lives in them is known. */
+static void settle_segments(struct flash_volume *v)
 {
-	struct live *l = ctx;
-
-	bole_flash_live_add(l->v, bole_flash_place_segment(row->place),
-	                    bole_flash_record_live(l->key_len, row->stored));
-	return BOLE_OK;
-}
-
-static void live_extents(struct flash_volume *v, struct flash_extent *const *list, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t n = 0; n < list[i]->fragments; n++)
-			bole_flash_live_add(v, list[i]->fragment[n].segment,
-			                    bole_flash_fragment_live(list[i]->fragment[n].length));
-}
-
-static void live_run(struct flash_volume *v, const struct flash_run *run)
-{
-	for (uint32_t i = 0; i < run->chunks; i++)
-		bole_flash_live_add(v, run->chunk[i].segment,
-		                    (uint64_t)run->chunk[i].pages * v->page_bytes);
-}
-
-static enum bole_status live_index(struct flash_volume *v, const struct flash_index *index)
-{
-	struct live l = {v, index == NULL ? 0 : index->domain->key_len};
-
-	if (index != NULL && index->extents != NULL)
-		live_extents(v, index->extents->extent, index->extents->count);
-	for (uint32_t i = 0; index != NULL && index->runs != NULL && i < index->runs->count; i++)
-		live_run(v, index->runs->run[i]);
-	return bole_flash_index_walk(v, index, live_row, &l);
-}
-
-static void live_aux(struct flash_volume *v, const struct flash_table *table)
-{
-	struct bole_bytes after = {NULL, 0};
-
-	for (const struct flash_item *item = bole_flash_table_next(table, after, true);
-	     item != NULL; item = bole_flash_table_next(table, after, false)) {
-		after = bole_flash_item_key(item);
-		struct bole_bytes value = bole_flash_item_value(item);
-		for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
-			struct flash_aux_part part = bole_flash_aux_part(value, i);
-			bole_flash_live_add(v, part.segment, part.bytes);
-		}
-	}
-}
-
-static void live_prepared(struct flash_volume *v, const struct flash_prepared *p)
-{
-	const struct flash_rows *run = p->run;
-
-	live_extents(v, p->extent, p->extents);
-	for (uint32_t n = 0; run != NULL && n < run->count; n++) {
-		struct flash_home home = bole_flash_rows_home(run, n);
-		bole_flash_live_add(v, home.segment,
-		                    bole_flash_record_live(run->key_len, home.stored));
-	}
-	live_aux(v, p->aux);
-}
-
-static enum bole_status count_all(struct flash_volume *v)
-{
-	for (uint32_t i = 0; i < v->segments; i++) {
-		v->segment[i].live = 0;
-		v->segment[i].held = 0;
-	}
-	for (uint32_t i = 0; i < v->repos; i++) {
-		BOLE_TRY(live_index(v, v->repo[i]->domain->index));
-		live_aux(v, v->repo[i]->auxtable);
-	}
-	for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
-		live_prepared(v, p);
-	for (uint32_t i = 0; i < v->elements; i++) {
-		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
-			const struct flash_fragment *f = &v->element[i].fragment[n];
-			bole_flash_hold(v, f->segment, bole_flash_fragment_live(f->length));
-		}
-	}
-	return BOLE_OK;
-}
-
-/* Live bytes and states of all segments, from what is in memory. */
-static enum bole_status count_live(struct flash_volume *v)
-{
-	struct flash_segment *old = bole_alloc_array(v->alloc, v->segments, sizeof *old);
-
-	if (old == NULL)
-		return BOLE_E_NO_MEMORY;
-	memcpy(old, v->segment, v->segments * sizeof *old);
-	enum bole_status rc = count_all(v);
-	for (uint32_t i = 0; i < v->segments; i++)
-		v->segment[i].changed = old[i].changed || old[i].live != v->segment[i].live;
-	bole_alloc_free(v->alloc, old, v->segments, sizeof *old);
-	BOLE_TRY(rc);
 	v->free = 0;
 	v->freed = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
@@ -202,7 +101,6 @@ static enum bole_status count_live(struct flash_volume *v)
 		v->free += s->state == SEGMENT_FREE;
 		v->freed += s->state == SEGMENT_FREED;
 	}
-	return BOLE_OK;
 }
 
 /* -- Mount -- */
@@ -269,7 +167,6 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 	/* What follows the log's end is left alone until the checkpoint counts. */
 	BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_recover(s));
-	BOLE_TRY(count_live(v));
 	v->dirty = true;
 	/* Places were replaced in versions that the last element has too. */
 	if (v->saved != NULL)
@@ -296,9 +193,7 @@ static enum bole_status mount(struct flash_volume *v)
 		rc = bole_flash_replay(&s, &sealed);
 	if (rc == BOLE_OK) {
 		set_log(v, &s);
-		rc = count_live(v);
-	}
-	if (rc == BOLE_OK) {
+		settle_segments(v);
 		v->growth += v->tail_bytes;
 		if (sealed)
 			v->log.durable = v->log.batch - 1;

@@ -18,6 +18,8 @@ void bole_flash_apply_init(struct flash_apply *, struct flash_volume *);
 BOLE_MUST_USE enum bole_status bole_flash_apply(struct flash_apply *, const struct flash_record *,
                                                 uint32_t segment, uint32_t offset);
 void bole_flash_apply_release(struct flash_apply *);
+/* Bytes that the published state names now, unless records are a checkpoint's. */
+void bole_flash_apply_lives(struct flash_apply *, uint32_t segment, uint64_t bytes);
 /* Nothing is prepared any more. */
 BOLE_MUST_USE enum bole_status bole_flash_apply_forget(struct flash_apply *);
 /* The index of a domain, to be changed in place: nobody else sees it yet. BOLE_E_CORRUPT. */
