@@ -197,6 +197,7 @@ static enum bole_status finish(struct flash_volume *v, uint32_t flags)
 	b->len = 0;
 	b->records = 0;
 	v->dirty = (flags & (FLASH_BATCH_SEAL | FLASH_BATCH_CONFIRM)) == 0;
+	log->sealed = (flags & FLASH_BATCH_SEAL) != 0;
 	return rc;
 }
 

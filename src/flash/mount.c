@@ -351,9 +351,10 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 		rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc == BOLE_OK)
 			rc = bole_flash_flush(v);
-		if (rc == BOLE_OK)
-			rc = confirm_seal(v);
 	}
+	/* One that was written while idle, too. */
+	if (rc == BOLE_OK && v->log.sealed && !atomic_load(&v->failed))
+		rc = confirm_seal(v);
 	if (atomic_load(&v->failed))
 		rc = BOLE_E_IO;
 	free_volume(v);

@@ -125,6 +125,7 @@ struct flash_log {
 	uint64_t durable;       /* the last batch known flushed */
 	uint64_t first_batch;   /* of the current segment */
 	bool stale;             /* raw flash: a cut may have reached what follows pos */
+	bool sealed;            /* the last batch is a seal, flushed, not confirmed */
 };
 
 struct flash_batch {

@@ -92,6 +92,7 @@ static void judge(struct hoard *h, enum bole_status rc)
 	             wear.min, (unsigned long long)ratio / 100, (unsigned long long)ratio % 100,
 	             (unsigned long long)count.dead_blocks, wear.blocks,
 	             ended ? "said" : "not said");
+	(void)fflush(stdout);
 	h->unit->extra[0] += h->written >> 20;
 	h->unit->extra[1] += mean / ENDURANCE;
 	if (rc != BOLE_E_READ_ONLY && rc != BOLE_E_NO_SPACE)
