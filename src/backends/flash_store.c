@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "bole/store.h"
+#include "flash/mark.h"
 #include "flash/tx.h"
 
 struct flash_store {
@@ -289,6 +290,46 @@ static enum bole_status store_maintain(struct bole_store *store,
 	return bole_flash_maintain(volume_of(store), options, report);
 }
 
+/* -- Marks -- */
+
+static struct flash_mark *mark_of(struct bole_mark *mark)
+{
+	return (struct flash_mark *)mark;
+}
+
+static enum bole_status mark_begin(struct bole_store *store, uint32_t repo, struct bole_mark **out)
+{
+	struct flash_mark *m;
+	enum bole_status rc = bole_flash_mark_begin(volume_of(store), repo, &m);
+
+	if (rc != BOLE_OK)
+		return rc;
+	m->pub.store = store;
+	m->view->pub.store = store;
+	*out = &m->pub;
+	return BOLE_OK;
+}
+
+static enum bole_status mark_object(struct bole_mark *mark, const struct bole_oid *oid, bool *fresh)
+{
+	return bole_flash_mark_object(mark_of(mark), oid, fresh);
+}
+
+static enum bole_status mark_root(struct bole_mark *mark, struct bole_oid *out)
+{
+	return bole_flash_mark_root(mark_of(mark), out);
+}
+
+static enum bole_status mark_end(struct bole_mark *mark, struct bole_mark_result *out)
+{
+	return bole_flash_mark_end(mark_of(mark), out);
+}
+
+static void mark_abort(struct bole_mark *mark)
+{
+	bole_flash_mark_abort(mark_of(mark));
+}
+
 static const struct bole_store_ops store_ops = {
         .stats = store_stats,
         .close = store_close,
@@ -314,6 +355,8 @@ static const struct bole_tx_ops tx_ops = {
         .abort = tx_abort,
 };
 static const struct bole_refs_ops refs_ops = {ref_get, ref_next};
+static const struct bole_mark_ops mark_ops = {mark_begin, mark_object, mark_root, mark_end,
+                                              mark_abort};
 static const struct bole_aux_ops aux_ops = {aux_get, aux_next, aux_put};
 
 enum bole_status bole_flash_format(struct bole_block *dev, struct bole_platform *platform,
@@ -345,6 +388,7 @@ enum bole_status bole_flash_open(struct bole_block *dev, struct bole_platform *p
 	        .tx = &tx_ops,
 	        .refs = &refs_ops,
 	        .aux = &aux_ops,
+	        .mark = &mark_ops,
 	        .info = {.kind = "flash",
 	                 .durability = dev->info.durability,
 	                 .read_only = s->v->read_only,

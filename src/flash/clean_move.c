@@ -308,9 +308,7 @@ static enum bole_status install_object(struct install *in, const struct flash_mo
 	*done = object_current(v, &in->c->reader, in->index, r, from, &found, &rc);
 	if (!*done)
 		return rc;
-	rc = bole_flash_mem_move(&v->plain, &in->index->mem, r->key, from, to,
-	                         (uint32_t)found.stored, found.type, in->generation,
-	                         found.where != FOUND_MEM);
+	rc = bole_flash_index_move(v, in->index, r->key.ptr, &found, to, in->generation);
 	*done = rc == BOLE_OK;
 	return rc;
 }

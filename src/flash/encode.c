@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "flash/auxtable.h"
 #include "flash/batch.h"
+#include "flash/mark.h"
 #include "flash/tx.h"
 
 enum {
@@ -241,7 +242,8 @@ static enum bole_status draft_drop_id(struct flash_volume *v, struct flash_domai
 	uint8_t row[DROP_BYTES];
 	uint8_t count[4];
 
-	enum bole_status rc = bole_flash_index_each(v, d->index, key, &v->reader, note_row, &r);
+	enum bole_status rc =
+	        bole_flash_index_each(v, d->index, key, &v->reader, false, note_row, &r);
 	if (rc == BOLE_OK && r.count > (v->record_max - RECORD_HEAD_BYTES) / DROP_BYTES / 2)
 		rc = BOLE_E_LIMIT;
 	if (rc == BOLE_OK && r.count != 0) {
@@ -361,6 +363,8 @@ static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, 
 			continue;
 		rc = bole_flash_index_find(v, d->index, put->key, &v->reader, &found);
 		put->duplicate = rc == BOLE_OK;
+		if (rc == BOLE_OK)
+			bole_flash_mark_note(v, tx->repo->domain, put->key);
 		/* A damaged part of the index may have it; the newer record counts then. */
 		if (rc == BOLE_E_NOT_FOUND || rc == BOLE_E_CORRUPT)
 			rc = bole_flash_index_put(v, d->index, put->key, 0, put->stored, put->type);
@@ -377,6 +381,8 @@ static enum bole_status draft_objects(struct flash_volume *v, struct flash_reque
 	bool commit = req->kind == FLASH_REQUEST_COMMIT;
 
 	for (uint32_t i = 0; i < tx->extents; i++) {
+		/* Those that were finished before a mark began, too. */
+		bole_flash_mark_extent(tx, tx->extent[i]);
 		size_t body = bole_flash_extent_body(tx->extent[i], NULL);
 		tx->extent[i]->slot = bole_flash_slot_take(domain);
 		if (tx->extent[i]->slot == INDEX_SLOTS)
@@ -460,6 +466,14 @@ static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *t
 
 /* -- Commit -- */
 
+/* New values of references are roots for a mark under way. */
+static void note_refs(struct flash_volume *v, const struct flash_request *req)
+{
+	for (size_t i = 0; i < req->count; i++)
+		if (req->updates[i].action == BOLE_REF_SET)
+			bole_flash_mark_note(v, req->tx->repo->domain, req->updates[i].oid.bytes);
+}
+
 static enum bole_status draft_commit(struct flash_volume *v, struct flash_request *req,
                                      struct draft *d)
 {
@@ -513,6 +527,7 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	}
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
+	note_refs(v, req);
 	rc = write_drops(v, repo->domain, &d.drops);
 	if (rc == BOLE_OK)
 		rc = write_objects(v, tx, 0, &d);
@@ -611,6 +626,8 @@ enum bole_status bole_flash_prepared_publish(struct flash_volume *v, struct flas
 		struct flash_found found;
 		enum bole_status rc = bole_flash_index_find(v, index, key, reader, &found);
 		if (rc == BOLE_OK)
+			bole_flash_mark_note(v, p->repo->domain, key);
+		if (rc == BOLE_OK)
 			continue; /* somebody published it meanwhile */
 		if (rc != BOLE_E_NOT_FOUND && rc != BOLE_E_CORRUPT)
 			return rc;
@@ -683,6 +700,7 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 	body[RESOLVE_COMMIT_AT] = commit;
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
+	note_refs(v, req);
 	req->prepared = p;
 	if (commit)
 		supersede(v, aux_now(repo), p->aux);

@@ -6,6 +6,7 @@
 #include "flash/flash_format.h"
 #include "flash/index.h"
 #include "flash/sort.h"
+#include "flash/volume.h"
 
 #include <string.h>
 
@@ -224,4 +225,16 @@ void bole_flash_extent_release(struct flash_extent *extent)
 	bole_alloc_free(extent->alloc, extent->fan.start, bole_flash_fan_count(extent->fan.bits),
 	                sizeof *extent->fan.start);
 	bole_alloc_free(extent->alloc, extent, 1, sizeof *extent);
+}
+
+enum bole_status bole_flash_extent_each(struct flash_volume *v, const struct flash_extent *extent,
+                                        enum bole_status (*row)(void *, uint32_t, const uint8_t *),
+                                        void *ctx)
+{
+	for (uint32_t i = 0; i < extent->rows; i++) {
+		BOLE_TRY(row(ctx, i, bole_flash_extent_row(extent, i)));
+		if (i % SORT_YIELD_ROWS == SORT_YIELD_ROWS - 1)
+			bole_flash_yield(v);
+	}
+	return BOLE_OK;
 }

@@ -28,6 +28,8 @@ struct probe {
 	enum bole_status (*row)(void *ctx, const struct flash_found *);
 	void *ctx;
 	uint64_t only;  /* ask for the row with this place: no record is read */
+	bool trust;     /* a row that starts like the id is its row */
+	uint32_t run;   /* the one that is asked */
 	uint64_t *kill; /* places, KILL_OF_EXTENT for those of extents */
 	size_t kills;
 	size_t cap;
@@ -132,7 +134,7 @@ static enum bole_status compare(struct probe *p, const struct flash_found *found
 	return BOLE_OK;
 }
 
-static enum bole_status ask_row(struct probe *p, const uint8_t *row)
+static enum bole_status ask_row(struct probe *p, const uint8_t *row, uint32_t number)
 {
 	struct flash_found found;
 	bool same = true;
@@ -140,35 +142,38 @@ static enum bole_status ask_row(struct probe *p, const uint8_t *row)
 	if ((row[INDEX_TYPE_AT] & INDEX_KILL) != 0)
 		return BOLE_OK;
 	row_of(row, &found);
+	found.row = number;
+	found.run = p->run;
 	if (killed(p, found.place) || (p->only != PROBE_ANY && p->only != found.place))
 		return BOLE_OK;
-	if (p->only == PROBE_ANY)
+	if (p->only == PROBE_ANY && !p->trust)
 		BOLE_TRY(compare(p, &found, &same));
 	return same ? p->row(p->ctx, &found) : BOLE_OK;
 }
 
 /* Kills of a run concern older parts only: they count once its rows were asked. */
-static enum bole_status kill_row(struct probe *p, const uint8_t *row)
+static enum bole_status kill_row(struct probe *p, const uint8_t *row, uint32_t number)
 {
+	(void)number;
 	if ((row[INDEX_TYPE_AT] & INDEX_KILL) == 0)
 		return BOLE_OK;
 	return add_kill(p, bole_flash_get_be40(row + INDEX_PLACE_AT), row[INDEX_TYPE_AT]);
 }
 
 /* Shows every row of the run with the prefix. */
-static enum bole_status each_match(struct probe *p, struct flash_run *run,
-                                   const struct flash_run_match *match,
-                                   enum bole_status (*show)(struct probe *, const uint8_t *))
+static enum bole_status
+each_match(struct probe *p, struct flash_run *run, const struct flash_run_match *match,
+           enum bole_status (*show)(struct probe *, const uint8_t *, uint32_t))
 {
 	uint8_t row[RUN_WIDTH_MAX];
 
 	for (uint32_t i = 0; i < match->count; i++)
-		BOLE_TRY(show(p, match->rows + (size_t)i * INDEX_ROW_BYTES));
+		BOLE_TRY(show(p, match->rows + (size_t)i * INDEX_ROW_BYTES, match->row + i));
 	for (uint32_t at = match->row + match->count; match->more && at < run->rows; at++) {
 		BOLE_TRY(bole_flash_run_row(run, at, row));
 		if (memcmp(row, p->key, INDEX_PREFIX_BYTES) != 0)
 			break;
-		BOLE_TRY(show(p, row));
+		BOLE_TRY(show(p, row, at));
 	}
 	return BOLE_OK;
 }
@@ -186,6 +191,7 @@ static enum bole_status ask_runs(struct probe *p)
 		if (rc == BOLE_E_NOT_FOUND)
 			continue;
 		BOLE_TRY(rc);
+		p->run = i;
 		BOLE_TRY(each_match(p, runs->run[i], &match, ask_row));
 		BOLE_TRY(each_match(p, runs->run[i], &match, kill_row));
 	}
@@ -250,7 +256,7 @@ static enum bole_status probe(struct probe *p)
 }
 
 enum bole_status bole_flash_index_each(struct flash_volume *v, const struct flash_index *index,
-                                       const uint8_t *key, struct flash_reader *reader,
+                                       const uint8_t *key, struct flash_reader *reader, bool trust,
                                        enum bole_status (*row)(void *, const struct flash_found *),
                                        void *ctx)
 {
@@ -260,7 +266,8 @@ enum bole_status bole_flash_index_each(struct flash_volume *v, const struct flas
 	                  .reader = reader,
 	                  .row = row,
 	                  .ctx = ctx,
-	                  .only = PROBE_ANY};
+	                  .only = PROBE_ANY,
+	                  .trust = trust};
 
 	return index == NULL ? BOLE_OK : probe(&p);
 }
@@ -275,7 +282,7 @@ enum bole_status bole_flash_index_find(struct flash_volume *v, const struct flas
                                        const uint8_t *key, struct flash_reader *reader,
                                        struct flash_found *out)
 {
-	enum bole_status rc = bole_flash_index_each(v, index, key, reader, first_row, out);
+	enum bole_status rc = bole_flash_index_each(v, index, key, reader, false, first_row, out);
 
 	if (rc == BOLE_END)
 		return BOLE_OK;

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/mark.h"
 #include "flash/run.h"
 #include "flash/volume.h"
 
@@ -236,9 +237,12 @@ enum bole_status bole_flash_index_move(struct flash_volume *v, struct flash_inde
                                        const uint8_t *key, const struct flash_found *found,
                                        uint64_t place, uint32_t generation)
 {
-	return bole_flash_mem_move(&v->plain, &index->mem, key_of(index, key), found->place, place,
-	                           (uint32_t)found->stored, found->type, generation,
-	                           found->where != FOUND_MEM);
+	BOLE_TRY(bole_flash_mem_move(&v->plain, &index->mem, key_of(index, key), found->place,
+	                             place, (uint32_t)found->stored, found->type, generation,
+	                             found->where != FOUND_MEM));
+	if (index->domain->mark != NULL)
+		bole_flash_mark_moved(index->domain->mark, key, found->place, place);
+	return BOLE_OK;
 }
 
 struct flash_index *bole_flash_index_retain(struct flash_index *index)

@@ -105,7 +105,8 @@ struct flash_found {
 	uint64_t place;              /* of the record; of an extent: slot and row */
 	uint64_t offset;             /* in the extent */
 	uint64_t stored;
-	uint32_t row;
+	uint32_t row;      /* in its extent or run */
+	uint32_t run;      /* number of the run in the version's list */
 	uint32_t checksum; /* in the extent's table */
 	uint8_t type;
 	bool moved; /* the row is in mem and was moved there: from and generation say so */
@@ -137,6 +138,12 @@ BOLE_MUST_USE enum bole_status bole_flash_extent_index(struct flash_extent *, vo
 size_t bole_flash_extent_body(const struct flash_extent *, uint8_t *dst);
 struct flash_extent *bole_flash_extent_open(struct bole_alloc *);
 void bole_flash_extent_release(struct flash_extent *);
+
+/* Shows the ids of all rows in the order of the table. */
+BOLE_MUST_USE enum bole_status
+bole_flash_extent_each(struct flash_volume *, const struct flash_extent *,
+                       enum bole_status (*row)(void *ctx, uint32_t number, const uint8_t *key),
+                       void *ctx);
 
 /* -- Versions (index.c) -- */
 
@@ -185,10 +192,11 @@ BOLE_MUST_USE enum bole_status bole_flash_index_find(struct flash_volume *,
                                                      const struct flash_index *, const uint8_t *key,
                                                      struct flash_reader *,
                                                      struct flash_found *out);
-/* Shows every live row of an id, the one that counts first. */
+/* Shows every live row of an id, the one that counts first. trust: rows of runs that start like the
+ * id are taken for its rows, without a look at the records. */
 BOLE_MUST_USE enum bole_status
 bole_flash_index_each(struct flash_volume *, const struct flash_index *, const uint8_t *key,
-                      struct flash_reader *,
+                      struct flash_reader *, bool trust,
                       enum bole_status (*row)(void *ctx, const struct flash_found *), void *ctx);
 
 /* -- Moves, for the cleaner -- */
@@ -206,6 +214,9 @@ BOLE_MUST_USE enum bole_status bole_flash_index_move(struct flash_volume *, stru
                                                      uint64_t place, uint32_t generation);
 
 /* -- All rows (walk.c) -- */
+
+/* Some item of an id that starts with the prefix kills the record at place. */
+bool bole_flash_mem_kills(const struct flash_table *, const uint8_t *prefix, uint64_t place);
 
 /* A live row of a record. Rows of mem and frozen come with their whole id, those of runs with its
  * prefix only (key NULL). */

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/mark.h"
 #include "flash/tx.h"
 
 struct flash_order {
@@ -94,7 +95,6 @@ static void found_entry(const struct flash_found *found, struct bole_entry *out)
 static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
                                  struct bole_entry *out)
 {
-	const struct flash_prepared *p = tx->prepared;
 	uint32_t at;
 
 	if (bole_flash_tx_find_put(tx, key, &at)) {
@@ -107,16 +107,14 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 	}
 	if (bole_flash_tx_drops(tx, key) == TX_DROP_FINAL)
 		return BOLE_E_NOT_FOUND;
-	if (p != NULL && p->run != NULL && bole_flash_rows_find(p->run, key, &at)) {
-		struct flash_home home = bole_flash_rows_home(p->run, at);
+	if (tx->run != NULL && bole_flash_rows_find(tx->run, key, &at)) {
+		struct flash_home home = bole_flash_rows_home(tx->run, at);
 		home_entry(&home, out);
 		return BOLE_OK;
 	}
-	uint32_t count = p != NULL ? p->extents : tx->extents;
-	struct flash_extent *const *list = p != NULL ? p->extent : tx->extent;
-	for (uint32_t i = 0; i < count; i++) {
-		if (bole_flash_extent_find(list[i], key, &at)) {
-			row_entry(list[i], at, out);
+	for (uint32_t i = 0; i < tx->extents; i++) {
+		if (bole_flash_extent_find(tx->extent[i], key, &at)) {
+			row_entry(tx->extent[i], at, out);
 			return BOLE_OK;
 		}
 	}
@@ -138,6 +136,8 @@ enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid
 		return BOLE_E_GONE;
 	if (rc != BOLE_OK)
 		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
+	if (s->tx != NULL)
+		bole_flash_mark_relied(s->tx, oid->bytes);
 	found_entry(&found, out);
 	if (found.extent != NULL) {
 		s->found = found.extent;
@@ -153,11 +153,9 @@ struct flash_extent *bole_flash_snapshot_extent(const struct flash_snapshot *s, 
 
 	if (extent != NULL || tx == NULL)
 		return extent;
-	uint32_t count = tx->prepared != NULL ? tx->prepared->extents : tx->extents;
-	struct flash_extent *const *list = tx->prepared != NULL ? tx->prepared->extent : tx->extent;
-	for (uint32_t i = 0; i < count; i++)
-		if (list[i]->id == id)
-			return list[i];
+	for (uint32_t i = 0; i < tx->extents; i++)
+		if (tx->extent[i]->id == id)
+			return tx->extent[i];
 	return NULL;
 }
 

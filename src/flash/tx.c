@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Transactions: what is collected in memory before the commit. */
 #include "flash/tx.h"
+#include "flash/mark.h"
 
 #include <string.h>
 
@@ -30,6 +31,7 @@ enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, stru
 	tx->view->tx = tx;
 	tx->pub.view = &tx->view->pub;
 	bole_buffer_init(&tx->data, v->alloc, 2 * (size_t)TX_DATA_BYTES);
+	bole_flash_tx_link(tx);
 	*out = tx;
 	return BOLE_OK;
 }
@@ -133,9 +135,8 @@ enum bole_status bole_flash_tx_again(struct flash_tx *tx, const struct flash_ext
 
 uint8_t bole_flash_tx_drops(const struct flash_tx *tx, const uint8_t *key)
 {
-	const struct flash_table *drops = tx->prepared != NULL ? tx->prepared->drops : tx->drops;
-	const struct flash_item *item =
-	        bole_flash_table_find(drops, (struct bole_bytes){key, tx->repo->domain->key_len});
+	struct bole_bytes k = {key, tx->repo->domain->key_len};
+	const struct flash_item *item = bole_flash_table_find(tx->drops, k);
 
 	return item == NULL ? 0 : bole_flash_item_value(item).ptr[0];
 }
@@ -147,7 +148,7 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 	size_t len = 0;
 	uint32_t at;
 
-	if (tx->prepared != NULL)
+	if (tx->given)
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
 	for (size_t i = 0; i < count; i++)
@@ -192,7 +193,7 @@ enum bole_status bole_flash_tx_drop(struct flash_tx *tx, const struct bole_oid *
 	struct bole_bytes key = {oid->bytes, tx->repo->domain->key_len};
 	uint32_t at;
 
-	if (tx->prepared != NULL)
+	if (tx->given)
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
 	BOLE_TRY(set_drop(tx, key, TX_DROP_FINAL));
@@ -318,6 +319,7 @@ static void free_lists(struct flash_tx *tx)
 		bole_alloc_free(alloc, tx->auxwrite[i].bytes,
 		                (size_t)tx->auxwrite[i].key_len + tx->auxwrite[i].value_len, 1);
 	bole_alloc_free(alloc, tx->auxwrite, tx->auxwrites_cap, sizeof *tx->auxwrite);
+	bole_flash_rows_release(alloc, tx->run);
 	bole_flash_table_release(&tx->v->plain, tx->drops);
 	bole_buffer_release(&tx->data);
 	bole_alloc_free(alloc, tx->window, tx->v->fragment_bytes + bole_flash_read_slack(tx->v), 1);
@@ -325,6 +327,7 @@ static void free_lists(struct flash_tx *tx)
 
 void bole_flash_tx_free(struct flash_tx *tx)
 {
+	bole_flash_tx_unlink(tx);
 	if (tx->streaming)
 		bole_flash_stream_release(&tx->stream, false);
 	if (tx->prepared != NULL)
@@ -388,7 +391,7 @@ enum bole_status bole_flash_tx_prepare(struct flash_tx *tx, struct bole_tx_token
 {
 	struct flash_request request = {.kind = FLASH_REQUEST_PREPARE, .tx = tx};
 
-	if (tx->streaming || tx->prepared != NULL)
+	if (tx->streaming || tx->given)
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
 	BOLE_TRY(bole_flash_submit(tx->v, &request));
@@ -436,6 +439,27 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 	bole_alloc_free(v->alloc, p, 1, sizeof *p);
 }
 
+/* The view of a transaction has references of its own to what was prepared, which goes when its
+ * repository is removed. Lock held. */
+static enum bole_status hold(struct flash_tx *tx, const struct flash_prepared *p)
+{
+	if (p->extents != 0) {
+		tx->extent = bole_alloc_array(tx->v->alloc, p->extents, sizeof *tx->extent);
+		if (tx->extent == NULL)
+			return BOLE_E_NO_MEMORY;
+	}
+	for (; tx->extents < p->extents; tx->extents++) {
+		tx->extent[tx->extents] = p->extent[tx->extents];
+		atomic_fetch_add(&p->extent[tx->extents]->refs, 1);
+	}
+	tx->run = p->run;
+	if (p->run != NULL)
+		atomic_fetch_add(&p->run->refs, 1);
+	tx->drops = bole_flash_table_retain(p->drops);
+	tx->given = true;
+	return BOLE_OK;
+}
+
 enum bole_status bole_flash_tx_resume(struct flash_volume *v, const struct bole_tx_token *token,
                                       struct flash_tx **out)
 {
@@ -450,14 +474,16 @@ enum bole_status bole_flash_tx_resume(struct flash_volume *v, const struct bole_
 	BOLE_TRY(bole_flash_tx_begin(v, repo, &tx));
 	bole_flash_lock(v);
 	p = prepared_find(v, token);
+	enum bole_status rc = BOLE_E_NOT_FOUND;
 	if (p != NULL) {
+		rc = hold(tx, p);
 		p->tx = tx;
 		tx->prepared = p;
 	}
 	bole_flash_unlock(v);
-	if (p == NULL) {
+	if (rc != BOLE_OK) {
 		bole_flash_tx_free(tx);
-		return BOLE_E_NOT_FOUND;
+		return rc;
 	}
 	*out = tx;
 	return BOLE_OK;

@@ -95,6 +95,7 @@ struct flash_tx {
 	uint32_t spills;
 	struct flash_extent **extent; /* finished, spills included */
 	uint32_t extents;
+	struct flash_rows *run;    /* of what was prepared: held, whatever becomes of that */
 	struct flash_table *drops; /* ids to remove; value: a byte, TX_DROP_... */
 	struct flash_aux_write *auxwrite;
 	uint32_t auxwrites;
@@ -106,7 +107,11 @@ struct flash_tx {
 	uint64_t window_at;
 	uint32_t window_len;
 	struct flash_prepared *prepared;
-	bool given; /* the extents belong to what was prepared */
+	bool given;                 /* it was prepared: the extents belong to that */
+	struct bole_buffer relied;  /* ids that were found, for a mark that may begin */
+	uint64_t marks;             /* of the domain, when it began */
+	struct flash_tx *next_open; /* (L) */
+	struct flash_tx **last_open;
 };
 
 /* -- Snapshots (snapshot.c, read.c) -- */

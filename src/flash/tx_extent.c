@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/mark.h"
 #include "flash/sort.h"
 #include "flash/tx.h"
 
@@ -12,7 +13,7 @@ enum bole_status bole_flash_extent_begin(struct flash_tx *tx, uint64_t *extent)
 {
 	struct flash_volume *v = tx->v;
 
-	if (tx->streaming || tx->prepared != NULL)
+	if (tx->streaming || tx->given)
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
 	bole_flash_lock(v);
@@ -238,6 +239,8 @@ enum bole_status bole_flash_extent_finish(struct flash_tx *tx, const struct bole
 		rc = finish(tx, rows, count);
 	bole_flash_stream_release(&tx->stream, rc == BOLE_OK);
 	tx->streaming = false;
+	if (rc == BOLE_OK)
+		bole_flash_mark_extent(tx, tx->extent[tx->extents - 1]);
 	if (rc == BOLE_OK)
 		rc = bole_flash_tx_again(tx, tx->extent[tx->extents - 1]);
 	if (rc != BOLE_OK)

@@ -86,6 +86,8 @@ struct flash_domain {
 	struct flash_run *level0;  /* of the checkpoint under way, or not installed yet */
 	bool level0_durable;       /* (L) */
 	bool marking;              /* (L) its runs stay as they are */
+	struct flash_mark *mark;   /* (L) the one under way */
+	uint64_t marks;            /* (L) begun so far */
 };
 
 struct flash_repo {
@@ -187,6 +189,7 @@ struct flash_volume {
 	struct bole_cond cond;
 	bool leading;                        /* (L) */
 	bool checkpointing;                  /* (L) */
+	struct flash_tx *open_txs;           /* (L) */
 	bool unsettled;                      /* (L) some level 0 waits to be installed */
 	struct flash_compaction *compaction; /* (L) the merge under way */
 	bool compacting;                     /* (L) somebody is at it */

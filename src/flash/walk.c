@@ -48,9 +48,7 @@ static enum bole_status walk_mem(struct flash_volume *v, const struct flash_tabl
 	return BOLE_OK;
 }
 
-/* Rows of runs know a prefix only: is there an item of an id that starts like that, with a kill of
- * the place? */
-static bool killed_in(const struct flash_table *mem, const uint8_t *prefix, uint64_t place)
+bool bole_flash_mem_kills(const struct flash_table *mem, const uint8_t *prefix, uint64_t place)
 {
 	struct bole_bytes after = {prefix, INDEX_PREFIX_BYTES};
 
@@ -71,8 +69,8 @@ static enum bole_status show_net(const struct flash_index *index, const struct f
 	uint64_t place = bole_flash_get_be40(n->key + INDEX_PLACE_AT);
 	const uint8_t *p = n->row;
 
-	if (!n->has || killed_in(index->mem, n->key, place) ||
-	    killed_in(index->frozen, n->key, place))
+	if (!n->has || bole_flash_mem_kills(index->mem, n->key, place) ||
+	    bole_flash_mem_kills(index->frozen, n->key, place))
 		return BOLE_OK;
 	struct flash_walk_row out = {
 	        .prefix = n->key,

@@ -143,6 +143,9 @@ static void publish(struct flash_volume *v, struct flash_request *req)
 		p->tx = req->tx;
 		req->tx->prepared = p;
 		req->tx->given = true;
+		req->tx->run = p->run;
+		if (p->run != NULL)
+			atomic_fetch_add(&p->run->refs, 1);
 		break;
 	case FLASH_REQUEST_DROP: unlink_prepared(v, p); break;
 	case FLASH_REQUEST_CREATE:
