@@ -32,10 +32,17 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
 	uint64_t free = (uint64_t)v->free + v->freed + v->pinned;
 	out->free_bytes = free > floor ? (free - floor) * v->segment_bytes : 0;
+	if (out->free_bytes > out->capacity_bytes)
+		out->free_bytes = out->capacity_bytes;
 	for (uint32_t i = 0; i < v->repos; i++) {
+		const struct flash_index *index = v->repo[i]->domain->index;
+
 		out->repos += !v->repo[i]->hidden;
-		if (v->repo[i]->domain->index != NULL)
-			out->objects += v->repo[i]->domain->index->objects;
+		if (index == NULL)
+			continue;
+		out->objects += index->objects;
+		if (index->runs != NULL && index->runs->count > out->index_runs)
+			out->index_runs = index->runs->count;
 	}
 	bole_flash_unlock(v);
 	out->commits = atomic_load(&v->counters.commits);

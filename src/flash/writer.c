@@ -118,6 +118,16 @@ static uint64_t growth_of(const struct flash_request *req)
 	               2 * INDEX_ROW_BYTES;
 }
 
+/* What the transaction's user wrote; spilled puts are an extent too. */
+static uint64_t user_bytes(const struct flash_tx *tx)
+{
+	uint64_t bytes = tx->data.len;
+
+	for (uint32_t i = 0; i < tx->extents; i++)
+		bytes += tx->extent[i]->data_bytes;
+	return bytes;
+}
+
 /* Lock held. */
 static void publish(struct flash_volume *v, struct flash_request *req)
 {
@@ -131,7 +141,7 @@ static void publish(struct flash_volume *v, struct flash_request *req)
 			unlink_prepared(v, p);
 		} else {
 			mark_published(v, req->tx->extent, req->tx->extents);
-			atomic_fetch_add(&v->counters.user_bytes, req->tx->data.len);
+			atomic_fetch_add(&v->counters.user_bytes, user_bytes(req->tx));
 		}
 		atomic_fetch_add(&v->counters.commits, 1);
 		break;
