@@ -16,6 +16,8 @@
 #include "flash/levels.h"
 #include "flash/save.h"
 
+enum { CHECKPOINT_SPREAD = 2 }; /* segments more than the base's that deltas may keep */
+
 struct checkpoint {
 	struct flash_volume *v;
 	struct flash_anchor anchor; /* the next one */
@@ -96,6 +98,23 @@ static void pin_segments(struct checkpoint *c)
 	}
 }
 
+/* Segments that elements keep: they lie one behind the other, mostly. A
+ * mount begins a new one, so a few short deltas may keep many. */
+static uint32_t kept(const struct flash_volume *v, uint32_t from, uint32_t to)
+{
+	uint32_t last = SEGMENT_NONE;
+	uint32_t count = 0;
+
+	for (uint32_t i = from; i < to; i++) {
+		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
+			uint32_t segment = v->element[i].fragment[n].segment;
+			count += segment != last;
+			last = segment;
+		}
+	}
+	return count;
+}
+
 /* What an element takes of the device. */
 static uint64_t occupied(const struct flash_volume *v, const struct flash_element *e)
 {
@@ -114,7 +133,8 @@ static bool base_due(const struct flash_volume *v)
 		return true;
 	for (uint32_t i = 1; i < v->elements; i++)
 		deltas += occupied(v, &v->element[i]);
-	return deltas > occupied(v, &v->element[0]);
+	return deltas > occupied(v, &v->element[0]) ||
+	       kept(v, 1, v->elements) > kept(v, 0, 1) + CHECKPOINT_SPREAD;
 }
 
 /* The leader calls it between groups: the published versions are the log up to its head. */
