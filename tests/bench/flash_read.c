@@ -83,7 +83,7 @@ static void reopen(const struct keyed_ops *ops, struct keyed **k, struct flashde
                    struct seen *seen)
 {
 	const struct keyed_options small = {.memory_bytes_max = MEMORY, .cache_bytes = CACHE};
-	const struct keyed_item item = {.key = 77, .len = 100};
+	const struct keyed_item item = {.key = 77, .len = VALUE};
 	struct flashdev_counters start;
 
 	ops->close(*k);
