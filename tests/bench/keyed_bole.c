@@ -63,7 +63,10 @@ struct keyed *keyed_bole_open_on(struct bole_block *block, const struct keyed_op
 	k->alloc = (struct bole_alloc){.resize = count_resize, .ctx = k};
 	if (o->format)
 		OK(bole_flash_format(block, platform, NULL));
-	OK(bole_flash_open(block, platform, &k->alloc, &options, &k->store));
+	enum bole_status rc = bole_flash_open(block, platform, &k->alloc, &options, &k->store);
+	if (rc != BOLE_OK)
+		bench_note("the store does not open: status %d", (int)rc);
+	OK(rc);
 	if (o->format)
 		OK(bole_repo_create(k->store, "bench", BOLE_HASH_SHA1, "refs/heads/main",
 		                    &k->repo));
