@@ -10,7 +10,16 @@
 #include "bench/load.h"
 #include "support/suite_help.h"
 
-enum { HOT = 200, HOT_OF_HOT = 40, BATCH_MAX = 10, LOAD_BATCH = 64, LEN_MIN = 100, LEN_MAX = 1000 };
+enum {
+	HOT = 200,
+	HOT_OF_HOT = 40,
+	BATCH_MAX = 10,
+	LOAD_BATCH = 64,
+	LEN_MIN = 100,
+	LEN_MAX = 1000,
+	MEMORY = 2 << 20,
+	STEPS = 2 /* of background work after an update, at most */
+};
 
 struct work {
 	const struct keyed_ops *ops;
@@ -122,7 +131,10 @@ static struct seen run(const struct work *w)
 	struct seen seen = {0};
 	char what[64];
 
-	s.k = w->ops->open(s.dev, &(struct keyed_options){.format = true});
+	const struct keyed_options options = {
+	        .format = true, .memory_bytes_max = MEMORY, .background = true};
+
+	s.k = w->ops->open(s.dev, &options);
 	load_init(&s.cold, w->seed, LEN_MIN, LEN_MAX);
 	load_init(&s.hot, w->seed + 1, LEN_MIN, LEN_MAX);
 	/* Marks come when the unknown garbage is a third of what is free, at most 5 %. */
@@ -134,6 +146,8 @@ static struct seen run(const struct work *w)
 		seen.rc = update(&s);
 		if (seen.rc == BOLE_OK)
 			seen.done += w->batch;
+		if (w->ops->background != NULL)
+			w->ops->background(s.k, STEPS);
 		if (seen.rc == BOLE_OK && w->marks && s.unmarked >= s.mark_at)
 			seen.rc = mark(&s);
 	}

@@ -43,6 +43,8 @@ struct keyed_ops {
 	/* Of what it says that it can hold, how much it holds: 0..1. */
 	double (*fill)(struct keyed *);
 	size_t (*memory)(struct keyed *);
+	/* What is done in the background of this system between two operations; may be NULL. */
+	void (*background)(struct keyed *, unsigned steps);
 };
 
 extern const struct keyed_ops keyed_bole;

@@ -190,6 +190,14 @@ static size_t bole_keyed_memory(struct keyed *k)
 	return (size_t)k->allocated;
 }
 
+static void bole_keyed_background(struct keyed *k, unsigned steps)
+{
+	const struct bole_maintain_options o = {.eagerness = 1};
+
+	while (steps-- > 0 && bole_store_maintain(k->store, &o, NULL) == BOLE_OK)
+		;
+}
+
 struct bole_store *keyed_store(struct keyed *k)
 {
 	return k->store;
@@ -215,4 +223,5 @@ const struct keyed_ops keyed_bole = {
         .get = bole_keyed_get,
         .fill = bole_keyed_fill,
         .memory = bole_keyed_memory,
+        .background = bole_keyed_background,
 };
