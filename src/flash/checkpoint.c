@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/batch.h"
+#include "flash/decay.h"
 #include "flash/levels.h"
 #include "flash/save.h"
 
@@ -129,7 +130,8 @@ static bool base_due(const struct flash_volume *v)
 {
 	uint64_t deltas = 0;
 
-	if (v->saved == NULL || v->elements == 0 || v->elements == CHECKPOINT_ELEMENTS)
+	if (v->saved == NULL || v->elements == 0 || v->elements == CHECKPOINT_ELEMENTS ||
+	    bole_flash_decay_elements(v))
 		return true;
 	for (uint32_t i = 1; i < v->elements; i++)
 		deltas += occupied(v, &v->element[i]);
@@ -227,6 +229,10 @@ static enum bole_status store(struct checkpoint *c)
 	uint64_t erased = place->erased;
 
 	bole_flash_lock(v);
+	for (uint32_t i = 0; i < 2; i++) {
+		place->stale[i] |= v->decay.anchor[i];
+		v->decay.anchor[i] = false;
+	}
 	c->anchor.opened = v->opened;
 	bole_flash_unlock(v);
 	enum bole_status rc =

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/levels.h"
+#include "flash/open.h"
 
 enum {
 	READ_TIMES = 8,      /* bytes read in a step for each that may be programmed */
@@ -288,6 +289,9 @@ static enum bole_status one_step(struct flash_volume *v, struct flash_clean *c,
 
 	bole_flash_reader_reset(&c->reader);
 	c->programmed = 0;
+	if (c->open.segment != SEGMENT_NONE && c->written == 0 &&
+	    v->segment[c->open.segment].decaying)
+		bole_flash_open_close(v, &c->open);
 	if (!c->walking)
 		BOLE_TRY(begin(v, c, step));
 	if (!c->walking)

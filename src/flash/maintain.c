@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "flash/batch.h"
 #include "flash/clean.h"
+#include "flash/decay.h"
 #include "flash/levels.h"
 
 enum {
@@ -188,20 +189,6 @@ static enum bole_status seal(struct flash_volume *v)
 
 /* -- Maintenance -- */
 
-static void note_decay(struct flash_volume *v)
-{
-	uint64_t off;
-
-	while (bole_block_next_decaying(v->dev, &off) == BOLE_OK) {
-		if (off < v->geometry.area ||
-		    (off - v->geometry.area) / v->segment_bytes >= v->segments)
-			continue;
-		bole_flash_lock(v);
-		v->segment[(off - v->geometry.area) / v->segment_bytes].decaying = true;
-		bole_flash_unlock(v);
-	}
-}
-
 static enum bole_maintenance did_clean(enum flash_clean_why why)
 {
 	return why == FLASH_CLEAN_LEVEL   ? BOLE_MAINTAIN_LEVEL
@@ -235,7 +222,7 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 
 	atomic_store(&v->attended_ns, now);
 	bole_flash_mark_retired(v);
-	note_decay(v);
+	bole_flash_decay_note(v);
 	bole_flash_lock(v);
 	struct room room = look(v);
 	bool due = bole_flash_checkpoint_due(v) ||
@@ -251,6 +238,9 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 		report->bytes = atomic_load(&v->counters.index) - written;
 		return BOLE_OK;
 	}
+	report->did = BOLE_MAINTAIN_SCRUB;
+	if (bole_flash_decay_step(v))
+		return BOLE_OK;
 	report->did = BOLE_MAINTAIN_CLEAN;
 	if (bole_flash_erase_ahead(v)) {
 		report->bytes = v->dev->info.erase_unit;

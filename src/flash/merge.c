@@ -44,13 +44,28 @@ static uint32_t tier_of(const struct flash_volume *v, const struct flash_run *ru
 	return tier;
 }
 
+/* Runs that lie where the device wants things moved are written again, with those newer. */
+static uint32_t decayed_count(const struct flash_volume *v, const struct flash_runs *runs)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; v->decay.seen && i < runs->count; i++)
+		for (uint32_t k = 0; k < runs->run[i]->chunks; k++)
+			if (v->segment[runs->run[i]->chunk[k].segment].decaying)
+				count = i + 1;
+	return count;
+}
+
 /* How many of the newest runs should become one: 0 = none. */
 static uint32_t due_count(const struct flash_volume *v, const struct flash_domain *domain)
 {
 	const struct flash_runs *runs = domain->index == NULL ? NULL : domain->index->runs;
 
-	if (runs == NULL || domain->marking || runs->count < fan(v))
+	if (runs == NULL || domain->marking)
 		return 0;
+	uint32_t decayed = decayed_count(v, runs);
+	if (decayed != 0 || runs->count < fan(v))
+		return decayed;
 	for (uint32_t tier = 0; tier < 64; tier++) {
 		uint32_t n = 0;
 		uint32_t same = 0;

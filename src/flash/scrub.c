@@ -275,6 +275,32 @@ static enum bole_status check_elements(struct scrub *s)
 	return rc;
 }
 
+/* The newest anchor of each area. */
+static enum bole_status check_anchors(struct flash_volume *v, struct bole_scrub_report *report)
+{
+	const struct flash_geometry *g = &v->geometry;
+	uint8_t *slot = bole_alloc_array(v->alloc, g->slot_bytes, 1);
+
+	if (slot == NULL)
+		return BOLE_E_NO_MEMORY;
+	for (uint32_t area = 0; area < 2; area++) {
+		bole_flash_lock(v);
+		uint64_t at = bole_flash_anchor_at(g, area, v->anchor_place.at[area]);
+		bool there = !v->anchor_place.missing[area] && !v->anchor_place.dead[area];
+		bole_flash_unlock(v);
+		if (!there)
+			continue;
+		report->bytes_read += g->slot_bytes;
+		if (bole_block_read(v->dev, at, slot, g->slot_bytes) == BOLE_OK)
+			continue;
+		report->damaged++;
+		if (report->finding != NULL)
+			report->finding(report->ctx, "an anchor cannot be read");
+	}
+	bole_alloc_free(v->alloc, slot, g->slot_bytes, 1);
+	return BOLE_OK;
+}
+
 enum bole_status bole_flash_scrub(struct flash_volume *v, struct bole_scrub_report *report)
 {
 	struct scrub s = {.v = v, .report = report};
@@ -291,8 +317,10 @@ enum bole_status bole_flash_scrub(struct flash_volume *v, struct bole_scrub_repo
 		s.written = v->segment[s.segment].written;
 	}
 	bole_flash_unlock(v);
-	if (s.segment >= report->segments)
+	if (s.segment >= report->segments) {
+		BOLE_TRY(check_anchors(v, report));
 		return BOLE_END;
+	}
 	s.cap = v->segment_bytes + bole_flash_read_slack(v);
 	if (s.cap < bole_flash_fragment_room(v))
 		s.cap = bole_flash_fragment_room(v);

@@ -236,7 +236,12 @@ struct flash_volume {
 	/* The durable checkpoint; whoever checkpoints owns these. */
 	struct flash_element element[CHECKPOINT_ELEMENTS]; /* the base, then deltas */
 	uint32_t elements;
-	struct flash_state *saved;      /* what they hold; NULL: the next element is a base */
+	struct flash_state *saved; /* what they hold; NULL: the next element is a base */
+	struct {
+		bool seen;              /* the device has reported something since the mount */
+		bool fresh;             /* and not everything was done about it */
+		bool anchor[2];         /* it was where anchors are */
+	} decay;                        /* (L) */
 	_Atomic bool checkpoint_wanted; /* one is due, whatever the length of the log */
 	struct flash_counters counters;
 };
