@@ -12,7 +12,7 @@
 enum {
 	CACHE_PARTS_MAX = 8,
 	CACHE_PART_SLOTS = 64, /* fewer than these are not worth a part */
-	CACHE_CHAIN = 2,       /* slots a chain, about */
+	CACHE_CHAIN = 1,       /* slots a chain, about */
 };
 
 struct part {

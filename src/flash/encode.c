@@ -361,7 +361,9 @@ static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, 
 		struct flash_put *put = &tx->put[i];
 		if (put->dropped)
 			continue;
-		rc = bole_flash_index_find(v, d->index, put->key, &v->reader, &found);
+		const struct flash_index *then =
+		        put->absent && tx->view != NULL ? tx->view->index : NULL;
+		rc = bole_flash_index_find_since(v, d->index, then, put->key, &v->reader, &found);
 		put->duplicate = rc == BOLE_OK;
 		if (rc == BOLE_OK)
 			bole_flash_mark_note(v, tx->repo->domain, put->key);

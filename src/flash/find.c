@@ -289,6 +289,27 @@ enum bole_status bole_flash_index_find(struct flash_volume *v, const struct flas
 	return rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
 }
 
+enum bole_status bole_flash_index_find_since(struct flash_volume *v,
+                                             const struct flash_index *index,
+                                             const struct flash_index *then, const uint8_t *key,
+                                             struct flash_reader *reader, struct flash_found *out)
+{
+	struct probe p = {.v = v, .index = index, .key = key, .row = first_row, .ctx = out};
+
+	if (then == NULL || index == NULL || index->frozen != then->frozen ||
+	    index->runs != then->runs || index->extents != then->extents)
+		return bole_flash_index_find(v, index, key, reader, out);
+	if (index->mem == then->mem)
+		return BOLE_E_NOT_FOUND;
+	p.only = PROBE_ANY;
+	p.kill = p.few;
+	p.cap = PROBE_KILLS;
+	enum bole_status rc = ask_mem(&p, index->mem, FOUND_MEM);
+	if (p.kill != p.few)
+		bole_alloc_free(v->alloc, p.kill, p.cap, sizeof *p.kill);
+	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
+}
+
 enum bole_status bole_flash_index_current(struct flash_volume *v, const struct flash_index *index,
                                           const uint8_t *key, uint64_t place,
                                           struct flash_found *out)

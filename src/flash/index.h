@@ -192,6 +192,11 @@ BOLE_MUST_USE enum bole_status bole_flash_index_find(struct flash_volume *,
                                                      const struct flash_index *, const uint8_t *key,
                                                      struct flash_reader *,
                                                      struct flash_found *out);
+/* The same for an id that was not found in another version: only what that one has not is asked. */
+BOLE_MUST_USE enum bole_status
+bole_flash_index_find_since(struct flash_volume *, const struct flash_index *,
+                            const struct flash_index *then, const uint8_t *key,
+                            struct flash_reader *, struct flash_found *out);
 /* Shows every live row of an id, the one that counts first. trust: rows of runs that start like the
  * id are taken for its rows, without a look at the records. */
 BOLE_MUST_USE enum bole_status

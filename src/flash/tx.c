@@ -175,8 +175,10 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 		return BOLE_E_NO_MEMORY;
 	}
 	struct flash_put *put = &tx->put[tx->puts];
-	*put = (struct flash_put){
-	        .type = type, .at = (uint32_t)tx->data.len, .stored = (uint32_t)len};
+	*put = (struct flash_put){.type = type,
+	                          .absent = rc == BOLE_E_NOT_FOUND,
+	                          .at = (uint32_t)tx->data.len,
+	                          .stored = (uint32_t)len};
 	memcpy(put->key, oid->bytes, sizeof put->key);
 	for (size_t i = 0; i < count; i++) {
 		if (pieces[i].len != 0)

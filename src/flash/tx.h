@@ -22,6 +22,7 @@ struct flash_put {
 	uint8_t key[BOLE_OID_BYTES_MAX];
 	uint8_t type;
 	bool duplicate; /* somebody else published it meanwhile */
+	bool absent;    /* the view did not have it */
 	bool dropped;   /* by this transaction, later */
 	uint32_t at;    /* in data */
 	uint32_t stored;
