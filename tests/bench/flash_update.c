@@ -11,6 +11,7 @@
 #include "support/suite_help.h"
 
 enum {
+	WEAR_MEAN = 15,
 	HOT = 200,
 	HOT_OF_HOT = 40,
 	BATCH_MAX = 10,
@@ -18,6 +19,7 @@ enum {
 	LEN_MIN = 100,
 	LEN_MAX = 1000,
 	MEMORY = 2 << 20,
+	UPDATES_FOR_WEAR = 3000000,
 	STEPS = 2 /* of background work after an update, at most */
 };
 
@@ -29,6 +31,8 @@ struct work {
 	size_t batch;
 	bool marks;    /* liveness is known from marks only */
 	uint64_t size; /* of the device; 0 = its own */
+	/* Wear is compared when blocks were erased so often in the mean. */
+	double wear_mean;
 	uint64_t seed;
 };
 
@@ -40,6 +44,7 @@ struct seen {
 	double ms;
 	double worst_ms;
 	struct flashdev_wear wear;
+	uint64_t worn; /* updates that made the wear */
 };
 
 struct state {
@@ -123,6 +128,29 @@ static void verify(struct state *s)
 			OK(s->w->ops->get(s->k, &s->cold.items[i]));
 }
 
+/* On until blocks were erased often enough for a comparison; what the phase counted stays. */
+static enum bole_status wear_on(struct state *s, struct seen *seen)
+{
+	const struct phase counted = s->phase;
+	enum bole_status rc = BOLE_OK;
+
+	flashdev_wear(s->dev, &seen->wear);
+	bench_note("after %llu updates: wear max/mean/min %.0f/%.1f/%.0f",
+	           (unsigned long long)seen->done, seen->wear.max, seen->wear.mean, seen->wear.min);
+	while (rc == BOLE_OK && seen->wear.mean < s->w->wear_mean &&
+	       seen->worn < UPDATES_FOR_WEAR) {
+		for (unsigned i = 0; i < 1000 && rc == BOLE_OK; i++) {
+			rc = update(s);
+			if (s->w->ops->background != NULL)
+				s->w->ops->background(s->k, STEPS);
+			seen->worn += s->w->batch;
+		}
+		flashdev_wear(s->dev, &seen->wear);
+	}
+	s->phase = counted;
+	return rc;
+}
+
 static struct seen run(const struct work *w)
 {
 	struct state s = {.w = w,
@@ -152,6 +180,8 @@ static struct seen run(const struct work *w)
 			seen.rc = mark(&s);
 	}
 	phase_end(&s.phase, s.dev, &start);
+	if (w->wear_mean > 0 && seen.rc == BOLE_OK)
+		seen.rc = wear_on(&s, &seen);
 	if (seen.done > 0)
 		verify(&s);
 	bench_name(what, "update, %.0f %% full, %s", 100 * w->fill, w->geometry);
@@ -164,6 +194,7 @@ static struct seen run(const struct work *w)
 	seen.ms = (double)s.phase.device.ns * 1e-6 / (double)seen.done;
 	seen.worst_ms = s.phase.worst_ms;
 	flashdev_wear(s.dev, &seen.wear);
+	seen.worn += seen.done;
 	if (seen.rc == BOLE_OK)
 		w->ops->close(s.k);
 	load_free(&s.cold);
@@ -213,6 +244,9 @@ static void rows(const struct geometry_case *g, double fill, const struct seen *
 		row(NAME("erased/user"), whole ? ours->erased : none, "x", peer, theirs->erased,
 		    bars ? g->erased_bar : none);
 	if (raw && bars)
+		bench_note("%s: wear %.0f/%.1f/%.0f after %llu updates", g->name, ours->wear.max,
+		           ours->wear.mean, ours->wear.min, (unsigned long long)ours->worn);
+	if (raw && bars)
 		row(NAME("wear max/mean"), whole ? ours->wear.max / ours->wear.mean : none, "x",
 		    peer, theirs->wear.max / theirs->wear.mean, 1.5);
 	row(NAME("device time"), ours->ms, "ms", peer, theirs->ms, none);
@@ -239,6 +273,7 @@ static void one(const void *ctx)
 	                 .fill = fill,
 	                 .updates = args->quick ? updates / 20 : updates,
 	                 .batch = g->batch,
+	                 .wear_mean = fill == 0.8 && !args->quick ? WEAR_MEAN : 0,
 	                 .size = size_of(args, g->name),
 	                 .seed = args->seed};
 	struct seen theirs = {.ms = (double)NAN,
@@ -252,6 +287,7 @@ static void one(const void *ctx)
 	if (peer != NULL) {
 		struct work p = w;
 		p.ops = peer;
+		p.wear_mean = 0;
 		p.updates = w.updates / (strcmp(g->name, "nor64k") == 0 ? 40 : 10);
 		theirs = run(&p);
 		if (theirs.rc != BOLE_OK)
