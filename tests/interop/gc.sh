@@ -70,13 +70,6 @@ store=$STORE
 if [[ $store != mem: ]]; then
 	store=$dir/$STORE
 	"$bole" init "$store" --size 96M >init.log || die "init"
-	"$bole" set "$store" k v || die "set"
-	"$bole" gc "$store" >gc.log 2>&1
-	if grep -q 'not supported' gc.log; then
-		echo "gc: skipped on a volume: it does not collect yet"
-		exit 0
-	fi
-	"$bole" repo "$store#main" rm || die "rm"
 fi
 
 # -- A branch of 24 MB goes; who clones meanwhile notices nothing --
@@ -161,7 +154,7 @@ d = json.load(open("gc.json"))
 sys.exit(0 if 0 <= d["objects_live"] - int(sys.argv[1]) <= 20 and d["objects_dropped"] > 0
          and d["free_after"] >= d["free_before"] else 1)
 PY
-	"$bole" gc "$store#none" 2>/dev/null
+	"$bole" gc "$store#none" >/dev/null 2>&1
 	[[ $? == 3 ]] || die "a repository that is not there"
 	"$bole" fsck "$store" >fsck.log 2>&1 || { cat fsck.log >&2; die "fsck after gc"; }
 	start

@@ -22,7 +22,7 @@ void gcworld_open(struct gcworld *w, struct bole_block *device, uint8_t algo, ui
 {
 	memset(w, 0, sizeof *w);
 	test_platform_init(&w->test, seed);
-	w->test.quiet = true;
+	w->test.quiet = getenv("LOUD") == NULL;
 	w->seed = seed;
 	w->device = device;
 	pthread_mutex_init(&w->lock, NULL);

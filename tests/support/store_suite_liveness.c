@@ -10,33 +10,6 @@
 #include "support/platform.h"
 #include "support/suite_help.h"
 
-/* A store without them is let off, with a line that says so. */
-static bool drops_missing(struct store_suite *suite, uint32_t repo)
-{
-	struct suite_blob blob;
-	struct bole_tx *tx;
-
-	suite_blob_make(&blob, BOLE_HASH_SHA1, 0);
-	OK(bole_tx_begin(suite->store, repo, &tx));
-	bool missing = bole_tx_drop(tx, &blob.oid) == BOLE_E_UNSUPPORTED;
-	bole_tx_abort(tx);
-	if (missing)
-		printf("skipped: a store of kind %s does not drop yet\n", suite->store->info.kind);
-	return missing;
-}
-
-static bool marks_missing(struct store_suite *suite, uint32_t repo)
-{
-	struct bole_mark *mark;
-
-	enum bole_status rc = bole_mark_begin(suite->store, repo, &mark);
-	if (rc == BOLE_OK)
-		bole_mark_abort(mark);
-	if (rc == BOLE_E_UNSUPPORTED)
-		printf("skipped: a store of kind %s does not mark yet\n", suite->store->info.kind);
-	return rc == BOLE_E_UNSUPPORTED;
-}
-
 static struct bole_oid blob_oid(uint64_t number)
 {
 	struct suite_blob blob;
@@ -133,8 +106,6 @@ void store_suite_drop(struct store_suite *suite)
 	struct suite_pack pack;
 	struct bole_tx *tx;
 
-	if (drops_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 0, 10);
 	(void)publish_pack(suite, repo.id, 100, 100, &pack);
 	suite_pack_free(&pack);
@@ -187,8 +158,6 @@ void store_suite_drop_and_put(struct store_suite *suite)
 	struct bole_tx *tx;
 	size_t failed;
 
-	if (drops_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 0, 10);
 	OK(bole_tx_begin(suite->store, repo.id, &tx));
 	drop_one(tx, 1); /* published, then put again: stays */
@@ -224,8 +193,6 @@ void store_suite_drop_prepared(struct store_suite *suite)
 	struct bole_tx_token token;
 	struct bole_tx *tx;
 
-	if (drops_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 0, 10);
 	OK(bole_tx_begin(suite->store, repo.id, &tx));
 	drop_one(tx, 7);
@@ -266,8 +233,6 @@ void store_suite_mark(struct store_suite *suite)
 	struct bole_oid oid;
 	bool fresh;
 
-	if (marks_missing(suite, repo.id))
-		return;
 	publish_range(suite, other.id, 0, 20);
 	publish_range(suite, repo.id, 0, 20);
 	(void)publish_pack(suite, repo.id, 100, 3000, &pack); /* all of it dies */
@@ -329,8 +294,6 @@ void store_suite_mark_duplicates(struct store_suite *suite)
 	struct suite_pack pack;
 	struct bole_oid oid;
 
-	if (marks_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 105, 1);
 	uint64_t extent = publish_pack(suite, repo.id, 100, 10, &pack);
 	OK(bole_mark_begin(suite->store, repo.id, &mark));
@@ -387,8 +350,6 @@ void store_suite_mark_roots(struct store_suite *suite)
 	struct suite_pack pack;
 	struct bole_tx *tx;
 
-	if (marks_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 0, 40);
 	OK(bole_mark_begin(suite->store, repo.id, &mark));
 	/* Put again, in a record and in an extent; looked up; named by a reference. */
@@ -442,8 +403,6 @@ void store_suite_mark_waits(struct store_suite *suite)
 	struct suite_pack pack;
 	struct bole_tx *tx;
 
-	if (marks_missing(suite, repo.id))
-		return;
 	publish_range(suite, repo.id, 0, 10);
 	/* Transactions rely on what they saw before the mark began: looked up, put again. One is
 	 * still open when the mark ends. */
@@ -582,11 +541,8 @@ void store_suite_liveness_random(struct store_suite *suite, uint64_t seed, unsig
 
 	model->seed = seed;
 	model->repo = suite_create(suite, "main", BOLE_HASH_SHA1).id;
-	if (drops_missing(suite, model->repo))
-		steps = 0;
-	bool marks = !marks_missing(suite, model->repo);
 	for (unsigned step = 0; step < steps; step++) {
-		switch (test_random(&model->seed) % 8 + !marks) {
+		switch (test_random(&model->seed) % 8) {
 		case 0: liveness_mark(suite, model); break;
 		case 1:
 		case 2: liveness_drop(suite, model); break;

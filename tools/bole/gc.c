@@ -112,10 +112,10 @@ static int run_on(struct gc *gc, struct bole_store *store, const struct bole_cli
 	rc = bole_cli_maintain(gc->cli, store, full ? 2 : 1);
 	if (rc == BOLE_OK)
 		rc = bole_store_stats(store, &after);
-	if (rc == BOLE_OK)
+	if (rc != BOLE_OK)
+		return code == BOLE_EXIT_OK ? bole_cli_fail(spec->store, rc) : code;
+	if (code == BOLE_EXIT_OK || gc->repos > 0)
 		print(gc, &before, &after);
-	else if (code == BOLE_EXIT_OK)
-		code = bole_cli_fail(spec->store, rc);
 	return code;
 }
 
