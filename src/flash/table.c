@@ -165,24 +165,35 @@ void bole_flash_table_release(const struct flash_table_kind *kind, struct flash_
 
 /* -- Searching -- */
 
-static bool leaf_below(const struct flash_leaf *leaf, uint32_t slot, uint64_t start,
-                       struct bole_bytes key)
+/* How many of sorted starts are below one, without a branch that could be guessed wrong. They lie
+ * `stride` words apart. */
+static uint32_t below(const uint64_t *first, size_t stride, uint32_t count, uint64_t start)
 {
-	uint64_t there = starts(leaf)[slot];
+	uint32_t low = 0;
 
-	return there < start || (there == start && bole_bytes_compare(key_of(leaf, slot), key) < 0);
+	while (count > 1) {
+		uint32_t half = count / 2;
+		low += first[(low + half - 1) * stride] < start ? half : 0;
+		count -= half;
+	}
+	return low + (count == 1 && first[low * stride] < start);
 }
 
 /* The first slot of the leaf whose key is >= key. */
 static uint32_t slot_for(const struct flash_leaf *leaf, uint64_t start, struct bole_bytes key,
                          bool *exact)
 {
-	uint32_t low = 0;
+	uint32_t low = below(starts(leaf), 1, leaf->count, start);
 	uint32_t high = leaf->count;
 
+	/* Equal starts decide nothing: the keys do. */
+	if (low == high || starts(leaf)[low] != start)
+		high = low;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		if (leaf_below(leaf, mid, start, key))
+		bool less = starts(leaf)[mid] == start &&
+		            bole_bytes_compare(key_of(leaf, mid), key) < 0;
+		if (less)
 			low = mid + 1;
 		else
 			high = mid;
@@ -201,21 +212,26 @@ static const struct flash_leaf *first_leaf(const struct flash_child *child, bool
 static uint32_t child_for(const struct flash_child *child, uint32_t count, bool nodes,
                           uint64_t start, struct bole_bytes key)
 {
-	uint32_t low = 0;
+	uint32_t low = below(&child->start, sizeof *child / sizeof child->start, count, start);
 	uint32_t high = count;
 
-	while (high - low > 1) {
+	/* The first one is what remains when there is none before: it is not looked at (in a table
+	 * that is just being made it is empty). Of others with this start, keys decide. */
+	if (low == 0)
+		low = 1;
+	if (low >= high || child[low].start != start)
+		high = low;
+	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		bool after = child[mid].start > start;
-		if (child[mid].start == start)
-			after = bole_bytes_compare(key_of(first_leaf(&child[mid], nodes), 0), key) >
-			        0;
-		if (after)
-			high = mid;
+		bool first =
+		        child[mid].start == start &&
+		        bole_bytes_compare(key_of(first_leaf(&child[mid], nodes), 0), key) <= 0;
+		if (first)
+			low = mid + 1;
 		else
-			low = mid;
+			high = mid;
 	}
-	return low;
+	return low - 1;
 }
 
 static struct path path_to(const struct flash_table *table, struct bole_bytes key)

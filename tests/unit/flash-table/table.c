@@ -198,3 +198,29 @@ Test(flash_table, an_item_may_be_set_to_bytes_of_its_own_table)
 	bole_flash_table_release(&kind, table);
 	test_platform_release(&test);
 }
+
+/* Goal: keys that start with nothing but zeros, and the empty one, are keys like others. */
+Test(flash_table, keys_of_zeros_are_keys)
+{
+	static const uint8_t zeros[200];
+	struct flash_table *table = NULL;
+
+	test_platform_init(&test, 1);
+	kind.alloc = &test.alloc;
+	for (size_t i = 0; i < 200; i++)
+		OK(bole_flash_table_set(&kind, &table, (struct bole_bytes){zeros, (i * 77) % 200},
+		                        bole_bytes_of(&i, sizeof i)));
+	check_eq(table->items, 200);
+	const struct flash_item *item =
+	        bole_flash_table_next(table, (struct bole_bytes){NULL, 0}, true);
+	for (size_t i = 0; i < 200; i++) {
+		cr_assert(item != NULL && item->key_len == i);
+		item = bole_flash_table_next(table, bole_flash_item_key(item), false);
+	}
+	cr_assert(item == NULL);
+	for (size_t i = 0; i < 200; i++)
+		OK(bole_flash_table_remove(&kind, &table, (struct bole_bytes){zeros, i}));
+	check_eq(table->items, 0);
+	bole_flash_table_release(&kind, table);
+	test_platform_release(&test);
+}
