@@ -10,7 +10,7 @@
 #include "flash/flash_format.h"
 
 enum {
-	ANCHOR_LOG_SEGMENTS = 6,
+	ANCHOR_LOG_SEGMENTS = 4,
 	ANCHOR_BLOCKS_MIN = 2, /* one of an area may fail */
 };
 

@@ -148,7 +148,7 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 		         v->dev->info.name);
 	if (attended && room.free > room.floor + 1)
 		return;
-	(void)bole_flash_erase_ahead(v);
+	(void)bole_flash_erase_ahead(v, 1);
 	if (room.free >= room.ample)
 		return;
 	uint64_t times = DEBT_TIMES + (uint64_t)(DEBT_TIMES_MAX - DEBT_TIMES) *
@@ -242,7 +242,7 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 	if (bole_flash_decay_step(v))
 		return BOLE_OK;
 	report->did = BOLE_MAINTAIN_CLEAN;
-	if (bole_flash_erase_ahead(v)) {
+	if (bole_flash_erase_ahead(v, UINT32_MAX)) {
 		report->bytes = v->dev->info.erase_unit;
 		return BOLE_OK;
 	}

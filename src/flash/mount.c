@@ -203,6 +203,11 @@ static enum bole_status mount(struct flash_volume *v)
 			rc = settle_anchor(v);
 	}
 	bole_flash_log_scan_release(&s);
+	/* The first write shall not wait for an erase. */
+	if (rc == BOLE_OK && v->log.stale && !v->read_only)
+		rc = bole_flash_log_advance(v);
+	if (rc == BOLE_OK)
+		(void)bole_flash_erase_ahead(v, 1);
 	if (rc == BOLE_OK)
 		bole_flash_repool(v);
 	return rc;
@@ -347,6 +352,9 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 {
 	enum bole_status rc = BOLE_OK;
 
+	/* What a mount would have to read again; one that fails is no harm. */
+	if (!v->read_only && !atomic_load(&v->failed) && v->tail_bytes > v->segment_bytes)
+		(void)bole_flash_checkpoint(v);
 	if (!v->read_only && !atomic_load(&v->failed) && v->dirty) {
 		rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc == BOLE_OK)

@@ -79,6 +79,9 @@ struct flash_log_scan {
 	bool sealed;          /* it ends with a confirmed seal */
 	bool confirmed_ahead; /* the confirmation opened the next segment */
 	struct flash_batch_copy *copies;
+	size_t kept; /* bytes of them that were copied on the way */
+	size_t keep_max;
+	uint32_t step; /* bytes of the last read */
 };
 /* Reads the log from the anchor on. BOLE_E_CORRUPT: a batch that was durable is bad. */
 BOLE_MUST_USE enum bole_status bole_flash_log_scan(struct flash_log_scan *, struct flash_volume *);

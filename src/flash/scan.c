@@ -13,6 +13,9 @@
 enum {
 	SCAN_BYTES = 1 << 20,
 	SCAN_STEP = 128 << 10,
+	SCAN_FIRST = 8 << 10,
+	SCAN_KEEP_BYTES = 8 << 20, /* of batches in memory, where there is no limit */
+	SCAN_KEEP_SHARE = 4,
 	SCAN_FIRST_BATCHES = 64,
 	SCAN_TRIES = 3,
 	SCAN_ERASED = 0xff
@@ -43,7 +46,11 @@ static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_
 		least = rest;
 	if (s->buf_len == 0 || s->buf_segment != segment || offset < s->buf_from ||
 	    !bole_in_bounds(offset - s->buf_from, least, s->buf_len)) {
-		uint32_t want = least < SCAN_STEP ? SCAN_STEP : least;
+		/* The log may end after a page, or fill the segment: each read is longer. */
+		s->step = s->buf_segment != segment || s->step == 0 ? SCAN_FIRST
+		          : s->step < SCAN_STEP                     ? 2 * s->step
+		                                                    : SCAN_STEP;
+		uint32_t want = least < s->step ? s->step : least;
 		if (want > rest)
 			want = rest;
 		s->buf_len = 0;
@@ -138,8 +145,26 @@ static enum parse parse_batch(const struct flash_volume *v, uint32_t segment, ui
 	}
 }
 
-static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t)
+static const uint8_t *copy_batch(struct flash_log_scan *s, const uint8_t *bytes, size_t len)
 {
+	size_t size = sizeof(struct flash_batch_copy) + len;
+	struct flash_batch_copy *copy = bole_alloc_array(s->v->alloc, size, 1);
+
+	if (copy == NULL)
+		return NULL;
+	copy->next = s->copies;
+	copy->bytes = size;
+	memcpy(copy->data, bytes, len);
+	s->copies = copy;
+	return copy->data;
+}
+
+/* Batches are kept for replay while there is memory, so that the log is read once. */
+static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t,
+                             const uint8_t *bytes)
+{
+	const uint8_t *copy = NULL;
+
 	if (s->batches == s->cap) {
 		uint32_t cap = s->cap == 0 ? SCAN_FIRST_BATCHES : s->cap * 2;
 		void *list =
@@ -149,7 +174,11 @@ static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t)
 		s->batch = list;
 		s->cap = cap;
 	}
+	if (s->kept + t->bytes <= s->keep_max)
+		copy = copy_batch(s, bytes, t->bytes);
+	s->kept += copy != NULL ? t->bytes : 0;
 	s->batch[s->batches++] = (struct flash_batch_at){
+	        .copy = copy,
 	        .sequence = t->sequence,
 	        .segment_sequence = s->segment_sequence,
 	        .durable = t->durable,
@@ -198,7 +227,7 @@ static enum bole_status follow(struct flash_log_scan *s)
 			return BOLE_OK;
 		}
 		s->sealed = false;
-		BOLE_TRY(keep(s, &t));
+		BOLE_TRY(keep(s, &t, bytes.ptr));
 	}
 	return BOLE_OK;
 }
@@ -381,6 +410,8 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	        .link = a->link,
 	        .opened = a->opened,
 	};
+	s->keep_max =
+	        v->budget.limit == SIZE_MAX ? SCAN_KEEP_BYTES : v->budget.limit / SCAN_KEEP_SHARE;
 	/* What the checkpoint covers is durable. */
 	s->durable = a->batch - 1;
 	s->seen_durable = s->durable;
@@ -421,18 +452,12 @@ static enum bole_status show_batch(struct flash_log_scan *s, const struct flash_
 enum bole_status bole_flash_batch_hold(struct flash_log_scan *s, struct flash_batch_at *b)
 {
 	struct bole_bytes bytes;
-	size_t size = sizeof(struct flash_batch_copy) + b->bytes;
 
+	if (b->copy != NULL)
+		return BOLE_OK;
 	BOLE_TRY(show_batch(s, b, &bytes));
-	struct flash_batch_copy *copy = bole_alloc_array(s->v->alloc, size, 1);
-	if (copy == NULL)
-		return BOLE_E_NO_MEMORY;
-	copy->next = s->copies;
-	copy->bytes = size;
-	memcpy(copy->data, bytes.ptr, b->bytes);
-	s->copies = copy;
-	b->copy = copy->data;
-	return BOLE_OK;
+	b->copy = copy_batch(s, bytes.ptr, b->bytes);
+	return b->copy == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
 }
 
 enum bole_status bole_flash_batch_next(struct flash_log_scan *s, const struct flash_batch_at *b,

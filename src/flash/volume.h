@@ -33,7 +33,7 @@ enum {
 	VOLUME_POOL = 8,
 	CHECKPOINT_DELTAS = 16, /* behind one base */
 	CHECKPOINT_ELEMENTS = CHECKPOINT_DELTAS + 1,
-	CHECKPOINT_SEGMENTS = 6, /* of log, after which one is due */
+	CHECKPOINT_SEGMENTS = 4, /* of log, after which one is due */
 };
 
 enum flash_segment_state {
@@ -297,8 +297,9 @@ BOLE_MUST_USE enum bole_status bole_flash_segment_get(struct flash_volume *, enu
                                                       uint64_t *sequence);
 /* Makes a segment that is the caller's blank. BOLE_E_IO: it was bad, and is nobody's now. */
 BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t segment);
-/* Erases one block of what will be wanted soon; false: nothing to do. */
-bool bole_flash_erase_ahead(struct flash_volume *);
+/* Erases one block of what will be wanted soon, unless so many segments are blank already; false:
+ * nothing to do. */
+bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
 /* Erases by which segments may be apart, and what the least worn one had. Lock held. */
 uint32_t bole_flash_wear_gap(const struct flash_volume *, uint32_t *least);
 /* Nothing is ever written to it again; nothing lives in it. Takes the lock. */

@@ -175,7 +175,7 @@ enum bole_status bole_flash_erase(struct flash_volume *v, uint32_t segment)
 	return BOLE_OK;
 }
 
-bool bole_flash_erase_ahead(struct flash_volume *v)
+bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 {
 	uint32_t ready = 0;
 	uint32_t at = SEGMENT_NONE;
@@ -192,7 +192,7 @@ bool bole_flash_erase_ahead(struct flash_volume *v)
 		if (s->erased != 0 && !is_ready(v, i))
 			at = i;
 	}
-	if (at == SEGMENT_NONE && ready < READY_SEGMENTS)
+	if (at == SEGMENT_NONE && ready < READY_SEGMENTS && ready < wanted)
 		at = choose_hot(v, true);
 	if (at != SEGMENT_NONE) {
 		v->segment[at].state = SEGMENT_USED;
