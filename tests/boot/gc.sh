@@ -24,7 +24,7 @@ die() {
 	exit 1
 }
 boot() {
-	node_boot disk.img receive.enable=true receive.create=true gc.share=0 gc.delay=1 || die "boot"
+	node_boot disk.img receive.enable=true receive.create=true gc.share=0 gc.delay=0 || die "boot"
 	url=http://127.0.0.1:$NODE_HTTP
 }
 page() { python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())' "$url/"; }

@@ -79,7 +79,7 @@ for i in {1..20}; do
 	git -C src add -A && git -C src commit -qm "commit $i"
 done
 : >server.log
-start --set gc.share=0 --set gc.delay=1
+start --set gc.share=0 --set gc.delay=0
 limit git -C src push -q "$url/r.git" main || die "push"
 small=$(ids src | wc -l)
 free=$(free_kib)
