@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Records lie one after the other in blocks; the oldest block is emptied when room is needed, and
  * what was asked for since it came there stays: half a block at most, so that there is room for
- * sure. Parts have a lock each. */
+ * sure. Buckets, one line of a processor's cache each, say where records are: a record that is not
+ * here is not looked for elsewhere. A full bucket forgets one. Parts have a lock each. */
 #include "flash/objects.h"
 
 #include <stdbool.h>
@@ -17,27 +18,41 @@ enum {
 	OBJECTS_BLOCK_MAX = 64 << 10,
 	OBJECTS_BLOCK_MIN = 8 << 10,
 	OBJECTS_BLOCKS = 4,    /* of a part, at least */
-	OBJECTS_TYPICAL = 160, /* bytes an item: how many chains there are */
+	OBJECTS_TYPICAL = 100, /* bytes a record at least, about: how many buckets there are */
+	OBJECTS_BUCKET = 8,    /* records */
+	OBJECTS_LINE = 64,
+	OBJECTS_ADMIT = 4, /* when others must go for it, one in so many comes in */
 	OBJECTS_ALIGN = 8,
 };
 #define OBJECTS_NONE UINT32_MAX
+
+struct entry {
+	uint32_t tag;
+	uint32_t position; /* / OBJECTS_ALIGN, or OBJECTS_NONE */
+};
+
+struct bucket {
+	struct entry entry[OBJECTS_BUCKET];
+};
+
+_Static_assert(sizeof(struct bucket) == OBJECTS_LINE, "a bucket is a line");
 
 /* Before each record. */
 struct item {
 	uint64_t sequence;
 	uint32_t offset;
-	uint32_t next; /* in its chain: position / OBJECTS_ALIGN, or OBJECTS_NONE */
 	uint16_t len;
 	bool used;
 };
 
 struct part {
 	struct bole_mutex lock;
-	uint32_t *chain; /* 2^bits, NULL until something is put */
+	struct bucket *bucket; /* 2^bits, NULL until something is put */
 	uint32_t bits;
 	uint32_t blocks; /* at most */
 	uint32_t count;
 	uint32_t now;   /* block that is being filled */
+	uint32_t turn;  /* counts those that wanted in */
 	uint32_t *fill; /* bytes in each block */
 	uint8_t **block;
 	uint64_t hits;
@@ -64,9 +79,19 @@ static struct part *part_of(struct flash_objects *o, uint64_t hash)
 	return &o->part[(hash >> 56) & (o->parts - 1)];
 }
 
-static uint32_t *chain_of(const struct part *p, uint64_t hash)
+static struct bucket *bucket_of(const struct part *p, uint64_t hash)
 {
-	return &p->chain[hash & ((UINT64_C(1) << p->bits) - 1)];
+	return &p->bucket[hash & ((UINT64_C(1) << p->bits) - 1)];
+}
+
+static uint32_t tag_of(uint64_t hash)
+{
+	return (uint32_t)(hash >> 24);
+}
+
+static size_t bucket_bytes(const struct part *p)
+{
+	return sizeof(struct bucket) << p->bits;
 }
 
 static struct item *item_at(const struct flash_objects *o, const struct part *p, uint32_t position)
@@ -108,9 +133,10 @@ enum bole_status bole_flash_objects_open(struct bole_platform *platform, struct 
 	o->parts = parts;
 	for (uint32_t i = 0; i < parts; i++) {
 		struct part *p = &o->part[i];
-		p->blocks = (uint32_t)(share / block);
-		while (p->bits < 31 && share / OBJECTS_TYPICAL >> p->bits > 1)
+		while (p->bits < 31 && share / OBJECTS_TYPICAL / OBJECTS_BUCKET >> p->bits > 1)
 			p->bits++;
+		p->blocks =
+		        share < bucket_bytes(p) ? 0 : (uint32_t)((share - bucket_bytes(p)) / block);
 		platform->ops->mutex_init(platform, &p->lock);
 	}
 	*out = o;
@@ -123,7 +149,8 @@ static void close_part(struct flash_objects *o, struct part *p)
 		bole_alloc_free(o->alloc, p->block[i], o->block_bytes, 1);
 	bole_alloc_free(o->alloc, p->block, p->blocks, sizeof *p->block);
 	bole_alloc_free(o->alloc, p->fill, p->blocks, sizeof *p->fill);
-	bole_alloc_free(o->alloc, p->chain, (size_t)1 << p->bits, sizeof *p->chain);
+	if (p->bucket != NULL)
+		(void)o->alloc->resize(o->alloc->ctx, p->bucket, bucket_bytes(p), 0, OBJECTS_LINE);
 	o->platform->ops->mutex_destroy(o->platform, &p->lock);
 }
 
@@ -139,13 +166,15 @@ void bole_flash_objects_close(struct flash_objects *o)
 static struct item *look(const struct flash_objects *o, const struct part *p, uint64_t hash,
                          uint64_t sequence, uint32_t offset)
 {
-	if (p->chain == NULL)
+	if (p->bucket == NULL)
 		return NULL;
-	for (uint32_t at = *chain_of(p, hash); at != OBJECTS_NONE;) {
-		struct item *item = item_at(o, p, at);
+	const struct bucket *b = bucket_of(p, hash);
+	for (size_t i = 0; i < OBJECTS_BUCKET; i++) {
+		if (b->entry[i].tag != tag_of(hash) || b->entry[i].position == OBJECTS_NONE)
+			continue;
+		struct item *item = item_at(o, p, b->entry[i].position);
 		if (item->sequence == sequence && item->offset == offset)
 			return item;
-		at = item->next;
 	}
 	return NULL;
 }
@@ -160,7 +189,8 @@ bool bole_flash_objects_get(struct flash_objects *o, uint64_t sequence, uint32_t
 	struct item *item = look(o, p, hash, sequence, offset);
 	bool found = item != NULL && item->len == len;
 	if (found) {
-		item->used = true;
+		if (!item->used)
+			item->used = true;
 		memcpy(dst, item + 1, len);
 		p->hits++;
 	} else {
@@ -174,42 +204,51 @@ bool bole_flash_objects_get(struct flash_objects *o, uint64_t sequence, uint32_t
 
 static bool make_tables(struct flash_objects *o, struct part *p)
 {
-	size_t chains = (size_t)1 << p->bits;
-
-	if (p->chain != NULL)
+	if (p->bucket != NULL)
 		return true;
-	uint32_t *chain = bole_alloc_array(o->alloc, chains, sizeof *chain);
+	struct bucket *bucket =
+	        o->alloc->resize(o->alloc->ctx, NULL, 0, bucket_bytes(p), OBJECTS_LINE);
 	uint32_t *fill = bole_alloc_zeroed(o->alloc, p->blocks, sizeof *fill);
 	uint8_t **block = bole_alloc_zeroed(o->alloc, p->blocks, sizeof *block);
-	if (chain == NULL || fill == NULL || block == NULL) {
-		bole_alloc_free(o->alloc, chain, chains, sizeof *chain);
+	if (bucket == NULL || fill == NULL || block == NULL) {
+		if (bucket != NULL)
+			(void)o->alloc->resize(o->alloc->ctx, bucket, bucket_bytes(p), 0,
+			                       OBJECTS_LINE);
 		bole_alloc_free(o->alloc, fill, p->blocks, sizeof *fill);
 		bole_alloc_free(o->alloc, block, p->blocks, sizeof *block);
 		return false;
 	}
-	memset(chain, 0xff, chains * sizeof *chain);
-	p->chain = chain;
+	memset(bucket, 0xff, bucket_bytes(p));
+	p->bucket = bucket;
 	p->fill = fill;
 	p->block = block;
 	return true;
 }
 
-static void take_out(const struct flash_objects *o, struct part *p, const struct item *item,
-                     uint32_t position)
+/* Nobody finds what is at a position any more; it may have been forgotten before. */
+static bool take_out(struct part *p, const struct item *item, uint32_t position)
 {
-	uint32_t *at = chain_of(p, mix(item->sequence, item->offset));
+	struct bucket *b = bucket_of(p, mix(item->sequence, item->offset));
 
-	while (*at != position)
-		at = &item_at(o, p, *at)->next;
-	*at = item->next;
+	for (size_t i = 0; i < OBJECTS_BUCKET; i++) {
+		if (b->entry[i].position != position)
+			continue;
+		b->entry[i].position = OBJECTS_NONE;
+		return true;
+	}
+	return false;
 }
 
-static void put_in(struct part *p, struct item *item, uint32_t position)
+static void put_in(struct part *p, const struct item *item, uint32_t position)
 {
-	uint32_t *chain = chain_of(p, mix(item->sequence, item->offset));
+	uint64_t hash = mix(item->sequence, item->offset);
+	struct bucket *b = bucket_of(p, hash);
+	size_t at = position % OBJECTS_BUCKET; /* who goes when all are taken */
 
-	item->next = *chain;
-	*chain = position;
+	for (size_t i = 0; i < OBJECTS_BUCKET; i++)
+		if (b->entry[i].position == OBJECTS_NONE)
+			at = i;
+	b->entry[at] = (struct entry){tag_of(hash), position};
 }
 
 /* Empties a block but for what was used, which moves to its start. */
@@ -221,9 +260,9 @@ static void empty(const struct flash_objects *o, struct part *p, uint32_t block)
 	for (uint32_t at = 0; at < end;) {
 		struct item *item = item_at(o, p, position_of(o, block, at));
 		uint32_t bytes = item_bytes(item->len);
-		take_out(o, p, item, position_of(o, block, at));
+		bool known = take_out(p, item, position_of(o, block, at));
 		at += bytes;
-		if (!item->used || kept + bytes > o->block_bytes / 2)
+		if (!known || !item->used || kept + bytes > o->block_bytes / 2)
 			continue;
 		item->used = false;
 		struct item *to = item_at(o, p, position_of(o, block, kept));
@@ -247,7 +286,9 @@ static bool make_room(struct flash_objects *o, struct part *p, uint32_t bytes, b
 			return true;
 		}
 	}
-	if (p->count == 0 || !evict)
+	/* Where all are asked for alike it is not worth the trouble; who is asked for often gets
+	 * his turn soon. */
+	if (p->count == 0 || !evict || ++p->turn % OBJECTS_ADMIT != 0)
 		return false;
 	p->now = (p->now + 1) % p->count;
 	empty(o, p, p->now);
@@ -285,8 +326,8 @@ void bole_flash_objects_stats(struct flash_objects *o, struct flash_objects_stat
 		out->hits += p->hits;
 		out->misses += p->misses;
 		out->bytes += (size_t)p->count * o->block_bytes;
-		if (p->chain != NULL)
-			out->bytes += sizeof *p->chain << p->bits;
+		if (p->bucket != NULL)
+			out->bytes += bucket_bytes(p);
 		o->platform->ops->mutex_unlock(o->platform, &p->lock);
 	}
 }
