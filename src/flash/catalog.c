@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/extent.h"
 #include "flash/levels.h"
 #include "flash/volume.h"
 
@@ -117,8 +118,7 @@ void bole_flash_repo_forget(struct flash_volume *v, struct flash_repo *repo)
 	bole_flash_runs_forget(repo->domain);
 	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
 		const struct flash_extent *e = index->extents->extent[i];
-		bole_flash_fragments_change(v, e->fragment, e->fragments, FLASH_LIVE_DROPPED,
-		                            false);
+		bole_flash_extent_change(e, FLASH_LIVE_DROPPED, false);
 	}
 	enum bole_status rc = bole_flash_index_walk(v, index, row_dies, &end);
 	if (rc != BOLE_OK)

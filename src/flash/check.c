@@ -134,16 +134,13 @@ static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
                                       const struct flash_extent *e)
 {
 	for (uint32_t i = 0; i < e->rows; i++) {
-		uint32_t row = e->by_offset[i];
-		struct bole_entry entry = {
-		        .extent = e->id,
-		        .offset = bole_flash_row_offset(e, row),
-		        .stored_bytes = bole_flash_row_stored(e, row),
-		};
+		struct flash_extent_row row = {.offset = 0};
 		struct flash_sum sum;
-		enum bole_status rc = BOLE_OK;
+		enum bole_status rc = bole_flash_extent_nth(e, i, &row);
+		struct bole_entry entry = {
+		        .extent = e->id, .offset = row.offset, .stored_bytes = row.stored};
 		bole_flash_sum_begin(&sum, e->id);
-		for (uint64_t pos = 0; pos < entry.stored_bytes && rc == BOLE_OK;) {
+		for (uint64_t pos = 0; rc == BOLE_OK && pos < entry.stored_bytes;) {
 			struct bole_bytes bytes;
 			rc = bole_flash_view(s, &entry, pos, &bytes);
 			if (rc == BOLE_OK)
@@ -152,8 +149,7 @@ static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
 		}
 		if (rc == BOLE_E_NO_MEMORY)
 			return rc;
-		if (rc != BOLE_OK ||
-		    (uint32_t)bole_flash_sum_end(&sum) != bole_flash_row_checksum(e, row))
+		if (rc != BOLE_OK || (uint32_t)bole_flash_sum_end(&sum) != row.checksum)
 			finding(c, true, "extent %llu: the entry at %llu is damaged",
 			        (unsigned long long)e->id, (unsigned long long)entry.offset);
 		progress(c);
@@ -161,17 +157,34 @@ static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
 	return BOLE_OK;
 }
 
+static enum bole_status check_run(struct check *c, struct flash_run *run);
+
+/* Its fragments and pages. */
+static enum bole_status check_parts(struct check *c, const struct flash_extent *e, bool *whole)
+{
+	const struct flash_fragment *list = e->map;
+	enum bole_status rc = bole_flash_extent_map(e, &list);
+
+	c->result->extents++;
+	if (rc == BOLE_E_NO_MEMORY)
+		return rc;
+	*whole = rc == BOLE_OK && !e->damaged;
+	if (!*whole)
+		finding(c, true, "extent %llu: its map is damaged", (unsigned long long)e->id);
+	BOLE_TRY(check_fragments(c, e->id, list, rc == BOLE_OK ? e->fragments : e->map_fragments));
+	if (e->rows == 0)
+		return BOLE_OK;
+	BOLE_TRY(check_run(c, e->table));
+	return check_run(c, e->order);
+}
+
 static enum bole_status check_extent(struct check *c, struct flash_snapshot *s,
                                      const struct flash_extent *e)
 {
-	c->result->extents++;
-	BOLE_TRY(check_fragments(c, e->id, e->fragment, e->fragments));
-	if (e->damaged) {
-		finding(c, true, "extent %llu: its map or table is damaged",
-		        (unsigned long long)e->id);
-		return BOLE_OK;
-	}
-	return check_entries(c, s, e);
+	bool whole;
+
+	BOLE_TRY(check_parts(c, e, &whole));
+	return whole ? check_entries(c, s, e) : BOLE_OK;
 }
 
 /* -- Records -- */
@@ -345,9 +358,8 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 		if (p->repo != s->repo)
 			continue;
 		for (uint32_t i = 0; i < p->extents; i++) {
-			c->result->extents++;
-			BOLE_TRY(check_fragments(c, p->extent[i]->id, p->extent[i]->fragment,
-			                         p->extent[i]->fragments));
+			bool whole;
+			BOLE_TRY(check_parts(c, p->extent[i], &whole));
 		}
 		if (p->run != NULL)
 			BOLE_TRY(check_prepared_rows(c, s, p->run));

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/extent.h"
 #include "flash/objects.h"
 #include "flash/reader.h"
 #include "flash/record.h"
@@ -203,33 +204,30 @@ static enum bole_status ask_runs(struct probe *p)
 /* All rows of the id in one extent, by offset. */
 static enum bole_status ask_extent(struct probe *p, struct flash_extent *e)
 {
-	uint32_t row;
+	struct flash_extent_row row;
 
-	if (e->damaged)
-		return BOLE_OK;
-	if (!bole_flash_extent_find(e, p->key, &row))
-		return BOLE_OK;
-	for (; row < e->rows && memcmp(bole_flash_extent_row(e, row), p->key, e->key_len) == 0;
-	     row++) {
+	for (uint32_t nth = 0;; nth++) {
+		enum bole_status rc = bole_flash_extent_find(e, p->key, nth, &row);
+		if (rc != BOLE_OK)
+			return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
 		struct flash_found found = {
 		        .extent = e,
-		        .place = bole_flash_place(e->slot, row),
-		        .offset = bole_flash_row_offset(e, row),
-		        .stored = bole_flash_row_stored(e, row),
-		        .row = row,
-		        .checksum = bole_flash_row_checksum(e, row),
-		        .type = bole_flash_row_type(e, row),
+		        .place = bole_flash_place(e->slot, row.number),
+		        .offset = row.offset,
+		        .stored = row.stored,
+		        .row = row.number,
+		        .checksum = row.checksum,
+		        .type = row.type,
 		        .where = FOUND_EXTENT,
 		};
 		if (!killed(p, found.place | KILL_OF_EXTENT))
 			BOLE_TRY(p->row(p->ctx, &found));
 	}
-	return BOLE_OK;
 }
 
 static enum bole_status ask_all(struct probe *p)
 {
-	bool damaged = false;
+	enum bole_status damaged = BOLE_OK;
 
 	BOLE_TRY(ask_mem(p, p->index->mem, FOUND_MEM));
 	BOLE_TRY(ask_mem(p, p->index->frozen, FOUND_FROZEN));
@@ -237,11 +235,14 @@ static enum bole_status ask_all(struct probe *p)
 	if (p->only != PROBE_ANY)
 		return BOLE_OK;
 	for (uint32_t i = 0; i < bole_flash_index_extents(p->index); i++) {
-		struct flash_extent *e = p->index->extents->extent[i];
-		BOLE_TRY(ask_extent(p, e));
-		damaged |= e->damaged;
+		enum bole_status rc = ask_extent(p, p->index->extents->extent[i]);
+		/* Another may have it. */
+		if (rc == BOLE_E_CORRUPT || rc == BOLE_E_IO)
+			damaged = BOLE_E_CORRUPT;
+		else
+			BOLE_TRY(rc);
 	}
-	return damaged ? BOLE_E_CORRUPT : BOLE_OK;
+	return damaged;
 }
 
 static enum bole_status probe(struct probe *p)

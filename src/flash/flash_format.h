@@ -170,17 +170,29 @@ enum {
 	FLASH_BATCH_AGAIN = 4,     /* repeats the records of a batch that a cut left in doubt */
 };
 
-/* Body of EXTENT. */
+/* Body of EXTENT: this, the places of the map's fragments; then, unless there is no row, the
+ * descriptors of the runs that are its table and its order, and for each chunk of the two the
+ * sequence (u64) of its segment. */
 enum {
-	EXTENT_ID_AT = 0,            /* u64 */
-	EXTENT_DATA_BYTES_AT = 8,    /* u64 */
-	EXTENT_ROWS_AT = 16,         /* u64 */
-	EXTENT_TABLE_BYTES_AT = 24,  /* u64 */
-	EXTENT_MAP_BYTES_AT = 32,    /* u64 */
-	EXTENT_TABLE_DIGEST_AT = 40, /* u64: of the table, seed = extent number */
-	EXTENT_MAP_COUNT_AT = 48,    /* u32 */
-	EXTENT_SLOT_AT = 52,         /* u32: unique among the domain's extents */
-	EXTENT_MAP_AT = 56,          /* places of the map's fragments */
+	EXTENT_ID_AT = 0,         /* u64 */
+	EXTENT_DATA_BYTES_AT = 8, /* u64 */
+	EXTENT_ROWS_AT = 16,      /* u64 */
+	EXTENT_MAP_BYTES_AT = 24, /* u64 */
+	EXTENT_MAP_COUNT_AT = 32, /* u32 */
+	EXTENT_SLOT_AT = 36,      /* u32: unique among the domain's extents */
+	EXTENT_MAP_AT = 40,
+	EXTENT_SEQUENCE_BYTES = 8,
+};
+
+/* Row of an extent's order: a run by offset. */
+enum {
+	ORDER_OFFSET_AT = 0,    /* u48, big-endian */
+	ORDER_STORED_AT = 6,    /* u40 */
+	ORDER_TYPE_AT = 11,     /* u8 */
+	ORDER_CHECKSUM_AT = 12, /* u32: as in the table */
+	ORDER_NUMBER_AT = 16,   /* u32, big-endian: of the row in the table */
+	ORDER_BYTES = 20,
+	ORDER_KEY_BYTES = 6,
 };
 
 /* Row of an extent's table after the id; rows are sorted by id, then offset. */

@@ -48,25 +48,25 @@ struct flash_fragment {
 	uint32_t stream;
 };
 
+struct flash_volume;
+struct flash_run;
+
 struct flash_extent {
 	_Atomic uint32_t refs;
-	struct bole_alloc *alloc;
+	struct flash_volume *v;
 	uint64_t id;
 	uint64_t data_bytes;
-	uint64_t table_bytes;
-	uint64_t table_digest;
 	uint32_t domain;
 	uint32_t key_len;
 	uint32_t rows;
-	uint32_t slot;      /* unique among the live extents of the domain; names rows in kills */
-	bool damaged;       /* the table or map did not verify: a miss is not a "not found" */
-	uint32_t fragments; /* data first, then table, then map */
-	uint32_t data_fragments;
+	uint32_t slot;           /* unique among the live extents of the domain */
+	bool damaged;            /* found at mount: a miss is not a "not found" */
+	struct flash_run *table; /* rows by id; NULL = there is none */
+	struct flash_run *order; /* and by offset */
+	uint32_t fragments;      /* data first, then map */
 	uint32_t map_fragments;
-	struct flash_fragment *fragment;
-	uint8_t *table;      /* rows as stored, sorted by id */
-	uint32_t *by_offset; /* rows in the order of their offsets */
-	struct flash_fan fan;
+	struct flash_fragment *map;                /* the map's own */
+	_Atomic(struct flash_fragment *) fragment; /* all of them; NULL = not read yet */
 };
 
 struct flash_domain;
@@ -115,35 +115,15 @@ struct flash_found {
 	enum flash_found_where { FOUND_MEM, FOUND_FROZEN, FOUND_RUN, FOUND_EXTENT } where;
 };
 
-/* -- Extents (extent.c) -- */
-
-/* The first row of an extent whose id is key (the smallest offset). */
-bool bole_flash_extent_find(const struct flash_extent *, const uint8_t *key, uint32_t *row);
-/* The row that starts at offset; *order is its place in by_offset. */
-bool bole_flash_extent_at(const struct flash_extent *, uint64_t offset, uint32_t *row,
-                          uint32_t *order);
-const uint8_t *bole_flash_extent_row(const struct flash_extent *, uint32_t row);
-uint64_t bole_flash_row_offset(const struct flash_extent *, uint32_t row);
-uint64_t bole_flash_row_stored(const struct flash_extent *, uint32_t row);
-uint8_t bole_flash_row_type(const struct flash_extent *, uint32_t row);
-uint32_t bole_flash_row_checksum(const struct flash_extent *, uint32_t row);
-void bole_flash_row_put(uint8_t *row, uint32_t key_len, uint64_t offset, uint64_t stored,
-                        uint8_t type, uint32_t checksum);
-/* The data fragment that holds a logical position (< data_bytes). */
-uint32_t bole_flash_extent_fragment(const struct flash_extent *, uint64_t logical);
-/* Checks the table's grammar and builds by_offset and the fan-out. BOLE_E_CORRUPT. */
-BOLE_MUST_USE enum bole_status bole_flash_extent_index(struct flash_extent *, void (*yield)(void *),
-                                                       void *ctx);
-/* The body of its EXTENT record; returns its length (dst may be NULL). */
-size_t bole_flash_extent_body(const struct flash_extent *, uint8_t *dst);
-struct flash_extent *bole_flash_extent_open(struct bole_alloc *);
-void bole_flash_extent_release(struct flash_extent *);
+/* -- Extents (extent.h) -- */
 
 /* Shows the ids of all rows in the order of the table. */
 BOLE_MUST_USE enum bole_status
 bole_flash_extent_each(struct flash_volume *, const struct flash_extent *,
                        enum bole_status (*row)(void *ctx, uint32_t number, const uint8_t *key),
                        void *ctx);
+
+void bole_flash_extent_release(struct flash_extent *);
 
 /* -- Versions (index.c) -- */
 

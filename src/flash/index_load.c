@@ -116,6 +116,50 @@ static enum bole_status extent_gone(struct flash_apply *a, const struct flash_re
 	return bole_flash_index_remove(a->v, index, bole_get_le64(r->body.ptr));
 }
 
+static void name_fragment(struct flash_apply *a, const struct flash_fragment *f)
+{
+	struct flash_volume *v = a->v;
+
+	touch(v, f->segment);
+	if (f->sequence >> 32 > v->opened)
+		v->opened = (uint32_t)(f->sequence >> 32);
+	/* The newest opening of a segment is what a new one must differ from. */
+	if (f->sequence > v->segment[f->segment].sequence)
+		v->segment[f->segment].sequence = f->sequence;
+	bole_flash_apply_lives(a, f->segment, bole_flash_fragment_live(f->length));
+}
+
+static void name_run(struct flash_apply *a, const struct flash_run *run)
+{
+	for (uint32_t i = 0; run != NULL && i < run->chunks; i++) {
+		touch(a->v, run->chunk[i].segment);
+		bole_flash_apply_lives(a, run->chunk[i].segment,
+		                       (uint64_t)run->chunk[i].pages * a->v->page_bytes);
+	}
+}
+
+/* What an extent occupies. A checkpoint has counted it: there the map is not read. */
+static void name_extent(struct flash_apply *a, struct flash_extent *e)
+{
+	const struct flash_fragment *list = e->map;
+	uint32_t count = e->map_fragments;
+
+	if (!a->checkpoint) {
+		enum bole_status rc = bole_flash_extent_map(e, &list);
+		e->damaged = rc != BOLE_OK;
+		if (rc == BOLE_OK)
+			count = e->fragments;
+		else
+			bole_log(a->v->platform, BOLE_LOG_WARN, "%s: extent %llu is damaged: %s",
+			         a->v->dev->info.name, (unsigned long long)e->id,
+			         bole_status_text(rc));
+	}
+	for (uint32_t i = 0; i < count; i++)
+		name_fragment(a, &list[i]);
+	name_run(a, e->table);
+	name_run(a, e->order);
+}
+
 static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_volume *v = a->v;
@@ -126,16 +170,7 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 	if (domain == NULL)
 		return BOLE_E_CORRUPT;
 	BOLE_TRY(bole_flash_extent_load(v, domain->id, domain->key_len, r->body, &extent));
-	for (uint32_t i = 0; i < extent->fragments; i++) {
-		const struct flash_fragment *f = &extent->fragment[i];
-		touch(v, f->segment);
-		if (f->sequence >> 32 > v->opened)
-			v->opened = (uint32_t)(f->sequence >> 32);
-		/* The newest opening of a segment is what a new one must differ from. */
-		if (f->sequence > v->segment[f->segment].sequence)
-			v->segment[f->segment].sequence = f->sequence;
-		bole_flash_apply_lives(a, f->segment, bole_flash_fragment_live(f->length));
-	}
+	name_extent(a, extent);
 	if (domain->next_slot <= extent->slot)
 		domain->next_slot = extent->slot + 1;
 	if (extent->id >= v->next_extent)

@@ -208,8 +208,6 @@ static enum bole_status mount(struct flash_volume *v)
 		rc = bole_flash_log_advance(v);
 	if (rc == BOLE_OK)
 		(void)bole_flash_erase_ahead(v, 1);
-	if (rc == BOLE_OK)
-		bole_flash_repool(v);
 	return rc;
 }
 

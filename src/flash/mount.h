@@ -3,6 +3,7 @@
 #ifndef BOLE_FLASH_MOUNT_H
 #define BOLE_FLASH_MOUNT_H
 
+#include "flash/extent.h"
 #include "flash/record.h"
 #include "flash/tx.h"
 
@@ -105,16 +106,4 @@ BOLE_MUST_USE enum bole_status bole_flash_map_load(struct flash_volume *, uint64
                                                    const struct flash_fragment *map,
                                                    uint32_t map_count, uint64_t map_bytes,
                                                    struct flash_fragment **out, uint32_t *count);
-/* Reads map and table of an extent. When they are damaged the extent says so (damaged) and the
- * result is BOLE_OK. */
-BOLE_MUST_USE enum bole_status bole_flash_extent_load(struct flash_volume *, uint32_t domain,
-                                                      uint32_t key_len, struct bole_bytes body,
-                                                      struct flash_extent **out);
-/* Every fragment verifies. */
-BOLE_MUST_USE enum bole_status bole_flash_extent_verify(struct flash_volume *,
-                                                        const struct flash_extent *);
-
-/* Puts partly filled data segments into the pool (repool.c). */
-void bole_flash_repool(struct flash_volume *);
-
 #endif /* BOLE_FLASH_MOUNT_H */

@@ -97,13 +97,15 @@ static bool place_ok(const struct flash_volume *v, const struct flash_fragment *
 static enum bole_status view_small(struct flash_snapshot *s, const struct flash_extent *extent,
                                    uint64_t offset, size_t len, struct bole_bytes *out)
 {
-	uint32_t at = bole_flash_extent_fragment(extent, offset);
+	const struct flash_fragment *list;
 	size_t done = 0;
 
+	BOLE_TRY(bole_flash_extent_map(extent, &list));
+	uint32_t at = bole_flash_extent_fragment(extent, list, offset);
 	while (done < len) {
-		if (at >= extent->data_fragments)
+		if (at >= bole_flash_extent_data(extent))
 			return BOLE_E_CORRUPT;
-		const struct flash_fragment *f = &extent->fragment[at];
+		const struct flash_fragment *f = &list[at];
 		const uint8_t *p;
 		if (!place_ok(s->v, f) || offset + done < f->logical)
 			return BOLE_E_CORRUPT;
@@ -130,8 +132,11 @@ static enum bole_status view_small(struct flash_snapshot *s, const struct flash_
 static enum bole_status view_large(struct flash_snapshot *s, const struct flash_extent *extent,
                                    uint64_t at, uint64_t end, struct bole_bytes *out)
 {
-	const struct flash_fragment *f = &extent->fragment[bole_flash_extent_fragment(extent, at)];
+	const struct flash_fragment *list;
 	const uint8_t *p;
+
+	BOLE_TRY(bole_flash_extent_map(extent, &list));
+	const struct flash_fragment *f = &list[bole_flash_extent_fragment(extent, list, at)];
 
 	if (!place_ok(s->v, f) || at < f->logical || at - f->logical >= f->length)
 		return BOLE_E_CORRUPT;
@@ -146,43 +151,43 @@ static enum bole_status view_large(struct flash_snapshot *s, const struct flash_
 }
 
 /* The row at an offset; entries asked for in order are found without a search. */
-static bool find_row(struct flash_snapshot *s, const struct flash_extent *extent, uint64_t offset,
-                     uint32_t *row)
+static enum bole_status find_row(struct flash_snapshot *s, const struct flash_extent *extent,
+                                 uint64_t offset, struct flash_extent_row *row)
 {
 	uint32_t order = s->last_order + 1;
 
-	if (s->found == extent && bole_flash_row_offset(extent, s->found_row) == offset) {
+	if (s->found == extent && s->found_row.offset == offset) {
 		*row = s->found_row;
-		return true;
+		return BOLE_OK;
 	}
-	if (s->last == extent && order < extent->rows &&
-	    bole_flash_row_offset(extent, extent->by_offset[order]) == offset) {
-		s->last_order = order;
-		*row = extent->by_offset[order];
-		return true;
+	if (s->last == extent && order < extent->rows) {
+		BOLE_TRY(bole_flash_extent_nth(extent, order, row));
+		if (row->offset == offset) {
+			s->last_order = order;
+			return BOLE_OK;
+		}
 	}
-	if (!bole_flash_extent_at(extent, offset, row, &order))
-		return false;
+	BOLE_TRY(bole_flash_extent_at(extent, offset, row, &order));
 	s->last = extent;
 	s->last_order = order;
-	return true;
+	return BOLE_OK;
 }
 
 static enum bole_status view_extent(struct flash_snapshot *s, const struct flash_extent *extent,
                                     uint64_t offset, uint64_t pos, struct bole_bytes *out)
 {
-	uint32_t row;
+	struct flash_extent_row row;
 
-	if (!find_row(s, extent, offset, &row))
-		return extent->damaged ? BOLE_E_CORRUPT : BOLE_E_INVALID;
-	uint64_t stored = bole_flash_row_stored(extent, row);
-	if (pos >= stored)
+	enum bole_status rc = find_row(s, extent, offset, &row);
+	if (rc != BOLE_OK)
+		return rc == BOLE_E_NOT_FOUND ? BOLE_E_INVALID : rc;
+	if (pos >= row.stored)
 		return BOLE_E_INVALID;
-	if (stored > BOLE_VIEW_BYTES)
-		return view_large(s, extent, offset + pos, offset + stored, out);
-	BOLE_TRY(view_small(s, extent, offset, (size_t)stored, out));
+	if (row.stored > BOLE_VIEW_BYTES)
+		return view_large(s, extent, offset + pos, offset + row.stored, out);
+	BOLE_TRY(view_small(s, extent, offset, (size_t)row.stored, out));
 	uint32_t sum = (uint32_t)bole_flash_sum(out->ptr, out->len, extent->id);
-	if (sum != bole_flash_row_checksum(extent, row))
+	if (sum != row.checksum)
 		return damaged(s, "extent", extent->id, offset);
 	out->ptr += pos;
 	out->len -= (size_t)pos;
@@ -208,8 +213,9 @@ static enum bole_status view_put(struct flash_snapshot *s, uint64_t number, uint
 	while (tx->spill[i].first > number)
 		i--;
 	const struct flash_extent *extent = tx->spill[i].extent;
-	uint32_t row = extent->by_offset[number - tx->spill[i].first];
-	return view_extent(s, extent, bole_flash_row_offset(extent, row), pos, out);
+	struct flash_extent_row row;
+	BOLE_TRY(bole_flash_extent_nth(extent, (uint32_t)(number - tx->spill[i].first), &row));
+	return view_extent(s, extent, row.offset, pos, out);
 }
 
 static enum bole_status view(struct flash_snapshot *s, const struct bole_entry *e, uint64_t pos,

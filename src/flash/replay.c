@@ -23,18 +23,9 @@ static enum bole_status batch_complete(struct flash_log_scan *s, const struct fl
 		if (r.kind != FLASH_RECORD_EXTENT)
 			continue;
 		/* The domain may be made in this very log; any key length that fits will do. */
-		uint64_t rows =
-		        r.body.len < EXTENT_MAP_AT ? 0 : bole_get_le64(r.body.ptr + EXTENT_ROWS_AT);
-		uint64_t table = r.body.len < EXTENT_MAP_AT
-		                         ? 0
-		                         : bole_get_le64(r.body.ptr + EXTENT_TABLE_BYTES_AT);
-		uint32_t key_len = rows != 0 && table / rows == 32 + ROW_BYTES ? 32 : 20;
-		rc = bole_flash_extent_load(v, r.owner, key_len, r.body, &extent);
+		rc = bole_flash_extent_load(v, r.owner, 0, r.body, &extent);
 		if (rc == BOLE_OK) {
-			if (extent->damaged)
-				rc = BOLE_E_CORRUPT;
-			else
-				rc = bole_flash_extent_verify(v, extent);
+			rc = bole_flash_extent_verify(v, extent);
 			bole_flash_extent_release(extent);
 		}
 		if (rc == BOLE_E_CORRUPT)

@@ -228,7 +228,16 @@ static enum bole_status check_index(struct scrub *s, const struct flash_index *i
 {
 	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++) {
 		const struct flash_extent *e = index->extents->extent[i];
-		BOLE_TRY(check_list(s, e->id, e->fragment, e->fragments));
+		const struct flash_fragment *list = e->map;
+		enum bole_status rc = bole_flash_extent_map(e, &list);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		BOLE_TRY(check_list(s, e->id, list,
+		                    rc == BOLE_OK ? e->fragments : e->map_fragments));
+		if (e->rows == 0)
+			continue;
+		BOLE_TRY(check_run(s, e->table));
+		BOLE_TRY(check_run(s, e->order));
 	}
 	for (uint32_t i = 0; index != NULL && index->runs != NULL && i < index->runs->count; i++)
 		BOLE_TRY(check_run(s, index->runs->run[i]));

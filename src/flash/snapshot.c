@@ -58,13 +58,15 @@ void bole_flash_snapshot_close(struct flash_snapshot *s)
 	bole_alloc_free(v->alloc, s, 1, sizeof *s);
 }
 
-static void row_entry(const struct flash_extent *extent, uint32_t row, struct bole_entry *out)
+static void row_entry(const struct flash_extent *extent, const struct flash_extent_row *row,
+                      struct bole_entry *out)
 {
+	memset(out, 0, sizeof *out);
 	*out = (struct bole_entry){
 	        .extent = extent->id,
-	        .offset = bole_flash_row_offset(extent, row),
-	        .stored_bytes = bole_flash_row_stored(extent, row),
-	        .type = bole_flash_row_type(extent, row),
+	        .offset = row->offset,
+	        .stored_bytes = row->stored,
+	        .type = row->type,
 	};
 }
 
@@ -113,8 +115,9 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 		return BOLE_OK;
 	}
 	for (uint32_t i = 0; i < tx->extents; i++) {
-		if (bole_flash_extent_find(tx->extent[i], key, &at)) {
-			row_entry(tx->extent[i], at, out);
+		struct flash_extent_row row;
+		if (bole_flash_extent_find(tx->extent[i], key, 0, &row) == BOLE_OK) {
+			row_entry(tx->extent[i], &row, out);
 			return BOLE_OK;
 		}
 	}
@@ -141,7 +144,13 @@ enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid
 	found_entry(&found, out);
 	if (found.extent != NULL) {
 		s->found = found.extent;
-		s->found_row = found.row;
+		s->found_row = (struct flash_extent_row){
+		        .offset = found.offset,
+		        .stored = found.stored,
+		        .number = found.row,
+		        .checksum = found.checksum,
+		        .type = found.type,
+		};
 	}
 	return BOLE_OK;
 }
@@ -163,17 +172,23 @@ enum bole_status bole_flash_entry_at(struct flash_snapshot *s, uint64_t id, uint
                                      struct bole_oid *oid, struct bole_entry *out)
 {
 	const struct flash_extent *extent = bole_flash_snapshot_extent(s, id);
-	uint32_t row;
+	struct flash_extent_row row;
+	uint8_t key[BOLE_OID_BYTES_MAX];
 	uint32_t order;
 
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
 	if (extent == NULL)
 		return BOLE_E_NOT_FOUND;
-	if (!bole_flash_extent_at(extent, offset, &row, &order))
-		return extent->damaged ? BOLE_E_CORRUPT : BOLE_E_NOT_FOUND;
-	bole_oid_from_raw(bole_flash_extent_row(extent, row), s->pub.repo.algo, oid);
-	row_entry(extent, row, out);
+	enum bole_status rc = bole_flash_extent_at(extent, offset, &row, &order);
+	if (rc == BOLE_OK)
+		rc = bole_flash_extent_key(extent, row.number, key);
+	/* Revoked meanwhile: what was read may be somebody else's. */
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
+	BOLE_TRY(rc);
+	bole_oid_from_raw(key, s->pub.repo.algo, oid);
+	row_entry(extent, &row, out);
 	return BOLE_OK;
 }
 
@@ -222,13 +237,36 @@ static enum bole_status sort_records(struct flash_snapshot *s)
 }
 
 /* The row is the one that find returns, not a duplicate. */
-static bool findable(struct flash_snapshot *s, const struct flash_extent *extent, uint32_t row)
+static enum bole_status findable(struct flash_snapshot *s, const struct flash_extent *extent,
+                                 const uint8_t *key, uint32_t row, bool *yes)
 {
 	struct flash_found found;
+	enum bole_status rc = bole_flash_index_find(s->v, s->index, key, &s->reader, &found);
 
-	return bole_flash_index_find(s->v, s->index, bole_flash_extent_row(extent, row), &s->reader,
-	                             &found) == BOLE_OK &&
-	       found.extent == extent && found.row == row;
+	*yes = rc == BOLE_OK && found.extent == extent && found.row == row;
+	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
+}
+
+/* The next entry of an extent from *at on, in the order of offsets. BOLE_END. */
+static enum bole_status next_row(struct flash_snapshot *s, const struct flash_extent *extent,
+                                 uint64_t *at, struct bole_oid *oid, struct bole_entry *out)
+{
+	struct flash_extent_row row;
+	uint8_t key[BOLE_OID_BYTES_MAX];
+	bool yes;
+
+	while (*at < extent->rows) {
+		BOLE_TRY(bole_flash_extent_nth(extent, (uint32_t)*at, &row));
+		BOLE_TRY(bole_flash_extent_key(extent, row.number, key));
+		++*at;
+		BOLE_TRY(findable(s, extent, key, row.number, &yes));
+		if (!yes)
+			continue;
+		bole_oid_from_raw(key, s->pub.repo.algo, oid);
+		row_entry(extent, &row, out);
+		return BOLE_OK;
+	}
+	return BOLE_END;
 }
 
 /* The record itself says whose it is. */
@@ -263,22 +301,17 @@ enum bole_status bole_flash_next(struct flash_snapshot *s, uint64_t *cursor, str
 		return BOLE_END;
 	for (uint32_t i = 0; i < bole_flash_index_extents(s->index); i++) {
 		const struct flash_extent *extent = s->index->extents->by_id[i];
-		if (extent->damaged)
-			return BOLE_E_CORRUPT;
 		if (at >= extent->rows) {
 			at -= extent->rows;
 			continue;
 		}
-		for (; at < extent->rows; at++) {
-			uint32_t row = extent->by_offset[at];
-			++*cursor;
-			if (!findable(s, extent, row))
-				continue;
-			bole_oid_from_raw(bole_flash_extent_row(extent, row), s->pub.repo.algo,
-			                  oid);
-			row_entry(extent, row, out);
-			return BOLE_OK;
-		}
+		uint64_t from = at;
+		enum bole_status got = next_row(s, extent, &at, oid, out);
+		*cursor += at - from;
+		if (bole_flash_pin_gone(&s->pin))
+			return BOLE_E_GONE;
+		if (got != BOLE_END)
+			return got;
 		at = 0;
 	}
 	enum bole_status rc = next_record(s, at, oid, out);

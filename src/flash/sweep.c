@@ -273,6 +273,9 @@ static enum bole_status sweep_extent(struct flash_sweep *s, uint32_t number)
 		s->number = number;
 		return bole_flash_extent_each(v, e, sweep_row, s);
 	}
+	/* Read now: it is needed under the lock. */
+	const struct flash_fragment *list;
+	BOLE_TRY(bole_flash_extent_map(e, &list));
 	BOLE_TRY(bole_flash_index_remove(v, s->index, e->id));
 	atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
 	s->gone[s->gones++] = e;
@@ -437,8 +440,7 @@ static void publish(struct flash_sweep *s)
 		if (s->dead[i] != 0)
 			bole_flash_live_sub(v, i, s->dead[i]);
 	for (uint32_t i = 0; i < s->gones; i++)
-		bole_flash_fragments_change(v, s->gone[i]->fragment, s->gone[i]->fragments,
-		                            FLASH_LIVE_DROPPED, true);
+		bole_flash_extent_change(s->gone[i], FLASH_LIVE_DROPPED, true);
 	for (uint32_t i = 0; i < s->runs; i++)
 		bole_flash_run_change(s->kills[i], FLASH_HELD_PUBLISHED, true);
 	v->epoch = v->stamp;

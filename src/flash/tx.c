@@ -117,13 +117,15 @@ static enum bole_status again(struct flash_tx *tx, const uint8_t *key)
 enum bole_status bole_flash_tx_again(struct flash_tx *tx, const struct flash_extent *extent)
 {
 	struct bole_bytes after = {NULL, 0};
-	uint32_t row;
+	struct flash_extent_row row;
 
 	for (const struct flash_item *item = bole_flash_table_next(tx->drops, after, true);
 	     item != NULL; item = bole_flash_table_next(tx->drops, after, false)) {
 		after = bole_flash_item_key(item);
-		if (!bole_flash_extent_find(extent, after.ptr, &row))
+		enum bole_status rc = bole_flash_extent_find(extent, after.ptr, 0, &row);
+		if (rc == BOLE_E_NOT_FOUND)
 			continue;
+		BOLE_TRY(rc);
 		uint8_t copy[BOLE_OID_BYTES_MAX];
 		memcpy(copy, after.ptr, after.len);
 		after = bole_bytes_of(copy, after.len);
@@ -266,8 +268,7 @@ static enum bole_status spill_out(struct flash_tx *tx, struct flash_stream *s)
 	}
 	sort_rows(table, width, key_len, tx->puts);
 	enum bole_status rc = bole_flash_extent_seal(tx, s, tx->data.len, table, tx->puts);
-	if (rc != BOLE_OK)
-		bole_alloc_free(tx->v->alloc, table, tx->puts, width);
+	bole_alloc_free(tx->v->alloc, table, tx->puts, width);
 	return rc;
 }
 
@@ -343,8 +344,7 @@ void bole_flash_tx_free(struct flash_tx *tx)
 static void drop_extents(struct flash_tx *tx)
 {
 	for (uint32_t i = 0; i < tx->extents && !tx->given; i++)
-		bole_flash_fragments_change(tx->v, tx->extent[i]->fragment,
-		                            tx->extent[i]->fragments, FLASH_HELD_DROPPED, false);
+		bole_flash_extent_change(tx->extent[i], FLASH_HELD_DROPPED, false);
 }
 
 void bole_flash_tx_abort(struct flash_tx *tx)
@@ -426,9 +426,7 @@ void bole_flash_prepared_free(struct flash_volume *v, struct flash_prepared *p, 
 	}
 	for (uint32_t i = 0; i < p->extents; i++) {
 		if (drop)
-			bole_flash_fragments_change(v, p->extent[i]->fragment,
-			                            p->extent[i]->fragments, FLASH_LIVE_DROPPED,
-			                            false);
+			bole_flash_extent_change(p->extent[i], FLASH_LIVE_DROPPED, false);
 		bole_flash_extent_release(p->extent[i]);
 	}
 	if (drop)

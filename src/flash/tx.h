@@ -5,6 +5,7 @@
 
 #include "bole/aux.h"
 #include "bole/odb.h"
+#include "flash/extent.h"
 #include "flash/reader.h"
 #include "flash/stream.h"
 #include "flash/volume.h"
@@ -72,7 +73,7 @@ struct flash_snapshot {
 	const struct flash_extent *last; /* of the last view, and where in its order */
 	uint32_t last_order;
 	const struct flash_extent *found; /* of the last find: its view comes next */
-	uint32_t found_row;
+	struct flash_extent_row found_row;
 	uint8_t *scratch; /* an entry in pieces */
 	size_t scratch_cap;
 	struct flash_order *order; /* of the records, for next */
@@ -184,10 +185,9 @@ BOLE_MUST_USE enum bole_status
 bole_flash_extent_finish(struct flash_tx *, const struct bole_extent_row *, size_t count);
 /* The extent that was added last brings ids back that were dropped before. */
 BOLE_MUST_USE enum bole_status bole_flash_tx_again(struct flash_tx *, const struct flash_extent *);
-/* Writes table and map of a stream whose data is complete and makes the extent; takes table over.
- * On failure the caller still owns table. */
+/* Writes table and map of a stream whose data is complete and makes the extent. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_seal(struct flash_tx *, struct flash_stream *,
-                                                      uint64_t data_bytes, uint8_t *table,
+                                                      uint64_t data_bytes, const uint8_t *table,
                                                       uint32_t rows);
 BOLE_MUST_USE enum bole_status bole_flash_tx_prepare(struct flash_tx *, struct bole_tx_token *out);
 BOLE_MUST_USE enum bole_status

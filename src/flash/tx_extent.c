@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/extent.h"
 #include "flash/mark.h"
 #include "flash/sort.h"
 #include "flash/tx.h"
@@ -54,7 +55,7 @@ static const struct flash_fragment *fragment_of(const struct flash_stream *s, ui
 	return &s->fragment[low];
 }
 
-enum { PENDING_READ_BYTES = 16 << 10, TABLE_STEP_BYTES = 256 << 10 };
+enum { PENDING_READ_BYTES = 16 << 10 };
 
 /* Bytes of one fragment through a small window: a delta base is read in order. Not verified here:
  * finish verifies every byte before anything is published. */
@@ -224,8 +225,7 @@ static enum bole_status finish(struct flash_tx *tx, const struct bole_extent_row
 		                          bole_flash_yield, tx->v);
 	if (rc == BOLE_OK)
 		rc = bole_flash_extent_seal(tx, s, s->logical, m.table, (uint32_t)count);
-	if (rc != BOLE_OK)
-		bole_alloc_free(tx->v->alloc, m.table, count, width);
+	bole_alloc_free(tx->v->alloc, m.table, count, width);
 	return rc;
 }
 
@@ -250,24 +250,6 @@ enum bole_status bole_flash_extent_finish(struct flash_tx *tx, const struct bole
 
 /* -- Table and map, and the extent in memory -- */
 
-static enum bole_status write_table(struct flash_stream *s, const uint8_t *table, size_t bytes,
-                                    uint64_t *digest)
-{
-	struct flash_sum sum;
-
-	bole_flash_sum_begin(&sum, s->extent);
-	BOLE_TRY(bole_flash_stream_select(s, FLASH_FRAGMENT_TABLE));
-	for (size_t done = 0; done < bytes;) {
-		size_t n = bytes - done < TABLE_STEP_BYTES ? bytes - done : TABLE_STEP_BYTES;
-		bole_flash_sum_add(&sum, table + done, n);
-		BOLE_TRY(bole_flash_stream_append(s, table + done, n));
-		bole_flash_yield(s->v);
-		done += n;
-	}
-	*digest = bole_flash_sum_end(&sum);
-	return bole_flash_stream_end(s);
-}
-
 static enum bole_status write_map(struct flash_stream *s)
 {
 	uint32_t count = s->fragments;
@@ -281,62 +263,66 @@ static enum bole_status write_map(struct flash_stream *s)
 	return bole_flash_stream_end(s);
 }
 
-static void fill_extent(struct flash_extent *e, const struct flash_stream *s)
+/* Table, order, map: what makes an extent of data that is written. */
+static enum bole_status make_extent(struct flash_extent *e, struct flash_stream *s,
+                                    const uint8_t *table, uint32_t rows)
 {
+	struct bole_alloc *alloc = e->v->alloc;
+
+	BOLE_TRY(bole_flash_extent_write(e, table, rows));
+	BOLE_TRY(write_map(s));
+	struct flash_fragment *list = bole_alloc_array(alloc, s->fragments, sizeof *list);
+	if (list == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(list, s->fragment, s->fragments * sizeof *list);
 	e->fragments = s->fragments;
-	memcpy(e->fragment, s->fragment, s->fragments * sizeof *e->fragment);
-	for (uint32_t i = 0; i < s->fragments; i++) {
-		e->data_fragments += s->fragment[i].stream == FLASH_FRAGMENT_DATA;
-		e->map_fragments += s->fragment[i].stream == FLASH_FRAGMENT_MAP;
-	}
+	for (uint32_t i = 0; i < s->fragments; i++)
+		e->map_fragments += list[i].stream == FLASH_FRAGMENT_MAP;
+	atomic_store(&e->fragment, list);
+	uint32_t map = e->map_fragments;
+	e->map = bole_alloc_array(alloc, map, sizeof *e->map);
+	if (e->map == NULL)
+		return BOLE_E_NO_MEMORY;
+	memcpy(e->map, list + s->fragments - map, map * sizeof *e->map);
+	return bole_flash_extent_body(e, NULL) > e->v->record_max ? BOLE_E_LIMIT : BOLE_OK;
+}
+
+static void drop_runs(const struct flash_extent *e)
+{
+	if (e->table != NULL)
+		bole_flash_run_change(e->table, FLASH_HELD_DROPPED, false);
+	if (e->order != NULL)
+		bole_flash_run_change(e->order, FLASH_HELD_DROPPED, false);
 }
 
 enum bole_status bole_flash_extent_seal(struct flash_tx *tx, struct flash_stream *s,
-                                        uint64_t data_bytes, uint8_t *table, uint32_t rows)
+                                        uint64_t data_bytes, const uint8_t *table, uint32_t rows)
 {
 	struct flash_volume *v = tx->v;
-	uint32_t key_len = tx->repo->domain->key_len;
-	size_t table_bytes = (size_t)rows * (key_len + ROW_BYTES);
 
-	uint64_t table_digest;
-
-	BOLE_TRY(write_table(s, table, table_bytes, &table_digest));
-	BOLE_TRY(write_map(s));
 	void *list = tx->extents == 0 ? bole_alloc_array(v->alloc, 1, sizeof(struct flash_extent *))
 	                              : bole_alloc_resize(v->alloc, tx->extent, tx->extents,
 	                                                  tx->extents + 1, sizeof *tx->extent);
 	if (list == NULL)
 		return BOLE_E_NO_MEMORY;
 	tx->extent = list;
-	struct flash_extent *e = bole_flash_extent_open(v->alloc);
+	struct flash_extent *e = bole_flash_extent_open(v);
 	tx->extent[tx->extents] = e;
-	if (e != NULL)
-		e->fragment = bole_alloc_array(v->alloc, s->fragments == 0 ? 1 : s->fragments,
-		                               sizeof *e->fragment);
-	enum bole_status rc = e == NULL || e->fragment == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+	enum bole_status rc = e == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
 	if (rc == BOLE_OK) {
 		e->id = s->extent;
 		e->domain = tx->repo->domain->id;
-		e->key_len = key_len;
+		e->key_len = tx->repo->domain->key_len;
 		e->data_bytes = data_bytes;
-		e->rows = rows;
-		fill_extent(e, s);
-		e->table = table;
-		e->table_bytes = table_bytes;
-		e->table_digest = table_digest;
-		rc = bole_flash_extent_index(e, bole_flash_yield, v);
-		if (rc == BOLE_OK && bole_flash_extent_body(e, NULL) > v->record_max)
-			rc = BOLE_E_LIMIT;
+		rc = make_extent(e, s, table, rows);
+		if (rc != BOLE_OK)
+			drop_runs(e);
 	}
 	if (rc == BOLE_OK) {
 		tx->extents++;
 		return BOLE_OK;
 	}
 	/* The list goes back to its old length. */
-	if (e != NULL) {
-		e->table = NULL;
-		e->table_bytes = 0;
-	}
 	bole_flash_extent_release(e);
 	if (tx->extents == 0) {
 		bole_alloc_free(v->alloc, tx->extent, 1, sizeof *tx->extent);

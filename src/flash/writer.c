@@ -65,8 +65,7 @@ static enum bole_status encode(struct flash_volume *v, struct flash_request *req
 static void mark_published(struct flash_volume *v, struct flash_extent *const *list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		bole_flash_fragments_change(v, list[i]->fragment, list[i]->fragments,
-		                            FLASH_HELD_PUBLISHED, true);
+		bole_flash_extent_change(list[i], FLASH_HELD_PUBLISHED, true);
 		v->growth += (uint64_t)bole_flash_extent_body(list[i], NULL) + RECORD_HEAD_BYTES;
 	}
 }
