@@ -9,7 +9,10 @@
 #include "flash/mount.h"
 
 /* First fragments of at most so many bytes are kept between the two ways. */
-enum { CHAIN_KEEP_BYTES = 4096 };
+enum {
+	CHAIN_KEEP_BYTES = 4096,
+	CHAIN_RECORD_MAX = RECORD_HEAD_BYTES + CHAIN_PLACES_AT + CHAIN_PLACES_MAX * PLACE_BYTES,
+};
 
 struct chain {
 	struct flash_volume *v;
@@ -89,27 +92,42 @@ static enum bole_status parse_chain(struct bole_bytes first, struct flash_elemen
 	return BOLE_OK;
 }
 
+static void keep_first(struct chain *c, const uint8_t *p, uint32_t len)
+{
+	uint8_t *copy = bole_alloc_array(c->v->alloc, len, 1);
+
+	if (copy != NULL)
+		memcpy(copy, p, len);
+	c->first[c->elements - 1] = copy;
+	c->first_bytes[c->elements - 1] = copy == NULL ? 0 : len;
+}
+
 /* Finds out about one element, and where the one before it is. */
 static enum bole_status look_back(struct chain *c, struct flash_element *e,
                                   struct flash_fragment *named, uint32_t *count, uint32_t *depth,
                                   struct flash_element *before)
 {
 	struct flash_volume *v = c->v;
+	uint8_t head[CHAIN_RECORD_MAX];
+	size_t have = 0;
 	const uint8_t *p;
 
 	BOLE_TRY(list_fragments(c, e, named, *count));
-	const struct flash_fragment *f = &e->fragment[0];
-	if (f->stream != FLASH_FRAGMENT_CHECKPOINT)
-		return BOLE_E_CORRUPT;
-	BOLE_TRY(bole_flash_fragment_read(v, e->stream, f, c->buf, &p));
-	if (f->length <= CHAIN_KEEP_BYTES) {
-		uint8_t *copy = bole_alloc_array(v->alloc, f->length, 1);
-		if (copy != NULL)
-			memcpy(copy, p, f->length);
-		c->first[c->elements - 1] = copy;
-		c->first_bytes[c->elements - 1] = copy == NULL ? 0 : f->length;
+	/* At the end of a segment a fragment may be shorter than the record. */
+	for (uint32_t i = 0; i < e->fragments && have < sizeof head; i++) {
+		const struct flash_fragment *f = &e->fragment[i];
+		if (f->stream != FLASH_FRAGMENT_CHECKPOINT && i == 0)
+			return BOLE_E_CORRUPT;
+		if (f->stream != FLASH_FRAGMENT_CHECKPOINT)
+			break;
+		BOLE_TRY(bole_flash_fragment_read(v, e->stream, f, c->buf, &p));
+		if (i == 0 && f->length <= CHAIN_KEEP_BYTES)
+			keep_first(c, p, f->length);
+		size_t n = f->length < sizeof head - have ? f->length : sizeof head - have;
+		memcpy(head + have, p, n);
+		have += n;
 	}
-	return parse_chain((struct bole_bytes){p, f->length}, before, depth, named, count);
+	return parse_chain((struct bole_bytes){head, have}, before, depth, named, count);
 }
 
 static enum bole_status follow(struct chain *c)

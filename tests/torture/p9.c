@@ -14,7 +14,8 @@ enum {
 	ROUNDS = 3,
 	ENTRY_MAX = 400 << 10,
 	CLASSES = 4,
-	CUTS_A_UNIT = 300,
+	CUTS_A_UNIT = 60,
+	SINGLES = 24,
 	SAMPLE = 8, /* of the objects, one in so many is compared byte for byte */
 };
 
@@ -315,10 +316,10 @@ static enum bole_status sweep(struct full *f)
 }
 
 /* What must work on a full volume, at once. */
-static bool make_room(struct full *f)
+static bool make_room(struct full *f, uint32_t share)
 {
 	uint32_t objects = count(&f->now);
-	uint32_t drop = objects / 3;
+	uint32_t drop = objects / share;
 	const char *what = "a reference update";
 	enum bole_status rc = change(f, 0, 0);
 
@@ -376,9 +377,9 @@ static bool survive(struct full *f)
 {
 	if (!open_store(f) || !compare(f))
 		return false;
-	if (f->at_floor && draw(f, 2) == 0 && !make_room(f))
+	if (f->at_floor && draw(f, 2) == 0 && !make_room(f, 16))
 		return false;
-	if (!f->at_floor) {
+	if (!f->at_floor && draw(f, 4) == 0) {
 		enum bole_status rc = change(f, 1, 1);
 		if (rc != BOLE_OK && rc != BOLE_E_NO_SPACE && rc != BOLE_E_UNSUPPORTED) {
 			BAD(f, "going on: %s", bole_status_text(rc));
@@ -442,8 +443,14 @@ static bool fill(struct full *f)
 	while (rc == BOLE_OK && f->next_object + 2 * TX_MAX < OBJECTS_MAX)
 		rc = change(f, 1 + (unsigned)draw(f, TX_MAX - 1), 0);
 	/* What does not fit as one may fit singly. */
-	for (rc = BOLE_OK; rc == BOLE_OK && f->next_object + 2 * TX_MAX < OBJECTS_MAX;)
-		rc = change(f, 1, 0);
+	enum bole_status single = rc == BOLE_E_NO_SPACE ? BOLE_OK : rc;
+	for (unsigned i = 0; i < SINGLES && single == BOLE_OK; i++)
+		single = change(f, 1, 0);
+	if (single != BOLE_OK)
+		rc = single;
+	/* The transaction's own view was what stood in the way. */
+	if (rc == BOLE_E_GONE)
+		rc = BOLE_E_NO_SPACE;
 	f->next = f->now;
 	if (rc != BOLE_E_NO_SPACE) {
 		if (rc != BOLE_OK)
@@ -483,7 +490,7 @@ void torture_p9(struct torture_unit *u)
 	f.tap.hook = hook;
 	for (unsigned i = 0; i < ROUNDS && rc == BOLE_OK; i++) {
 		torture_progress(u, f.g->name, "filling");
-		if (!fill(&f) || !make_room(&f))
+		if (!fill(&f) || !make_room(&f, 3))
 			break;
 		u->extra[1]++;
 	}

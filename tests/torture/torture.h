@@ -196,6 +196,8 @@ struct world {
 	/* Acknowledged; and what the operation in flight makes of it. */
 	struct model_state now;
 	struct model_state next;
+	/* Before the last sweep, which may come undone at a stop when memory or room was short. */
+	struct model_state unswept;
 	struct model_prepared prepared[MODEL_PREPARED];
 	struct bole_tx *tx[MODEL_PREPARED]; /* their handles; NULL after a stop */
 	uint64_t skipped[WORK_OPS];

@@ -107,6 +107,7 @@ static enum bole_status sweep(struct marking *m)
 
 	for (unsigned round = 0; round < MARK_ROUNDS; round++) {
 		w->next = w->now;
+		w->unswept = w->now;
 		for (unsigned n = 0; n < MODEL_OBJECTS; n++)
 			if (m->before[n] != 0 && m->live[n] == 0)
 				w->next.repo[m->slot].present[n] = 0;
@@ -136,6 +137,9 @@ enum bole_status work_gc(struct world *w)
 	enum bole_status rc = work_repo(w, m.slot, &repo);
 	if (rc == BOLE_OK)
 		rc = bole_mark_begin(w->store, repo.id, &m.mark);
+	/* Something is prepared, maybe by what a cut interrupted. */
+	if (rc == BOLE_E_BUSY)
+		return BOLE_END;
 	if (rc != BOLE_OK)
 		return rc;
 	const struct model_repo *now = &w->now.repo[m.slot];
