@@ -30,7 +30,7 @@ static void bole_open(const char *dir, bool fresh, uint64_t bytes_hint)
 	uint64_t bytes = bytes_hint * IMAGE_FACTOR + IMAGE_MORE;
 	struct bole_block_file_options file = {.create_bytes = 0};
 	const struct bole_posix_options quiet = {.log_level = BOLE_LOG_WARN + 1};
-	const struct bole_flash_open_options options = {.cache_bytes = ENGINE_CACHE,
+	const struct bole_flash_open_options options = {.cache_bytes = engine_cache_bytes(),
 	                                                .no_background = true};
 
 	if (fresh && engine_prewritten("ENGINE_FILE"))

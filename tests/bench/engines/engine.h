@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ENGINE_KEY = 20, ENGINE_VALUE = 100, ENGINE_CACHE = 64 << 20 };
+enum { ENGINE_KEY = 20, ENGINE_VALUE = 100 };
+
+/* Of the cache that an engine brings; --cache. */
+size_t engine_cache_bytes(void);
 
 struct engine {
 	const char *name;

@@ -15,7 +15,7 @@ static void set_options(void)
 	options = leveldb_options_create();
 	leveldb_options_set_create_if_missing(options, 1);
 	leveldb_options_set_compression(options, leveldb_no_compression);
-	leveldb_options_set_cache(options, leveldb_cache_create_lru(ENGINE_CACHE));
+	leveldb_options_set_cache(options, leveldb_cache_create_lru(engine_cache_bytes()));
 	leveldb_options_set_filter_policy(options, leveldb_filterpolicy_create_bloom(10));
 }
 

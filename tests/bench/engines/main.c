@@ -28,11 +28,17 @@ struct options {
 
 static uint64_t next_key; /* keys 0 .. next_key - 1 are there */
 static uint64_t floor_key;
+static size_t cache_bytes = 64 << 20;
 
 _Noreturn void engine_failed(const char *file, int line, const char *what)
 {
 	fprintf(stderr, "%s: %s:%d: %s\n", engine.name, file, line, what);
 	exit(1);
+}
+
+size_t engine_cache_bytes(void)
+{
+	return cache_bytes;
 }
 
 const char *engine_path(const char *dir, const char *name)
@@ -267,6 +273,8 @@ int main(int argc, char **argv)
 			o.floor = value + 1;
 		else if (strncmp(argv[i], "--stat=", 7) == 0)
 			o.stat = value + 1;
+		else if (strncmp(argv[i], "--cache=", 8) == 0)
+			cache_bytes = (size_t)strtoull(value + 1, NULL, 0) << 20;
 		else if (strncmp(argv[i], "--count=", 8) == 0)
 			o.count = strtoull(value + 1, NULL, 0);
 		else if (strcmp(argv[i], "--quick") == 0)
@@ -278,7 +286,8 @@ int main(int argc, char **argv)
 	}
 	if (o.dir == NULL) {
 		printf("usage: engine_* --dir=EMPTY [--floor=DIR] [--count=N] [--quick] [--bytes]\n"
-		       "                [--stat=FILE]\n"
+		       "                [--cache=MIB] [--stat=FILE]\n"
+		       "  --cache=MIB  of the engine's own cache (64)\n"
 		       "  --floor=DIR  the raw loop in turn, there\n"
 		       "  --bytes      only what is written: shorter\n"
 		       "  --stat=FILE  of the device below, in /sys/dev/block: counts bytes\n");

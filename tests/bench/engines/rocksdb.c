@@ -17,7 +17,8 @@ static void set_options(void)
 	options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(options, 1);
 	rocksdb_options_set_compression(options, rocksdb_no_compression);
-	rocksdb_block_based_options_set_block_cache(table, rocksdb_cache_create_lru(ENGINE_CACHE));
+	rocksdb_block_based_options_set_block_cache(table,
+	                                            rocksdb_cache_create_lru(engine_cache_bytes()));
 	rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom(10));
 	rocksdb_options_set_block_based_table_factory(options, table);
 	rocksdb_block_based_options_destroy(table);

@@ -22,7 +22,8 @@ static void sqlite_open(const char *dir, bool fresh, uint64_t bytes_hint)
 	(void)fresh;
 	(void)bytes_hint;
 	MUST(sqlite3_open(engine_path(dir, "db"), &db) == SQLITE_OK);
-	(void)snprintf(cache, sizeof cache, "pragma cache_size=-%d", ENGINE_CACHE / 1024);
+	(void)snprintf(cache, sizeof cache, "pragma cache_size=-%d",
+	               (int)(engine_cache_bytes() / 1024));
 	run("pragma journal_mode=wal");
 	run("pragma synchronous=full");
 	run(cache);
