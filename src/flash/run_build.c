@@ -96,6 +96,20 @@ static enum bole_status add_chunk(struct flash_run_builder *b, const struct flas
 	return BOLE_OK;
 }
 
+/* The last n pages that were noted are not where they should be. */
+static void take_back(struct flash_run_builder *b, uint32_t n)
+{
+	struct flash_run *run = b->run;
+	struct flash_run_chunk *c = &run->chunk[run->chunks - 1];
+
+	bole_flash_lock(b->v);
+	bole_flash_hold_end(b->v, c->segment, (uint64_t)n * b->v->page_bytes);
+	bole_flash_unlock(b->v);
+	c->pages -= n;
+	if (c->pages == 0)
+		run->chunks--;
+}
+
 /* Programs n pages, the first of them at from, into the open segment at page start. The page before
  * from is room for the segment's head. */
 static enum bole_status program(struct flash_run_builder *b, uint8_t *from, uint32_t start,
@@ -144,7 +158,15 @@ static enum bole_status put_out(struct flash_run_builder *b)
 		BOLE_TRY(add_chunk(b, &place, number, n));
 		for (uint32_t i = 0; i < n; i++, place.index++)
 			bole_flash_page_seal(v, page + (size_t)i * v->page_bytes, &place);
-		BOLE_TRY(program(b, page, start, n));
+		enum bole_status rc = program(b, page, start, n);
+		if (rc == BOLE_E_IO && !atomic_load(&v->failed)) {
+			/* A bad block: the same once more, elsewhere. */
+			take_back(b, n);
+			bole_flash_open_close(v, open);
+			BOLE_TRY(bole_flash_open_new(v, open, b->purpose));
+			continue;
+		}
+		BOLE_TRY(rc);
 		page += (size_t)n * v->page_bytes;
 		number += n;
 		b->done -= n;

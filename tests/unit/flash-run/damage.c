@@ -238,3 +238,37 @@ Test(flash_run, a_published_run_lives_until_it_is_dropped)
 	rows_free(&r);
 	world_close(&w);
 }
+
+/* Goal: a block that goes bad costs a run nothing but another place. Method: the n-th write fails
+ * and leaves garbage, for every n of a run's writes. */
+Test(flash_run, a_run_goes_on_elsewhere_when_a_block_goes_bad)
+{
+	uint64_t random = test_seed(27);
+	static struct world w;
+	struct rows r;
+
+	rows_make(&r, &shape_table, 4000, 0, &random);
+	for (unsigned g = 1; g < WORLD_GEOMETRIES; g++) {
+		bool failed = true;
+		for (uint64_t n = 1; failed; n++) {
+			struct bole_block_sim_counters before;
+			struct bole_block_sim_counters after;
+			struct flash_run *run;
+			world_open(&w, g, NULL);
+			uint64_t live = live_bytes(&w);
+			bole_block_sim_counters(w.device, &before);
+			bole_block_sim_plan_fault(w.device, BOLE_SIM_PROGRAM_KILLS, n, UINT64_MAX);
+			OK(rows_write(&w, &r, true, &run));
+			bole_block_sim_plan_fault(w.device, BOLE_SIM_PROGRAM_KILLS, 0, UINT64_MAX);
+			bole_block_sim_counters(w.device, &after);
+			failed = after.dead_blocks != before.dead_blocks;
+			OK(bole_flash_run_verify(run));
+			check_order(run, &r, 0);
+			check_eq(live_bytes(&w), live + bole_flash_run_bytes(run));
+			run_drop(run);
+			check_eq(live_bytes(&w), live);
+			world_close(&w);
+		}
+	}
+	rows_free(&r);
+}
