@@ -35,7 +35,8 @@ bool bole_flash_checkpoint_due(const struct flash_volume *v)
 	uint64_t most = (uint64_t)v->segment_bytes * CHECKPOINT_SEGMENTS;
 
 	return !v->checkpointing && !v->read_only &&
-	       (v->tail_bytes > most || atomic_load(&v->checkpoint_wanted));
+	       (v->tail_bytes > most || v->mem_rows > v->mem_rows_max ||
+	        atomic_load(&v->checkpoint_wanted));
 }
 
 void bole_flash_element_release(struct flash_volume *v, struct flash_element *e)

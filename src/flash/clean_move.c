@@ -271,7 +271,7 @@ static void install_end(struct install *in)
 
 	bole_flash_lock(v);
 	if (in->domain != NULL) {
-		index = bole_flash_index_swap(in->domain, in->index);
+		index = bole_flash_index_swap(v, in->domain, in->index);
 	}
 	if (in->repo != NULL) {
 		aux = in->repo->auxtable;

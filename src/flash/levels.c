@@ -45,12 +45,28 @@ bool bole_flash_net_add(struct flash_net *n, const uint8_t *row)
 
 /* -- The pin -- */
 
-struct flash_index *bole_flash_index_swap(struct flash_domain *domain, struct flash_index *index)
+static uint64_t mem_items(const struct flash_index *index)
+{
+	return index == NULL || index->mem == NULL ? 0 : index->mem->items;
+}
+
+void bole_flash_mem_count(struct flash_volume *v, const struct flash_index *old,
+                          const struct flash_index *index)
+{
+	uint64_t less = mem_items(old);
+
+	v->mem_rows += mem_items(index);
+	v->mem_rows -= less < v->mem_rows ? less : v->mem_rows;
+}
+
+struct flash_index *bole_flash_index_swap(struct flash_volume *v, struct flash_domain *domain,
+                                          struct flash_index *index)
 {
 	struct flash_index *old = domain->index;
 
 	BOLE_ASSERT(domain->draft == NULL);
 	domain->index = index;
+	bole_flash_mem_count(v, old, index);
 	return old;
 }
 
@@ -75,7 +91,7 @@ void bole_flash_index_freeze(struct flash_volume *v, struct flash_domain *domain
 	index->frozen = index->mem;
 	index->mem = NULL;
 	/* Nothing was shown or hidden by this, so the last reference may go under the lock. */
-	bole_flash_index_drop(v, bole_flash_index_swap(domain, index));
+	bole_flash_index_drop(v, bole_flash_index_swap(v, domain, index));
 }
 
 /* -- Writing -- */
@@ -208,7 +224,7 @@ static enum bole_status install(struct flash_volume *v, struct flash_domain *dom
 	}
 	bole_flash_table_release(&v->plain, index->frozen);
 	index->frozen = NULL;
-	*old = bole_flash_index_swap(domain, index);
+	*old = bole_flash_index_swap(v, domain, index);
 	return BOLE_OK;
 }
 

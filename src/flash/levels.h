@@ -38,7 +38,11 @@ bool bole_flash_net_add(struct flash_net *, const uint8_t *row);
 void bole_flash_index_freeze(struct flash_volume *, struct flash_domain *);
 /* The version of a domain changes outside a commit. Lock held; nobody leads, or the caller does.
  * Takes index over; the version before is the caller's. */
-struct flash_index *bole_flash_index_swap(struct flash_domain *, struct flash_index *);
+struct flash_index *bole_flash_index_swap(struct flash_volume *, struct flash_domain *,
+                                          struct flash_index *);
+/* Rows in memory are those of index instead of old (both may be NULL). Lock held. */
+void bole_flash_mem_count(struct flash_volume *, const struct flash_index *old,
+                          const struct flash_index *index);
 /* Level 0 of a checkpoint that is durable becomes part of the published version, as soon as nobody
  * but the caller may be making another. Lock held. */
 void bole_flash_index_settle(struct flash_volume *, struct flash_domain *);

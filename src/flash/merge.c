@@ -256,7 +256,7 @@ static enum bole_status install(struct flash_volume *v, struct flash_compaction 
 		bole_flash_index_drop(v, index);
 		return rc;
 	}
-	*old = bole_flash_index_swap(c->domain, index);
+	*old = bole_flash_index_swap(v, c->domain, index);
 	v->epoch++;
 	v->stamp = v->epoch;
 	if (run != NULL)

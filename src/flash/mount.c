@@ -15,6 +15,9 @@
 #include "flash/page.h"
 
 enum {
+	MEM_ROWS = 64 << 10,           /* in memtables, where memory is not limited */
+	MEM_ROW_BYTES = 96,            /* of one, about */
+	MEM_SHARE = 10,                /* of a limit that they may take */
 	CACHE_BYTES_MIN = 64 << 10,    /* where nothing else is asked for */
 	CACHE_BYTES_FREELY = 64 << 20, /* where memory is not limited */
 	CACHE_SHARE = 64,              /* of the memory, else */
@@ -193,6 +196,8 @@ static enum bole_status mount(struct flash_volume *v)
 		rc = bole_flash_replay(&s, &sealed);
 	if (rc == BOLE_OK) {
 		set_log(v, &s);
+		for (uint32_t i = 0; i < v->repos; i++)
+			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
 		settle_segments(v);
 		v->growth += v->tail_bytes;
 		if (sealed)
@@ -313,6 +318,7 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	v->no_background = options != NULL && options->no_background;
 	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
 	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
+	v->mem_rows_max = limit == 0 ? MEM_ROWS : limit / MEM_SHARE / MEM_ROW_BYTES;
 	init_tables(v);
 	enum bole_status rc =
 	        bole_flash_anchor_load(dev, platform, v->alloc, &v->anchor, &v->anchor_place);

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/batch.h"
+#include "flash/levels.h"
 #include "flash/tx.h"
 
 static enum bole_status reserve(struct flash_volume *v, enum flash_purpose purpose)
@@ -142,4 +143,5 @@ void bole_flash_publish_repo(struct flash_volume *v, struct flash_request *req)
 	}
 	req->old_repo = bole_flash_repo_take(v, req->repo);
 	req->old_repo->removed = true;
+	bole_flash_mem_count(v, req->old_repo->domain->index, NULL);
 }

@@ -8,6 +8,11 @@
 #include "flash/mark.h"
 #include "flash/tx.h"
 
+enum {
+	ORDERS_MAX = 1 << 20, /* places of records that next holds, where memory is not limited */
+	ORDERS_SHARE = 32,    /* of a limit that they may take */
+};
+
 struct flash_order {
 	uint64_t place;
 	uint32_t stored;
@@ -54,7 +59,7 @@ void bole_flash_snapshot_close(struct flash_snapshot *s)
 	bole_flash_repo_release(v, s->repo);
 	bole_flash_reader_close(v, &s->reader);
 	bole_alloc_free(v->alloc, s->scratch, s->scratch_cap, 1);
-	bole_alloc_free(v->alloc, s->order, (size_t)s->orders, sizeof *s->order);
+	bole_alloc_free(v->alloc, s->order, (size_t)s->orders_cap, sizeof *s->order);
 	bole_alloc_free(v->alloc, s, 1, sizeof *s);
 }
 
@@ -202,37 +207,73 @@ static int order_places(const void *a, const void *b)
 	return x->place < y->place ? -1 : x->place > y->place;
 }
 
-static enum bole_status count_row(void *ctx, const struct flash_walk_row *row)
+/* The largest place goes to the top of the heap. */
+static void sink(struct flash_order *heap, uint64_t count)
 {
-	struct flash_snapshot *s = ctx;
-
-	(void)row;
-	s->orders++;
-	return BOLE_OK;
+	for (uint64_t at = 0;;) {
+		uint64_t most = at;
+		for (uint64_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++)
+			if (heap[child].place > heap[most].place)
+				most = child;
+		if (most == at)
+			return;
+		struct flash_order swap = heap[at];
+		heap[at] = heap[most];
+		heap[most] = swap;
+		at = most;
+	}
 }
 
+static void rise(struct flash_order *heap, uint64_t at)
+{
+	while (at > 0 && heap[(at - 1) / 2].place < heap[at].place) {
+		struct flash_order swap = heap[at];
+		heap[at] = heap[(at - 1) / 2];
+		heap[(at - 1) / 2] = swap;
+		at = (at - 1) / 2;
+	}
+}
+
+/* Keeps the smallest places behind the last one that was shown. */
 static enum bole_status take_row(void *ctx, const struct flash_walk_row *row)
 {
 	struct flash_snapshot *s = ctx;
+	struct flash_order o = {row->place, row->stored};
 
-	s->order[s->orders_at++] = (struct flash_order){row->place, row->stored};
+	if (s->orders_before != 0 && row->place <= s->order_last)
+		return BOLE_OK;
+	if (s->orders < s->orders_cap) {
+		s->order[s->orders] = o;
+		rise(s->order, s->orders++);
+	} else if (row->place < s->order[0].place) {
+		s->order[0] = o;
+		sink(s->order, s->orders);
+	}
 	return BOLE_OK;
 }
 
-static enum bole_status sort_records(struct flash_snapshot *s)
+/* Collects the next records in the order of their places: as many as memory is for. */
+static enum bole_status collect(struct flash_snapshot *s)
 {
-	if (s->order != NULL)
-		return BOLE_OK;
+	const struct flash_volume *v = s->v;
+	uint64_t rows = s->index->objects + 1;
+
+	if (s->order == NULL) {
+		uint64_t cap = v->budget.limit == SIZE_MAX
+		                       ? ORDERS_MAX
+		                       : v->budget.limit / ORDERS_SHARE / sizeof *s->order;
+		s->orders_cap = cap < rows ? cap : rows;
+		s->order = bole_alloc_array(v->alloc, (size_t)s->orders_cap, sizeof *s->order);
+		if (s->order == NULL)
+			return BOLE_E_NO_MEMORY;
+	}
+	if (s->orders != 0)
+		s->order_last = s->order[s->orders - 1].place;
+	s->orders_before += s->orders;
 	s->orders = 0;
-	s->orders_at = 0;
-	BOLE_TRY(bole_flash_index_walk(s->v, s->index, count_row, s));
-	if (s->orders == 0)
-		return BOLE_OK;
-	s->order = bole_alloc_array(s->v->alloc, (size_t)s->orders, sizeof *s->order);
-	if (s->order == NULL)
-		return BOLE_E_NO_MEMORY;
 	BOLE_TRY(bole_flash_index_walk(s->v, s->index, take_row, s));
-	qsort(s->order, (size_t)s->orders, sizeof *s->order, order_places);
+	if (s->orders != 0)
+		qsort(s->order, (size_t)s->orders, sizeof *s->order, order_places);
 	return BOLE_OK;
 }
 
@@ -275,10 +316,16 @@ static enum bole_status next_record(struct flash_snapshot *s, uint64_t at, struc
 {
 	struct bole_bytes key;
 
-	BOLE_TRY(sort_records(s));
-	if (at >= s->orders)
+	if (s->order == NULL || at < s->orders_before) {
+		s->orders = 0;
+		s->orders_before = 0;
+		BOLE_TRY(collect(s));
+	}
+	while (s->orders != 0 && at >= s->orders_before + s->orders)
+		BOLE_TRY(collect(s));
+	if (s->orders == 0)
 		return BOLE_END;
-	const struct flash_order *o = &s->order[at];
+	const struct flash_order *o = &s->order[at - s->orders_before];
 	*out = (struct bole_entry){
 	        .extent = bole_flash_home_of(bole_flash_place_segment(o->place),
 	                                     bole_flash_place_offset(o->place)),

@@ -435,7 +435,7 @@ static void publish(struct flash_sweep *s)
 
 	bole_flash_lock(v);
 	v->stamp = v->epoch + 1;
-	s->index = bole_flash_index_swap(s->m->domain, s->index);
+	s->index = bole_flash_index_swap(v, s->m->domain, s->index);
 	for (uint32_t i = 0; i < v->segments; i++)
 		if (s->dead[i] != 0)
 			bole_flash_live_sub(v, i, s->dead[i]);

@@ -76,9 +76,11 @@ struct flash_snapshot {
 	struct flash_extent_row found_row;
 	uint8_t *scratch; /* an entry in pieces */
 	size_t scratch_cap;
-	struct flash_order *order; /* of the records, for next */
+	struct flash_order *order; /* some of the records, for next */
 	uint64_t orders;
-	uint64_t orders_at;
+	uint64_t orders_cap;
+	uint64_t orders_before; /* records that were shown before these */
+	uint64_t order_last;    /* place of the last of them */
 };
 
 struct flash_tx {

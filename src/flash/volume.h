@@ -193,6 +193,8 @@ struct flash_volume {
 	bool unsettled;                      /* (L) some level 0 waits to be installed */
 	struct flash_compaction *compaction; /* (L) the merge under way */
 	bool compacting;                     /* (L) somebody is at it */
+	uint64_t mem_rows;                   /* (L) in memtables that no checkpoint writes yet */
+	uint64_t mem_rows_max;               /* more of them make a checkpoint due */
 	struct flash_request *queue;         /* (L) */
 	struct flash_request **queue_end;
 

@@ -70,7 +70,7 @@ static void mark_published(struct flash_volume *v, struct flash_extent *const *l
 	}
 }
 
-static void publish_versions(struct flash_request *req)
+static void publish_versions(struct flash_volume *v, struct flash_request *req)
 {
 	struct flash_repo *repo = req->tx->repo;
 	struct flash_domain *domain = repo->domain;
@@ -88,6 +88,7 @@ static void publish_versions(struct flash_request *req)
 	if (domain->draft != NULL) {
 		req->old_index = domain->index;
 		domain->index = domain->draft;
+		bole_flash_mem_count(v, req->old_index, domain->index);
 		domain->draft = NULL;
 	}
 }
@@ -134,7 +135,7 @@ static void publish(struct flash_volume *v, struct flash_request *req)
 
 	switch (req->kind) {
 	case FLASH_REQUEST_COMMIT:
-		publish_versions(req);
+		publish_versions(v, req);
 		v->growth += growth_of(req);
 		if (p != NULL) {
 			unlink_prepared(v, p);
