@@ -12,7 +12,7 @@
 #include "flash/mount.h"
 #include "flash/page.h"
 
-enum { CHECK_LINE = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
+enum { CHECK_LINE = 512, CHECK_NAMES = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
 
 /* Bytes that something lives in. */
 struct claim {
@@ -106,6 +106,40 @@ static void check_claims(struct check *c)
 	}
 }
 
+/* -- Names -- */
+
+static void hex_start(const uint8_t *key, uint32_t len, char *out)
+{
+	for (uint32_t i = 0; i < len; i++)
+		(void)snprintf(out + 2 * (size_t)i, 3, "%02x", key[i]);
+}
+
+/* "; named by ..." with the references whose value starts with these bytes, as many as fit. */
+static const char *named_by(struct flash_snapshot *s, const uint8_t *id, uint32_t len,
+                            char out[CHECK_NAMES])
+{
+	struct bole_bytes none = {NULL, 0};
+	struct bole_bytes after = none;
+	struct bole_ref ref;
+	size_t at = 0;
+
+	out[0] = '\0';
+	while (bole_flash_ref_next(s, none, after, &ref) == BOLE_OK) {
+		after = ref.name;
+		if (ref.symbolic || memcmp(ref.oid.bytes, id, len) != 0)
+			continue;
+		int n = snprintf(out + at, CHECK_NAMES - at, "%s%.*s",
+		                 at == 0 ? "; named by " : ", ", (int)ref.name.len,
+		                 (const char *)ref.name.ptr);
+		at += (size_t)n;
+		if (at >= CHECK_NAMES - 1) {
+			memcpy(out + CHECK_NAMES - 4, "...", 4);
+			break;
+		}
+	}
+	return out;
+}
+
 /* -- Extents -- */
 
 static enum bole_status check_fragments(struct check *c, uint64_t extent,
@@ -129,6 +163,20 @@ static enum bole_status check_fragments(struct check *c, uint64_t extent,
 	return BOLE_OK;
 }
 
+static void entry_damaged(struct check *c, struct flash_snapshot *s, const struct flash_extent *e,
+                          const struct flash_extent_row *row)
+{
+	uint8_t id[BOLE_OID_BYTES_MAX] = {0};
+	char hex[2 * BOLE_OID_BYTES_MAX + 1];
+	char names[CHECK_NAMES] = "";
+	bool known = bole_flash_extent_key(e, row->number, id) == BOLE_OK;
+
+	hex_start(id, e->key_len, hex);
+	finding(c, true, "%s: extent %llu: the entry at %llu, object %s, is damaged%s",
+	        s->pub.repo.name, (unsigned long long)e->id, (unsigned long long)row->offset, hex,
+	        known ? named_by(s, id, e->key_len, names) : "");
+}
+
 /* Each entry against the checksum in the table, through the eyes of a reader. */
 static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
                                       const struct flash_extent *e)
@@ -150,8 +198,7 @@ static enum bole_status check_entries(struct check *c, struct flash_snapshot *s,
 		if (rc == BOLE_E_NO_MEMORY)
 			return rc;
 		if (rc != BOLE_OK || (uint32_t)bole_flash_sum_end(&sum) != row.checksum)
-			finding(c, true, "extent %llu: the entry at %llu is damaged",
-			        (unsigned long long)e->id, (unsigned long long)entry.offset);
+			entry_damaged(c, s, e, &row);
 		progress(c);
 	}
 	return BOLE_OK;
@@ -189,12 +236,6 @@ static enum bole_status check_extent(struct check *c, struct flash_snapshot *s,
 
 /* -- Records -- */
 
-static void hex_start(const uint8_t *key, uint32_t len, char *out)
-{
-	for (uint32_t i = 0; i < len; i++)
-		(void)snprintf(out + 2 * (size_t)i, 3, "%02x", key[i]);
-}
-
 /* A record: verified, and of the id (or the start of one) that the index says. */
 static enum bole_status check_record(struct check *c, struct flash_snapshot *s,
                                      const struct flash_walk_row *row)
@@ -203,6 +244,7 @@ static enum bole_status check_record(struct check *c, struct flash_snapshot *s,
 	uint32_t offset = bole_flash_place_offset(row->place);
 	uint32_t known = row->key != NULL ? s->repo->domain->key_len : INDEX_PREFIX_BYTES;
 	char hex[2 * BOLE_OID_BYTES_MAX + 1];
+	char names[CHECK_NAMES];
 	struct bole_entry entry = {
 	        .extent = bole_flash_home_of(segment, offset),
 	        .stored_bytes = row->stored,
@@ -218,8 +260,9 @@ static enum bole_status check_record(struct check *c, struct flash_snapshot *s,
 		rc = BOLE_E_CORRUPT;
 	hex_start(row->prefix, known, hex);
 	if (rc != BOLE_OK)
-		finding(c, true, "object %s (segment %u, offset %u, %u bytes): %s", hex, segment,
-		        offset, row->stored, bole_status_text(rc));
+		finding(c, true, "%s: object %s (segment %u, offset %u, %u bytes): %s%s",
+		        s->pub.repo.name, hex, segment, offset, row->stored, bole_status_text(rc),
+		        named_by(s, row->prefix, known, names));
 	progress(c);
 	return claim(c, segment, offset,
 	             bole_flash_record_live(s->repo->domain->key_len, row->stored));
@@ -313,14 +356,21 @@ static enum bole_status check_aux(struct check *c, struct flash_snapshot *s,
 		        .kind = (uint16_t)(after.ptr[1] << 8 | after.ptr[2]),
 		        .key = {after.ptr + AUX_KEY_HEAD, after.len - AUX_KEY_HEAD},
 		};
+		char hex[2 * BOLE_OID_BYTES_MAX + 1] = "";
 		uint8_t *copy = NULL;
 		size_t len;
+		hex_start(key.key.ptr,
+		          key.key.len < BOLE_OID_BYTES_MAX ? (uint32_t)key.key.len
+		                                           : BOLE_OID_BYTES_MAX,
+		          hex);
 		enum bole_status rc = bole_flash_aux_get(s, &key, c->v->alloc, &copy, &len);
 		if (rc == BOLE_E_NO_MEMORY)
 			return rc;
 		if (rc != BOLE_OK)
-			finding(c, true, "%s: aux record of kind %u: %s", s->pub.repo.name,
-			        key.kind, bole_status_text(rc));
+			finding(c, true, "%s: %s aux record of kind %u, key %s: %s",
+			        s->pub.repo.name,
+			        key.cls == BOLE_AUX_DERIVED ? "derived" : "durable", key.kind, hex,
+			        bole_status_text(rc));
 		else
 			c->v->alloc->resize(c->v->alloc->ctx, copy, len == 0 ? 1 : len, 0, 1);
 		BOLE_TRY(claim_parts(c, value));

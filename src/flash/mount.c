@@ -171,11 +171,12 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 	BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_recover(s));
 	v->dirty = true;
-	/* Places were replaced in versions that the last element has too. */
-	if (v->saved != NULL)
+	/* Rows of what is prepared were replaced where they are: the last element has them too. */
+	if (v->saved != NULL && v->prepared != NULL) {
 		bole_flash_state_release(v, v->saved);
-	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
-	v->saved = NULL;
+		bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
+		v->saved = NULL;
+	}
 	return bole_flash_checkpoint(v);
 }
 
