@@ -108,13 +108,17 @@ static uint32_t lower(const struct flash_run *run, const uint8_t *page, uint32_t
 	const uint32_t *fence = atomic_load_explicit(&run->fence, memory_order_acquire);
 	uint32_t count = rows_in(run, number);
 	struct wanted w = {row_at(run, page, 0), key, run->shape.width, len, NULL, 0};
-	uint32_t from = bole_flash_fence_of(&run->shape, w.rows);
+	uint32_t from;
 	uint32_t to = UINT32_MAX;
 
-	if (fence == NULL)
+	if (fence != NULL) {
+		from = fence[number];
+		if (number + 1 < run->row_pages)
+			to = fence[number + 1];
+	} else {
+		from = bole_flash_fence_of(&run->shape, w.rows);
 		to = bole_flash_fence_of(&run->shape, row_at(run, page, count - 1));
-	else if (number + 1 < run->row_pages)
-		to = fence[number + 1];
+	}
 	w.value = bole_flash_fence_of(&run->shape, key);
 	return search(count, guess(count, from, to, w.value), row_below, &w);
 }

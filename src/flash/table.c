@@ -11,6 +11,7 @@ enum {
 	TABLE_FIRST_NODES = 2,
 	TABLE_FIRST_CHILDREN = 4, /* of a node, and items of a leaf */
 	TABLE_ITEM_ALIGN = 4,
+	TABLE_LINE = 64, /* bytes that memory comes in, as a rule */
 	TABLE_SLACK = 8, /* a leaf has room for its bytes divided by this once more */
 };
 
@@ -183,6 +184,11 @@ static uint32_t below(const uint64_t *first, size_t stride, uint32_t count, uint
 static uint32_t slot_for(const struct flash_leaf *leaf, uint64_t start, struct bole_bytes key,
                          bool *exact)
 {
+	/* What the search may touch is on its way while it begins. */
+	for (uint32_t i = 0; i < leaf->count; i += TABLE_LINE / sizeof(uint64_t)) {
+		__builtin_prefetch(&starts(leaf)[i]);
+		__builtin_prefetch(&positions(leaf)[i]);
+	}
 	uint32_t low = below(starts(leaf), 1, leaf->count, start);
 	uint32_t high = leaf->count;
 
