@@ -17,7 +17,13 @@
 #include "flash/levels.h"
 #include "flash/save.h"
 
-enum { CHECKPOINT_SPREAD = 2 }; /* segments more than the base's that deltas may keep */
+enum {
+	/* Where segments are short, a few more of them: each checkpoint costs pages that are not
+	 * full. */
+	CHECKPOINT_LOG_BYTES = 192 << 10,
+	CHECKPOINT_SHARE = 40, /* of the volume, at most */
+	CHECKPOINT_SPREAD = 2
+}; /* segments more than the base's that deltas may keep */
 
 struct checkpoint {
 	struct flash_volume *v;
@@ -32,8 +38,13 @@ struct checkpoint {
 
 bool bole_flash_checkpoint_due(const struct flash_volume *v)
 {
+	uint32_t share = v->segments / CHECKPOINT_SHARE;
 	uint64_t most = (uint64_t)v->segment_bytes * CHECKPOINT_SEGMENTS;
 
+	if (most < CHECKPOINT_LOG_BYTES && share > CHECKPOINT_SEGMENTS)
+		most = (uint64_t)v->segment_bytes * share < CHECKPOINT_LOG_BYTES
+		               ? (uint64_t)v->segment_bytes * share
+		               : CHECKPOINT_LOG_BYTES;
 	return !v->checkpointing && !v->read_only &&
 	       (v->tail_bytes > most || v->mem_rows > v->mem_rows_max ||
 	        atomic_load(&v->checkpoint_wanted));
@@ -131,8 +142,8 @@ static bool base_due(const struct flash_volume *v)
 {
 	uint64_t deltas = 0;
 
-	if (v->saved == NULL || v->elements == 0 || v->elements == CHECKPOINT_ELEMENTS ||
-	    bole_flash_decay_elements(v))
+	if (v->base_wanted || v->saved == NULL || v->elements == 0 ||
+	    v->elements == CHECKPOINT_ELEMENTS || bole_flash_decay_elements(v))
 		return true;
 	for (uint32_t i = 1; i < v->elements; i++)
 		deltas += occupied(v, &v->element[i]);
@@ -147,6 +158,7 @@ static enum bole_status pin(struct checkpoint *c)
 
 	BOLE_ASSERT(!v->batch.open);
 	c->base = base_due(v);
+	v->base_wanted = false;
 	BOLE_TRY(bole_flash_state_take(v, &c->state, false));
 	BOLE_TRY(pin_rows(c));
 	pin_segments(c);

@@ -74,22 +74,14 @@ static uint32_t choose_for_space(const struct flash_volume *v, const struct flas
 static uint32_t choose_to_level(const struct flash_volume *v)
 {
 	uint32_t best = SEGMENT_NONE;
-	uint32_t most = 0;
-	uint32_t least;
 
-	if (!v->dev->info.needs_erase)
+	if (!v->dev->info.needs_erase || !bole_flash_wear_apart(v))
 		return SEGMENT_NONE;
-	uint32_t gap = bole_flash_wear_gap(v, &least);
-	for (uint32_t i = 0; i < v->segments; i++) {
-		const struct flash_segment *s = &v->segment[i];
-		if (s->state == SEGMENT_BAD)
-			continue;
-		most = s->erases > most ? s->erases : most;
+	for (uint32_t i = 0; i < v->segments; i++)
 		if (candidate(v, i) &&
-		    (best == SEGMENT_NONE || s->erases < v->segment[best].erases))
+		    (best == SEGMENT_NONE || v->segment[i].erases < v->segment[best].erases))
 			best = i;
-	}
-	return best != SEGMENT_NONE && most - v->segment[best].erases > gap ? best : SEGMENT_NONE;
+	return best;
 }
 
 static uint32_t choose_flagged(const struct flash_volume *v, enum flash_clean_why why)
@@ -260,6 +252,18 @@ static enum bole_status go_on(struct flash_volume *v, struct flash_clean *c,
 	return rc;
 }
 
+static void choose_head(struct flash_clean *c)
+{
+	bool cold = c->why != FLASH_CLEAN_SPACE || c->walk.kind == FLASH_SEGMENT_DATA;
+
+	if (cold == c->cold)
+		return;
+	struct flash_open other = c->parked;
+	c->parked = c->open;
+	c->open = other;
+	c->cold = cold;
+}
+
 static enum bole_status begin(struct flash_volume *v, struct flash_clean *c,
                               struct flash_clean_step *step)
 {
@@ -271,8 +275,10 @@ static enum bole_status begin(struct flash_volume *v, struct flash_clean *c,
 	c->why = step->why;
 	c->walking = true;
 	enum bole_status rc = bole_flash_walk_begin(&c->walk, v, victim);
-	if (rc == BOLE_OK)
+	if (rc == BOLE_OK) {
+		choose_head(c);
 		return BOLE_OK;
+	}
 	bole_flash_lock(v);
 	/* Another kind: it is not asked again. */
 	if (rc == BOLE_E_NOT_FOUND)
@@ -322,7 +328,7 @@ enum bole_status bole_flash_clean(struct flash_volume *v, struct flash_clean_ste
 	if (v->clean == NULL) {
 		v->clean = bole_alloc_zeroed(v->alloc, 1, sizeof *v->clean);
 		if (v->clean != NULL)
-			v->clean->open.segment = SEGMENT_NONE;
+			v->clean->open.segment = v->clean->parked.segment = SEGMENT_NONE;
 	}
 	struct flash_clean *c = v->clean;
 	bool busy = c != NULL && c->busy;

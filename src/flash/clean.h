@@ -64,7 +64,11 @@ struct flash_clean {
 	struct flash_walk walk;
 	bool walking; /* walk.segment is the victim */
 	enum flash_clean_why why;
-	struct flash_open open; /* survivors' segment */
+	/* Survivors' segment, and the one of the other sort: what was moved once before, or not
+	 * for its garbage, will stay; what comes from the log may not. */
+	struct flash_open open;
+	struct flash_open parked;
+	bool cold; /* open is for what will stay */
 	uint8_t *buf;           /* segment head, heads of the fragment, records */
 	size_t cap;
 	uint32_t len; /* of the records */

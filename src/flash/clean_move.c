@@ -229,7 +229,8 @@ enum bole_status bole_flash_move_write(struct flash_volume *v, struct flash_clea
 	for (;;) {
 		if (c->open.segment == SEGMENT_NONE) {
 			c->open = (struct flash_open){.segment = SEGMENT_NONE,
-			                              .kind = FLASH_SEGMENT_DATA};
+			                              .kind = FLASH_SEGMENT_DATA,
+			                              .cold = c->cold};
 			BOLE_TRY(bole_flash_open_new(v, &c->open, FLASH_FOR_CLEANING));
 		}
 		n = fitting(v, c, &len);

@@ -18,7 +18,10 @@ enum {
 	STEP_BYTES_RAW = 8 << 10,
 	DEBT_TIMES = 4, /* bytes cleaned for each byte written, when space is short */
 	DEBT_TIMES_MAX = 16,
-	HELPERS_MIN = 4, /* segments that a checkpoint made for space should free */
+	READY_IN_COMMITS = 2, /* segments erased ahead where commits do it */
+	COMMITS_AT_FIRST = 16,
+	MERGE_ROWS = 512, /* of a merge, after one commit */
+	HELPERS_MIN = 4,  /* segments that a checkpoint made for space should free */
 	SPACE_ROUNDS = 4096,
 };
 #define IDLE_NS     UINT64_C(1000000000)
@@ -61,6 +64,17 @@ static uint32_t worth(const struct room *room)
 		return GARBAGE_EASY;
 	return GARBAGE_MIN + (GARBAGE_EASY - GARBAGE_MIN) * (room->free - room->floor) /
 	                             (room->ample - room->floor);
+}
+
+/* A checkpoint is worth it for what it frees: some segments, or any when there are few. Lock held.
+ */
+static bool frees(const struct flash_volume *v, const struct room *room)
+{
+	if (v->checkpointing || room->helps == 0)
+		return false;
+	return v->free <= room->floor + 1 ||
+	       (v->free < room->floor + (room->ample - room->floor) / 3 &&
+	        room->helps >= HELPERS_MIN);
 }
 
 static uint32_t step_bytes(const struct flash_volume *v)
@@ -118,6 +132,9 @@ enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, 
 		} else if (!cleaned_out) {
 			/* The cleaner ends for want of victims, or of space for them. */
 			cleaned_out = clean_now(v, leading) != BOLE_OK;
+		} else if (v->elements > 1) {
+			v->base_wanted = true;
+			rc = checkpoint_now(v, leading);
 		} else {
 			rc = BOLE_E_NO_SPACE;
 		}
@@ -127,44 +144,98 @@ enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, 
 
 /* -- Commits -- */
 
+/* What a commit did not leave for later: one kind of work, the most urgent. */
+enum chore { CHORE_NONE, CHORE_CHECKPOINT, CHORE_CLEAN, CHORE_MERGE, CHORE_LEVEL };
+
+/* Levelling is thought of once for each segment that was opened, and gone on with. Lock held. */
+static bool level_due(struct flash_volume *v)
+{
+	if (v->uneven)
+		v->uneven = bole_flash_wear_apart(v);
+	if (v->uneven || (v->clean != NULL && v->clean->walking))
+		return true;
+	if (!v->dev->info.needs_erase || v->opened == v->levelled)
+		return false;
+	v->levelled = v->opened;
+	v->uneven = bole_flash_wear_apart(v);
+	return v->uneven;
+}
+
+/* Lock held. */
+static enum chore choose_chore(struct flash_volume *v, const struct room *room, bool attended)
+{
+	bool short_of = room->free < room->ample;
+
+	if (frees(v, room))
+		return CHORE_CHECKPOINT;
+	if (attended)
+		return room->free <= room->floor + 1 ? CHORE_CLEAN : CHORE_NONE;
+	if (bole_flash_checkpoint_due(v))
+		return CHORE_CHECKPOINT;
+	bool due[] = {short_of, bole_flash_merge_due(v), level_due(v)};
+	static const enum chore chore[] = {CHORE_CLEAN, CHORE_MERGE, CHORE_LEVEL};
+	/* By turns. */
+	for (uint32_t i = 0; i < 3; i++) {
+		uint32_t at = v->turn++ % 3;
+		if (due[at])
+			return chore[at];
+	}
+	return CHORE_NONE;
+}
+
+/* What fails for want of memory or space is tried again after the next commit. */
+static void clean_for_commit(struct flash_volume *v, const struct room *room, uint64_t bytes,
+                             bool level)
+{
+	uint64_t budget = bytes * DEBT_TIMES;
+	struct flash_clean_step step = {
+	        .worst = level ? FLASH_CLEAN_LEVEL : FLASH_CLEAN_RETIRE,
+	        .garbage = level ? 101 : worth(room),
+	};
+
+	if (!level && room->free < room->ample)
+		budget += bytes * (DEBT_TIMES_MAX - DEBT_TIMES) * (room->ample - room->free) /
+		          (room->ample - room->floor + 1);
+	step.budget = budget < step_bytes(v) ? (uint32_t)budget : step_bytes(v);
+	if (step.budget < v->unit)
+		step.budget = v->unit;
+	enum bole_status rc = bole_flash_clean(v, &step);
+	(void)rc;
+}
+
 void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 {
 	uint64_t now = v->platform->ops->now_ns(v->platform);
 	bool attended = !v->no_background && now - atomic_load(&v->attended_ns) < ATTENDED_NS;
+	bool did = true;
 
 	atomic_store(&v->active_ns, now);
+	if (!bole_flash_writable(v))
+		return;
 	bole_flash_lock(v);
 	struct room room = look(v);
-	bool due = bole_flash_checkpoint_due(v) ||
-	           (room.helps != 0 && v->free <= room.floor && !v->checkpointing);
-	bool merge = !attended && bole_flash_merge_due(v);
-	due = due && (!attended || v->free <= room.floor);
+	enum chore chore = choose_chore(v, &room, attended);
 	bole_flash_unlock(v);
-	/* What fails for want of memory or space is tried again later. */
-	if (due)
-		(void)bole_flash_checkpoint(v);
-	if (merge && bole_flash_merge_step(v, 0, &merge) != BOLE_OK)
-		bole_log(v->platform, BOLE_LOG_WARN, "%s: runs are not merged now",
-		         v->dev->info.name);
-	if (attended && room.free > room.floor + 1)
+	enum bole_status rc = BOLE_OK;
+	switch (chore) {
+	case CHORE_CHECKPOINT: rc = bole_flash_checkpoint(v); break;
+	case CHORE_MERGE: rc = bole_flash_merge_step(v, MERGE_ROWS, &did); break;
+	case CHORE_CLEAN: clean_for_commit(v, &room, bytes, false); break;
+	case CHORE_LEVEL: clean_for_commit(v, &room, bytes, true); break;
+	case CHORE_NONE: break;
+	}
+	if (rc != BOLE_OK)
+		bole_log(v->platform, BOLE_LOG_DEBUG, "%s: work put off: %s", v->dev->info.name,
+		         bole_status_text(rc));
+	/* Blocks are used up as bytes are written. */
+	if (attended || !v->dev->info.needs_erase)
 		return;
-	(void)bole_flash_erase_ahead(v, 1);
-	if (room.free >= room.ample)
-		return;
-	uint64_t times = DEBT_TIMES + (uint64_t)(DEBT_TIMES_MAX - DEBT_TIMES) *
-	                                      (room.ample - room.free) /
-	                                      (room.ample - room.floor + 1);
-	uint64_t budget = bytes * times;
-	struct flash_clean_step step = {
-	        .budget = budget < step_bytes(v) ? (uint32_t)budget : step_bytes(v),
-	        .worst = FLASH_CLEAN_RETIRE,
-	        .garbage = worth(&room),
-	};
-	if (step.budget < v->unit)
-		step.budget = v->unit;
-	/* It is tried again after the next commit. */
-	enum bole_status rc = bole_flash_clean(v, &step);
-	(void)rc;
+	/* The first ones after a mount find one that is blank. */
+	uint32_t wanted =
+	        atomic_load(&v->counters.commits) < COMMITS_AT_FIRST ? 1 : READY_IN_COMMITS;
+	for (uint64_t n = 0; n <= bytes; n += v->dev->info.erase_unit)
+		if (!bole_flash_erase_ahead(v, wanted))
+			break;
 }
 
 /* -- Idle -- */
@@ -225,8 +296,7 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 	bole_flash_decay_note(v);
 	bole_flash_lock(v);
 	struct room room = look(v);
-	bool due = bole_flash_checkpoint_due(v) ||
-	           (room.helps != 0 && v->free < room.ample && !v->checkpointing);
+	bool due = bole_flash_checkpoint_due(v) || frees(v, &room);
 	bole_flash_unlock(v);
 	report->did = BOLE_MAINTAIN_CHECKPOINT;
 	if (due && bole_flash_checkpoint(v) == BOLE_OK)

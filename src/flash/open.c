@@ -58,7 +58,7 @@ void bole_flash_open_give(struct flash_volume *v, struct flash_open *open, bool 
 enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *open,
                                      enum flash_purpose purpose)
 {
-	enum flash_heat heat = open->kind == FLASH_SEGMENT_DATA ? FLASH_COLD : FLASH_HOT;
+	enum flash_heat heat = open->cold ? FLASH_COLD : FLASH_HOT;
 	enum bole_status rc;
 
 	for (;;) {

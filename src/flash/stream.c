@@ -51,7 +51,9 @@ void bole_flash_stream_init(struct flash_stream *s, struct flash_volume *v, uint
 	        .extent = extent,
 	        .owner = owner,
 	        .purpose = purpose,
-	        .open = {.segment = SEGMENT_NONE, .kind = (uint32_t)kind},
+	        .open = {.segment = SEGMENT_NONE,
+	                 .kind = (uint32_t)kind,
+	                 .cold = kind == FLASH_SEGMENT_DATA},
 	};
 }
 

@@ -73,6 +73,7 @@ struct flash_open {
 	uint32_t pos;     /* next byte; 0 = the head is not written */
 	uint64_t sequence;
 	uint32_t kind; /* enum flash_segment_kind */
+	bool cold;     /* what goes into it will stay */
 };
 
 struct flash_domain {
@@ -211,6 +212,9 @@ struct flash_volume {
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
 	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
+	uint32_t levelled;                   /* (L) opened, when levelling was thought of */
+	bool uneven;                         /* (L) wear is apart */
+	uint32_t turn;                       /* (L) of the chores after commits */
 	bool no_background;                  /* nobody calls maintain */
 	_Atomic uint64_t attended_ns;        /* when maintain was called last */
 	_Atomic uint64_t active_ns;          /* when something was committed last */
@@ -218,6 +222,7 @@ struct flash_volume {
 	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
 	uint64_t next_extent;                /* (L) */
 	uint64_t growth;     /* (L) what a checkpoint would hold, at most, in bytes */
+	bool base_wanted;    /* (L) deltas occupy space that is wanted */
 	uint64_t base_bytes; /* (L) what one of everything held at the last checkpoint, at most */
 	uint64_t tail_bytes; /* (L) log since the last checkpoint */
 
@@ -302,8 +307,8 @@ BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t 
 /* Erases one block of what will be wanted soon, unless so many segments are blank already; false:
  * nothing to do. */
 bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
-/* Erases by which segments may be apart, and what the least worn one had. Lock held. */
-uint32_t bole_flash_wear_gap(const struct flash_volume *, uint32_t *least);
+/* Of the free segments too many are worn too far ahead of the others. Lock held. */
+bool bole_flash_wear_apart(const struct flash_volume *);
 /* Nothing is ever written to it again; nothing lives in it. Takes the lock. */
 void bole_flash_segment_bad(struct flash_volume *, uint32_t segment, uint32_t offset);
 /* Writing failed: the segment takes nothing more and becomes bad when it is empty. */

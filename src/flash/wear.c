@@ -9,20 +9,45 @@
 #include "flash/tx.h"
 
 enum {
-	WEAR_GAP = 4,           /* erases that segments may be apart, at least */
-	WEAR_GAP_SHARE = 8,     /* and this part of what the least worn one had */
-	READY_SEGMENTS = 3,     /* erased ahead */
+	/* What is written next may have so much of the mean wear, in percent, and some more:
+	 * levelling costs a copy of a segment for each fresh one that comes into use. */
+	WEAR_MOST_PERCENT = 130,
+	WEAR_MOST_MORE = 50,
+	FRESH_SEGMENTS = 8,     /* that may be written before wear is too uneven */
+	READY_SEGMENTS = 4,     /* erased ahead */
 	OPENED_SPARE = 1 << 16, /* openings that stay for what is under way at the end */
 	FAILURES_MAX = 4,       /* one after another: not a bad block here and there */
 };
 
-uint32_t bole_flash_wear_gap(const struct flash_volume *v, uint32_t *least)
+/* Erases beyond which a segment should rest. */
+static uint64_t wear_limit(const struct flash_volume *v)
 {
-	*least = UINT32_MAX;
-	for (uint32_t i = 0; i < v->segments; i++)
-		if (v->segment[i].state != SEGMENT_BAD && v->segment[i].erases < *least)
-			*least = v->segment[i].erases;
-	return WEAR_GAP + *least / WEAR_GAP_SHARE;
+	uint64_t sum = 0;
+	uint32_t good = 0;
+
+	for (uint32_t i = 0; i < v->segments; i++) {
+		if (v->segment[i].state == SEGMENT_BAD)
+			continue;
+		good++;
+		sum += v->segment[i].erases;
+	}
+	return good == 0 ? 0 : (sum * WEAR_MOST_PERCENT / good + WEAR_MOST_MORE) / 100;
+}
+
+bool bole_flash_wear_apart(const struct flash_volume *v)
+{
+	uint64_t limit = wear_limit(v);
+	uint32_t fresh = 0;
+	uint32_t worn = 0;
+
+	for (uint32_t i = 0; i < v->segments; i++) {
+		const struct flash_segment *s = &v->segment[i];
+		bool comes = s->state == SEGMENT_FREE || s->state == SEGMENT_FREED ||
+		             s->state == SEGMENT_FREEING || s->state == SEGMENT_PINNED;
+		fresh += comes && s->erases <= limit;
+		worn += comes && s->erases > limit;
+	}
+	return fresh < FRESH_SEGMENTS && worn != 0;
 }
 
 /* Where wear does not matter: one after another, which suits disks and cards. */
@@ -61,15 +86,16 @@ static uint32_t choose_hot(const struct flash_volume *v, bool ahead)
 	return best;
 }
 
+/* The most worn one that is not far beyond the limit. */
 static uint32_t choose_cold(const struct flash_volume *v)
 {
-	uint32_t least;
-	uint32_t most = bole_flash_wear_gap(v, &least) / 2;
+	uint64_t limit = wear_limit(v);
+	limit += limit / 8 > 2 ? limit / 8 : 2;
 	uint32_t best = SEGMENT_NONE;
 
 	for (uint32_t i = 0; i < v->segments; i++) {
 		uint32_t erases = v->segment[i].erases;
-		if (v->segment[i].state != SEGMENT_FREE || erases > least + most)
+		if (v->segment[i].state != SEGMENT_FREE || erases > limit)
 			continue;
 		if (best == SEGMENT_NONE || erases > v->segment[best].erases)
 			best = i;
