@@ -60,8 +60,9 @@ struct bole_mark_ops {
 	 * transaction relies on. BOLE_END. Walk it before the next end. */
 	enum bole_status (*root)(struct bole_mark *, struct bole_oid *out);
 	/* Removes what is unmarked and frees the mark. BOLE_AGAIN: further roots came up, or a
-	 * transaction is open that looked up more than its list holds; the mark stays: call root,
-	 * walk, try again. Any other result ends the mark; errors remove nothing (BOLE_E_GONE:
+	 * transaction that began before the mark is still open (a store may wait for those, or only
+	 * for one that looked up more than its list holds); the mark stays: call root, walk, try
+	 * again. Any other result ends the mark; errors remove nothing (BOLE_E_GONE:
 	 * roots were lost, as such a transaction committed, or as above). */
 	enum bole_status (*end)(struct bole_mark *, struct bole_mark_result *out);
 	/* NULL is fine. */
