@@ -27,7 +27,8 @@ enum bole_status work_maintain(struct world *w, enum work_op op)
 
 /* A transaction while the mark is going on: one object that is there already and is going to be
  * dropped, unless the store hands it out as a root; and one that is new. */
-static enum bole_status put_meanwhile(struct world *w, unsigned slot, const struct bole_repo *repo)
+static enum bole_status put_meanwhile(struct world *w, unsigned slot, const struct bole_repo *repo,
+                                      uint8_t *during)
 {
 	struct work_tx t = {.w = w, .slot = slot, .next = &w->next.repo[slot]};
 	size_t failed;
@@ -36,8 +37,14 @@ static enum bole_status put_meanwhile(struct world *w, unsigned slot, const stru
 	enum bole_status rc = bole_tx_begin(w->store, repo->id, &t.tx);
 	if (rc != BOLE_OK)
 		return rc;
-	for (unsigned i = 0; i < 3 && rc == BOLE_OK; i++)
-		rc = work_put(&t, (unsigned)work_draw(w, MODEL_OBJECTS));
+	for (unsigned i = 0; i < 3 && rc == BOLE_OK; i++) {
+		unsigned n = (unsigned)work_draw(w, MODEL_OBJECTS);
+		/* Too long for a record: nothing is put. */
+		if (model_object(t.next->algo, n)->entry[0].len > w->store->info.record_bytes_max)
+			continue;
+		rc = work_put(&t, n);
+		during[n] = 1;
+	}
 	if (rc != BOLE_OK) {
 		bole_tx_abort(t.tx);
 		return rc;
@@ -147,14 +154,8 @@ enum bole_status work_gc(struct world *w)
 	uint64_t keep = 1 + work_draw(w, 6);
 	for (unsigned n = 0; n < MODEL_OBJECTS; n++)
 		m.live[n] = work_draw(w, keep) != 0 || work_needed(w, m.slot, now, n);
-	if (work_draw(w, 3) == 0) {
-		uint64_t random = w->random;
-		rc = put_meanwhile(w, m.slot, &repo);
-		for (unsigned i = 0; i < 3; i++) {
-			unsigned n = (unsigned)(torture_random(&random) % MODEL_OBJECTS);
-			m.during[n] = w->now.repo[m.slot].present[n];
-		}
-	}
+	if (work_draw(w, 3) == 0)
+		rc = put_meanwhile(w, m.slot, &repo, m.during);
 	if (rc == BOLE_OK)
 		rc = walk(&m);
 	if (rc == BOLE_OK && work_draw(w, 6) == 0) {
