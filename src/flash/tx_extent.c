@@ -252,9 +252,11 @@ enum bole_status bole_flash_extent_finish(struct flash_tx *tx, const struct bole
 
 static enum bole_status write_map(struct flash_stream *s)
 {
-	uint32_t count = s->fragments;
 	uint8_t place[PLACE_BYTES];
 
+	/* The last of the data may still be in memory: the map names it, too. */
+	BOLE_TRY(bole_flash_stream_end(s));
+	uint32_t count = s->fragments;
 	BOLE_TRY(bole_flash_stream_select(s, FLASH_FRAGMENT_MAP));
 	for (uint32_t i = 0; i < count; i++) {
 		bole_flash_place_put(place, &s->fragment[i]);
