@@ -167,6 +167,33 @@ enum bole_status bole_flash_extent_each(struct flash_volume *v, const struct fla
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+enum bole_status
+bole_flash_extent_in_order(struct flash_volume *v, const struct flash_extent *e,
+                           enum bole_status (*row)(void *, const struct flash_extent_row *),
+                           void *ctx)
+{
+	struct flash_extent_row r;
+	struct flash_run_cursor c;
+	const uint8_t *p;
+	enum bole_status rc;
+
+	if (e->order == NULL)
+		return BOLE_OK;
+	bole_flash_run_cursor_init(&c, e->order, v->budget.limit == SIZE_MAX ? 0 : 2);
+	while ((rc = bole_flash_run_next(&c, &p)) == BOLE_OK) {
+		order_row(p, &r);
+		rc = sane(e, &r);
+		if (rc == BOLE_OK)
+			rc = row(ctx, &r);
+		if (rc != BOLE_OK)
+			break;
+		if (c.next % SORT_YIELD_ROWS == 0)
+			bole_flash_yield(v);
+	}
+	bole_flash_run_cursor_close(&c);
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
 /* -- Runs of a new extent -- */
 
 static enum bole_status write_table(struct flash_volume *v, const uint8_t *table, uint32_t rows,
@@ -347,7 +374,8 @@ enum bole_status bole_flash_extent_verify(struct flash_volume *v, const struct f
 	uint8_t *buf = bole_alloc_array(v->alloc, room, 1);
 	enum bole_status rc = buf == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
 	for (uint32_t i = 0; i < e->fragments && rc == BOLE_OK; i++) {
-		rc = bole_flash_fragment_read(v, e->id, &list[i], buf, &p);
+		if (list[i].segment != SEGMENT_NONE)
+			rc = bole_flash_fragment_read(v, e->id, &list[i], buf, &p);
 		bole_flash_yield(v);
 	}
 	bole_alloc_free(v->alloc, buf, room, 1);

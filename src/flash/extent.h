@@ -36,6 +36,11 @@ BOLE_MUST_USE enum bole_status bole_flash_extent_nth(const struct flash_extent *
 /* The id of a row by its number in the table. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_key(const struct flash_extent *, uint32_t number,
                                                      uint8_t *key);
+/* Shows all rows in the order of offsets. */
+BOLE_MUST_USE enum bole_status
+bole_flash_extent_in_order(struct flash_volume *, const struct flash_extent *,
+                           enum bole_status (*row)(void *ctx, const struct flash_extent_row *),
+                           void *ctx);
 void bole_flash_row_put(uint8_t *row, uint32_t key_len, uint64_t offset, uint64_t stored,
                         uint8_t type, uint32_t checksum);
 
@@ -53,6 +58,19 @@ void bole_flash_extent_change(const struct flash_extent *, enum flash_change, bo
 /* Every fragment and page verifies. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_verify(struct flash_volume *,
                                                         const struct flash_extent *);
+
+/* -- Versions (extent_move.c) -- */
+
+/* A version of the extent that has nothing in a segment (SEGMENT_NONE: wherever it is) and no data
+ * in fragments that are dead (a bit for each, or NULL). What is new is held; the rest is shared. */
+BOLE_MUST_USE enum bole_status bole_flash_extent_remake(const struct flash_extent *,
+                                                        uint32_t segment, const uint8_t *dead,
+                                                        enum flash_purpose,
+                                                        struct flash_extent **out);
+/* What becomes of the places in which the two differ: HELD_PUBLISHED: it takes the old one's place;
+ * HELD_DROPPED: it does not. Lock held. */
+void bole_flash_extent_moved(const struct flash_extent *old, const struct flash_extent *,
+                             enum flash_change);
 
 /* -- Making -- */
 

@@ -138,6 +138,25 @@ enum bole_status bole_flash_index_remove(struct flash_volume *v, struct flash_in
 	return BOLE_OK;
 }
 
+enum bole_status bole_flash_index_replace(struct flash_volume *v, struct flash_index *index,
+                                          const struct flash_extent *old,
+                                          struct flash_extent *extent)
+{
+	uint32_t count = bole_flash_index_extents(index);
+	struct flash_extents *list = bole_alloc_zeroed(v->alloc, extents_bytes(count), 1);
+
+	if (list == NULL)
+		return BOLE_E_NO_MEMORY;
+	atomic_init(&list->refs, 1);
+	list->by_id = list->extent + count;
+	for (uint32_t i = 0; i < count; i++)
+		extents_push(list,
+		             index->extents->extent[i] == old ? extent : index->extents->extent[i]);
+	extents_release(v->alloc, index->extents);
+	index->extents = list;
+	return BOLE_OK;
+}
+
 struct flash_extent *bole_flash_index_extent(const struct flash_index *index, uint64_t id)
 {
 	uint32_t low = 0;

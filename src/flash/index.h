@@ -148,6 +148,10 @@ BOLE_MUST_USE enum bole_status bole_flash_index_add(struct flash_volume *, struc
 /* Takes an extent out; nothing happens when it is not there. Rows that it had are not counted. */
 BOLE_MUST_USE enum bole_status bole_flash_index_remove(struct flash_volume *, struct flash_index *,
                                                        uint64_t id);
+/* Puts a version of an extent where the old one is; retained. */
+BOLE_MUST_USE enum bole_status bole_flash_index_replace(struct flash_volume *, struct flash_index *,
+                                                        const struct flash_extent *old,
+                                                        struct flash_extent *extent);
 /* Puts run (NULL = nothing; retained) where count runs from number `at` on were. */
 BOLE_MUST_USE enum bole_status bole_flash_index_runs(struct flash_volume *, struct flash_index *,
                                                      uint32_t at, uint32_t count,

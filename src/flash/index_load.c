@@ -120,6 +120,8 @@ static void name_fragment(struct flash_apply *a, const struct flash_fragment *f)
 {
 	struct flash_volume *v = a->v;
 
+	if (f->segment == SEGMENT_NONE)
+		return; /* a hole */
 	touch(v, f->segment);
 	if (f->sequence >> 32 > v->opened)
 		v->opened = (uint32_t)(f->sequence >> 32);

@@ -28,6 +28,13 @@ static bool map_row(struct map_reader *m, const uint8_t *p)
 		m->logical = 0;
 	}
 	f.logical = m->logical;
+	if (f.segment == SEGMENT_NONE && f.stream == FLASH_FRAGMENT_DATA && f.length != 0 &&
+	    f.length <= v->fragment_bytes && f.length <= UINT64_MAX - m->logical) {
+		/* A hole: nothing in it lives. */
+		m->logical += f.length;
+		m->list[m->at++] = f;
+		return true;
+	}
 	if (f.length == 0 || f.length > v->fragment_bytes || f.segment >= v->segments ||
 	    !bole_in_bounds(f.offset, bole_flash_fragment_live(f.length), v->segment_bytes) ||
 	    __builtin_add_overflow(m->logical, f.length, &m->logical))

@@ -107,6 +107,8 @@ static enum bole_status view_small(struct flash_snapshot *s, const struct flash_
 			return BOLE_E_CORRUPT;
 		const struct flash_fragment *f = &list[at];
 		const uint8_t *p;
+		if (f->segment == SEGMENT_NONE)
+			return BOLE_E_NOT_FOUND; /* collected */
 		if (!place_ok(s->v, f) || offset + done < f->logical)
 			return BOLE_E_CORRUPT;
 		uint64_t skip = offset + done - f->logical;
@@ -138,6 +140,8 @@ static enum bole_status view_large(struct flash_snapshot *s, const struct flash_
 	BOLE_TRY(bole_flash_extent_map(extent, &list));
 	const struct flash_fragment *f = &list[bole_flash_extent_fragment(extent, list, at)];
 
+	if (f->segment == SEGMENT_NONE)
+		return BOLE_E_NOT_FOUND; /* collected */
 	if (!place_ok(s->v, f) || at < f->logical || at - f->logical >= f->length)
 		return BOLE_E_CORRUPT;
 	size_t len = (size_t)RECORD_HEAD_BYTES + FRAGMENT_HEAD_BYTES + f->length;

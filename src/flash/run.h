@@ -127,6 +127,14 @@ BOLE_MUST_USE enum bole_status bole_flash_run_finish(struct flash_run_builder *,
 /* Gives up: what was written is garbage. */
 void bole_flash_run_abort(struct flash_run_builder *);
 
+/* A copy of the run without pages in that segment: those that lay there are elsewhere, the others
+ * are shared. What is new is held. */
+BOLE_MUST_USE enum bole_status bole_flash_run_evacuate(const struct flash_run *, uint32_t segment,
+                                                       enum flash_purpose, struct flash_run **out);
+/* What becomes of the pages in which the copy and the old one differ: HELD_PUBLISHED: it takes the
+ * old one's place; HELD_DROPPED: it does not. Lock held. */
+void bole_flash_run_moved(const struct flash_run *old, const struct flash_run *, enum flash_change);
+
 /* -- Descriptors, for checkpoints (run.c) -- */
 
 size_t bole_flash_run_encoded(const struct flash_run *);

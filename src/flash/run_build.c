@@ -360,3 +360,108 @@ void bole_flash_run_abort(struct flash_run_builder *b)
 		bole_flash_run_change(b->run, FLASH_HELD_DROPPED, false);
 	release(b);
 }
+
+/* -- Moving -- */
+
+/* Copies the pages of one chunk to where there is room. */
+static enum bole_status copy_chunk(struct flash_run_builder *b, const struct flash_run *from,
+                                   const struct flash_run_chunk *c)
+{
+	for (uint32_t done = 0; done < c->pages;) {
+		uint32_t n = c->pages - done < b->buf_pages ? c->pages - done : b->buf_pages;
+		uint32_t got = 0;
+		BOLE_TRY(bole_flash_pages_read(from, c->start + done, n, b->buf + b->v->page_bytes,
+		                               &got));
+		done += got;
+		b->done = got;
+		b->pages = c->start + done;
+		BOLE_TRY(put_out(b));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status copy_chunks(struct flash_run_builder *b, const struct flash_run *from,
+                                    uint32_t segment)
+{
+	for (uint32_t i = 0; i < from->chunks; i++) {
+		const struct flash_run_chunk *c = &from->chunk[i];
+		struct flash_page_place place = {c->sequence, c->segment, c->first};
+		if (c->segment == segment)
+			BOLE_TRY(copy_chunk(b, from, c));
+		else
+			BOLE_TRY(add_chunk(b, &place, c->start, c->pages));
+	}
+	return BOLE_OK;
+}
+
+static bool same_chunk(const struct flash_run *run, const struct flash_run_chunk *c)
+{
+	for (uint32_t i = 0; i < run->chunks; i++) {
+		const struct flash_run_chunk *k = &run->chunk[i];
+		if (k->segment == c->segment && k->sequence == c->sequence &&
+		    c->first >= k->first && c->first + c->pages <= k->first + k->pages)
+			return true;
+	}
+	return false;
+}
+
+void bole_flash_run_moved(const struct flash_run *old, const struct flash_run *run,
+                          enum flash_change change)
+{
+	struct flash_volume *v = run->v;
+
+	for (uint32_t i = 0; i < run->chunks; i++) {
+		const struct flash_run_chunk *c = &run->chunk[i];
+		uint64_t bytes = (uint64_t)c->pages * v->page_bytes;
+		if (same_chunk(old, c))
+			continue;
+		if (change == FLASH_HELD_PUBLISHED) {
+			v->segment[c->segment].published = true;
+			bole_flash_live_add(v, c->segment, bytes);
+		}
+		bole_flash_hold_end(v, c->segment, bytes);
+	}
+	for (uint32_t i = 0; change == FLASH_HELD_PUBLISHED && i < old->chunks; i++) {
+		const struct flash_run_chunk *c = &old->chunk[i];
+		if (!same_chunk(run, c))
+			bole_flash_live_sub(v, c->segment, (uint64_t)c->pages * v->page_bytes);
+	}
+}
+
+enum bole_status bole_flash_run_evacuate(const struct flash_run *from, uint32_t segment,
+                                         enum flash_purpose purpose, struct flash_run **out)
+{
+	struct flash_volume *v = from->v;
+	struct flash_run_builder b;
+
+	BOLE_TRY(bole_flash_run_begin(&b, v, &from->shape, 0, false, purpose));
+	b.run->id = from->id;
+	b.run->rows = from->rows;
+	b.run->blocks = from->blocks;
+	enum bole_status rc = bole_flash_run_count(b.run) ? BOLE_OK : BOLE_E_CORRUPT;
+	if (rc == BOLE_OK)
+		rc = copy_chunks(&b, from, segment);
+	struct flash_run *run = b.run;
+	if (rc == BOLE_OK && run->chunks != b.chunks_cap) {
+		void *p = bole_alloc_resize(v->alloc, run->chunk, b.chunks_cap, run->chunks,
+		                            sizeof *run->chunk);
+		rc = p == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+		if (p != NULL) {
+			run->chunk = p;
+			b.chunks_cap = run->chunks;
+		}
+	}
+	if (rc != BOLE_OK) {
+		bole_flash_lock(v);
+		bole_flash_run_moved(from, run, FLASH_HELD_DROPPED);
+		bole_flash_unlock(v);
+		/* The builder owns no filter of this run. */
+		run->blocks = 0;
+		release(&b);
+		return rc;
+	}
+	b.run = NULL;
+	release(&b);
+	*out = run;
+	return BOLE_OK;
+}

@@ -29,6 +29,8 @@ void bole_flash_fragments_change(struct flash_volume *v, const struct flash_frag
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t bytes = bole_flash_fragment_live(fragment[i].length);
 		uint32_t segment = fragment[i].segment;
+		if (segment == SEGMENT_NONE)
+			continue; /* a hole */
 		if (change == FLASH_HELD_PUBLISHED) {
 			v->segment[segment].published = true;
 			bole_flash_live_add(v, segment, bytes);

@@ -27,9 +27,12 @@ struct flash_sweep {
 	uint8_t *row; /* kills of extents' rows */
 	uint32_t rows;
 	uint32_t rows_cap;
-	uint8_t **killed;           /* a bit for each row of each extent: dead before */
-	uint32_t slot;              /* of the extent whose rows are gone through */
-	uint32_t number;            /* of it */
+	uint8_t **killed;          /* a bit for each row of each extent: dead before */
+	uint32_t slot;             /* of the extent whose rows are gone through */
+	uint32_t number;           /* of it */
+	struct flash_extent **old; /* versions that others took the place of; held */
+	struct flash_extent **made;
+	uint32_t mades;
 	struct flash_extent **gone; /* held */
 	uint32_t gones;
 	uint32_t gone_cap;
@@ -256,6 +259,74 @@ static uint32_t count_rows(const struct flash_sweep *s, uint32_t number, uint32_
 	return alive;
 }
 
+static enum bole_status keep_made(struct flash_sweep *s, struct flash_extent *old,
+                                  struct flash_extent *made)
+{
+	struct flash_volume *v = s->m->v;
+	enum bole_status rc = bole_flash_index_replace(v, s->index, old, made);
+
+	if (rc != BOLE_OK) {
+		bole_flash_lock(v);
+		bole_flash_extent_moved(old, made, FLASH_HELD_DROPPED);
+		bole_flash_unlock(v);
+		bole_flash_extent_release(made);
+		return rc;
+	}
+	atomic_fetch_add_explicit(&old->refs, 1, memory_order_relaxed);
+	s->made[s->mades] = made;
+	s->old[s->mades++] = old;
+	return BOLE_OK;
+}
+
+struct holes {
+	const struct flash_sweep *s;
+	const struct flash_extent *e;
+	const struct flash_fragment *list;
+	uint8_t *dead;
+};
+
+/* The fragments that a living row lies in stay. */
+static enum bole_status spare_row(void *ctx, const struct flash_extent_row *row)
+{
+	struct holes *h = ctx;
+	const struct flash_sweep *s = h->s;
+
+	if (!bole_flash_mark_has_row(s->m, s->number, row->number) ||
+	    is_killed(s, s->number, row->number))
+		return BOLE_OK;
+	uint32_t i = bole_flash_extent_fragment(h->e, h->list, row->offset);
+	for (; i < bole_flash_extent_data(h->e) && h->list[i].logical < row->offset + row->stored;
+	     i++)
+		h->dead[i / 8] &= (uint8_t) ~(1u << i % 8);
+	return BOLE_OK;
+}
+
+/* Fragments without a living row become holes. */
+static enum bole_status make_holes(struct flash_sweep *s, struct flash_extent *e)
+{
+	struct flash_volume *v = s->m->v;
+	uint32_t count = bole_flash_extent_data(e);
+	struct holes h = {.s = s, .e = e};
+	struct flash_extent *made;
+	bool any = false;
+
+	BOLE_TRY(bole_flash_extent_map(e, &h.list));
+	h.dead = bole_alloc_array(v->alloc, count / 8 + 1, 1);
+	if (h.dead == NULL)
+		return BOLE_E_NO_MEMORY;
+	memset(h.dead, 0xff, count / 8 + 1);
+	enum bole_status rc = bole_flash_extent_in_order(v, e, spare_row, &h);
+	for (uint32_t i = 0; i < count; i++)
+		any |= (h.dead[i / 8] & 1u << i % 8) != 0 && h.list[i].segment != SEGMENT_NONE;
+	if (rc == BOLE_OK && any) {
+		rc = bole_flash_extent_remake(e, SEGMENT_NONE, h.dead, FLASH_FOR_CHECKPOINT, &made);
+		if (rc == BOLE_OK)
+			rc = keep_made(s, e, made);
+	}
+	bole_alloc_free(v->alloc, h.dead, count / 8 + 1, 1);
+	return rc;
+}
+
 static enum bole_status sweep_extent(struct flash_sweep *s, uint32_t number)
 {
 	struct flash_volume *v = s->m->v;
@@ -271,7 +342,8 @@ static enum bole_status sweep_extent(struct flash_sweep *s, uint32_t number)
 	if (marked != 0) {
 		s->slot = e->slot;
 		s->number = number;
-		return bole_flash_extent_each(v, e, sweep_row, s);
+		BOLE_TRY(bole_flash_extent_each(v, e, sweep_row, s));
+		return make_holes(s, e);
 	}
 	/* Read now: it is needed under the lock. */
 	const struct flash_fragment *list;
@@ -297,7 +369,9 @@ static enum bole_status sweep_extents(struct flash_sweep *s)
 	s->row = bole_alloc_array(v->alloc, s->rows_cap, INDEX_ROW_BYTES);
 	s->gone = bole_alloc_zeroed(v->alloc, count, sizeof(struct flash_extent *));
 	s->gone_cap = count;
-	if (s->row == NULL || s->gone == NULL)
+	s->old = bole_alloc_zeroed(v->alloc, count, sizeof(struct flash_extent *));
+	s->made = bole_alloc_zeroed(v->alloc, count, sizeof(struct flash_extent *));
+	if (s->row == NULL || s->gone == NULL || s->old == NULL || s->made == NULL)
 		return BOLE_E_NO_MEMORY;
 	for (uint32_t i = 0; i < count; i++)
 		BOLE_TRY(sweep_extent(s, i));
@@ -441,6 +515,8 @@ static void publish(struct flash_sweep *s)
 			bole_flash_live_sub(v, i, s->dead[i]);
 	for (uint32_t i = 0; i < s->gones; i++)
 		bole_flash_extent_change(s->gone[i], FLASH_LIVE_DROPPED, true);
+	for (uint32_t i = 0; i < s->mades; i++)
+		bole_flash_extent_moved(s->old[i], s->made[i], FLASH_HELD_PUBLISHED);
 	for (uint32_t i = 0; i < s->runs; i++)
 		bole_flash_run_change(s->kills[i], FLASH_HELD_PUBLISHED, true);
 	v->epoch = v->stamp;
@@ -469,6 +545,10 @@ enum bole_status bole_flash_sweep(struct flash_mark *m, struct bole_mark_result 
 	}
 	for (uint32_t i = 0; i < s->runs; i++)
 		bole_flash_run_change(s->kills[i], FLASH_HELD_DROPPED, false);
+	bole_flash_lock(v);
+	for (uint32_t i = 0; i < s->mades; i++)
+		bole_flash_extent_moved(s->old[i], s->made[i], FLASH_HELD_DROPPED);
+	bole_flash_unlock(v);
 	return rc;
 }
 
@@ -482,6 +562,14 @@ void bole_flash_sweep_free(struct flash_volume *v, struct flash_sweep *s)
 	bole_alloc_free(v->alloc, s->kills, s->runs, sizeof *s->kills);
 	for (uint32_t i = 0; i < s->gones; i++)
 		bole_flash_extent_release(s->gone[i]);
+	for (uint32_t i = 0; i < s->mades; i++) {
+		bole_flash_extent_release(s->old[i]);
+		bole_flash_extent_release(s->made[i]);
+	}
+	if (s->old != NULL)
+		bole_alloc_free(v->alloc, s->old, s->gone_cap, sizeof *s->old);
+	if (s->made != NULL)
+		bole_alloc_free(v->alloc, s->made, s->gone_cap, sizeof *s->made);
 	if (s->gone != NULL)
 		bole_alloc_free(v->alloc, s->gone, s->gone_cap, sizeof *s->gone);
 	bole_alloc_free(v->alloc, s->row, s->rows_cap, INDEX_ROW_BYTES);
