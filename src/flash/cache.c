@@ -231,7 +231,8 @@ struct flash_slot *bole_flash_cache_claim(struct flash_cache *c, uint64_t sequen
 	}
 	if (s == NULL) {
 		s = evict(p);
-	} else if (s->ring == NULL && p->count < p->cap) {
+	} else if (!s->member && p->count < p->cap) {
+		s->member = true;
 		s->ring = p->hand == NULL ? s : p->hand->ring;
 		if (p->hand == NULL)
 			p->hand = s;
@@ -253,7 +254,7 @@ struct flash_slot *bole_flash_cache_keep(struct flash_cache *c, struct flash_slo
 	uint64_t hash = mix(slot->sequence, slot->page);
 	struct part *p = part_of(c, hash);
 
-	if (slot->ring == NULL)
+	if (!slot->member)
 		return slot; /* there is no room: for this caller alone */
 	lock(c, p);
 	struct flash_slot *other = look(p, hash, slot->sequence, slot->page);
@@ -273,10 +274,15 @@ struct flash_slot *bole_flash_cache_keep(struct flash_cache *c, struct flash_slo
 
 void bole_flash_cache_unpin(struct flash_cache *c, struct flash_slot *slot)
 {
-	if (slot->ring == NULL)
+	if (!slot->member)
 		bole_alloc_free(c->alloc, slot, slot_bytes(c), 1);
 	else
 		atomic_fetch_sub_explicit(&slot->pins, 1, memory_order_release);
+}
+
+uint32_t bole_flash_cache_slots(const struct flash_cache *c)
+{
+	return c->parts * c->part[0].cap;
 }
 
 void bole_flash_cache_drop(struct flash_cache *c, uint64_t sequence, uint32_t first, uint32_t count)

@@ -28,7 +28,8 @@ struct flash_slot {
 	bool used;               /* since the hand of the clock came by */
 	bool kept;               /* in the table */
 	struct flash_slot *next; /* in its chain */
-	struct flash_slot *ring; /* NULL: it belongs to one caller and goes with its pin */
+	struct flash_slot *ring; /* the next one */
+	bool member; /* of the ring; else it belongs to one caller and goes with its pin */
 };
 
 struct flash_cache_stats {
@@ -53,6 +54,8 @@ struct flash_slot *bole_flash_cache_claim(struct flash_cache *, uint64_t sequenc
 struct flash_slot *bole_flash_cache_keep(struct flash_cache *, struct flash_slot *);
 /* Gives back a pin, or a claimed slot whose page did not verify. */
 void bole_flash_cache_unpin(struct flash_cache *, struct flash_slot *);
+/* Pages that it has room for. */
+uint32_t bole_flash_cache_slots(const struct flash_cache *);
 /* Forgets pages that nobody will ask for again. */
 void bole_flash_cache_drop(struct flash_cache *, uint64_t sequence, uint32_t first, uint32_t count);
 void bole_flash_cache_stats(struct flash_cache *, struct flash_cache_stats *out);

@@ -66,7 +66,9 @@ void bole_flash_run_release(struct flash_run *run)
 	if (run == NULL || atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	struct flash_cache *cache = run->v->cache;
-	for (uint32_t i = 0; i < run->chunks; i++)
+	/* Of a run that is longer than the cache few pages are there: others will push them out. */
+	bool drop = bole_flash_run_pages(run) <= bole_flash_cache_slots(cache);
+	for (uint32_t i = 0; i < run->chunks && drop; i++)
 		bole_flash_cache_drop(cache, run->chunk[i].sequence, run->chunk[i].first,
 		                      run->chunk[i].pages);
 	bole_flash_cache_return(cache, atomic_load(&run->fence), fence_bytes(run));

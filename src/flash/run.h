@@ -30,6 +30,7 @@ enum {
 	RUN_FENCE_BYTES = 4,  /* of a key, kept for each page */
 	RUN_MATCH_ROWS = 8,   /* handed out by one find */
 	RUN_AHEAD_PAGES = 16, /* that a cursor reads at once, if it is told nothing else */
+	RUN_AHEAD_SMALL = 2,  /* and where memory is limited */
 };
 
 struct flash_run_shape {
@@ -181,7 +182,7 @@ struct flash_run_cursor {
 	uint8_t *buf;
 	uint8_t last[RUN_WIDTH_MAX]; /* the row before buf */
 };
-/* ahead 0 = RUN_AHEAD_PAGES. Acquires nothing. */
+/* ahead 0 = as memory allows. Acquires nothing. */
 void bole_flash_run_cursor_init(struct flash_run_cursor *, struct flash_run *, uint32_t ahead);
 /* The next row, valid until the next call. BOLE_END. Rows out of order are BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_run_next(struct flash_run_cursor *, const uint8_t **row);

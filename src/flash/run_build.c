@@ -10,7 +10,8 @@
 #include "flash/run_private.h"
 
 enum {
-	BUILD_PAGES = 16, /* programmed at once; one, when memory is short */
+	BUILD_PAGES = 16,      /* programmed at once */
+	BUILD_PAGES_SMALL = 4, /* where memory is limited; one, when it is short */
 	BUILD_FENCES_FIRST = 64,
 	BUILD_CHUNKS_FIRST = 4,
 };
@@ -43,7 +44,7 @@ enum bole_status bole_flash_run_begin(struct flash_run_builder *b, struct flash_
 	        .v = v,
 	        .purpose = purpose,
 	        .open = {.segment = SEGMENT_NONE, .kind = FLASH_SEGMENT_INDEX},
-	        .buf_pages = BUILD_PAGES,
+	        .buf_pages = v->budget.limit == SIZE_MAX ? BUILD_PAGES : BUILD_PAGES_SMALL,
 	};
 	b->run = bole_flash_run_open(v, shape);
 	if (b->run == NULL)

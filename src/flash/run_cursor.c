@@ -13,10 +13,11 @@ enum { CURSOR_YIELD_ROWS = 4096 };
 
 void bole_flash_run_cursor_init(struct flash_run_cursor *c, struct flash_run *run, uint32_t ahead)
 {
-	*c = (struct flash_run_cursor){
-	        .run = run,
-	        .ahead = ahead == 0 ? RUN_AHEAD_PAGES : ahead,
-	};
+	bool small = run->v->budget.limit != SIZE_MAX;
+
+	if (ahead == 0)
+		ahead = small ? RUN_AHEAD_SMALL : RUN_AHEAD_PAGES;
+	*c = (struct flash_run_cursor){.run = run, .ahead = ahead};
 }
 
 void bole_flash_run_cursor_close(struct flash_run_cursor *c)
