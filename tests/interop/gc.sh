@@ -136,6 +136,36 @@ git -C after fsck --full --strict >/dev/null 2>&1 || die "the clone at the end: 
 until_objects "$(ids after | wc -l)" "forced pushes"
 (($(collections) >= 2)) || die "it collected $(collections) times only"
 
+# -- Full: refused cleanly; deleting works, and after it pushing does again --
+if [[ $store != mem: ]]; then
+	git -C src checkout -q --orphan fill
+	for n in {1..30}; do
+		git -C src rm -rqf --cached . && rm -rf src/*
+		head -c 8000000 /dev/urandom >src/fill
+		git -C src add -A && git -C src commit -q --amend --allow-empty -m "fill $n" 2>/dev/null ||
+			git -C src commit -qm "fill $n"
+		git -C src branch -qf "fill$n"
+		limit git -C src push -q "$url/r.git" "fill$n" 2>err && continue
+		grep -q 'no space' err || { cat err >&2; die "refused, but not for want of space"; }
+		break
+	done
+	((n > 3 && n < 30)) || die "the volume took $n branches of 8 MB"
+	rm -rf after && limit git clone -q --mirror "$url/r.git" after || die "clone of a full volume"
+	git -C after fsck --full --strict >/dev/null 2>&1 || die "clone of a full volume: fsck"
+	for ((i = 1; i < n; i++)); do
+		limit git -C src push -q "$url/r.git" ":fill$i" || die "deletion on a full volume"
+	done
+	for _ in {1..150}; do
+		limit git -C src push -q "$url/r.git" "fill$n" 2>err && break
+		grep -q 'no space' err || { cat err >&2; die "refused, but not for want of space"; }
+		sleep 0.2
+	done
+	limit git ls-remote "$url/r.git" | grep -q "refs/heads/fill$n" || die "no space after the deletions"
+	limit git -C src push -q "$url/r.git" ":fill$n" || die "deletion at the end"
+	rm -rf after && limit git clone -q --mirror "$url/r.git" after || die "clone after a full volume"
+	git -C after fsck --full --strict >/dev/null 2>&1 || die "clone after a full volume: fsck"
+fi
+
 # -- The same from the command line --
 if [[ $store != mem: ]]; then
 	kill -9 $server
