@@ -503,7 +503,7 @@ static enum bole_status load_places(struct flash_extent *e, struct bole_bytes bo
 		                     v->segment_bytes);
 	}
 	if (!ok || logical != bytes || bytes % PLACE_BYTES != 0 ||
-	    bytes / PLACE_BYTES > UINT32_MAX / 2)
+	    bytes / PLACE_BYTES > (uint64_t)v->segments * (v->segment_bytes / v->unit))
 		return BOLE_E_CORRUPT;
 	e->fragments = (uint32_t)(bytes / PLACE_BYTES) + n;
 	return BOLE_OK;

@@ -81,8 +81,8 @@ enum bole_status bole_flash_map_load(struct flash_volume *v, uint64_t extent,
 	/* The numbers must fit together before memory is taken for them. */
 	for (uint32_t i = 0; i < map_count; i++)
 		total += map[i].length;
-	if (total != map_bytes || map_bytes % PLACE_BYTES != 0 ||
-	    rows + map_count > UINT32_MAX / 2 || rows + map_count == 0)
+	if (total != map_bytes || map_bytes % PLACE_BYTES != 0 || rows + map_count == 0 ||
+	    rows > (uint64_t)v->segments * (v->segment_bytes / v->unit))
 		return BOLE_E_CORRUPT;
 	struct map_reader m = {.v = v, .count = (uint32_t)rows + map_count};
 	size_t room = bole_flash_fragment_room(v);
