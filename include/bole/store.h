@@ -181,6 +181,7 @@ struct bole_flash_check_result {
 	uint64_t records;
 	uint64_t extents;
 	uint64_t bytes_read;
+	uint64_t repaired; /* things that bole_flash_repair did */
 };
 /* Reads every byte that the volume claims to hold and verifies every checksum; changes nothing.
  * BOLE_OK when the check ran to its end, whatever it found. */
@@ -188,6 +189,15 @@ BOLE_MUST_USE enum bole_status bole_flash_check(struct bole_block *, struct bole
                                                 struct bole_alloc *,
                                                 const struct bole_flash_check_report *,
                                                 struct bole_flash_check_result *out);
+/* Repairs what needs no guess, then checks as above; the volume may not be mounted. A newest
+ * checkpoint that is damaged gives way to an older one when the log goes on from there to what the
+ * newest held; derived aux records that cannot be read are removed; counts of what lives are set
+ * right. Each of these is atomic, and before it the volume is as it was. What is done is reported
+ * as a finding that is no error. */
+BOLE_MUST_USE enum bole_status bole_flash_repair(struct bole_block *, struct bole_platform *,
+                                                 struct bole_alloc *,
+                                                 const struct bole_flash_check_report *,
+                                                 struct bole_flash_check_result *out);
 
 #ifdef __cplusplus
 }

@@ -96,8 +96,8 @@ BOLE_MUST_USE enum bole_status bole_flash_anchor_load(struct bole_block *, struc
                                                       struct flash_anchor_place *);
 /* Every valid anchor of the volume, newest first; at most max. For repair. */
 BOLE_MUST_USE enum bole_status bole_flash_anchor_all(struct bole_block *, struct bole_alloc *,
-                                                     const struct flash_anchor *, uint32_t max,
-                                                     struct flash_anchor *out, uint32_t *count);
+                                                     uint32_t max, struct flash_anchor *out,
+                                                     uint32_t *count);
 /* Writes the anchor as the newest one into both areas and flushes. BOLE_OK when at least one copy
  * is durable (anchor_store.c). */
 BOLE_MUST_USE enum bole_status bole_flash_anchor_store(struct bole_block *, struct bole_platform *,

@@ -447,3 +447,75 @@ enum bole_status bole_flash_anchor_load(struct bole_block *dev, struct bole_plat
 		bole_flash_anchor_release(alloc, out);
 	return rc;
 }
+
+/* -- All of them -- */
+
+struct collection {
+	struct bole_alloc *alloc;
+	const struct flash_anchor *newest;
+	struct flash_anchor *out;
+	uint32_t max;
+	uint32_t count;
+};
+
+/* Takes a over, or releases it: sorted, each generation once. */
+static void collect(struct collection *c, struct flash_anchor *a)
+{
+	uint32_t at = 0;
+
+	while (at < c->count && c->out[at].generation > a->generation)
+		at++;
+	if (memcmp(a->volume, c->newest->volume, sizeof a->volume) != 0 || at == c->max ||
+	    (at < c->count && c->out[at].generation == a->generation)) {
+		bole_flash_anchor_release(c->alloc, a);
+		return;
+	}
+	if (c->count == c->max)
+		bole_flash_anchor_release(c->alloc, &c->out[--c->count]);
+	memmove(c->out + at + 1, c->out + at, (c->count - at) * sizeof *c->out);
+	c->out[at] = *a;
+	c->count++;
+}
+
+static enum bole_status collect_area(struct finder *f, struct collection *c, uint32_t area)
+{
+	const struct flash_geometry *g = &c->newest->geometry;
+
+	for (uint32_t i = 0; i < g->slots; i++) {
+		size_t len = (size_t)bole_round_up(g->slot_bytes, f->dev->info.read_unit);
+		struct flash_anchor a;
+		uint32_t version;
+		bool bad = false;
+		uint64_t off = bole_flash_anchor_at(g, area, i);
+		if (off + len > f->dev->info.size_bytes ||
+		    bole_block_is_bad(f->dev, off, &bad) != BOLE_OK || bad || !read_at(f, off, len))
+			continue;
+		enum bole_status rc =
+		        bole_flash_anchor_decode(f->buf, (uint32_t)len, c->alloc, &a, &version);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
+		if (rc == BOLE_OK)
+			collect(c, &a);
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_anchor_all(struct bole_block *dev, struct bole_alloc *alloc,
+                                       uint32_t max, struct flash_anchor *out, uint32_t *count)
+{
+	struct flash_anchor_place place;
+	struct flash_anchor newest;
+	struct finder f = {.dev = dev, .alloc = alloc, .cap = FIND_BUFFER};
+	struct collection c = {.alloc = alloc, .newest = &newest, .out = out, .max = max};
+
+	*count = 0;
+	BOLE_TRY(bole_flash_anchor_load(dev, NULL, alloc, &newest, &place));
+	f.buf = bole_alloc_array(alloc, f.cap, 1);
+	enum bole_status rc = f.buf == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+	for (uint32_t area = 0; area < 2 && rc == BOLE_OK; area++)
+		rc = collect_area(&f, &c, area);
+	bole_alloc_free(alloc, f.buf, f.cap, 1);
+	bole_flash_anchor_release(alloc, &newest);
+	*count = c.count;
+	return rc;
+}

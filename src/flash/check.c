@@ -11,6 +11,7 @@
 #include "flash/auxtable.h"
 #include "flash/mount.h"
 #include "flash/page.h"
+#include "flash/repair.h"
 
 enum { CHECK_LINE = 512, CHECK_NAMES = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
 
@@ -30,6 +31,7 @@ struct check {
 	size_t claims;
 	size_t claims_cap;
 	uint64_t *live; /* of each segment, by what names it */
+	bool hidden;    /* by damage: not all that names things was seen */
 	bool state;     /* what is claimed belongs to the published state, not to the checkpoint */
 	uint64_t total;
 	uint64_t told;
@@ -234,6 +236,7 @@ static enum bole_status check_parts(struct check *c, const struct flash_extent *
 	if (rc == BOLE_E_NO_MEMORY)
 		return rc;
 	*whole = rc == BOLE_OK && !e->damaged;
+	c->hidden |= !*whole;
 	if (!*whole)
 		finding(c, true, "extent %llu: its map is damaged", (unsigned long long)e->id);
 	BOLE_TRY(check_fragments(c, e->id, list, rc == BOLE_OK ? e->fragments : e->map_fragments));
@@ -421,7 +424,13 @@ static enum bole_status check_repo(struct check *c, struct flash_snapshot *s)
 		BOLE_TRY(check_extent(c, s, index->extents->extent[i]));
 	for (uint32_t i = 0; index != NULL && index->runs != NULL && i < index->runs->count; i++)
 		BOLE_TRY(check_run(c, index->runs->run[i]));
-	BOLE_TRY(bole_flash_index_walk(c->v, index, check_walk_row, &rows));
+	enum bole_status walked = bole_flash_index_walk(c->v, index, check_walk_row, &rows);
+	if (walked == BOLE_E_NO_MEMORY)
+		return walked;
+	c->hidden |= walked != BOLE_OK;
+	if (walked != BOLE_OK)
+		finding(c, true, "%s: the index cannot be read to its end: %s", s->pub.repo.name,
+		        bole_status_text(walked));
 	for (struct flash_prepared *p = c->v->prepared; p != NULL; p = p->next) {
 		if (p->repo != s->repo)
 			continue;
@@ -453,6 +462,8 @@ static void check_anchors(struct check *c)
 /* The counts that decide what is erased, against what names things. */
 static void check_live(struct check *c)
 {
+	if (c->hidden)
+		return;
 	for (uint32_t i = 0; i < c->v->segments; i++)
 		if (c->v->segment[i].live != c->live[i])
 			finding(c, true, "segment %u: %u bytes are said to live in it, %llu do", i,
@@ -480,6 +491,36 @@ static enum bole_status check_volume(struct check *c)
 	return BOLE_OK;
 }
 
+/* Everything after the mount. */
+static enum bole_status check_mounted(struct check *c)
+{
+	struct flash_volume *v = c->v;
+
+	for (uint32_t i = 0; i < v->segments; i++)
+		c->total += v->segment[i].live;
+	c->room = bole_flash_fragment_room(v);
+	c->buf = bole_alloc_array(v->alloc, c->room, 1);
+	c->live = bole_alloc_zeroed(v->alloc, v->segments, sizeof *c->live);
+	enum bole_status rc =
+	        c->buf == NULL || c->live == NULL ? BOLE_E_NO_MEMORY : check_volume(c);
+	bole_alloc_free(v->alloc, c->buf, c->room, 1);
+	bole_alloc_free(v->alloc, c->claim, c->claims_cap, sizeof *c->claim);
+	return rc;
+}
+
+enum bole_status bole_flash_count_live(struct flash_volume *v, uint64_t *live, bool *known)
+{
+	struct bole_flash_check_result result = {.errors = 0};
+	struct check c = {.v = v, .result = &result};
+
+	enum bole_status rc = check_mounted(&c);
+	*known = rc == BOLE_OK && !c.hidden;
+	if (*known)
+		memcpy(live, c.live, v->segments * sizeof *live);
+	bole_alloc_free(v->alloc, c.live, v->segments, sizeof *c.live);
+	return rc;
+}
+
 enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *platform,
                                   struct bole_alloc *alloc,
                                   const struct bole_flash_check_report *report,
@@ -496,16 +537,9 @@ enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *
 		return BOLE_OK;
 	}
 	BOLE_TRY(rc);
-	for (uint32_t i = 0; i < c.v->segments; i++)
-		c.total += c.v->segment[i].live;
-	c.room = bole_flash_fragment_room(c.v);
-	c.buf = bole_alloc_array(c.v->alloc, c.room, 1);
-	c.live = bole_alloc_zeroed(c.v->alloc, c.v->segments, sizeof *c.live);
-	rc = c.buf == NULL || c.live == NULL ? BOLE_E_NO_MEMORY : check_volume(&c);
+	rc = check_mounted(&c);
 	bole_alloc_free(c.v->alloc, c.live, c.v->segments, sizeof *c.live);
 	out->bytes_read = atomic_load(&c.v->counters.read);
-	bole_alloc_free(c.v->alloc, c.buf, c.room, 1);
-	bole_alloc_free(c.v->alloc, c.claim, c.claims_cap, sizeof *c.claim);
 	(void)bole_flash_volume_close(c.v);
 	return rc;
 }

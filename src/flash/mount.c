@@ -2,6 +2,7 @@
 /* Formatting, mounting, closing. */
 #include "flash/mount.h"
 #include "flash/checkpoint.h"
+#include "flash/repair.h"
 
 #include <string.h>
 
@@ -180,6 +181,36 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 	return bole_flash_checkpoint(v);
 }
 
+/* What is written from here on comes after the newest anchor, although it is not read. */
+static enum bole_status succeed(struct flash_volume *v)
+{
+	const struct flash_anchor *newest = &v->repair->newest;
+
+	v->anchor.generation = newest->generation;
+	if (newest->checkpoint > v->generation)
+		v->generation = newest->checkpoint;
+	return v->read_only ? BOLE_OK : bole_flash_repair_spare(v);
+}
+
+/* The anchor to mount from is another one than the newest. */
+static enum bole_status older_anchor(struct flash_volume *v)
+{
+	const struct flash_anchor *older = &v->repair->older;
+
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->anchor = *older;
+	v->anchor.map = NULL;
+	if (older->map_count == 0)
+		return BOLE_OK;
+	v->anchor.map = bole_alloc_array(v->alloc, older->map_count, sizeof *older->map);
+	if (v->anchor.map == NULL) {
+		v->anchor.map_count = 0;
+		return BOLE_E_NO_MEMORY;
+	}
+	memcpy(v->anchor.map, older->map, older->map_count * sizeof *older->map);
+	return BOLE_OK;
+}
+
 static enum bole_status mount(struct flash_volume *v)
 {
 	struct flash_log_scan s = {.v = v};
@@ -192,6 +223,8 @@ static enum bole_status mount(struct flash_volume *v)
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->generation = v->anchor.checkpoint;
 	v->opened = v->anchor.opened;
+	if (v->repair != NULL && v->repair->newest.opened > v->opened)
+		v->opened = v->repair->newest.opened;
 	enum bole_status rc = bole_flash_log_scan(&s, v);
 	if (rc == BOLE_OK)
 		rc = bole_flash_replay(&s, &sealed);
@@ -203,7 +236,9 @@ static enum bole_status mount(struct flash_volume *v)
 		v->growth += v->tail_bytes;
 		if (sealed)
 			v->log.durable = v->log.batch - 1;
-		if (!sealed && !v->read_only)
+		if (v->repair != NULL)
+			rc = succeed(v);
+		if (rc == BOLE_OK && !sealed && !v->read_only)
 			rc = after_cut(v, &s);
 		else if (v->anchor_place.doubt && !v->read_only)
 			rc = settle_anchor(v);
@@ -308,6 +343,16 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
                                         const struct bole_flash_open_options *options,
                                         struct flash_volume **out)
 {
+	return bole_flash_volume_open_older(dev, platform, alloc, options, NULL, out);
+}
+
+enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
+                                              struct bole_platform *platform,
+                                              struct bole_alloc *alloc,
+                                              const struct bole_flash_open_options *options,
+                                              const struct flash_repair *repair,
+                                              struct flash_volume **out)
+{
 	size_t limit = options == NULL ? 0 : options->memory_bytes_max;
 	struct flash_volume *v = bole_alloc_zeroed(alloc, 1, sizeof *v);
 
@@ -316,6 +361,7 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	v->dev = dev;
 	v->platform = platform;
 	v->outer = alloc;
+	v->repair = repair;
 	v->no_background = options != NULL && options->no_background;
 	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
 	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
@@ -330,6 +376,8 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 		         dev->info.name, (unsigned long long)v->anchor.ro_compat);
 		v->read_only = true;
 	}
+	if (rc == BOLE_OK && repair != NULL)
+		rc = older_anchor(v);
 	if (rc == BOLE_OK)
 		rc = init_geometry(v);
 	if (rc == BOLE_OK)
@@ -341,6 +389,7 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 		return rc;
 	}
 	v->counters.mount_reads = atomic_load(&v->counters.reads);
+	v->repair = NULL;
 	*out = v;
 	return BOLE_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "flash/batch.h"
 #include "flash/mount.h"
+#include "flash/repair.h"
 
 enum {
 	SCAN_BYTES = 1 << 20,
@@ -395,6 +396,21 @@ static enum bole_status walk(struct flash_log_scan *s)
 	return BOLE_OK;
 }
 
+/* From an older anchor, the log goes on where the newest one says, whoever names that place. */
+static enum bole_status go_on(struct flash_log_scan *s, const struct flash_anchor *newest)
+{
+	if (s->expect > newest->batch)
+		return BOLE_OK;
+	if (s->expect != newest->batch || s->link != newest->link)
+		return BOLE_E_CORRUPT;
+	s->segment = newest->log_segment;
+	s->pos = newest->log_offset;
+	s->segment_sequence = newest->log_sequence;
+	s->next = s->pos == 0 ? newest->log_segment : newest->log_next;
+	s->next_sequence = s->pos == 0 ? newest->log_sequence : newest->log_next_sequence;
+	return walk(s);
+}
+
 enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volume *v)
 {
 	const struct flash_anchor *a = &v->anchor;
@@ -421,6 +437,8 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	if (s->buf == NULL)
 		return BOLE_E_NO_MEMORY;
 	BOLE_TRY(walk(s));
+	if (v->repair != NULL)
+		BOLE_TRY(go_on(s, &v->repair->newest));
 	return judge(s);
 }
 

@@ -142,6 +142,7 @@ struct flash_batch {
 };
 
 struct flash_clean;
+struct flash_repair;
 struct flash_tx;
 struct flash_request;
 struct flash_prepared;
@@ -211,6 +212,7 @@ struct flash_volume {
 	uint32_t failures;                   /* (L) of writing or erasing, one after another */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
+	const struct flash_repair *repair;   /* while mounting from an older anchor */
 	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
 	uint32_t levelled;                   /* (L) opened, when levelling was thought of */
 	bool uneven;                         /* (L) wear is apart */
