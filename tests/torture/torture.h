@@ -202,7 +202,8 @@ struct world {
 	struct bole_tx *tx[MODEL_PREPARED]; /* their handles; NULL after a stop */
 	uint64_t skipped[WORK_OPS];
 	uint64_t done[WORK_OPS];
-	char why[200]; /* of a result that is not what the oracle says */
+	enum bole_status status; /* as the store gave it, of the last operation */
+	char why[200];           /* of a result that is not what the oracle says */
 };
 void world_init(struct world *, struct bole_block *device, uint64_t seed);
 enum bole_status world_open(struct world *);

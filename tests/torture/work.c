@@ -523,6 +523,7 @@ enum bole_status world_do(struct world *w, enum work_op op)
 	w->next = w->now;
 	w->why[0] = 0;
 	enum bole_status rc = dispatch(w, op);
+	w->status = rc;
 	/* BOLE_END: there was nothing to do it on. */
 	if (rc == BOLE_E_UNSUPPORTED || rc == BOLE_END) {
 		w->next = w->now;
