@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* bole fsck: first every byte that the volume claims to hold, then every repository the Git way. It
- * changes nothing. */
+ * changes nothing unless told to repair. */
 #include <string.h>
 
 #include "bole/devices.h"
@@ -8,9 +8,11 @@
 #include "cli.h"
 
 static const char help[] =
-        "usage: bole fsck STORE\n\n"
+        "usage: bole fsck STORE [--repair]\n\n"
         "Verifies every checksum of the volume, that every object of every repository is\n"
         "what its id says, and that nothing it links to is missing. Changes nothing.\n"
+        "--repair: first undoes what needs no guess: a damaged newest checkpoint gives way to\n"
+        "the one before it, derived records that cannot be read go, counts are set right.\n"
         "Exit code 5 when something is damaged.\n";
 
 struct fsck {
@@ -19,6 +21,7 @@ struct fsck {
 	struct bole_flash_check_result volume;
 	struct bole_verify_result git; /* the sum over all repositories */
 	uint64_t repos;
+	bool repair;
 };
 
 static void volume_finding(void *ctx, bool error, const char *text)
@@ -46,7 +49,7 @@ static void git_progress(void *ctx, uint64_t done, uint64_t total)
 static int volume_check(struct fsck *fsck, const struct bole_cli_spec *spec)
 {
 	struct bole_platform *platform = fsck->cli->platform;
-	struct bole_block_file_options file = {.read_only = true};
+	struct bole_block_file_options file = {.read_only = !fsck->repair};
 	struct bole_flash_check_report report = {volume_finding, volume_progress, fsck};
 	struct bole_block *disk;
 	char owner[128] = "";
@@ -57,7 +60,9 @@ static int volume_check(struct fsck *fsck, const struct bole_cli_spec *spec)
 	                                           sizeof owner, &disk);
 	if (rc != BOLE_OK)
 		return bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
-	rc = bole_flash_check(disk, platform, platform->alloc, &report, &fsck->volume);
+	rc = fsck->repair
+	             ? bole_flash_repair(disk, platform, platform->alloc, &report, &fsck->volume)
+	             : bole_flash_check(disk, platform, platform->alloc, &report, &fsck->volume);
 	bole_block_close(disk);
 	bole_cli_progress_end(&fsck->progress);
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
@@ -124,6 +129,7 @@ static void print(const struct fsck *fsck)
 	        {"blobs", fsck->git.blobs},
 	        {"tags", fsck->git.tags},
 	        {"inflated_bytes", fsck->git.inflated_bytes},
+	        {"repaired", fsck->volume.repaired},
 	        {"warnings", fsck->volume.warnings},
 	        {"errors", fsck->volume.errors + fsck->git.errors},
 	};
@@ -141,10 +147,11 @@ static void print(const struct fsck *fsck)
 static int run(struct bole_cli *cli, int argc, char **argv)
 {
 	struct fsck fsck = {.cli = cli};
+	const struct bole_cli_option options[] = {{"--repair", &fsck.repair, NULL}};
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;
 
-	int code = bole_cli_args(argc, argv, help, NULL, 0, 1, 1, &args);
+	int code = bole_cli_args(argc, argv, help, options, 1, 1, 1, &args);
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	code = bole_cli_spec_parse(args.at[0], &spec);
@@ -167,6 +174,6 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 
 const struct bole_command bole_command_fsck = {
         .name = "fsck",
-        .summary = "fsck STORE  verify every byte and every object",
+        .summary = "fsck STORE [--repair]  verify every byte and every object",
         .run = run,
 };

@@ -118,10 +118,8 @@ static void hear(void *ctx, bool error, const char *text)
 	errors += error;
 	if (getenv("LOUD") != NULL)
 		fprintf(stderr, "%s: %s\n", error ? "error" : "note", text);
-	if (strlen(said) + strlen(text) + 2 < sizeof said) {
-		strcat(said, text);
-		strcat(said, "\n");
-	}
+	size_t len = strlen(said);
+	(void)snprintf(said + len, sizeof said - len, "%s\n", text);
 }
 
 static const struct bole_flash_check_report report = {.finding = hear};
