@@ -122,8 +122,13 @@ static enum bole_status fill(struct state *s)
 
 static void verify(struct state *s)
 {
-	for (size_t i = 0; i < s->hot.count; i++)
-		OK(s->w->ops->get(s->k, &s->hot.items[i]));
+	for (size_t i = 0; i < s->hot.count; i++) {
+		enum bole_status rc = s->w->ops->get(s->k, &s->hot.items[i]);
+		if (rc != BOLE_OK)
+			bench_note("  hot object %zu, version %u: status %d", i,
+			           s->hot.items[i].version, (int)rc);
+		OK(rc);
+	}
 	if (s->w->ops == &keyed_bole)
 		for (size_t i = 0; i < s->cold.count; i += 7)
 			OK(s->w->ops->get(s->k, &s->cold.items[i]));
