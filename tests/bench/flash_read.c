@@ -82,7 +82,8 @@ static void get_some(const struct keyed_ops *ops, struct keyed *k, struct flashd
 static void reopen(const struct keyed_ops *ops, struct keyed **k, struct flashdev *dev,
                    struct seen *seen)
 {
-	const struct keyed_options small = {.memory_bytes_max = MEMORY, .cache_bytes = CACHE};
+	const struct keyed_options small = {
+	        .memory_bytes_max = MEMORY, .cache_bytes = CACHE, .background = true};
 	const struct keyed_item item = {.key = 77, .len = VALUE};
 	struct flashdev_counters start;
 
