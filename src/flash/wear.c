@@ -11,8 +11,8 @@
 enum {
 	/* What is written next may have so much of the mean wear, in percent, and some more:
 	 * levelling costs a copy of a segment for each fresh one that comes into use. */
-	WEAR_MOST_PERCENT = 130,
-	WEAR_MOST_MORE = 50,
+	WEAR_MOST_PERCENT = 125,
+	WEAR_MOST_MORE = 180,
 	FRESH_SEGMENTS = 8,     /* that may be written before wear is too uneven */
 	READY_SEGMENTS = 4,     /* erased ahead */
 	OPENED_SPARE = 1 << 16, /* openings that stay for what is under way at the end */
