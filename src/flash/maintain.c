@@ -20,8 +20,10 @@ enum {
 	DEBT_TIMES_MAX = 16,
 	READY_IN_COMMITS = 2, /* segments erased ahead where commits do it */
 	COMMITS_AT_FIRST = 16,
-	MERGE_ROWS = 512, /* of a merge, after one commit */
-	HELPERS_MIN = 4,  /* segments that a checkpoint made for space should free */
+	MERGE_ROWS = 512,     /* of a merge, after one commit */
+	MERGE_ROW_BYTES = 32, /* and one for so many bytes of it: merges keep up with long ones */
+	MERGE_ROWS_MAX = 16384,
+	HELPERS_MIN = 4, /* segments that a checkpoint made for space should free */
 	SPACE_ROUNDS = 4096,
 };
 #define IDLE_NS     UINT64_C(1000000000)
@@ -203,6 +205,13 @@ static void clean_for_commit(struct flash_volume *v, const struct room *room, ui
 	(void)rc;
 }
 
+static uint32_t merge_rows(uint64_t bytes)
+{
+	uint64_t more = bytes / MERGE_ROW_BYTES;
+
+	return more < MERGE_ROWS_MAX - MERGE_ROWS ? MERGE_ROWS + (uint32_t)more : MERGE_ROWS_MAX;
+}
+
 void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 {
 	uint64_t now = v->platform->ops->now_ns(v->platform);
@@ -219,7 +228,7 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 	enum bole_status rc = BOLE_OK;
 	switch (chore) {
 	case CHORE_CHECKPOINT: rc = bole_flash_checkpoint(v); break;
-	case CHORE_MERGE: rc = bole_flash_merge_step(v, MERGE_ROWS, &did); break;
+	case CHORE_MERGE: rc = bole_flash_merge_step(v, merge_rows(bytes), &did); break;
 	case CHORE_CLEAN: clean_for_commit(v, &room, bytes, false); break;
 	case CHORE_LEVEL: clean_for_commit(v, &room, bytes, true); break;
 	case CHORE_NONE: break;
