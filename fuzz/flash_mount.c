@@ -5,6 +5,8 @@
  *   2  records of the log with right checksums: kind, type, key length, flags, owner (4), body
  *      length (2), key and body
  *   3  the same as the stream of a checkpoint
+ *   4  blocks as they were at an earlier time, or of another place: time (1), size (1), to and from
+ *      (2 each, in units of 512 bytes)
  * Whatever comes out: an error, or a volume that can be read, checked and written. */
 #include <stddef.h>
 #include <stdint.h>
@@ -25,10 +27,31 @@ enum {
 	SECTOR = 4096,
 	RECORD_FUZZ_HEAD = 10,
 	FUZZ_OBJECTS_MAX = 64,
+	OLDER = 4,
+	SPLICE_BYTES = 6,
+	SPLICE_UNIT = 512,
+	SPLICE_MAX = 16 << 10,
 };
 
 static struct test_platform test;
 static struct bole_block *base;
+static struct bole_block *older[OLDER]; /* the same volume at earlier times */
+
+static void remember(unsigned when)
+{
+	OK(bole_block_sim_clone(&test.alloc, base, &older[when]));
+}
+
+/* Checkpoints, merges, moves: whatever there is to do. */
+static void maintain(struct bole_store *store)
+{
+	const struct bole_maintain_options eager = {.eagerness = 2};
+	struct bole_maintain_report report;
+
+	for (unsigned i = 0; i < 500; i++)
+		if (bole_store_maintain(store, &eager, &report) != BOLE_OK)
+			return;
+}
 
 /* A volume with a little of everything, closed. */
 static void make_base(void)
@@ -54,13 +77,19 @@ static void make_base(void)
 	OK(bole_flash_open(base, &test.base, &test.alloc, NULL, &suite.store));
 	struct bole_repo repo = suite_create(&suite, "r", BOLE_HASH_SHA1);
 	suite_blob_make(&blob, BOLE_HASH_SHA1, 1);
+	remember(0);
 	suite_publish(&suite, repo.id, &blob, "refs/heads/a");
+	maintain(suite.store);
+	remember(1);
 	OK(bole_tx_begin(suite.store, repo.id, &tx));
 	suite_pack_make(&pack, BOLE_HASH_SHA1, 100, 60);
 	(void)suite_pack_append(tx, &pack);
 	suite_pack_free(&pack);
 	OK(suite.store->aux->put(tx, &key, value));
 	suite_commit(tx, NULL, 0);
+	remember(2);
+	maintain(suite.store);
+	remember(3);
 	OK(bole_tx_begin(suite.store, repo.id, &tx));
 	suite_blob_make(&blob, BOLE_HASH_SHA1, 2);
 	suite_put_blob(tx, &blob);
@@ -83,6 +112,21 @@ static void patch(struct bole_block *disk, size_t size, const uint8_t *data, siz
 		bole_block_sim_poke(disk, off, data, n);
 		data += n;
 		len -= n;
+	}
+}
+
+static void splice(struct bole_block *disk, const uint8_t *data, size_t len)
+{
+	static uint8_t bytes[SPLICE_MAX];
+
+	for (; len >= SPLICE_BYTES; data += SPLICE_BYTES, len -= SPLICE_BYTES) {
+		size_t n = (size_t)SPLICE_UNIT << data[1] % 6;
+		size_t to = (size_t)(data[2] | data[3] << 8) * SPLICE_UNIT % (IMAGE_BYTES - n);
+		size_t from = (size_t)(data[4] | data[5] << 8) * SPLICE_UNIT % (IMAGE_BYTES - n);
+		to -= to % SPLICE_UNIT;
+		from -= from % SPLICE_UNIT;
+		bole_block_sim_peek(older[data[0] % OLDER], data[0] & 0x80 ? to : from, bytes, n);
+		bole_block_sim_poke(disk, to, bytes, n);
 	}
 }
 
@@ -136,10 +180,7 @@ static void add_records(struct flash_volume *v, const uint8_t *data, size_t len)
 	while ((data = take_record(data, end, &r)) != NULL) {
 		uint32_t bytes = (uint32_t)(RECORD_HEAD_BYTES + r.key.len + r.body.len);
 		struct bole_bytes piece = r.body;
-		/* The summary wants a key; a short one would read beyond it. */
-		if (r.kind == FLASH_RECORD_OBJECT && r.key.len < SUMMARY_KEY_BYTES)
-			continue;
-		if (bole_flash_batch_reserve(v, bytes, bytes, 1, FLASH_FOR_DATA) != BOLE_OK)
+		if (bole_flash_batch_reserve(v, bytes, bytes, FLASH_FOR_DATA) != BOLE_OK)
 			break;
 		OK(bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL));
 	}
@@ -185,7 +226,7 @@ static void add_checkpoint(struct flash_volume *v, const uint8_t *data, size_t l
 	a.stream_digest = bole_flash_sum_end(&sum);
 	a.generation++;
 	if (count != 0)
-		OK(bole_flash_anchor_store(v->dev, v->alloc, &a, &v->anchor_place));
+		OK(bole_flash_anchor_store(v->dev, v->platform, v->alloc, &a, &v->anchor_place));
 	bole_flash_stream_release(&s, true);
 }
 
@@ -260,11 +301,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	OK(bole_block_sim_clone(&test.alloc, base, &disk));
-	int how = data[0] % 4;
+	int how = data[0] % 5;
 	if (how == 0)
 		patch(disk, IMAGE_BYTES, data + 1, size - 1);
 	else if (how == 1)
 		patch_anchor(disk, data + 1, size - 1);
+	else if (how == 4)
+		splice(disk, data + 1, size - 1);
 	else
 		change_volume(disk, how, data + 1, size - 1);
 	(void)!bole_flash_check(disk, &test.base, &test.alloc, NULL, &result);

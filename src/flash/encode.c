@@ -290,7 +290,9 @@ static enum bole_status write_drops(struct flash_volume *v, const struct flash_d
 {
 	const uint8_t *p = drops->ptr;
 
-	for (const uint8_t *end = p + drops->len; p != NULL && p < end;) {
+	if (p == NULL)
+		return BOLE_OK;
+	for (const uint8_t *end = p + drops->len; p < end;) {
 		struct flash_record r = {.kind = FLASH_RECORD_DROP,
 		                         .owner = domain->id,
 		                         .key = {p, domain->key_len}};
@@ -333,7 +335,9 @@ static void drops_die(struct flash_volume *v, const struct flash_domain *domain,
 {
 	const uint8_t *p = drops->ptr;
 
-	for (const uint8_t *end = p + drops->len; p != NULL && p < end;) {
+	if (p == NULL)
+		return;
+	for (const uint8_t *end = p + drops->len; p < end;) {
 		p += domain->key_len;
 		uint32_t count = bole_get_le32(p);
 		p += 4;
