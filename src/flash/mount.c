@@ -211,6 +211,19 @@ static enum bole_status older_anchor(struct flash_volume *v)
 	return BOLE_OK;
 }
 
+/* Into the segment that the log's head names; if it is bad, elsewhere, which only a checkpoint can
+ * say. */
+static enum bole_status leave_segment(struct flash_volume *v)
+{
+	enum bole_status rc = bole_flash_erase(v, v->log.next);
+
+	if (rc != BOLE_E_IO || atomic_load(&v->failed))
+		return rc == BOLE_OK ? bole_flash_log_advance(v) : rc;
+	BOLE_TRY(bole_flash_log_jump(v));
+	v->dirty = true;
+	return bole_flash_checkpoint(v);
+}
+
 static enum bole_status mount(struct flash_volume *v)
 {
 	struct flash_log_scan s = {.v = v};
@@ -246,7 +259,7 @@ static enum bole_status mount(struct flash_volume *v)
 	bole_flash_log_scan_release(&s);
 	/* The first write shall not wait for an erase. */
 	if (rc == BOLE_OK && v->log.stale && !v->read_only)
-		rc = bole_flash_log_advance(v);
+		rc = leave_segment(v);
 	if (rc == BOLE_OK)
 		(void)bole_flash_erase_ahead(v, 1);
 	return rc;
