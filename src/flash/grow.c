@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/checkpoint.h"
+#include "flash/clean.h"
 
 /* The same layout on the device as it is now. */
 static bool larger(const struct flash_volume *v, struct flash_geometry *g)
@@ -112,7 +113,9 @@ enum bole_status bole_flash_grow(struct flash_volume *v)
 
 	if (v->read_only || atomic_load(&v->failed))
 		return BOLE_E_READ_ONLY;
-	/* Anchors belong to whoever checkpoints. */
+	/* The leader may count by segment; anchors belong to whoever checkpoints, who does not wait
+	 * for a leader. */
+	bole_flash_lead_begin(v);
 	bole_flash_lock(v);
 	while (v->checkpointing)
 		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
@@ -123,5 +126,6 @@ enum bole_status bole_flash_grow(struct flash_volume *v)
 	v->checkpointing = false;
 	v->platform->ops->cond_broadcast(v->platform, &v->cond);
 	bole_flash_unlock(v);
+	bole_flash_lead_end(v);
 	return rc;
 }
