@@ -64,6 +64,18 @@ void bole_flash_aux_superseded(struct flash_volume *v, const struct flash_item *
 	bole_flash_unlock(v);
 }
 
+void bole_flash_aux_replaced(struct flash_volume *v, const struct flash_item *item)
+{
+	if (item == NULL)
+		return;
+	struct bole_bytes value = bole_flash_item_value(item);
+	for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
+		struct flash_aux_part part = bole_flash_aux_part(value, i);
+		if (part.bytes != 0)
+			bole_flash_live_draft(v, part.segment, 0, part.bytes);
+	}
+}
+
 void bole_flash_aux_dropped(struct flash_volume *v, const struct flash_table *table)
 {
 	struct bole_bytes after = {NULL, 0};

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/tx.h"
 
 enum {
 	BATCH_SMALL = 16 << 10, /* kept between commits */
@@ -92,6 +93,19 @@ static void enter(struct flash_volume *v, uint32_t segment, uint64_t sequence)
 	v->log.stale = false;
 }
 
+/* Nothing of the group that is under way counts, and nothing more goes where the log is now. */
+static void broken(struct flash_volume *v)
+{
+	struct flash_log *log = &v->log;
+
+	log->broken = true;
+	log->batch = log->whole;
+	log->link = log->whole_link;
+	v->batch.open = false;
+	v->batch.len = 0;
+	v->batch.records = 0;
+}
+
 enum bole_status bole_flash_log_advance(struct flash_volume *v)
 {
 	struct flash_log *log = &v->log;
@@ -99,17 +113,18 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 	uint32_t next;
 
 	BOLE_ASSERT(!v->batch.open);
+	/* It is blank, unless it was reserved before the volume was opened. */
+	enum bole_status rc = bole_flash_erase(v, log->next);
+	if (rc == BOLE_E_IO && !atomic_load(&v->failed))
+		broken(v);
+	BOLE_TRY(rc);
 	BOLE_TRY(reserve_next(v, &next, &sequence));
 	bole_flash_lock(v);
 	enter(v, log->next, log->next_sequence);
 	log->next = next;
 	log->next_sequence = sequence;
 	bole_flash_unlock(v);
-	/* It is blank, unless it was reserved before the volume was opened. */
-	enum bole_status rc = bole_flash_erase(v, log->segment);
-	if (rc != BOLE_OK)
-		bole_flash_fail(v, "erasing the log's next segment");
-	return rc;
+	return BOLE_OK;
 }
 
 enum bole_status bole_flash_log_jump(struct flash_volume *v)
@@ -119,16 +134,43 @@ enum bole_status bole_flash_log_jump(struct flash_volume *v)
 	uint32_t at[2];
 
 	BOLE_ASSERT(!v->batch.open);
-	for (int i = 0; i < 2; i++)
-		BOLE_TRY(reserve_next(v, &at[i], &sequence[i]));
+	BOLE_TRY(reserve_next(v, &at[0], &sequence[0]));
+	enum bole_status rc = reserve_next(v, &at[1], &sequence[1]);
 	bole_flash_lock(v);
+	if (rc != BOLE_OK) {
+		bole_flash_segment_release(v, at[0]);
+		bole_flash_unlock(v);
+		return rc;
+	}
 	if (v->segment[log->next].state == SEGMENT_RESERVED)
 		bole_flash_segment_release(v, log->next);
 	enter(v, at[0], sequence[0]);
 	log->next = at[1];
 	log->next_sequence = sequence[1];
+	log->broken = false;
+	log->adrift = true;
 	bole_flash_unlock(v);
+	/* A stop in the old place says nothing any more. */
+	log->sealed = false;
+	v->dirty = true;
 	return BOLE_OK;
+}
+
+enum bole_status bole_flash_log_mend(struct flash_volume *v)
+{
+	if (v->log.broken) {
+		enum bole_status rc = bole_flash_log_jump(v);
+		/* What was written where it broke may be read as a part of the log. */
+		if (rc != BOLE_OK)
+			bole_flash_fail(v, "finding another place for the log");
+		BOLE_TRY(rc);
+	}
+	bole_flash_lock(v);
+	while (v->checkpointing)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	bool adrift = v->log.adrift;
+	bole_flash_unlock(v);
+	return adrift ? bole_flash_checkpoint_leading(v) : BOLE_OK;
 }
 
 /* `more` bytes of records and the trailer still fit behind what the batch has. */
@@ -186,13 +228,19 @@ static enum bole_status finish(struct flash_volume *v, uint32_t flags)
 	log->link = bole_flash_sum(t, TRAILER_LINK_AT, seed);
 	bole_put_le64(t + TRAILER_LINK_AT, log->link);
 	enum bole_status rc = bole_flash_program(v, log->segment, b->start, b->buf, end - b->start);
-	if (rc != BOLE_OK)
-		bole_flash_fail(v, "writing the log");
+	if (rc != BOLE_OK) {
+		broken(v);
+		return rc;
+	}
 	bole_flash_lock(v);
 	v->tail_bytes += end - b->start;
 	bole_flash_unlock(v);
 	log->pos = end;
 	log->batch++;
+	if ((flags & FLASH_BATCH_CONTINUES) == 0) {
+		log->whole = log->batch;
+		log->whole_link = log->link;
+	}
 	b->open = false;
 	b->len = 0;
 	b->records = 0;

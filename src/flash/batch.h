@@ -18,7 +18,8 @@ BOLE_MUST_USE enum bole_status bole_flash_batch_add(struct flash_volume *,
                                                     const struct bole_bytes *pieces, size_t count,
                                                     uint32_t *segment, uint32_t *offset);
 /* Ends the group and programs it (not flushed). Does nothing when no record was added, unless
- * flags. */
+ * flags. Where the device fails, here or above, the whole group is as if it had not been begun, and
+ * the log is broken until it is mended. */
 BOLE_MUST_USE enum bole_status bole_flash_batch_end(struct flash_volume *, uint32_t flags);
 /* Gives memory beyond a small buffer back. */
 void bole_flash_batch_rest(struct flash_volume *);
@@ -30,5 +31,8 @@ uint32_t bole_flash_trailer_at(uint32_t unit, uint32_t pos);
 BOLE_MUST_USE enum bole_status bole_flash_log_jump(struct flash_volume *);
 /* Leaves the current segment, whatever room it has. */
 BOLE_MUST_USE enum bole_status bole_flash_log_advance(struct flash_volume *);
+/* Before a group: a log that broke goes on elsewhere, and a checkpoint says where. For the leader,
+ * outside the lock. */
+BOLE_MUST_USE enum bole_status bole_flash_log_mend(struct flash_volume *);
 
 #endif /* BOLE_FLASH_BATCH_H */

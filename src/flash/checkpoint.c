@@ -32,6 +32,7 @@ struct checkpoint {
 	struct flash_save save;
 	struct flash_element element;
 	bool base;
+	bool adrift;     /* the log, before */
 	uint64_t growth; /* before */
 	uint64_t tail;
 };
@@ -176,6 +177,7 @@ static enum bole_status pin(struct checkpoint *c)
 	c->anchor.log_next_sequence = v->log.next_sequence;
 	c->anchor.batch = v->log.batch;
 	c->anchor.link = v->log.link;
+	c->adrift = v->log.adrift;
 	c->growth = v->growth;
 	c->tail = v->tail_bytes;
 	c->anchor.stream = v->next_extent++;
@@ -338,11 +340,14 @@ static void settle(struct checkpoint *c)
 	c->anchor.map = NULL;
 	c->anchor.map_count = 0;
 	v->anchor = c->anchor;
+	if (c->adrift)
+		v->log.adrift = false;
 	v->tail_bytes -= c->tail;
 	v->growth -= c->growth;
 	v->base_bytes = (c->base ? 0 : v->base_bytes) + c->save.bytes;
 	bole_flash_unlock(v);
 	atomic_fetch_add(&v->counters.checkpoint_bytes, c->save.bytes);
+	bole_flash_mark_retired(v);
 }
 
 static void give_up(struct checkpoint *c, enum bole_status why)

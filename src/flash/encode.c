@@ -146,9 +146,7 @@ static enum bole_status write_aux(struct flash_volume *v, const struct flash_aux
 		/* The draft is ours alone, and the item was made with room for its places. */
 		uint8_t *value = (uint8_t *)(uintptr_t)bole_flash_item_value(item).ptr;
 		bole_flash_aux_set_part(value, i, &part);
-		bole_flash_lock(v);
-		bole_flash_live_add(v, part.segment, part.bytes);
-		bole_flash_unlock(v);
+		bole_flash_live_draft(v, part.segment, part.bytes, 0);
 	}
 	return BOLE_OK;
 }
@@ -346,9 +344,7 @@ static void drops_die(struct flash_volume *v, const struct flash_domain *domain,
 			uint64_t place = bole_flash_get_be40(p + DROP_PLACE_AT);
 			if (length == 0)
 				continue;
-			bole_flash_lock(v);
-			bole_flash_live_sub(v, bole_flash_place_segment(place), length);
-			bole_flash_unlock(v);
+			bole_flash_live_draft(v, bole_flash_place_segment(place), 0, length);
 		}
 	}
 }
@@ -460,10 +456,8 @@ static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *t
 			bole_flash_index_place(
 			        d->index, put->key,
 			        bole_flash_place(put->home.segment, put->home.offset));
-		bole_flash_lock(v);
-		bole_flash_live_add(v, put->home.segment,
-		                    bole_flash_record_live(domain->key_len, put->stored));
-		bole_flash_unlock(v);
+		bole_flash_live_draft(v, put->home.segment,
+		                      bole_flash_record_live(domain->key_len, put->stored), 0);
 	}
 	if (run != NULL)
 		bole_flash_rows_finish(run);
@@ -541,7 +535,7 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 		rc = write_drops(v, repo->domain, &d.late);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++) {
 		const struct flash_aux_write *w = &tx->auxwrite[i];
-		bole_flash_aux_superseded(
+		bole_flash_aux_replaced(
 		        v,
 		        bole_flash_table_find(aux_now(repo), bole_bytes_of(w->bytes, w->key_len)));
 		rc = write_aux(v, w, repo->id, 0, d.aux);
@@ -664,7 +658,7 @@ static void supersede(struct flash_volume *v, const struct flash_table *old,
 	for (const struct flash_item *item = bole_flash_table_next(new, after, true); item != NULL;
 	     item = bole_flash_table_next(new, after, false)) {
 		after = bole_flash_item_key(item);
-		bole_flash_aux_superseded(v, bole_flash_table_find(old, after));
+		bole_flash_aux_replaced(v, bole_flash_table_find(old, after));
 	}
 }
 

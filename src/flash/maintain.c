@@ -255,7 +255,9 @@ static enum bole_status seal(struct flash_volume *v)
 	bole_flash_lead_begin(v);
 	enum bole_status rc = BOLE_END;
 	if (v->dirty && !atomic_load(&v->failed)) {
-		rc = bole_flash_batch_reserve(v, 0, 0, FLASH_FOR_CHECKPOINT);
+		rc = bole_flash_log_mend(v);
+		if (rc == BOLE_OK)
+			rc = bole_flash_batch_reserve(v, 0, 0, FLASH_FOR_CHECKPOINT);
 		if (rc == BOLE_OK)
 			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc == BOLE_OK)

@@ -137,6 +137,8 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	v->log.next_sequence = s->next_sequence;
 	v->log.batch = s->expect;
 	v->log.link = s->link;
+	v->log.whole = s->expect;
+	v->log.whole_link = s->link;
 	v->log.durable = s->durable;
 	for (uint32_t i = 0; i < v->segments; i++)
 		v->segment[i].written = v->segment_bytes;
@@ -169,8 +171,13 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 {
 	BOLE_TRY(settle_anchor(v));
 	/* What follows the log's end is left alone until the checkpoint counts. */
-	BOLE_TRY(bole_flash_log_jump(v));
-	BOLE_TRY(bole_flash_recover(s));
+	enum bole_status rc;
+	do {
+		rc = bole_flash_log_jump(v);
+		if (rc == BOLE_OK)
+			rc = bole_flash_recover(s);
+	} while (rc != BOLE_OK && v->log.broken && !atomic_load(&v->failed));
+	BOLE_TRY(rc);
 	v->dirty = true;
 	/* Rows of what is prepared were replaced where they are: the last element has them too. */
 	if (v->saved != NULL && v->prepared != NULL) {
@@ -211,17 +218,12 @@ static enum bole_status older_anchor(struct flash_volume *v)
 	return BOLE_OK;
 }
 
-/* Into the segment that the log's head names; if it is bad, elsewhere, which only a checkpoint can
- * say. */
+/* The first write shall not wait for an erase. */
 static enum bole_status leave_segment(struct flash_volume *v)
 {
-	enum bole_status rc = bole_flash_erase(v, v->log.next);
+	enum bole_status rc = bole_flash_log_advance(v);
 
-	if (rc != BOLE_E_IO || atomic_load(&v->failed))
-		return rc == BOLE_OK ? bole_flash_log_advance(v) : rc;
-	BOLE_TRY(bole_flash_log_jump(v));
-	v->dirty = true;
-	return bole_flash_checkpoint(v);
+	return rc != BOLE_OK && v->log.broken ? bole_flash_log_mend(v) : rc;
 }
 
 static enum bole_status mount(struct flash_volume *v)
@@ -257,7 +259,6 @@ static enum bole_status mount(struct flash_volume *v)
 			rc = settle_anchor(v);
 	}
 	bole_flash_log_scan_release(&s);
-	/* The first write shall not wait for an erase. */
 	if (rc == BOLE_OK && v->log.stale && !v->read_only)
 		rc = leave_segment(v);
 	if (rc == BOLE_OK)
@@ -271,6 +272,7 @@ static void init_tables(struct flash_volume *v)
 	v->plain = (struct flash_table_kind){.alloc = v->alloc};
 	v->aux = v->plain;
 	v->queue_end = &v->queue;
+	v->drafted = SEGMENT_NONE;
 	for (uint32_t i = 0; i < VOLUME_POOL; i++)
 		v->pool[i].segment = SEGMENT_NONE;
 	v->epoch = 1;
@@ -411,7 +413,9 @@ enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
 static enum bole_status confirm_seal(struct flash_volume *v)
 {
 	v->log.durable = v->log.batch - 1;
-	BOLE_TRY(bole_flash_batch_end(v, FLASH_BATCH_CONFIRM));
+	/* Without it the next mount takes more care, that is all. */
+	if (bole_flash_batch_end(v, FLASH_BATCH_CONFIRM) != BOLE_OK)
+		return BOLE_OK;
 	return bole_flash_flush(v);
 }
 
@@ -422,8 +426,14 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 	/* What a mount would have to read again; one that fails is no harm. */
 	if (!v->read_only && !atomic_load(&v->failed) && v->tail_bytes > v->segment_bytes)
 		(void)bole_flash_checkpoint(v);
-	if (!v->read_only && !atomic_load(&v->failed) && v->dirty) {
-		rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
+	while (!v->read_only && !atomic_load(&v->failed) && v->dirty && rc == BOLE_OK) {
+		rc = bole_flash_log_mend(v);
+		if (rc == BOLE_OK)
+			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
+		if (rc != BOLE_OK && v->log.broken) {
+			rc = BOLE_OK; /* once more, elsewhere */
+			continue;
+		}
 		if (rc == BOLE_OK)
 			rc = bole_flash_flush(v);
 	}

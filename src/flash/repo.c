@@ -55,6 +55,7 @@ static enum bole_status create(struct flash_volume *v, struct flash_request *req
 	/* Into the catalog now, so that nothing can fail after the flush; the lock keeps readers
 	 * out until the outcome is known. */
 	struct flash_repo *repo = NULL;
+	req->old_names = bole_flash_table_retain(v->names);
 	bole_flash_lock(v);
 	rc = bole_flash_repo_add(v, v->next_repo, v->next_domain, req->algo, name, &repo);
 	if (rc == BOLE_OK)
@@ -62,7 +63,9 @@ static enum bole_status create(struct flash_volume *v, struct flash_request *req
 	bole_flash_unlock(v);
 	if (rc != BOLE_OK) {
 		bole_flash_table_release(&v->plain, refs);
+		bole_flash_table_release(&v->plain, req->old_names);
 		req->old_refs = NULL;
+		req->old_names = NULL;
 		return rc;
 	}
 	req->written = true;
@@ -111,6 +114,17 @@ static enum bole_status change(struct flash_volume *v, struct flash_request *req
 enum bole_status bole_flash_encode_repo(struct flash_volume *v, struct flash_request *req)
 {
 	return req->kind == FLASH_REQUEST_CREATE ? create(v, req) : change(v, req);
+}
+
+void bole_flash_forget_create(struct flash_volume *v, struct flash_request *req)
+{
+	bole_flash_lock(v);
+	struct flash_repo *repo = bole_flash_repo_take(v, req->repo);
+	struct flash_table *names = v->names;
+	v->names = req->old_names;
+	req->old_names = names;
+	bole_flash_unlock(v);
+	bole_flash_repo_release(v, repo);
 }
 
 static void publish_create(struct flash_volume *v, struct flash_request *req)

@@ -399,8 +399,18 @@ static enum bole_status walk(struct flash_log_scan *s)
 /* From an older anchor, the log goes on where the newest one says, whoever names that place. */
 static enum bole_status go_on(struct flash_log_scan *s, const struct flash_anchor *newest)
 {
-	if (s->expect > newest->batch)
-		return BOLE_OK;
+	/* A log that could not be written goes on elsewhere, under the same number. */
+	for (uint32_t i = 0; i < s->batches; i++) {
+		const struct flash_batch_at *b = &s->batch[i];
+		if (b->sequence != newest->batch)
+			continue;
+		if (b->segment_sequence == newest->log_sequence ||
+		    (newest->log_offset != 0 && b->segment_sequence == newest->log_next_sequence))
+			return BOLE_OK;
+		s->batches = i;
+		s->expect = newest->batch;
+		s->link = i == 0 ? s->v->anchor.link : s->batch[i - 1].link;
+	}
 	if (s->expect != newest->batch || s->link != newest->link)
 		return BOLE_E_CORRUPT;
 	s->segment = newest->log_segment;

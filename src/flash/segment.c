@@ -128,6 +128,53 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 	bole_flash_segment_settle(v, segment);
 }
 
+static uint32_t sum_of(uint32_t a, uint64_t b)
+{
+	return b > UINT32_MAX - a ? UINT32_MAX : a + (uint32_t)b;
+}
+
+void bole_flash_live_draft(struct flash_volume *v, uint32_t segment, uint64_t more, uint64_t less)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	/* The leader's own: others only look at what is published. */
+	if (!s->drafted) {
+		s->drafted = true;
+		s->next_drafted = v->drafted;
+		v->drafted = segment;
+	}
+	s->more = sum_of(s->more, more);
+	s->less = sum_of(s->less, less);
+}
+
+static void draft_end(struct flash_volume *v, bool publish)
+{
+	while (v->drafted != SEGMENT_NONE) {
+		uint32_t at = v->drafted;
+		struct flash_segment *s = &v->segment[at];
+		uint32_t more = s->more;
+		uint32_t less = s->less;
+		v->drafted = s->next_drafted;
+		s->drafted = false;
+		s->more = 0;
+		s->less = 0;
+		if (publish && more != 0)
+			bole_flash_live_add(v, at, more);
+		if (publish && less != 0)
+			bole_flash_live_sub(v, at, less);
+	}
+}
+
+void bole_flash_live_publish(struct flash_volume *v)
+{
+	draft_end(v, true);
+}
+
+void bole_flash_live_forget(struct flash_volume *v)
+{
+	draft_end(v, false);
+}
+
 void bole_flash_hold(struct flash_volume *v, uint32_t segment, uint64_t bytes)
 {
 	struct flash_segment *s = &v->segment[segment];

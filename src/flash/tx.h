@@ -244,6 +244,8 @@ BOLE_MUST_USE enum bole_status bole_flash_encode(struct flash_volume *, struct f
 BOLE_MUST_USE enum bole_status bole_flash_encode_repo(struct flash_volume *,
                                                       struct flash_request *);
 void bole_flash_publish_repo(struct flash_volume *, struct flash_request *);
+/* Takes what was made, and nobody saw, out of the catalog again. */
+void bole_flash_forget_create(struct flash_volume *, struct flash_request *);
 /* Puts what was prepared into the caller's drafts. */
 BOLE_MUST_USE enum bole_status
 bole_flash_prepared_publish(struct flash_volume *, struct flash_prepared *, struct flash_index *,

@@ -56,7 +56,11 @@ struct flash_segment {
 	uint32_t erases;
 	uint32_t erased; /* bytes from its start that are blank */
 	uint32_t moved;  /* generation of the anchor that makes the last move into it durable */
-	uint8_t kind;    /* enum flash_segment_kind, 0 = not known */
+	uint32_t more;   /* live bytes that the group under way adds (W) */
+	uint32_t less;   /* and takes away */
+	uint32_t next_drafted; /* of those segments, when drafted */
+	bool drafted;
+	uint8_t kind; /* enum flash_segment_kind, 0 = not known */
 	uint8_t state;
 	bool published; /* a durable state may name what is in it */
 	bool named;     /* the durable checkpoint says that something lives in it */
@@ -126,9 +130,12 @@ struct flash_log {
 	uint64_t batch;         /* sequence of the next batch */
 	uint64_t link;          /* of the one before */
 	uint64_t durable;       /* the last batch known flushed */
-	uint64_t first_batch;   /* of the current segment */
-	bool stale;             /* raw flash: a cut may have reached what follows pos */
-	bool sealed;            /* the last batch is a seal, flushed, not confirmed */
+	uint64_t whole;         /* batch and link behind the last whole group */
+	uint64_t whole_link;
+	bool stale;  /* raw flash: a cut may have reached what follows pos */
+	bool broken; /* its head takes no more: it must go on elsewhere */
+	bool adrift; /* (L) it did: nothing may be written there before a checkpoint says so */
+	bool sealed; /* the last batch is a seal, flushed, not confirmed */
 };
 
 struct flash_batch {
@@ -209,7 +216,9 @@ struct flash_volume {
 	uint64_t stamp;                      /* (L) epoch that what is freed now belongs to */
 	uint32_t bad;                        /* (L) in state BAD */
 	uint32_t retired;                    /* (L) of them: the device was not told */
-	uint32_t failures;                   /* (L) of writing or erasing, one after another */
+	uint32_t failures;                   /* (L) of writing, one after another */
+	uint32_t erase_failures;             /* (L) */
+	uint32_t drafted;                    /* (W) segments whose live bytes a group changes */
 	uint32_t cursor;                     /* (L) where the search for a free one goes on */
 	uint32_t opened;                     /* (L) */
 	const struct flash_repair *repair;   /* while mounting from an older anchor */
@@ -311,11 +320,12 @@ BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t 
 bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
 /* Of the free segments too many are worn too far ahead of the others. Lock held. */
 bool bole_flash_wear_apart(const struct flash_volume *);
-/* Nothing is ever written to it again; nothing lives in it. Takes the lock. */
-void bole_flash_segment_bad(struct flash_volume *, uint32_t segment, uint32_t offset);
+/* Too few good segments: read-only for good. Lock held. */
+void bole_flash_check_end(struct flash_volume *);
 /* Writing failed: the segment takes nothing more and becomes bad when it is empty. */
 void bole_flash_program_failed(struct flash_volume *, uint32_t segment);
-/* Tells the device about those. */
+/* Tells the device about those, and about what could not be erased: once it is sure that it works
+ * otherwise. */
 void bole_flash_mark_retired(struct flash_volume *);
 /* A new sequence for a segment that is about to be written. Lock held. */
 uint64_t bole_flash_segment_open(struct flash_volume *, uint32_t segment);
@@ -332,10 +342,14 @@ static inline uint64_t bole_flash_record_live(uint32_t key_len, uint32_t stored)
 {
 	return (uint64_t)RECORD_HEAD_BYTES + key_len + stored;
 }
-/* Bytes that the published state names: changed by the leader, as it writes what will be published
- * (a group that fails leaves the volume read-only). Lock held. */
+/* Bytes that the published state names. Lock held. */
 void bole_flash_live_add(struct flash_volume *, uint32_t segment, uint64_t bytes);
 void bole_flash_live_sub(struct flash_volume *, uint32_t segment, uint64_t bytes);
+/* What the leader's group will change when it is published. */
+void bole_flash_live_draft(struct flash_volume *, uint32_t segment, uint64_t more, uint64_t less);
+/* It is published (lock held), or given up. */
+void bole_flash_live_publish(struct flash_volume *);
+void bole_flash_live_forget(struct flash_volume *);
 /* Bytes that must stay although no published state names them. Lock held. */
 void bole_flash_hold(struct flash_volume *, uint32_t segment, uint64_t bytes);
 void bole_flash_hold_end(struct flash_volume *, uint32_t segment, uint64_t bytes);
@@ -349,6 +363,8 @@ void bole_flash_fragments_change(struct flash_volume *, const struct flash_fragm
                                  uint32_t count, enum flash_change, bool locked);
 /* Parts of an aux value that nobody will look up any more. Takes the lock. */
 void bole_flash_aux_superseded(struct flash_volume *, const struct flash_item *);
+/* The same for the leader, when its group is published. */
+void bole_flash_aux_replaced(struct flash_volume *, const struct flash_item *);
 void bole_flash_aux_dropped(struct flash_volume *, const struct flash_table *);
 /* A checkpoint would free segments. Lock held. */
 bool bole_flash_space_helps(const struct flash_volume *);

@@ -13,10 +13,11 @@ enum {
 	 * levelling costs a copy of a segment for each fresh one that comes into use. */
 	WEAR_MOST_PERCENT = 125,
 	WEAR_MOST_MORE = 180,
-	FRESH_SEGMENTS = 8,     /* that may be written before wear is too uneven */
-	READY_SEGMENTS = 4,     /* erased ahead */
-	OPENED_SPARE = 1 << 16, /* openings that stay for what is under way at the end */
-	FAILURES_MAX = 4,       /* one after another: not a bad block here and there */
+	FRESH_SEGMENTS = 8,      /* that may be written before wear is too uneven */
+	READY_SEGMENTS = 4,      /* erased ahead */
+	OPENED_SPARE = 1 << 16,  /* openings that stay for what is under way at the end */
+	FAILURES_MAX = 4,        /* programs in a row: not a bad block here and there */
+	ERASE_FAILURES_MAX = 32, /* worn blocks fail in rows */
 };
 
 /* Erases beyond which a segment should rest. */
@@ -154,14 +155,7 @@ enum bole_status bole_flash_segment_get(struct flash_volume *v, enum flash_purpo
 
 /* -- Erasing -- */
 
-/* So often in a row that it is the device, not a block. */
-static bool failed_often(struct flash_volume *v)
-{
-	bole_flash_lock(v);
-	bool often = ++v->failures >= FAILURES_MAX;
-	bole_flash_unlock(v);
-	return often;
-}
+static void segment_bad(struct flash_volume *, uint32_t segment, bool tell);
 
 /* Erases the next block of a segment that is the caller's. */
 static enum bole_status erase_block(struct flash_volume *v, uint32_t segment)
@@ -178,15 +172,18 @@ static enum bole_status erase_block(struct flash_volume *v, uint32_t segment)
 	if (rc == BOLE_OK)
 		rc = bad ? BOLE_E_IO : bole_block_erase(v->dev, at, block);
 	if (rc != BOLE_OK) {
-		if (!bad && failed_often(v))
+		segment_bad(v, segment, !bad);
+		bole_flash_lock(v);
+		bool often = !bad && ++v->erase_failures >= ERASE_FAILURES_MAX;
+		bole_flash_unlock(v);
+		if (often)
 			bole_flash_fail(v, "erasing, again and again,");
-		bole_flash_segment_bad(v, segment, s->erased);
 		return BOLE_E_IO;
 	}
 	atomic_fetch_add(&v->counters.erased, block);
 	atomic_fetch_add(&v->counters.erases, 1);
 	bole_flash_lock(v);
-	v->failures = 0;
+	v->erase_failures = 0;
 	s->erased += block;
 	s->erases += s->erased == v->segment_bytes;
 	s->changed = true;
@@ -241,15 +238,14 @@ bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 
 /* -- Segments that fail -- */
 
-/* Lock held. */
-static void check_end(struct flash_volume *v)
+void bole_flash_check_end(struct flash_volume *v)
 {
 	uint64_t live = 0;
 
 	for (uint32_t i = 0; i < v->segments; i++)
 		live += v->segment[i].live;
 	uint64_t need = live / v->segment_bytes + 1 + bole_flash_floor(v, FLASH_FOR_DATA);
-	if (v->segments - v->bad > need || atomic_exchange(&v->worn, true))
+	if (v->bad == 0 || v->segments - v->bad > need || atomic_exchange(&v->worn, true))
 		return;
 	bole_log(v->platform, BOLE_LOG_ERROR,
 	         "%s: end of life: %u of %u segments are bad; the volume is read-only for good, "
@@ -257,24 +253,19 @@ static void check_end(struct flash_volume *v)
 	         v->dev->info.name, v->bad, v->segments);
 }
 
-void bole_flash_segment_bad(struct flash_volume *v, uint32_t segment, uint32_t offset)
+/* Nothing is ever written to it again; nothing lives in it. tell: the device does not know. */
+static void segment_bad(struct flash_volume *v, uint32_t segment, bool tell)
 {
 	bole_flash_lock(v);
 	v->segment[segment].state = SEGMENT_BAD;
 	v->segment[segment].open = false;
 	v->segment[segment].changed = true;
+	v->segment[segment].retiring = tell;
+	v->retired += tell;
 	v->bad++;
+	bole_flash_check_end(v);
 	bole_flash_unlock(v);
-	if (atomic_load(&v->failed))
-		return;
 	bole_log(v->platform, BOLE_LOG_WARN, "%s: segment %u is bad", v->dev->info.name, segment);
-	/* Where the device keeps no marks, the checkpoint does. */
-	enum bole_status marked =
-	        bole_block_mark_bad(v->dev, bole_flash_position(v, segment, offset));
-	(void)marked;
-	bole_flash_lock(v);
-	check_end(v);
-	bole_flash_unlock(v);
 }
 
 void bole_flash_mark_retired(struct flash_volume *v)
@@ -287,14 +278,17 @@ void bole_flash_mark_retired(struct flash_volume *v)
 				continue;
 			at = i;
 			v->segment[i].retiring = false;
+			v->segment[i].changed = true;
 			v->retired--;
-			v->bad--; /* counted again below */
 			break;
 		}
+		bole_flash_check_end(v);
 		bole_flash_unlock(v);
-		if (at == SEGMENT_NONE)
+		if (at == SEGMENT_NONE || atomic_load(&v->failed))
 			return;
-		bole_flash_segment_bad(v, at, 0);
+		/* Where the device keeps no marks, the checkpoint does. */
+		enum bole_status hint = bole_block_mark_bad(v->dev, bole_flash_position(v, at, 0));
+		(void)hint;
 	}
 }
 
@@ -303,9 +297,11 @@ void bole_flash_program_failed(struct flash_volume *v, uint32_t segment)
 	bole_flash_lock(v);
 	v->segment[segment].retiring = true;
 	v->segment[segment].changed = true;
+	/* So often in a row that it is the device, not a block. */
+	bool often = ++v->failures >= FAILURES_MAX;
 	bole_flash_unlock(v);
 	bole_log(v->platform, BOLE_LOG_WARN, "%s: writing to segment %u failed: it is given up",
 	         v->dev->info.name, segment);
-	if (failed_often(v))
+	if (often)
 		bole_flash_fail(v, "writing, again and again,");
 }

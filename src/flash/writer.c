@@ -55,7 +55,7 @@ static enum bole_status encode(struct flash_volume *v, struct flash_request *req
 	if (rc == BOLE_OK)
 		rc = bole_flash_encode(v, req);
 	/* Half a request is in the batch: it must never be completed. */
-	if (rc != BOLE_OK && req->written)
+	if (rc != BOLE_OK && req->written && !v->log.broken)
 		bole_flash_fail(v, "encoding a transaction");
 	return rc;
 }
@@ -240,20 +240,25 @@ static void drop_drafts(struct flash_volume *v, struct flash_request *req)
 	repo->domain->draft = NULL;
 }
 
-/* The group did not become durable, as far as we know: nothing of it is shown. */
-static void give_up(struct flash_volume *v, struct flash_request *group)
+/* The group did not become durable: nothing of it is shown. */
+static void give_up(struct flash_volume *v, struct flash_request *group, enum bole_status why)
 {
+	bole_flash_live_forget(v);
 	for (struct flash_request *req = group; req != NULL; req = req->next) {
 		if (!req->written)
 			continue;
-		req->rc = BOLE_E_IO;
+		req->rc = why;
+		req->written = false;
 		drop_drafts(v, req);
-		if (req->kind == FLASH_REQUEST_PREPARE) {
+		if (req->kind == FLASH_REQUEST_PREPARE)
 			bole_flash_prepared_free(v, req->prepared, false);
-			req->prepared = NULL;
-		}
+		req->prepared = NULL;
+		if (req->kind == FLASH_REQUEST_CREATE)
+			bole_flash_forget_create(v, req);
 		bole_flash_table_release(&v->plain, req->old_refs);
 		bole_flash_table_release(&v->plain, req->old_names);
+		req->old_refs = NULL;
+		req->old_names = NULL;
 	}
 }
 
@@ -265,16 +270,18 @@ static void finish_group(struct flash_volume *v, struct flash_request *group)
 		any |= req->written;
 	if (!any)
 		return;
-	enum bole_status rc = atomic_load(&v->failed) ? BOLE_E_IO : bole_flash_batch_end(v, 0);
+	enum bole_status rc =
+	        atomic_load(&v->failed) || v->log.broken ? BOLE_E_IO : bole_flash_batch_end(v, 0);
 	if (rc == BOLE_OK)
 		rc = bole_flash_flush(v);
 	if (rc != BOLE_OK) {
 		v->batch.open = false;
-		give_up(v, group);
+		give_up(v, group, BOLE_E_IO);
 		return;
 	}
 	v->log.durable = v->log.batch - 1;
 	bole_flash_lock(v);
+	bole_flash_live_publish(v);
 	for (struct flash_request *req = group; req != NULL; req = req->next)
 		if (req->written)
 			publish(v, req);
@@ -320,6 +327,8 @@ static struct flash_request *encode_group(struct flash_volume *v, struct flash_r
 
 	for (struct flash_request *req = group; req != NULL; before = req, req = req->next) {
 		req->rc = encode(v, req);
+		if (v->log.broken)
+			return NULL; /* all of them once more */
 		if (req->rc != BOLE_E_NO_SPACE || req->written)
 			continue;
 		if (v->batch.open) {
@@ -331,6 +340,36 @@ static struct flash_request *encode_group(struct flash_volume *v, struct flash_r
 	return NULL;
 }
 
+static struct flash_request *join(struct flash_request *list, struct flash_request *behind)
+{
+	struct flash_request **end = &list;
+
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = behind;
+	return list;
+}
+
+/* Writes the group; what is left over is for the next one. When the log breaks, nothing of the
+ * group is anywhere that counts: it is encoded again, from its requests, for the new place. */
+static struct flash_request *write_group(struct flash_volume *v, struct flash_request *group)
+{
+	struct flash_request *rest = NULL;
+
+	do {
+		enum bole_status rc = bole_flash_log_mend(v);
+		if (rc != BOLE_OK) {
+			for (struct flash_request *req = group; req != NULL; req = req->next)
+				req->rc = atomic_load(&v->failed) ? BOLE_E_IO : rc;
+			break;
+		}
+		bole_flash_reader_reset(&v->reader);
+		rest = join(encode_group(v, group), rest);
+		finish_group(v, group);
+	} while (v->log.broken && !atomic_load(&v->failed));
+	return rest;
+}
+
 /* Leads until its own request is done. Lock held on entry and exit. */
 static void lead(struct flash_volume *v)
 {
@@ -339,9 +378,7 @@ static void lead(struct flash_volume *v)
 	v->leading = true;
 	v->stamp = v->epoch + 1;
 	bole_flash_unlock(v);
-	bole_flash_reader_reset(&v->reader);
-	struct flash_request *rest = encode_group(v, group);
-	finish_group(v, group);
+	struct flash_request *rest = write_group(v, group);
 	bole_flash_lock(v);
 	while (group != NULL) {
 		/* The request lives on its submitter's stack. */
