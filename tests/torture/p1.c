@@ -58,7 +58,7 @@ void torture_p4(struct torture_unit *u)
 	                        .subsets = true,
 	                        .go_on = 1,
 	                        .check_every = 4,
-	                        .cuts_max = 4000};
+	                        .cuts_max = 1500};
 
 	/* The last two geometries have a cache. */
 	plan.geometry = &torture_geometries[3 + u->number % 2];
