@@ -10,6 +10,8 @@
  *
  * The space itself comes back as the store cleans (bole_store_maintain).
  *
+ * What transactions rely on is taken up during the walk, so that the store need not keep much.
+ *
  * Memory: the store keeps the marks (a bit a row). The walk keeps a stack of ids that are marked
  * but not looked into: each object is on it once at most, so it is never longer than objects x
  * (1 + hash bytes) - 21 MB for 10^6 objects of SHA-1 if every one of them waited - and is a few KiB

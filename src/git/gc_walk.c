@@ -14,6 +14,7 @@ enum {
 	PROGRESS_NS = 250 * 1000 * 1000,
 	CACHE_BYTES = 4 << 20,
 	SHRINK_STEP = 256,
+	ROOTS_AT_ONCE = 4096,
 };
 
 enum bole_status bole_gc_walk_open(struct gc_walk *walk)
@@ -47,6 +48,33 @@ void bole_gc_walk_close(struct gc_walk *walk)
 	walk->reader = NULL;
 }
 
+static enum bole_status push(struct gc_walk *, const struct bole_oid *, uint8_t type);
+
+/* The roots that came up lately go onto the stack: the store keeps few of them for us. */
+static enum bole_status take_roots(struct gc_walk *walk)
+{
+	enum bole_status rc = BOLE_OK;
+	struct bole_oid oid;
+	bool fresh;
+
+	for (unsigned i = 0; i < ROOTS_AT_ONCE && rc == BOLE_OK; i++) {
+		rc = bole_mark_root(walk->mark, &oid);
+		if (rc == BOLE_OK)
+			rc = bole_mark_object(walk->mark, &oid, &fresh);
+		if (rc == BOLE_E_NOT_FOUND) {
+			rc = BOLE_OK; /* dropped since it was looked up */
+			continue;
+		}
+		if (rc != BOLE_OK)
+			break;
+		walk->result->roots++;
+		walk->marked += fresh;
+		if (fresh)
+			rc = push(walk, &oid, 0);
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
 static enum bole_status spend(struct gc_walk *walk, size_t bytes)
 {
 	const struct bole_gc_options *options = walk->options;
@@ -56,6 +84,7 @@ static enum bole_status spend(struct gc_walk *walk, size_t bytes)
 		return BOLE_OK;
 	walk->work = 0;
 	walk->platform->ops->yield(walk->platform);
+	BOLE_TRY(take_roots(walk));
 	if (options->cancelled != NULL && options->cancelled(options->ctx))
 		return bole_gc_fail(walk, BOLE_E_CLOSED, "cancelled");
 	if (options->progress == NULL)
@@ -374,6 +403,7 @@ enum bole_status bole_gc_walk_root(struct gc_walk *walk, const struct bole_oid *
 
 enum bole_status bole_gc_walk_finish(struct gc_walk *walk)
 {
+	BOLE_TRY(drain(walk));
 	while (walk->batched > 0) {
 		BOLE_TRY(batch_flush(walk));
 		BOLE_TRY(drain(walk));

@@ -205,6 +205,7 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 	struct bole_gc_options options = {
 	        .cancelled = stopping,
 	        .ctx = node,
+	        .wait_ns = RETRY_NS, /* a long push is no reason to walk again */
 	        .cache_bytes = cache < CACHE_MIN   ? CACHE_MIN
 	                       : cache > CACHE_MAX ? CACHE_MAX
 	                                           : cache,

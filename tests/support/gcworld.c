@@ -42,7 +42,7 @@ void gcworld_reopen(struct gcworld *w)
 	if (w->device == NULL)
 		return;
 	OK(bole_store_close(w->store));
-	OK(bole_flash_open(w->device, &w->test.base, &w->test.alloc, NULL, &w->store));
+	OK(bole_flash_open(w->device, &w->test.base, &w->test.alloc, w->options, &w->store));
 }
 
 void gcworld_detach(struct gcworld *w)

@@ -27,7 +27,8 @@ struct gc_node {
 
 struct gcworld {
 	struct test_platform test;
-	struct bole_block *device; /* NULL: the memory store */
+	struct bole_block *device;                     /* NULL: the memory store */
+	const struct bole_flash_open_options *options; /* from the next opening on */
 	struct bole_store *store;
 	struct bole_repo repo;
 	struct gc_node *nodes;

@@ -154,3 +154,54 @@ Test(gc_flash, a_cut_at_every_operation_leaves_all_of_the_garbage_or_none)
 	}
 	printf("%u cuts\n", cuts);
 }
+
+/* Somebody looks things up all the time, far more than a small volume keeps as roots at once. */
+struct busy {
+	unsigned calls;
+	uint64_t looked_up;
+};
+
+static bool look_up_many(void *ctx)
+{
+	enum { LOOKUPS = 1500 };
+	struct busy *busy = ctx;
+	struct bole_entry entry;
+	struct bole_tx *tx = gcworld_begin(&w);
+
+	busy->calls++;
+	for (int i = 0; i < LOOKUPS; i++, busy->looked_up++)
+		cr_assert_geq(bole_odb_find(tx->view, &w.nodes[i % w.count].oid, &entry),
+		              BOLE_E_NOT_FOUND);
+	bole_tx_abort(tx);
+	return false;
+}
+
+Test(gc_flash, a_small_volume_collects_however_much_is_looked_up_meanwhile)
+{
+	static const struct bole_flash_open_options small = {.memory_bytes_max = 4 << 20};
+	struct busy busy = {.calls = 0};
+	struct bole_gc_options options = {.cancelled = look_up_many, .ctx = &busy};
+	struct bole_block_sim_options sim;
+	struct bole_gc_result result;
+	struct test_platform test;
+	struct bole_block *device;
+
+	test_platform_init(&test, 1);
+	cr_assert_eq(bole_block_sim_geometry("virtio", &sim), BOLE_OK);
+	sim.size_bytes = 16 << 20;
+	cr_assert_eq(bole_block_sim_open(&test.alloc, &sim, &device), BOLE_OK);
+	gcworld_open(&w, device, BOLE_HASH_SHA1, 40);
+	w.options = &small;
+	gcworld_reopen(&w);
+	int tip = gcworld_push(&w, 0, GC_NONE, 250, true);
+	tip = gcworld_push(&w, 0, tip, 250, true);
+	(void)gcworld_push(&w, 1, tip, 20, true);
+	gcworld_delete(&w, 1);
+	enum bole_status rc = gcworld_collect(&w, &options, &result);
+	cr_assert_eq(rc, BOLE_OK, "%s", result.error);
+	cr_assert_gt(busy.looked_up, 8192, "only %u calls", busy.calls);
+	(void)gcworld_check(&w, false);
+	gcworld_close(&w);
+	bole_block_close(device);
+	test_platform_release(&test);
+}
