@@ -68,8 +68,8 @@ struct flash_clean {
 	 * for its garbage, will stay; what comes from the log may not. */
 	struct flash_open open;
 	struct flash_open parked;
-	bool cold; /* open is for what will stay */
-	uint8_t *buf;           /* segment head, heads of the fragment, records */
+	bool cold;    /* open is for what will stay */
+	uint8_t *buf; /* segment head, heads of the fragment, records */
 	size_t cap;
 	uint32_t len; /* of the records */
 	uint32_t moves;

@@ -59,7 +59,7 @@ static enum bole_status managed(const struct bole_block_info *info, uint64_t wan
 	if (size < anchors)
 		return BOLE_E_NO_SPACE;
 	/* As far back as it goes: damage tends to stay in one part of a device. */
-	g->second = size - anchors;
+	g->second = (size - anchors) / g->slot_bytes * g->slot_bytes;
 	BOLE_TRY(choose(g->second, wanted, smallest, managed_count, FLASH_SEGMENT_BYTES_MANAGED,
 	                FLASH_SEGMENTS_MIN, &g->segment_bytes));
 	uint64_t n = managed_count(g->second, g->segment_bytes);

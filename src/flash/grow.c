@@ -22,10 +22,10 @@ static bool larger(const struct flash_volume *v, struct flash_geometry *g)
 	*g = v->geometry;
 	if (v->dev->info.needs_erase || size <= g->device_bytes)
 		return false;
-	g->second = size - anchors;
+	g->second = (size - anchors) / g->slot_bytes * g->slot_bytes;
 	uint64_t n = (g->second - g->area) / g->segment_bytes;
 	g->segments = n > FLASH_SEGMENTS_MAX ? FLASH_SEGMENTS_MAX : (uint32_t)n;
-	g->device_bytes = size;
+	g->device_bytes = g->second + anchors;
 	return g->segments > v->geometry.segments;
 }
 
