@@ -129,7 +129,7 @@ static void hook(struct tap *tap, const struct tap_op *op)
 	uint64_t luck = torture_mix(r->seed, tap->ops * 2);
 	unsigned drawn = (unsigned)(luck >> 32) % torture_mode_count;
 
-	if (!lucky(r, luck))
+	if (!lucky(r, luck) || torture_over(r->plan.unit))
 		return;
 	if (r->plan.subsets && r->level == 0) {
 		cut_subsets(r, op);

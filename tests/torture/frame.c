@@ -115,6 +115,8 @@ void frame_load(struct frame *f, const struct frame_options *o)
 	FILE *in = o->state == NULL ? NULL : fopen(o->state, "r");
 	char line[LINE];
 
+	for (unsigned i = 0; i < torture_program_count; i++)
+		f->program[i].redo = UINT64_MAX;
 	if (in == NULL)
 		return;
 	while (fgets(line, sizeof line, in) != NULL) {
@@ -185,9 +187,12 @@ void frame_save(struct frame *f, const struct frame_options *o)
 	              (unsigned long long)(f->before_trials + sum.trials),
 	              (unsigned long long)(f->before_failures + sum.failures));
 	copy_others(out, o);
-	for (unsigned i = 0; i < torture_program_count; i++)
+	for (unsigned i = 0; i < torture_program_count; i++) {
+		const struct frame_program *p = &f->program[i];
+		uint64_t next = p->redo < p->next ? p->redo : p->next;
 		(void)fprintf(out, "seed=%llu program=%s next=%llu\n", (unsigned long long)o->seed,
-		              torture_programs[i].name, (unsigned long long)f->program[i].next);
+		              torture_programs[i].name, (unsigned long long)next);
+	}
 	if (fclose(out) != 0 || rename(path, o->state) != 0)
 		perror(o->state);
 }

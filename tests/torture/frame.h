@@ -32,7 +32,8 @@ struct frame_program {
 	_Atomic uint64_t trials;
 	_Atomic uint64_t failures;
 	_Atomic uint64_t extra[TORTURE_EXTRAS];
-	uint64_t first; /* unit that this run began with */
+	_Atomic uint64_t redo; /* the first unit that was not done to its end */
+	uint64_t first;        /* unit that this run began with */
 };
 
 struct frame_worker {

@@ -51,6 +51,14 @@ void torture_progress(struct torture_unit *u, const char *geometry, const char *
 	self->beat++;
 }
 
+bool torture_over(struct torture_unit *u)
+{
+	if (options.repro != NULL || frame_now() < frame->deadline)
+		return false;
+	u->partial = true;
+	return true;
+}
+
 static void print_finding(const struct torture_unit *u, const char *geometry, const char *where,
                           const char *text)
 {
@@ -91,7 +99,11 @@ static void add_counts(const struct torture_unit *u, uint64_t ns)
 	p->cuts += u->count.cuts;
 	p->trials += u->count.trials;
 	p->failures += u->count.failures;
-	p->units++;
+	if (!u->partial)
+		p->units++;
+	for (uint64_t first = p->redo; u->partial && u->number < first;)
+		if (atomic_compare_exchange_weak(&p->redo, &first, u->number))
+			break;
 	for (unsigned i = 0; i < TORTURE_EXTRAS; i++)
 		p->extra[i] += u->extra[i];
 	p->ns += ns;

@@ -428,7 +428,7 @@ static void hook(struct tap *tap, const struct tap_op *op)
 	if (f->u->only != NULL ? strcmp(path, f->u->only) != 0
 	                       : luck % 1024 >= f->chance || f->u->count.cuts >= CUTS_A_UNIT)
 		return;
-	if (torture_mode_applies(f->device, mode, op->kind))
+	if (!torture_over(f->u) && torture_mode_applies(f->device, mode, op->kind))
 		cut_one(f, op, mode, path);
 }
 
@@ -440,7 +440,7 @@ static bool fill(struct full *f)
 
 	f->at_floor = false;
 	f->chance = 2;
-	while (rc == BOLE_OK && f->next_object + 2 * TX_MAX < OBJECTS_MAX)
+	while (rc == BOLE_OK && f->next_object + 2 * TX_MAX < OBJECTS_MAX && !torture_over(f->u))
 		rc = change(f, 1 + (unsigned)draw(f, TX_MAX - 1), 0);
 	/* What does not fit as one may fit singly. */
 	enum bole_status single = rc == BOLE_E_NO_SPACE ? BOLE_OK : rc;
@@ -490,7 +490,7 @@ void torture_p9(struct torture_unit *u)
 	f.tap.hook = hook;
 	for (unsigned i = 0; i < ROUNDS && rc == BOLE_OK; i++) {
 		torture_progress(u, f.g->name, "filling");
-		if (!fill(&f) || !make_room(&f, 3))
+		if (torture_over(u) || !fill(&f) || !make_room(&f, 3))
 			break;
 		u->extra[1]++;
 	}

@@ -232,6 +232,7 @@ struct torture_unit {
 	uint64_t number;
 	const char *only; /* --repro: the path of cuts to go, or NULL */
 	bool verbose;
+	bool partial; /* time was up before its end: it will be done again */
 	struct torture_counts count;
 	uint64_t extra[TORTURE_EXTRAS]; /* what the program counts beside */
 	uint64_t skipped[WORK_OPS];
@@ -252,6 +253,8 @@ extern const unsigned torture_program_count;
 /* One finding: where is the path within the unit ("37@bits>2@prefix"). */
 void torture_finding(struct torture_unit *, const char *geometry, const char *where,
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Time is up: what is left of the unit is left out. */
+bool torture_over(struct torture_unit *);
 /* Tells the supervisor what is being done, for the case that it is never done. */
 void torture_progress(struct torture_unit *, const char *geometry, const char *where);
 
