@@ -21,13 +21,28 @@ static bool candidate(const struct flash_volume *v, uint32_t segment)
 	const struct flash_segment *s = &v->segment[segment];
 
 	return s->state == SEGMENT_USED && !s->open && s->held == 0 && s->live != 0 && !s->stuck &&
-	       s->kind != FLASH_SEGMENT_INDEX && s->kind != FLASH_SEGMENT_CHECKPOINT &&
-	       s->moved <= v->anchor.checkpoint;
+	       s->kind != FLASH_SEGMENT_CHECKPOINT && s->moved <= v->anchor.checkpoint;
 }
 
+/* What moving would give. Heads and padding of fragments and pages come with them wherever they go;
+ * records of the log, which had a unit each, are packed. */
 static uint64_t gain(const struct flash_volume *v, uint32_t segment)
 {
-	return v->segment_bytes - v->segment[segment].live;
+	const struct flash_segment *s = &v->segment[segment];
+	uint64_t room = v->segment_bytes;
+
+	if (s->kind == FLASH_SEGMENT_DATA)
+		room = s->lived + (uint64_t)v->segment_bytes - s->written;
+	if (s->kind == FLASH_SEGMENT_INDEX)
+		room = s->lived < v->segment_bytes - v->page_bytes
+		               ? s->lived
+		               : v->segment_bytes - v->page_bytes;
+	uint64_t bytes = room > s->live ? room - s->live : 0;
+	/* To move a fragment or a page rewrites a map, which is garbage next: it must be worth it.
+	 * Merges free pages by themselves. */
+	bool parts =
+	        s->kind == FLASH_SEGMENT_INDEX || (s->kind == FLASH_SEGMENT_DATA && s->moved == 0);
+	return parts && bytes < v->segment_bytes / 2 ? 0 : bytes;
 }
 
 /* Age x (1 - u) / (1 + u): what died long ago and will not go on dying is worth more. */
@@ -197,6 +212,41 @@ static enum bole_status install(struct flash_volume *v, struct flash_clean *c, b
 	return rc;
 }
 
+bool bole_flash_clean_lead(struct flash_volume *v, struct flash_clean *c, bool leading)
+{
+	bool ours = true;
+
+	bole_flash_lock(v);
+	if (!leading && v->leading) {
+		c->busy = false;
+		v->platform->ops->cond_broadcast(v->platform, &v->cond);
+		while (v->leading)
+			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
+			                                  BOLE_NEVER);
+		ours = !c->busy;
+		if (ours)
+			c->busy = true;
+	}
+	if (ours && !leading)
+		lead(v);
+	if (ours)
+		v->stamp = v->epoch + 1;
+	bole_flash_unlock(v);
+	return ours;
+}
+
+void bole_flash_clean_follow(struct flash_volume *v, bool leading)
+{
+	if (!leading) {
+		bole_flash_lead_end(v);
+		return;
+	}
+	/* Beside the commits that come after in this turn. */
+	bole_flash_lock(v);
+	v->stamp = v->epoch + 1;
+	bole_flash_unlock(v);
+}
+
 static void end_victim(struct flash_volume *v, struct flash_clean *c, bool over)
 {
 	struct flash_segment *s = &v->segment[c->walk.segment];
@@ -235,9 +285,18 @@ static enum bole_status go_on(struct flash_volume *v, struct flash_clean *c,
 	uint32_t offset;
 	enum bole_status rc = write_and_install(v, c, step->leading, lost);
 
+	if (rc == BOLE_OK && !*lost && c->walk.kind == FLASH_SEGMENT_INDEX) {
+		bool moved;
+		rc = bole_flash_clean_pages(v, c, step->leading, &moved, lost);
+		return rc == BOLE_OK && !moved ? BOLE_END : rc;
+	}
 	while (rc == BOLE_OK && !*lost && c->len < step->budget && c->walk.read < read) {
 		rc = bole_flash_walk_next(&c->walk, &r, &bytes, &offset);
 		if (rc != BOLE_OK)
+			break;
+		bool moved;
+		rc = bole_flash_clean_fragment(v, c, &r, offset, step->leading, &moved, lost);
+		if (rc != BOLE_OK || moved || *lost)
 			break;
 		if (!bole_flash_move_current(v, c, &r, c->walk.segment, offset, &rc))
 			continue;
@@ -275,8 +334,15 @@ static enum bole_status begin(struct flash_volume *v, struct flash_clean *c,
 	c->why = step->why;
 	c->walking = true;
 	enum bole_status rc = bole_flash_walk_begin(&c->walk, v, victim);
-	if (rc == BOLE_OK) {
+	if (rc == BOLE_OK || (rc == BOLE_E_NOT_FOUND && c->walk.kind == FLASH_SEGMENT_INDEX)) {
+		bole_flash_lock(v);
+		bool known = v->segment[victim].kind == c->walk.kind;
+		v->segment[victim].kind = (uint8_t)c->walk.kind;
+		bole_flash_unlock(v);
 		choose_head(c);
+		/* What would be gained is known better now: choose again. */
+		if (!known)
+			end_victim(v, c, false);
 		return BOLE_OK;
 	}
 	bole_flash_lock(v);

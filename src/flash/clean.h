@@ -94,7 +94,23 @@ BOLE_MUST_USE enum bole_status bole_flash_move_write(struct flash_volume *, stru
 /* The leader: the published state gets the new places of those that are current still. */
 BOLE_MUST_USE enum bole_status bole_flash_move_install(struct flash_volume *, struct flash_clean *);
 
+/* -- Extents and runs (clean_parts.c) -- */
+
+/* A fragment in the victim: if it lives, all of its extent that is in the victim goes elsewhere. */
+BOLE_MUST_USE enum bole_status
+bole_flash_clean_fragment(struct flash_volume *, struct flash_clean *, const struct flash_record *,
+                          uint32_t offset, bool leading, bool *moved, bool *lost);
+/* Pages in the victim: all of one run, or of one extent's, goes elsewhere. *moved false: there is
+ * none. */
+BOLE_MUST_USE enum bole_status bole_flash_clean_pages(struct flash_volume *, struct flash_clean *,
+                                                      bool leading, bool *moved, bool *lost);
+
 /* -- Steps (clean.c) -- */
+
+/* Takes the lead to install something, unless the caller leads already. False: somebody else went
+ * on with the cleaner meanwhile, which is no longer ours. */
+bool bole_flash_clean_lead(struct flash_volume *, struct flash_clean *, bool leading);
+void bole_flash_clean_follow(struct flash_volume *, bool leading);
 
 struct flash_clean_step {
 	bool leading;               /* the caller leads */

@@ -259,6 +259,7 @@ static enum bole_status install(struct flash_volume *v, struct flash_compaction 
 	*old = bole_flash_index_swap(v, c->domain, index);
 	v->epoch++;
 	v->stamp = v->epoch;
+	v->unlogged = true;
 	if (run != NULL)
 		bole_flash_run_change(run, FLASH_HELD_PUBLISHED, true);
 	for (uint32_t i = 0; i < c->inputs->count; i++)

@@ -94,6 +94,7 @@ static void settle_segments(struct flash_volume *v)
 		if (s->state == SEGMENT_BAD || s->state == SEGMENT_TAIL ||
 		    s->state == SEGMENT_RESERVED)
 			continue;
+		s->lived = v->segment_bytes; /* nobody knows */
 		bool used = s->live != 0 || s->held != 0;
 		s->state = used ? SEGMENT_USED : s->published ? SEGMENT_FREED : SEGMENT_FREE;
 		s->published |= used;
@@ -424,7 +425,8 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 	enum bole_status rc = BOLE_OK;
 
 	/* What a mount would have to read again; one that fails is no harm. */
-	if (!v->read_only && !atomic_load(&v->failed) && v->tail_bytes > v->segment_bytes)
+	if (!v->read_only && !atomic_load(&v->failed) &&
+	    (v->tail_bytes > v->segment_bytes || v->unlogged))
 		(void)bole_flash_checkpoint(v);
 	while (!v->read_only && !atomic_load(&v->failed) && v->dirty && rc == BOLE_OK) {
 		rc = bole_flash_log_mend(v);

@@ -66,6 +66,8 @@ enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *
 		open->pos = 0;
 		if (rc != BOLE_OK)
 			open->segment = SEGMENT_NONE;
+		else
+			v->segment[open->segment].kind = (uint8_t)open->kind; /* ours alone */
 		if (rc != BOLE_E_NO_SPACE || purpose != FLASH_FOR_DATA)
 			return rc;
 		bole_flash_lock(v);

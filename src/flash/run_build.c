@@ -395,15 +395,23 @@ static enum bole_status copy_chunks(struct flash_run_builder *b, const struct fl
 	return BOLE_OK;
 }
 
-static bool same_chunk(const struct flash_run *run, const struct flash_run_chunk *c)
+/* Pages of a chunk that the other run does not name at the same places. */
+static uint32_t pages_alone(const struct flash_run_chunk *c, const struct flash_run *other)
 {
-	for (uint32_t i = 0; i < run->chunks; i++) {
-		const struct flash_run_chunk *k = &run->chunk[i];
-		if (k->segment == c->segment && k->sequence == c->sequence &&
-		    c->first >= k->first && c->first + c->pages <= k->first + k->pages)
-			return true;
+	uint32_t alone = c->pages;
+
+	for (uint32_t i = 0; i < other->chunks; i++) {
+		const struct flash_run_chunk *k = &other->chunk[i];
+		uint32_t from = c->first > k->first ? c->first : k->first;
+		uint32_t end = c->first + c->pages;
+		if (k->segment != c->segment || k->sequence != c->sequence)
+			continue;
+		if (end > k->first + k->pages)
+			end = k->first + k->pages;
+		if (end > from)
+			alone -= end - from;
 	}
-	return false;
+	return alone;
 }
 
 void bole_flash_run_moved(const struct flash_run *old, const struct flash_run *run,
@@ -413,8 +421,8 @@ void bole_flash_run_moved(const struct flash_run *old, const struct flash_run *r
 
 	for (uint32_t i = 0; i < run->chunks; i++) {
 		const struct flash_run_chunk *c = &run->chunk[i];
-		uint64_t bytes = (uint64_t)c->pages * v->page_bytes;
-		if (same_chunk(old, c))
+		uint64_t bytes = (uint64_t)pages_alone(c, old) * v->page_bytes;
+		if (bytes == 0)
 			continue;
 		if (change == FLASH_HELD_PUBLISHED) {
 			v->segment[c->segment].published = true;
@@ -424,8 +432,9 @@ void bole_flash_run_moved(const struct flash_run *old, const struct flash_run *r
 	}
 	for (uint32_t i = 0; change == FLASH_HELD_PUBLISHED && i < old->chunks; i++) {
 		const struct flash_run_chunk *c = &old->chunk[i];
-		if (!same_chunk(run, c))
-			bole_flash_live_sub(v, c->segment, (uint64_t)c->pages * v->page_bytes);
+		uint64_t bytes = (uint64_t)pages_alone(c, run) * v->page_bytes;
+		if (bytes != 0)
+			bole_flash_live_sub(v, c->segment, bytes);
 	}
 }
 

@@ -54,6 +54,7 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	s->changed = true;
 	s->sequence = (uint64_t)v->opened << 32 | salt;
 	s->written = 0;
+	s->lived = 0;
 	s->kind = 0;
 	s->moved = 0;
 	s->stuck = false;
@@ -109,6 +110,8 @@ void bole_flash_live_add(struct flash_volume *v, uint32_t segment, uint64_t byte
 
 	/* Only bytes that lie about themselves name more than there is. */
 	s->live = bytes > UINT32_MAX - s->live ? UINT32_MAX : s->live + (uint32_t)bytes;
+	s->lived =
+	        bytes > v->segment_bytes - s->lived ? v->segment_bytes : s->lived + (uint32_t)bytes;
 	s->changed = true;
 }
 
@@ -180,6 +183,8 @@ void bole_flash_hold(struct flash_volume *v, uint32_t segment, uint64_t bytes)
 	struct flash_segment *s = &v->segment[segment];
 
 	s->held = bytes > UINT32_MAX - s->held ? UINT32_MAX : s->held + (uint32_t)bytes;
+	s->lived =
+	        bytes > v->segment_bytes - s->lived ? v->segment_bytes : s->lived + (uint32_t)bytes;
 }
 
 void bole_flash_hold_end(struct flash_volume *v, uint32_t segment, uint64_t bytes)

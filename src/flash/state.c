@@ -91,6 +91,7 @@ enum bole_status bole_flash_state_take(struct flash_volume *v, struct flash_stat
 	uint32_t prepareds = 0;
 
 	*s = (struct flash_state){.repo = NULL};
+	v->unlogged = false;
 	for (const struct flash_prepared *p = v->prepared; p != NULL; p = p->next)
 		prepareds++;
 	if (v->repos != 0) {

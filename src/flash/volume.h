@@ -51,6 +51,7 @@ struct flash_segment {
 	uint64_t sequence;
 	uint64_t freed;   /* epoch from which on nobody sees anything in it */
 	uint32_t live;    /* bytes that the published state names */
+	uint32_t lived;   /* bytes of fragments and pages that were written to it */
 	uint32_t held;    /* beside them: not published yet, or of a checkpoint */
 	uint32_t written; /* end of what was programmed: nobody reads beyond */
 	uint32_t erases;
@@ -199,6 +200,7 @@ struct flash_volume {
 	bool leading;                        /* (L) */
 	bool checkpointing;                  /* (L) */
 	struct flash_tx *open_txs;           /* (L) */
+	bool unlogged;                       /* (L) work was published that no log repeats */
 	bool unsettled;                      /* (L) some level 0 waits to be installed */
 	struct flash_compaction *compaction; /* (L) the merge under way */
 	bool compacting;                     /* (L) somebody is at it */
