@@ -42,8 +42,9 @@ struct node_background {
 	uint64_t steps[KINDS];
 	uint64_t bytes;
 	uint64_t reported_ns;
-	uint64_t resume_ns; /* maintenance failed: not before */
-	bool looked_back;   /* at what was left behind before the start */
+	_Atomic uint64_t resume_ns; /* maintenance failed: not before */
+	uint64_t paused_ns;         /* the collection's last pause ended */
+	bool looked_back;           /* at what was left behind before the start */
 };
 
 /* -- What may be garbage -- */
@@ -91,7 +92,7 @@ void bole_node_background_wake(struct bole_node *node)
 
 	platform->ops->mutex_lock(platform, &node->lock);
 	if (node->background != NULL)
-		node->background->resume_ns = 0;
+		atomic_store(&node->background->resume_ns, 0);
 	for (struct node_suspect *s = node->background == NULL ? NULL : node->background->suspects;
 	     s != NULL; s = s->next)
 		s->not_before_ns = 0;
@@ -175,9 +176,25 @@ static void put_back(struct node_background *b, const struct node_suspect *tried
 
 /* -- Collecting -- */
 
+/* Beside requests half of the time is theirs; since: when the last pause ended. */
+static void pause_for_requests(struct bole_node *node, uint64_t since)
+{
+	struct bole_platform *platform = node->platform;
+	uint64_t now = platform->ops->now_ns(platform);
+	uint64_t pause = now - since < PAUSE_MAX_NS ? now - since : PAUSE_MAX_NS;
+
+	if (atomic_load(&node->request_count) > 0)
+		platform->ops->sleep_until(platform, now + pause);
+}
+
 static bool stopping(void *ctx)
 {
-	return atomic_load(&((struct bole_node *)ctx)->stopping);
+	struct node_background *b = ctx;
+	struct bole_platform *platform = b->node->platform;
+
+	pause_for_requests(b->node, b->paused_ns);
+	b->paused_ns = platform->ops->now_ns(platform);
+	return atomic_load(&b->node->stopping);
 }
 
 static void log_collection(struct bole_node *node, uint32_t repo, enum bole_status rc,
@@ -204,7 +221,7 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 	size_t cache = (size_t)(node->options.memory_max / CACHE_PART);
 	struct bole_gc_options options = {
 	        .cancelled = stopping,
-	        .ctx = node,
+	        .ctx = b,
 	        .wait_ns = RETRY_NS, /* a long push is no reason to walk again */
 	        .cache_bytes = cache < CACHE_MIN   ? CACHE_MIN
 	                       : cache > CACHE_MAX ? CACHE_MAX
@@ -215,6 +232,7 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 
 	bool known = bole_store_stats(node->store, &stats) == BOLE_OK;
 	uint64_t start = platform->ops->now_ns(platform);
+	b->paused_ns = start;
 	enum bole_status rc =
 	        bole_gc(platform, &node->budget.alloc, node->store, s->repo, &options, &result);
 	uint64_t ms = (platform->ops->now_ns(platform) - start) / 1000000;
@@ -265,7 +283,7 @@ static bool maintain(struct node_background *b)
 	const struct bole_maintain_options options = {.eagerness = 1};
 	struct bole_maintain_report step;
 
-	if (platform->ops->now_ns(platform) < b->resume_ns)
+	if (platform->ops->now_ns(platform) < atomic_load(&b->resume_ns))
 		return false;
 	for (unsigned i = 0; i < STEPS_MAX && !atomic_load(&node->stopping); i++) {
 		uint64_t start = platform->ops->now_ns(platform);
@@ -277,18 +295,14 @@ static bool maintain(struct node_background *b)
 		if (rc != BOLE_OK) {
 			bole_log(platform, BOLE_LOG_WARN, "store: maintenance: %s",
 			         bole_status_text(rc));
-			b->resume_ns = now + RETRY_NS;
+			atomic_store(&b->resume_ns, now + RETRY_NS);
 			return false;
 		}
 		if ((size_t)step.did < KINDS)
 			b->steps[step.did]++;
 		b->bytes += step.bytes;
-		/* Beside requests half of the time is theirs. */
-		uint64_t pause = now - start < PAUSE_MAX_NS ? now - start : PAUSE_MAX_NS;
-		if (node->request_count > 0)
-			platform->ops->sleep_until(platform, now + pause);
-		else
-			platform->ops->yield(platform);
+		pause_for_requests(node, start);
+		platform->ops->yield(platform);
 	}
 	return true;
 }

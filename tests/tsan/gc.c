@@ -69,6 +69,7 @@ static void run(struct bole_block *device)
 {
 	struct bole_gc_result result;
 	unsigned collections = 0;
+	enum bole_status rc;
 
 	gcworld_open(&w, device, BOLE_HASH_SHA1, 12);
 	(void)gcworld_push(&w, 0, GC_NONE, 30, true);
@@ -78,7 +79,10 @@ static void run(struct bole_block *device)
 		                                (void *)(intptr_t)(i + 1), 0));
 	OK(w.test.base.ops->fiber_start(&w.test.base, "reader", reader, NULL, 0));
 	do {
-		OK(gcworld_collect(&w, NULL, &result));
+		rc = gcworld_collect(&w, NULL, &result);
+		if (rc != BOLE_OK)
+			fprintf(stderr, "%s\n", result.error);
+		OK(rc);
 		collections++;
 		(void)!bole_store_maintain(w.store, NULL, NULL);
 	} while (workers_left > 0);
