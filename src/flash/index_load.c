@@ -140,14 +140,17 @@ static void name_run(struct flash_apply *a, const struct flash_run *run)
 	}
 }
 
-/* What an extent occupies. A checkpoint has counted it: there the map is not read. */
-static void name_extent(struct flash_apply *a, struct flash_extent *e)
+/* What an extent occupies. A checkpoint has counted it: there the map is not read. A map that could
+ * not be read this time must not give its data up: only one that is damaged does. */
+static enum bole_status name_extent(struct flash_apply *a, struct flash_extent *e)
 {
 	const struct flash_fragment *list = e->map;
 	uint32_t count = e->map_fragments;
 
 	if (!a->checkpoint) {
 		enum bole_status rc = bole_flash_extent_map(e, &list);
+		if (rc != BOLE_OK && rc != BOLE_E_CORRUPT)
+			return rc;
 		e->damaged = rc != BOLE_OK;
 		if (rc == BOLE_OK)
 			count = e->fragments;
@@ -160,6 +163,7 @@ static void name_extent(struct flash_apply *a, struct flash_extent *e)
 		name_fragment(a, &list[i]);
 	name_run(a, e->table);
 	name_run(a, e->order);
+	return BOLE_OK;
 }
 
 static enum bole_status apply_extent(struct flash_apply *a, const struct flash_record *r)
@@ -172,12 +176,15 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 	if (domain == NULL)
 		return BOLE_E_CORRUPT;
 	BOLE_TRY(bole_flash_extent_load(v, domain->id, domain->key_len, r->body, &extent));
-	name_extent(a, extent);
+	enum bole_status rc = name_extent(a, extent);
+	if (rc != BOLE_OK) {
+		bole_flash_extent_release(extent);
+		return rc;
+	}
 	if (domain->next_slot <= extent->slot)
 		domain->next_slot = extent->slot + 1;
 	if (extent->id >= v->next_extent)
 		v->next_extent = extent->id + 1;
-	enum bole_status rc;
 	if ((r->flags & FLASH_FLAG_PREPARED) == 0) {
 		struct flash_index *index;
 		rc = bole_flash_apply_index(a, domain->id, &index);
