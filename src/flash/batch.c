@@ -59,6 +59,11 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	if (wanted > most)
 		wanted = most;
 	BOLE_TRY(grow(v, batch_bytes(v, wanted)));
+	bole_flash_lock(v);
+	v->refused_full = purpose == FLASH_FOR_DATA && bole_flash_is_full(v);
+	bole_flash_unlock(v);
+	if (v->refused_full)
+		return BOLE_E_NO_SPACE;
 	uint64_t pos = (uint64_t)v->log.pos + (v->batch.open ? v->batch.len : 0);
 	if (v->log.pos != 0 && !v->log.stale && pos + batch_bytes(v, bytes) <= v->segment_bytes &&
 	    bytes < most)

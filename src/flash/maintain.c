@@ -11,7 +11,7 @@
 enum {
 	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
 	AMPLE_SHARE = 24,      /* or this part of the volume */
-	GARBAGE_MIN = 3,       /* percent of a segment, at the floor */
+	GARBAGE_MIN = 9,       /* percent of a segment, at the floor */
 	GARBAGE_EASY = 50,     /* where nothing is urgent */
 	GARBAGE_EAGER = 10,    /* level 2 cleans whatever has so much */
 	STEP_BYTES = 64 << 10, /* programmed by a step, about */
@@ -233,6 +233,12 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 	case CHORE_LEVEL: clean_for_commit(v, &room, bytes, true); break;
 	case CHORE_NONE: break;
 	}
+	/* Where space is short every commit ends with a checkpoint, and so with one more run. */
+	bole_flash_lock(v);
+	bool many = chore == CHORE_CHECKPOINT && bole_flash_merge_due(v);
+	bole_flash_unlock(v);
+	if (rc == BOLE_OK && many)
+		rc = bole_flash_merge_step(v, MERGE_ROWS_MAX, &did);
 	if (rc != BOLE_OK)
 		bole_log(v->platform, BOLE_LOG_DEBUG, "%s: work put off: %s", v->dev->info.name,
 		         bole_status_text(rc));

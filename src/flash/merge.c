@@ -145,7 +145,7 @@ static enum bole_status open_merge(struct flash_volume *v, struct flash_compacti
 	for (uint32_t i = 0; i < c->inputs->count; i++)
 		rows += c->inputs->run[i]->rows;
 	BOLE_TRY(bole_flash_run_begin(&c->builder, v, &bole_flash_index_shape, rows, true,
-	                              FLASH_FOR_REFS));
+	                              FLASH_FOR_CLEANING));
 	enum bole_status rc =
 	        bole_flash_merge_open(&c->merge, v, c->inputs->run, c->inputs->count,
 	                              v->budget.limit == SIZE_MAX ? 0 : MERGE_AHEAD_SMALL);

@@ -11,6 +11,8 @@
 enum {
 	RESERVE_SEGMENTS = 4,    /* for references and deletes */
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
+	CAPACITY_PERCENT = 92,   /* of the segments is promised */
+	FULL_PERCENT = 97,       /* of what is promised: live bytes beyond which no data is taken */
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
@@ -41,6 +43,24 @@ uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpo
 		return floor;
 	uint32_t share = (uint32_t)((uint64_t)v->segments * RESERVE_PER_MILLE / 1000);
 	return floor + (share > RESERVE_SEGMENTS ? share : RESERVE_SEGMENTS);
+}
+
+uint64_t bole_flash_capacity(const struct flash_volume *v)
+{
+	return (uint64_t)v->segments * v->segment_bytes / 100 * CAPACITY_PERCENT;
+}
+
+bool bole_flash_is_full(const struct flash_volume *v)
+{
+	uint64_t most = bole_flash_capacity(v) / 100 * FULL_PERCENT;
+	uint64_t live = 0;
+
+	/* So much is free that it cannot be. */
+	if ((uint64_t)(v->segments - v->free) * v->segment_bytes <= most)
+		return false;
+	for (uint32_t i = 0; i < v->segments; i++)
+		live += v->segment[i].live;
+	return live > most;
 }
 
 uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)

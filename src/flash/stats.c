@@ -28,7 +28,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 {
 	bole_flash_lock(v);
 	count_segments(v, out);
-	out->capacity_bytes = (uint64_t)v->segments * v->segment_bytes / 100 * 92;
+	out->capacity_bytes = bole_flash_capacity(v);
 	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
 	uint64_t free = (uint64_t)v->free + v->freed + v->pinned;
 	out->free_bytes = free > floor ? (free - floor) * v->segment_bytes : 0;

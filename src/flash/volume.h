@@ -227,6 +227,7 @@ struct flash_volume {
 	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
 	uint32_t levelled;                   /* (L) opened, when levelling was thought of */
 	bool uneven;                         /* (L) wear is apart */
+	bool refused_full;                   /* (W) the last reserve: no cleaning would help */
 	uint32_t turn;                       /* (L) of the chores after commits */
 	bool no_background;                  /* nobody calls maintain */
 	_Atomic uint64_t attended_ns;        /* when maintain was called last */
@@ -303,6 +304,11 @@ enum flash_purpose {
 };
 /* The segments that must stay free for a purpose. Lock held. */
 uint32_t bole_flash_floor(const struct flash_volume *, enum flash_purpose);
+/* Bytes that users are told they have. */
+uint64_t bole_flash_capacity(const struct flash_volume *);
+/* So much lives that data is refused, whatever could be cleaned: near the end each new segment
+ * costs ever more copies, and what deletes need would be used up. Lock held. */
+bool bole_flash_is_full(const struct flash_volume *);
 /* What will happen to what is written. */
 enum flash_heat {
 	FLASH_HOT,  /* it will not live for long */

@@ -309,7 +309,7 @@ static void encode_with_help(struct flash_volume *v, struct flash_request *req)
 	for (uint32_t n = 0; n < SPACE_TRIES; n++) {
 		uint32_t before = free_now(v);
 		req->rc = encode(v, req);
-		if (req->rc != BOLE_E_NO_SPACE || req->written)
+		if (req->rc != BOLE_E_NO_SPACE || req->written || v->refused_full)
 			return;
 		bole_flash_lock(v);
 		bool more = bole_flash_make_space(v, before + 1, true) == BOLE_OK;
