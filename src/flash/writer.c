@@ -316,6 +316,8 @@ static void encode_with_help(struct flash_volume *v, struct flash_request *req)
 		bole_flash_unlock(v);
 		if (!more)
 			return;
+		/* What it has read may be somewhere else now. */
+		bole_flash_reader_reset(&v->reader);
 	}
 }
 
