@@ -4,7 +4,7 @@
  *   1  patches of an anchor, whose checksum is made right again
  *   2  records of the log with right checksums: kind, type, key length, flags, owner (4), body
  *      length (2), key and body
- *   3  the same as the stream of a checkpoint
+ *   3  the same as an element of a checkpoint, a delta when the last byte is odd
  *   4  blocks as they were at an earlier time, or of another place: time (1), size (1), to and from
  *      (2 each, in units of 512 bytes)
  * Whatever comes out: an error, or a volume that can be read, checked and written. */
@@ -130,20 +130,34 @@ static void splice(struct bole_block *disk, const uint8_t *data, size_t len)
 	}
 }
 
-/* Both anchors are changed alike, so that the changed one is found. */
+/* The newest anchor is changed alike in both areas, so that the changed one is found. */
 static void patch_anchor(struct bole_block *disk, const uint8_t *data, size_t len)
 {
-	uint8_t first[SECTOR];
+	struct flash_anchor_place place;
+	struct flash_anchor a;
+	uint8_t slot[SECTOR];
 	struct flash_sum sum;
 
-	patch(disk, ANCHOR_SLOT_MANAGED, data, len);
-	bole_block_sim_peek(disk, 0, first, sizeof first);
+	OK(bole_flash_anchor_load(disk, NULL, &test.alloc, &a, &place));
+	uint64_t at = bole_flash_anchor_at(&a.geometry, 0, place.at[0]);
+	uint64_t other = bole_flash_anchor_at(&a.geometry, 1, place.at[1]);
+	bole_flash_anchor_release(&test.alloc, &a);
+	bole_block_sim_peek(disk, at, slot, sizeof slot);
+	while (len > 3) {
+		size_t off = (size_t)(data[0] | data[1] << 8) % sizeof slot;
+		size_t n = data[2] < len - 3 ? data[2] : len - 3;
+		if (n > sizeof slot - off)
+			n = sizeof slot - off;
+		memcpy(slot + off, data + 3, n);
+		data += 3 + n;
+		len -= 3 + n;
+	}
 	bole_flash_sum_begin(&sum, 0);
-	bole_flash_sum_add(&sum, first, ANCHOR_CHECKSUM_AT);
-	bole_flash_sum_add(&sum, first + ANCHOR_GENERATION_AT, SECTOR - ANCHOR_GENERATION_AT);
-	bole_put_le64(first + ANCHOR_CHECKSUM_AT, bole_flash_sum_end(&sum));
-	bole_block_sim_poke(disk, 0, first, sizeof first);
-	bole_block_sim_poke(disk, IMAGE_BYTES - SECTOR, first, sizeof first);
+	bole_flash_sum_add(&sum, slot, ANCHOR_CHECKSUM_AT);
+	bole_flash_sum_add(&sum, slot + ANCHOR_GENERATION_AT, SECTOR - ANCHOR_GENERATION_AT);
+	bole_put_le64(slot + ANCHOR_CHECKSUM_AT, bole_flash_sum_end(&sum));
+	bole_block_sim_poke(disk, at, slot, sizeof slot);
+	bole_block_sim_poke(disk, other, slot, sizeof slot);
 }
 
 /* Takes one record off the input; NULL at its end. */
@@ -188,6 +202,27 @@ static void add_records(struct flash_volume *v, const uint8_t *data, size_t len)
 	OK(bole_flash_flush(v));
 }
 
+/* The record that makes an element a delta of what the volume has. */
+static size_t chain_of(const struct flash_volume *v, uint8_t *dst)
+{
+	const struct flash_element *last = &v->element[v->elements - 1];
+	uint8_t *body = dst + RECORD_HEAD_BYTES;
+	uint32_t first = last->fragments - last->named;
+	size_t len = CHAIN_PLACES_AT + (size_t)last->named * PLACE_BYTES;
+	struct flash_record r = {.kind = FLASH_RECORD_CHAIN, .body = {body, len}};
+
+	bole_flash_record_head(dst, &r);
+	bole_put_le64(body + CHAIN_STREAM_AT, last->stream);
+	bole_put_le64(body + CHAIN_BYTES_AT, last->bytes);
+	bole_put_le64(body + CHAIN_DIGEST_AT, last->digest);
+	bole_put_le32(body + CHAIN_DEPTH_AT, v->elements);
+	bole_put_le32(body + CHAIN_COUNT_AT, last->named);
+	for (uint32_t i = 0; i < last->named; i++)
+		bole_flash_place_put(body + CHAIN_PLACES_AT + (size_t)i * PLACE_BYTES,
+		                     &last->fragment[first + i]);
+	return RECORD_HEAD_BYTES + len;
+}
+
 static void add_checkpoint(struct flash_volume *v, const uint8_t *data, size_t len)
 {
 	const uint8_t *end = data + len;
@@ -202,6 +237,14 @@ static void add_checkpoint(struct flash_volume *v, const uint8_t *data, size_t l
 	bole_flash_stream_init(&s, v, a.stream, 0, FLASH_SEGMENT_CHECKPOINT, FLASH_FOR_CHECKPOINT);
 	bole_flash_sum_begin(&sum, a.stream);
 	OK(bole_flash_stream_select(&s, FLASH_FRAGMENT_CHECKPOINT));
+	/* Every other one is a delta. */
+	if (len != 0 && (data[len - 1] & 1) != 0 && v->elements != 0) {
+		uint8_t chain[RECORD_HEAD_BYTES + CHAIN_PLACES_AT + CHAIN_PLACES_MAX * PLACE_BYTES];
+		size_t bytes = chain_of(v, chain);
+		bole_flash_sum_add(&sum, chain, bytes);
+		a.stream_bytes += bytes;
+		OK(bole_flash_stream_append(&s, chain, bytes));
+	}
 	while ((data = take_record(data, end, &r)) != NULL) {
 		uint8_t head[RECORD_HEAD_BYTES];
 		bole_flash_record_head(head, &r);
@@ -311,6 +354,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		change_volume(disk, how, data + 1, size - 1);
 	(void)!bole_flash_check(disk, &test.base, &test.alloc, NULL, &result);
+	if (size % 4 == 1)
+		(void)!bole_flash_repair(disk, &test.base, &test.alloc, NULL, &result);
 	if (bole_flash_open(disk, &test.base, &test.alloc, NULL, &store) == BOLE_OK) {
 		read_all(store);
 		write_some(store);

@@ -143,7 +143,7 @@ static enum bole_status follow(struct chain *c)
 	uint32_t expect = UINT32_MAX;
 	uint32_t depth;
 
-	if (count > CHAIN_PLACES_MAX)
+	if (count == 0 || count > CHAIN_PLACES_MAX)
 		return BOLE_E_CORRUPT;
 	memcpy(named, v->anchor.map, count * sizeof *named);
 	do {
