@@ -83,8 +83,17 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	const uint8_t *p;
 
 	BOLE_ASSERT(bole_in_bounds(offset, len, v->segment_bytes));
+	bole_flash_lock(v);
+	uint64_t sequence = v->segment[segment].sequence;
+	uint64_t end = v->segment[segment].written;
+	bole_flash_unlock(v);
 	r->clock++;
 	struct flash_window *w = at_hand(r, segment, offset, len);
+	/* Of an earlier life of the segment. */
+	if (w != NULL && w->sequence != sequence) {
+		w->len = 0;
+		w = NULL;
+	}
 	if (w != NULL) {
 		w->used = r->clock;
 		*out = w->buf + (offset - w->offset);
@@ -100,9 +109,6 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 		want = want < NEAR_BYTES ? NEAR_BYTES : want;
 	}
 	/* Nothing beyond what is asked for is read where somebody may be writing. */
-	bole_flash_lock(v);
-	uint64_t end = v->segment[segment].written;
-	bole_flash_unlock(v);
 	if (end < offset + len)
 		end = offset + len;
 	if (want > end - start)
@@ -124,6 +130,7 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	if (p != w->buf)
 		memmove(w->buf, p, want);
 	w->segment = segment;
+	w->sequence = sequence;
 	w->offset = start;
 	w->len = (uint32_t)want;
 	*out = w->buf + (offset - start);

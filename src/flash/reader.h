@@ -10,6 +10,7 @@
 struct flash_window {
 	uint8_t *buf;
 	size_t cap;
+	uint64_t sequence;
 	uint32_t segment; /* what buf holds: [offset, offset + len) of it */
 	uint32_t offset;
 	uint32_t len;
