@@ -20,7 +20,7 @@ TORTURE_DEFECTS := $(patsubst tests/torture/defects/%.c,%,$(wildcard tests/tortu
 WRAP_flush-skipped := bole_block_flush
 WRAP_trailer-unchained := bole_flash_batch_end
 WRAP_trailer-unverified := bole_flash_sum
-WRAP_segment-reused := bole_flash_segment_take
+WRAP_segment-reused := bole_flash_segment_get
 WRAP_index-unchecked := bole_flash_sum
 WRAP_bad-block-ignored := bole_block_is_bad
 TORTURE_DEFECTIVE := $(TORTURE_DEFECTS:%=build/host/torture-%)
