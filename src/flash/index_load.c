@@ -189,11 +189,13 @@ static enum bole_status apply_extent(struct flash_apply *a, const struct flash_r
 		struct flash_index *index;
 		rc = bole_flash_apply_index(a, domain->id, &index);
 		uint64_t objects = rc == BOLE_OK ? index->objects : 0;
-		if (rc == BOLE_OK && a->checkpoint &&
-		    bole_flash_index_extent(index, extent->id) != NULL)
-			rc = bole_flash_index_remove(v, index, extent->id);
+		/* Another version keeps its place: the order decides which entry counts. */
+		const struct flash_extent *was =
+		        rc == BOLE_OK && a->checkpoint ? bole_flash_index_extent(index, extent->id)
+		                                       : NULL;
 		if (rc == BOLE_OK)
-			rc = bole_flash_index_add(v, index, &extent, 1);
+			rc = was != NULL ? bole_flash_index_replace(v, index, was, extent)
+			                 : bole_flash_index_add(v, index, &extent, 1);
 		if (rc == BOLE_OK && a->checkpoint)
 			index->objects = objects; /* RUN says how many there are */
 		bole_flash_extent_release(extent);
