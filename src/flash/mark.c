@@ -83,12 +83,10 @@ void bole_flash_mark_relied(struct flash_tx *tx, const uint8_t *key)
 	size_t len = tx->relied.len;
 
 	bole_flash_lock(tx->v);
-	/* Begun during the mark: what is noted now is enough. */
-	if (domain->mark == NULL || tx->marks != domain->marks) {
-		if (len < domain->key_len ||
-		    memcmp(tx->relied.ptr + len - domain->key_len, key, domain->key_len) != 0)
-			bole_buffer_append(&tx->relied, key, domain->key_len);
-	}
+	/* Also during a mark that knows of it: the next one may begin before this ends. */
+	if (len < domain->key_len ||
+	    memcmp(tx->relied.ptr + len - domain->key_len, key, domain->key_len) != 0)
+		bole_buffer_append(&tx->relied, key, domain->key_len);
 	note(domain, key);
 	bole_flash_unlock(tx->v);
 }

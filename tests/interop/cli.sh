@@ -177,5 +177,11 @@ expect 5 "$bole" fsck d.img
 grep -q 'bole fsck' err && { failed=$((failed + 1)); echo "cli: fsck advises fsck" >&2; }
 expect 5 "$bole" get d.img big
 expect 0 "$bole" get d.img k
+# What is lost is not repaired; and repairing changes nothing else.
+expect 5 "$bole" --json fsck d.img --repair
+same "nothing could be repaired" "$(json 'd["repaired"]')" 0
+expect 0 "$bole" get d.img k
+same "a key after the repair" "$(<out)" 1
+expect 3 "$bole" fsck nowhere.img --repair
 echo "$passed passed, $failed failed"
 exit $((failed > 0))

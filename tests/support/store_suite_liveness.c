@@ -426,6 +426,19 @@ void store_suite_mark_waits(struct store_suite *suite)
 			expect_now(suite, repo.id, i, i >= 4 && i < 8);
 		expect_now(suite, repo.id, 40 + round, true);
 	}
+	/* A transaction that begins during one mark may still be open in the next. */
+	OK(bole_mark_begin(suite->store, repo.id, &mark));
+	OK(bole_tx_begin(suite->store, repo.id, &tx));
+	struct bole_oid found = blob_oid(6);
+	OK(bole_odb_find(tx->view, &found, &entry));
+	mark_one(mark, 4, true);
+	mark_finish(mark, NULL, 2);
+	OK(bole_mark_begin(suite->store, repo.id, &mark));
+	mark_one(mark, 4, true);
+	mark_finish(mark, tx, 2);
+	expect_now(suite, repo.id, 6, true);
+	expect_now(suite, repo.id, 5, false);
+	publish_range(suite, repo.id, 5, 1);
 	/* What is prepared must be decided first. */
 	OK(bole_tx_begin(suite->store, repo.id, &tx));
 	put_range(tx, 4, 1);

@@ -50,9 +50,15 @@ static void worker(void *arg)
 	workers_left--;
 }
 
+static void print_finding(void *ctx, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "%s\n", text);
+}
+
 static void reader(void *arg)
 {
-	struct bole_verify_report report = {0};
+	struct bole_verify_report report = {.finding = print_finding};
 	struct bole_verify_result result;
 	struct bole_snapshot *snapshot;
 
@@ -87,7 +93,10 @@ static void run(struct bole_block *device)
 		(void)!bole_store_maintain(w.store, NULL, NULL);
 	} while (workers_left > 0);
 	test_platform_join(&w.test);
-	OK(gcworld_collect(&w, NULL, &result));
+	rc = gcworld_collect(&w, NULL, &result);
+	if (rc != BOLE_OK)
+		fprintf(stderr, "%s\n", result.error);
+	OK(rc);
 	(void)gcworld_check(&w, true);
 	printf("%u collections on %s\n", collections, w.store->info.kind);
 	gcworld_close(&w);
