@@ -224,3 +224,32 @@ Test(flash_space_packs, a_cut_while_packs_are_moved_loses_nothing)
 	open_store();
 	teardown();
 }
+
+/* Goal: a block that fails costs a segment and nothing else. Method: blocks that cannot be erased,
+ * or programmed, any more, while packs come in. */
+Test(flash_space_packs, blocks_that_fail_are_given_up)
+{
+	struct bole_store_stats stats;
+
+	setup();
+	for (uint32_t i = 0; i < PACKS; i++) {
+		/* The first program of a push is one of its data. */
+		if (i % 10 == 3)
+			bole_block_sim_plan_fault(device, BOLE_SIM_PROGRAM_KILLS, 1, UINT64_MAX);
+		if (i % 10 == 6)
+			bole_block_sim_plan_fault(device, BOLE_SIM_ERASE_KILLS, 1, UINT64_MAX);
+		OK(push(keep.id, i));
+	}
+	verify();
+	(void)maintain();
+	OK(bole_store_stats(store, &stats));
+	cr_assert_geq(stats.segments_bad, 3, "%u", stats.segments_bad);
+	OK(bole_store_close(store));
+	open_store();
+	verify();
+	uint32_t bad = stats.segments_bad;
+	OK(bole_store_stats(store, &stats));
+	cr_assert_geq(stats.segments_bad, bad, "they are known after a mount");
+	check(!stats.end_of_life);
+	teardown();
+}
