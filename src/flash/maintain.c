@@ -141,7 +141,10 @@ enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, 
 			rc = BOLE_E_NO_SPACE;
 		}
 	}
-	return v->free >= wanted ? BOLE_OK : BOLE_E_NO_SPACE;
+	if (v->free >= wanted)
+		return BOLE_OK;
+	bole_flash_check_end(v, true);
+	return BOLE_E_NO_SPACE;
 }
 
 /* -- Commits -- */

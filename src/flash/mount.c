@@ -250,6 +250,7 @@ static enum bole_status mount(struct flash_volume *v)
 			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
 		settle_segments(v);
 		v->growth += v->tail_bytes;
+		bole_flash_check_end(v, false);
 		if (sealed)
 			v->log.durable = v->log.batch - 1;
 		if (v->repair != NULL)

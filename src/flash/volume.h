@@ -328,8 +328,8 @@ BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t 
 bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
 /* Of the free segments too many are worn too far ahead of the others. Lock held. */
 bool bole_flash_wear_apart(const struct flash_volume *);
-/* Too few good segments: read-only for good. Lock held. */
-void bole_flash_check_end(struct flash_volume *);
+/* Too few good segments: read-only for good. refused: space could not be made. Lock held. */
+void bole_flash_check_end(struct flash_volume *, bool refused);
 /* Writing failed: the segment takes nothing more and becomes bad when it is empty. */
 void bole_flash_program_failed(struct flash_volume *, uint32_t segment);
 /* Tells the device about those, and about what could not be erased: once it is sure that it works

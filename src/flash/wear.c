@@ -17,6 +17,8 @@ enum {
 	READY_SEGMENTS = 4,      /* erased ahead */
 	OPENED_SPARE = 1 << 16,  /* openings that stay for what is under way at the end */
 	FAILURES_MAX = 4,        /* programs in a row: not a bad block here and there */
+	END_BAD_PERCENT = 20,    /* of the segments are bad: the others will soon be, too */
+	END_LIVE_PERCENT = 80,   /* of what is left: beyond, cleaning comes to nothing */
 	ERASE_FAILURES_MAX = 32, /* worn blocks fail in rows */
 };
 
@@ -238,14 +240,18 @@ bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 
 /* -- Segments that fail -- */
 
-void bole_flash_check_end(struct flash_volume *v)
+void bole_flash_check_end(struct flash_volume *v, bool refused)
 {
 	uint64_t live = 0;
 
+	/* With fewer it is full, no more. */
+	if ((uint64_t)v->bad * 100 < (uint64_t)v->segments * END_BAD_PERCENT)
+		return;
 	for (uint32_t i = 0; i < v->segments; i++)
 		live += v->segment[i].live;
-	uint64_t need = live / v->segment_bytes + 1 + bole_flash_floor(v, FLASH_FOR_DATA);
-	if (v->bad == 0 || v->segments - v->bad > need || atomic_exchange(&v->worn, true))
+	uint64_t need = live / v->segment_bytes * 100 / END_LIVE_PERCENT + 1 +
+	                bole_flash_floor(v, FLASH_FOR_DATA);
+	if ((!refused && v->segments - v->bad > need) || atomic_exchange(&v->worn, true))
 		return;
 	bole_log(v->platform, BOLE_LOG_ERROR,
 	         "%s: end of life: %u of %u segments are bad; the volume is read-only for good, "
@@ -263,7 +269,7 @@ static void segment_bad(struct flash_volume *v, uint32_t segment, bool tell)
 	v->segment[segment].retiring = tell;
 	v->retired += tell;
 	v->bad++;
-	bole_flash_check_end(v);
+	bole_flash_check_end(v, false);
 	bole_flash_unlock(v);
 	bole_log(v->platform, BOLE_LOG_WARN, "%s: segment %u is bad", v->dev->info.name, segment);
 }
@@ -282,7 +288,7 @@ void bole_flash_mark_retired(struct flash_volume *v)
 			v->retired--;
 			break;
 		}
-		bole_flash_check_end(v);
+		bole_flash_check_end(v, false);
 		bole_flash_unlock(v);
 		if (at == SEGMENT_NONE || atomic_load(&v->failed))
 			return;

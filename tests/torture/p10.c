@@ -78,20 +78,24 @@ static void judge(struct hoard *h, enum bole_status rc)
 {
 	struct bole_block_sim_counters count;
 	struct bole_block_sim_wear wear;
-	struct bole_store_stats stats;
+	struct bole_store_stats stats = {.segments = 0};
 
 	bole_block_sim_counters(h->device, &count);
 	bole_block_sim_wear(h->device, &wear);
 	uint64_t mean = wear.sum * 100 / wear.blocks; /* in hundredths */
 	uint64_t ratio = mean == 0 ? 0 : (uint64_t)wear.max * 10000 / mean;
 	bool ended = bole_store_stats(h->store, &stats) == BOLE_OK && stats.end_of_life;
-	(void)printf("p10 %s: %s after %llu MiB of objects; erases max %u mean %llu.%02llu min %u, "
-	             "max/mean %llu.%02llu; %llu of %u blocks dead; end of life %s\n",
-	             h->geometry, bole_status_text(rc), (unsigned long long)(h->written >> 20),
-	             wear.max, (unsigned long long)mean / 100, (unsigned long long)mean % 100,
-	             wear.min, (unsigned long long)ratio / 100, (unsigned long long)ratio % 100,
-	             (unsigned long long)count.dead_blocks, wear.blocks,
-	             ended ? "said" : "not said");
+	(void)printf(
+	        "p10 %s: %s after %llu MiB of objects; erases max %u mean %llu.%02llu min %u, "
+	        "max/mean %llu.%02llu; %llu of %u blocks dead; %u of %u segments bad, %u free, "
+	        "%llu live; end of life %s\n",
+	        h->geometry, bole_status_text(rc), (unsigned long long)(h->written >> 20), wear.max,
+	        (unsigned long long)mean / 100, (unsigned long long)mean % 100, wear.min,
+	        (unsigned long long)ratio / 100, (unsigned long long)ratio % 100,
+	        (unsigned long long)count.dead_blocks, wear.blocks, stats.segments_bad,
+	        stats.segments, stats.segments_free,
+	        (unsigned long long)(stats.live_bytes / stats.segment_bytes),
+	        ended ? "said" : "not said");
 	(void)fflush(stdout);
 	h->unit->extra[0] += h->written >> 20;
 	h->unit->extra[1] += mean / ENDURANCE;

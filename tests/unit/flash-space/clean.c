@@ -211,6 +211,37 @@ Test(flash_space_clean, updates_go_on_for_ever_on_raw_flash_that_is_nearly_full)
 	churn(&nor, 0.8, 10000);
 }
 
+Test(flash_space_clean, worn_out_flash_is_read_only_for_good_and_says_so)
+{
+	struct bole_block_sim_options disk = nor;
+	uint64_t state = test_seed(5);
+	enum bole_status rc = BOLE_OK;
+
+	disk.size_bytes = 4 << 20;
+	disk.endurance = 25;
+	disk.seed = 7;
+	setup(&disk);
+	fill_to(0.5);
+	cr_assert(!stats_now().end_of_life);
+	for (unsigned i = 0; i < 1000000 && rc == BOLE_OK; i++)
+		rc = update((uint32_t)(test_random(&state) % keys));
+	cr_assert(rc == BOLE_E_NO_SPACE || rc == BOLE_E_READ_ONLY, "%s", bole_status_text(rc));
+	struct bole_store_stats stats = stats_now();
+	printf("%s: %u of %u segments bad, %u free, %llu live\n", bole_status_text(rc),
+	       stats.segments_bad, stats.segments, stats.segments_free,
+	       (unsigned long long)(stats.live_bytes / stats.segment_bytes));
+	cr_assert(stats.end_of_life);
+	cr_assert_gt(stats.segments_bad, 10);
+	check_eq(update(0), BOLE_E_READ_ONLY);
+	verify();
+	OK(bole_store_close(store));
+	open_store();
+	cr_assert(stats_now().end_of_life);
+	check_eq(update(0), BOLE_E_READ_ONLY);
+	verify();
+	teardown();
+}
+
 Test(flash_space_clean, updates_go_on_for_ever_on_a_card_that_is_nearly_full)
 {
 	churn(&card, 0.8, 4000);
