@@ -318,6 +318,12 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 	struct room room = look(v);
 	bool due = bole_flash_checkpoint_due(v) || frees(v, &room);
 	bole_flash_unlock(v);
+	/* First of all: a commit that finds nothing blank erases a whole segment. */
+	report->did = BOLE_MAINTAIN_CLEAN;
+	if (bole_flash_erase_ahead(v, UINT32_MAX)) {
+		report->bytes = v->dev->info.erase_unit;
+		return BOLE_OK;
+	}
 	report->did = BOLE_MAINTAIN_CHECKPOINT;
 	if (due && bole_flash_checkpoint(v) == BOLE_OK)
 		return BOLE_OK;
@@ -332,10 +338,6 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 	if (bole_flash_decay_step(v))
 		return BOLE_OK;
 	report->did = BOLE_MAINTAIN_CLEAN;
-	if (bole_flash_erase_ahead(v, UINT32_MAX)) {
-		report->bytes = v->dev->info.erase_unit;
-		return BOLE_OK;
-	}
 	enum bole_status rc = clean_step(v, eagerness, &room, report);
 	if (rc != BOLE_END)
 		return rc;
