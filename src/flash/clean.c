@@ -40,8 +40,7 @@ static uint64_t gain(const struct flash_volume *v, uint32_t segment)
 	uint64_t bytes = room > s->live ? room - s->live : 0;
 	/* To move a fragment or a page rewrites a map, which is garbage next: it must be worth it.
 	 * Merges free pages by themselves. */
-	bool parts =
-	        s->kind == FLASH_SEGMENT_INDEX || (s->kind == FLASH_SEGMENT_DATA && s->moved == 0);
+	bool parts = s->kind == FLASH_SEGMENT_INDEX || s->parts;
 	return parts && bytes < v->segment_bytes / 2 ? 0 : bytes;
 }
 
@@ -275,6 +274,17 @@ static enum bole_status write_and_install(struct flash_volume *v, struct flash_c
 	return BOLE_OK;
 }
 
+/* There are parts of extents in the victim: is it one still? */
+static bool worth_it(struct flash_volume *v, uint32_t segment)
+{
+	bole_flash_lock(v);
+	bool known = v->segment[segment].parts;
+	v->segment[segment].parts = true;
+	bool worth = known || gain(v, segment) != 0;
+	bole_flash_unlock(v);
+	return worth;
+}
+
 /* Goes on with the victim until the budget is used or it ends. */
 static enum bole_status go_on(struct flash_volume *v, struct flash_clean *c,
                               const struct flash_clean_step *step, bool *lost)
@@ -295,6 +305,8 @@ static enum bole_status go_on(struct flash_volume *v, struct flash_clean *c,
 		if (rc != BOLE_OK)
 			break;
 		bool moved;
+		if (r.kind >= FLASH_FRAGMENT_DATA && !worth_it(v, c->walk.segment))
+			return BOLE_AGAIN;
 		rc = bole_flash_clean_fragment(v, c, &r, offset, step->leading, &moved, lost);
 		if (rc != BOLE_OK || moved || *lost)
 			break;
@@ -379,6 +391,10 @@ static enum bole_status one_step(struct flash_volume *v, struct flash_clean *c,
 	step->programmed = c->programmed;
 	if (rc == BOLE_OK)
 		return BOLE_OK;
+	if (rc == BOLE_AGAIN) {
+		end_victim(v, c, false);
+		return BOLE_OK;
+	}
 	bool transient = rc == BOLE_E_NO_MEMORY || rc == BOLE_E_NO_SPACE;
 	end_victim(v, c, !transient);
 	return transient ? rc : BOLE_OK;

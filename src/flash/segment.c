@@ -75,6 +75,7 @@ uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
 	s->sequence = (uint64_t)v->opened << 32 | salt;
 	s->written = 0;
 	s->lived = 0;
+	s->parts = false;
 	s->kind = 0;
 	s->moved = 0;
 	s->stuck = false;

@@ -135,6 +135,7 @@ static enum bole_status write_fragment(struct flash_stream *s, struct flash_frag
 		                        (enum flash_segment_kind)open->kind, s->buf);
 	}
 	bole_flash_hold(v, open->segment, bole_flash_fragment_live(s->len));
+	v->segment[open->segment].parts = true;
 	bole_flash_unlock(v);
 	enum bole_status rc =
 	        bole_flash_program(v, open->segment, open->pos, from, end - open->pos);

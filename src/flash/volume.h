@@ -66,6 +66,7 @@ struct flash_segment {
 	bool published; /* a durable state may name what is in it */
 	bool named;     /* the durable checkpoint says that something lives in it */
 	bool changed;   /* its row is another one than the durable checkpoint has */
+	bool parts;     /* fragments of extents are in it */
 	bool open;      /* a stream writes into it, or it waits in the pool */
 	bool stuck;     /* the cleaner could not empty it, and nothing died in it since */
 	bool decaying;  /* the device wants it moved */
