@@ -9,6 +9,7 @@
 #include "flash/levels.h"
 
 enum {
+	LATE_SEGMENTS = 32,    /* of log since a checkpoint: commits do not wait for maintain */
 	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
 	AMPLE_SHARE = 24,      /* or this part of the volume */
 	GARBAGE_MIN = 9,       /* percent of a segment, at the floor */
@@ -172,6 +173,12 @@ static enum chore choose_chore(struct flash_volume *v, const struct room *room, 
 	bool short_of = room->free < room->ample;
 
 	if (frees(v, room))
+		return CHORE_CHECKPOINT;
+	/* Whoever maintains does not keep up, and rows in memory and the log's tail are bounded. */
+	bool late = bole_flash_checkpoint_due(v) &&
+	            (v->mem_rows > v->mem_rows_max + v->mem_rows_max / 2 ||
+	             v->tail_bytes > (uint64_t)v->segment_bytes * LATE_SEGMENTS);
+	if (late)
 		return CHORE_CHECKPOINT;
 	if (attended)
 		return room->free <= room->floor + 1 ? CHORE_CLEAN : CHORE_NONE;
