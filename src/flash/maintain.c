@@ -225,7 +225,9 @@ static uint32_t merge_rows(uint64_t bytes)
 void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 {
 	uint64_t now = v->platform->ops->now_ns(v->platform);
-	bool attended = !v->no_background && now - atomic_load(&v->attended_ns) < ATTENDED_NS;
+	/* Whoever says that he will maintain may need a moment to begin. */
+	bool attended = !v->no_background && (now - atomic_load(&v->attended_ns) < ATTENDED_NS ||
+	                                      atomic_load(&v->counters.commits) < COMMITS_AT_FIRST);
 	bool did = true;
 
 	atomic_store(&v->active_ns, now);

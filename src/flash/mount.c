@@ -380,8 +380,7 @@ enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
 	v->outer = alloc;
 	v->repair = repair;
 	v->no_background = options != NULL && options->no_background;
-	/* Whoever says that he will maintain gets the time to begin. */
-	atomic_store(&v->attended_ns, platform->ops->now_ns(platform));
+	atomic_init(&v->attended_ns, 0); /* nobody has begun */
 	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
 	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
 	v->mem_rows_max = limit == 0 ? MEM_ROWS : limit / MEM_SHARE / MEM_ROW_BYTES;
