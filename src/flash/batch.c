@@ -60,6 +60,7 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 		wanted = most;
 	BOLE_TRY(grow(v, batch_bytes(v, wanted)));
 	bole_flash_lock(v);
+	v->purpose = purpose;
 	v->refused_full = purpose == FLASH_FOR_DATA && bole_flash_is_full(v);
 	bole_flash_unlock(v);
 	if (v->refused_full)

@@ -13,6 +13,7 @@ enum {
 	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
 	AMPLE_SHARE = 24,      /* or this part of the volume */
 	GARBAGE_MIN = 9,       /* percent of a segment, at the floor */
+	GARBAGE_SURE = 75,     /* whatever the moves cost, there is a gain */
 	GARBAGE_EASY = 50,     /* where nothing is urgent */
 	GARBAGE_EAGER = 10,    /* level 2 cleans whatever has so much */
 	STEP_BYTES = 64 << 10, /* programmed by a step, about */
@@ -26,6 +27,7 @@ enum {
 	MERGE_ROWS_MAX = 16384,
 	HELPERS_MIN = 4, /* segments that a checkpoint made for space should free */
 	SPACE_ROUNDS = 4096,
+	SPARE_SEGMENTS = 4, /* above the floor of references, which cleaning for data leaves */
 };
 #define IDLE_NS     UINT64_C(1000000000)
 #define ATTENDED_NS UINT64_C(2000000000) /* maintain was called so recently: somebody does */
@@ -88,12 +90,10 @@ static uint32_t step_bytes(const struct flash_volume *v)
 /* -- For want of space -- */
 
 /* Cleans until a checkpoint would free some segments. Lock held, given up meanwhile. */
-static enum bole_status clean_now(struct flash_volume *v, bool leading)
+static enum bole_status clean_now(struct flash_volume *v, bool leading, uint32_t garbage)
 {
-	struct flash_clean_step step = {.leading = leading,
-	                                .hurry = true,
-	                                .budget = v->segment_bytes,
-	                                .garbage = GARBAGE_MIN};
+	struct flash_clean_step step = {
+	        .leading = leading, .hurry = true, .budget = v->segment_bytes, .garbage = garbage};
 
 	bole_flash_unlock(v);
 	enum bole_status rc = bole_flash_clean(v, &step);
@@ -114,7 +114,21 @@ static enum bole_status checkpoint_now(struct flash_volume *v, bool leading)
 	return rc != BOLE_OK && v->checkpointing ? BOLE_OK : rc;
 }
 
-enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, bool leading)
+/* Percent of garbage that a victim must have. The cleaner takes segments before it gives them back,
+ * and near the end what it gains may be less than what the index of the moves costs. For data it
+ * begins no victim of doubtful gain that could cost references and deletes their room. Lock held.
+ */
+static uint32_t garbage_for(const struct flash_volume *v, enum flash_purpose purpose,
+                            const struct room *room)
+{
+	return purpose == FLASH_FOR_DATA &&
+	                       room->free <= bole_flash_floor(v, FLASH_FOR_REFS) + SPARE_SEGMENTS
+	               ? GARBAGE_SURE
+	               : GARBAGE_MIN;
+}
+
+enum bole_status bole_flash_make_space(struct flash_volume *v, enum flash_purpose purpose,
+                                       uint32_t wanted, bool leading)
 {
 	enum bole_status rc = BOLE_OK;
 	bool cleaned_out = false;
@@ -134,7 +148,8 @@ enum bole_status bole_flash_make_space(struct flash_volume *v, uint32_t wanted, 
 			cleaned_out = false;
 		} else if (!cleaned_out) {
 			/* The cleaner ends for want of victims, or of space for them. */
-			cleaned_out = clean_now(v, leading) != BOLE_OK;
+			cleaned_out =
+			        clean_now(v, leading, garbage_for(v, purpose, &room)) != BOLE_OK;
 		} else if (v->elements > 1) {
 			v->base_wanted = true;
 			rc = checkpoint_now(v, leading);

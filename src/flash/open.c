@@ -74,7 +74,8 @@ enum bole_status bole_flash_open_new(struct flash_volume *v, struct flash_open *
 		if (bole_flash_is_full(v))
 			rc = BOLE_E_NO_SPACE;
 		else
-			rc = bole_flash_make_space(v, bole_flash_floor(v, purpose) + 1, false);
+			rc = bole_flash_make_space(v, purpose, bole_flash_floor(v, purpose) + 1,
+			                           false);
 		bole_flash_unlock(v);
 		BOLE_TRY(rc);
 	}

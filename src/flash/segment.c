@@ -9,7 +9,7 @@
 #include "flash/tx.h"
 
 enum {
-	RESERVE_SEGMENTS = 4,    /* for references and deletes */
+	RESERVE_SEGMENTS = 8,    /* for references and deletes */
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
 	CAPACITY_PERCENT = 92,   /* of the segments is promised */
 	FULL_PERCENT = 97,       /* of what is promised: live bytes beyond which no data is taken */

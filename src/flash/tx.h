@@ -252,8 +252,8 @@ bole_flash_prepared_publish(struct flash_volume *, struct flash_prepared *, stru
                             struct flash_table **aux, struct flash_reader *);
 /* Waits for a checkpoint or makes one, cleans and revokes pins, until so many segments are free.
  * Lock held, but not all the time; leading: by the caller. BOLE_E_NO_SPACE. (maintain.c) */
-BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *, uint32_t wanted,
-                                                     bool leading);
+BOLE_MUST_USE enum bole_status bole_flash_make_space(struct flash_volume *, enum flash_purpose,
+                                                     uint32_t wanted, bool leading);
 
 /* -- Background work (maintain.c) -- */
 /* After an answer: what cannot wait, in proportion to the bytes of the commit. */

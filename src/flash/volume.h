@@ -174,6 +174,13 @@ struct flash_counters {
 	uint64_t mount_reads;
 };
 
+enum flash_purpose {
+	FLASH_FOR_DATA,       /* refused at the floor */
+	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
+	FLASH_FOR_CLEANING,   /* what makes space */
+	FLASH_FOR_CHECKPOINT, /* may use all */
+};
+
 struct flash_volume {
 	struct bole_block *dev;
 	struct bole_platform *platform;
@@ -228,6 +235,7 @@ struct flash_volume {
 	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
 	uint32_t levelled;                   /* (L) opened, when levelling was thought of */
 	bool uneven;                         /* (L) wear is apart */
+	enum flash_purpose purpose;          /* (W) of the last reserve */
 	bool refused_full;                   /* (W) the last reserve: no cleaning would help */
 	uint32_t turn;                       /* (L) of the chores after commits */
 	bool no_background;                  /* nobody calls maintain */
@@ -297,12 +305,6 @@ void bole_flash_unlock(struct flash_volume *);
 
 /* -- Segments (segment.c) -- */
 
-enum flash_purpose {
-	FLASH_FOR_DATA,       /* refused at the floor */
-	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
-	FLASH_FOR_CLEANING,   /* what makes space */
-	FLASH_FOR_CHECKPOINT, /* may use all */
-};
 /* The segments that must stay free for a purpose. Lock held. */
 uint32_t bole_flash_floor(const struct flash_volume *, enum flash_purpose);
 /* Bytes that users are told they have. */

@@ -312,7 +312,7 @@ static void encode_with_help(struct flash_volume *v, struct flash_request *req)
 		if (req->rc != BOLE_E_NO_SPACE || req->written || v->refused_full)
 			return;
 		bole_flash_lock(v);
-		bool more = bole_flash_make_space(v, before + 1, true) == BOLE_OK;
+		bool more = bole_flash_make_space(v, v->purpose, before + 1, true) == BOLE_OK;
 		bole_flash_unlock(v);
 		if (!more)
 			return;
