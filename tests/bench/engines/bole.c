@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* Bole as a library on a file: bole_tx_put and commit, bole_odb_find and view. ENGINE_FILE=written
- * takes an image whose blocks were all written before, else a fresh sparse file. */
+/* Bole as a library on a file: bole_tx_put and commit, bole_odb_find and view; a thread maintains
+ * the store, as the other engines have theirs. ENGINE_FILE=written takes an image whose blocks were
+ * all written before, else a fresh sparse file. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench/engines/engine.h"
 #include "bench/engines/prewrite.h"
@@ -14,7 +18,8 @@ enum {
 	ENTRY_HEAD = 2,
 	ENTRY = ENTRY_HEAD + ENGINE_VALUE,
 	IMAGE_FACTOR = 3,
-	IMAGE_MORE = 256 << 20
+	IMAGE_MORE = 256 << 20,
+	PAUSE_NS = 2000000,
 };
 
 static struct bole_platform *platform;
@@ -24,14 +29,28 @@ static struct bole_repo repo;
 static struct bole_tx *tx;
 static struct bole_snapshot *view;
 
+static pthread_t maintainer;
+static _Atomic bool stop;
+
+static void *maintain(void *arg)
+{
+	const struct bole_maintain_options o = {.eagerness = 1};
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	(void)arg;
+	while (!atomic_load(&stop))
+		if (bole_store_maintain(store, &o, NULL) != BOLE_OK)
+			(void)nanosleep(&pause, NULL);
+	return NULL;
+}
+
 static void bole_open(const char *dir, bool fresh, uint64_t bytes_hint)
 {
 	const char *path = engine_path(dir, "image");
 	uint64_t bytes = bytes_hint * IMAGE_FACTOR + IMAGE_MORE;
 	struct bole_block_file_options file = {.create_bytes = 0};
 	const struct bole_posix_options quiet = {.log_level = BOLE_LOG_WARN + 1};
-	const struct bole_flash_open_options options = {.cache_bytes = engine_cache_bytes(),
-	                                                .no_background = true};
+	const struct bole_flash_open_options options = {.cache_bytes = engine_cache_bytes()};
 
 	if (fresh && engine_prewritten("ENGINE_FILE"))
 		engine_prewrite(path, bytes);
@@ -47,6 +66,8 @@ static void bole_open(const char *dir, bool fresh, uint64_t bytes_hint)
 		     BOLE_OK);
 	else
 		MUST(bole_repo_find(store, "bench", &repo) == BOLE_OK);
+	atomic_store(&stop, false);
+	MUST(pthread_create(&maintainer, NULL, maintain, NULL) == 0);
 }
 
 static void bole_begin(void)
@@ -116,6 +137,8 @@ static uint64_t bole_programmed(void)
 
 static void bole_close(void)
 {
+	atomic_store(&stop, true);
+	MUST(pthread_join(maintainer, NULL) == 0);
 	MUST(bole_store_close(store) == BOLE_OK);
 	bole_block_close(device);
 	bole_posix_close(platform);
