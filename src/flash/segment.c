@@ -12,7 +12,7 @@ enum {
 	RESERVE_SEGMENTS = 8,    /* for references and deletes */
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
 	CAPACITY_PERCENT = 92,   /* of the segments is promised */
-	FULL_PERCENT = 97,       /* of what is promised: live bytes beyond which no data is taken */
+	FULL_PERCENT = 98,       /* of what is promised: live bytes beyond which no data is taken */
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
