@@ -10,9 +10,9 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/block_sim.h"
-#include "flash/page.h"
-#include "flash/run.h"
-#include "flash/tx.h"
+#include "flash/index/page.h"
+#include "flash/index/run.h"
+#include "flash/log/tx.h"
 #include "support/platform.h"
 #include "support/suite_help.h"
 

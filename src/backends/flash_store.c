@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 #include "bole/store.h"
-#include "flash/mark.h"
-#include "flash/tx.h"
+#include "flash/log/tx.h"
+#include "flash/space/mark.h"
 
 struct flash_store {
 	struct bole_store store;

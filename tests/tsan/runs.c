@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "bole/devices.h"
-#include "flash/cache.h"
-#include "flash/objects.h"
-#include "flash/run.h"
-#include "flash/tx.h"
+#include "flash/index/cache.h"
+#include "flash/index/objects.h"
+#include "flash/index/run.h"
+#include "flash/log/tx.h"
 #include "support/platform.h"
 #include "support/suite_help.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Planted: the checksums of index pages are not compared: they are the same for all. */
-#include "flash/checksum.h"
-#include "flash/flash_format.h"
+#include "flash/volume/checksum.h"
+#include "flash/volume/flash_format.h"
 
 uint64_t __real_bole_flash_sum(const void *src, size_t len, uint64_t seed);
 uint64_t __wrap_bole_flash_sum(const void *src, size_t len, uint64_t seed);

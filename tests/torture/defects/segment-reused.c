@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Planted: a segment in which nothing lives any more is used again at once, although the durable
  * checkpoint still names it. */
-#include "flash/tx.h"
+#include "flash/log/tx.h"
 
 enum bole_status __real_bole_flash_segment_get(struct flash_volume *, enum flash_purpose,
                                                enum flash_heat, uint32_t *out, uint64_t *sequence);

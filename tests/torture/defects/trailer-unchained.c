@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Planted: a trailer does not chain to the one before: the link that it should carry on is 0. */
-#include "flash/batch.h"
+#include "flash/log/batch.h"
 
 enum bole_status __real_bole_flash_batch_end(struct flash_volume *, uint32_t flags);
 enum bole_status __wrap_bole_flash_batch_end(struct flash_volume *, uint32_t flags);

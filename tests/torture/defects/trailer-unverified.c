@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Planted: digests and links of the log are not compared: what looks like a batch is one. The sum
  * of anything but a page, a head or a place is a constant. */
-#include "flash/checksum.h"
-#include "flash/flash_format.h"
+#include "flash/volume/checksum.h"
+#include "flash/volume/flash_format.h"
 
 uint64_t __real_bole_flash_sum(const void *src, size_t len, uint64_t seed);
 uint64_t __wrap_bole_flash_sum(const void *src, size_t len, uint64_t seed);

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "bole/store.h"
-#include "flash/tx.h"
+#include "flash/log/tx.h"
 #include "support/platform.h"
 #include "support/suite_help.h"
 

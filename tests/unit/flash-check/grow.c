@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "bole/store.h"
-#include "flash/flash_format.h"
+#include "flash/volume/flash_format.h"
 #include "support/platform.h"
 #include "support/store_suite.h"
 #include "support/suite_help.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flash/objects.h"
+#include "flash/index/objects.h"
 #include "world.h"
 
 enum { RUNS_MAX = 16 };

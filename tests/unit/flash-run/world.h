@@ -4,10 +4,10 @@
 #define BOLE_TESTS_FLASH_RUN_WORLD_H
 
 #include "bole/block_sim.h"
-#include "flash/cache.h"
-#include "flash/page.h"
-#include "flash/run.h"
-#include "flash/tx.h"
+#include "flash/index/cache.h"
+#include "flash/index/page.h"
+#include "flash/index/run.h"
+#include "flash/log/tx.h"
 #include "support/platform.h"
 #include "support/suite_help.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "flash/table.h"
+#include "flash/index/table.h"
 #include "support/platform.h"
 #include "support/suite_help.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "flash/sort.h"
+#include "flash/index/sort.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: ISC */
+/* From memory to the device: the rows of a domain since the last checkpoint become a run. */
+#include "flash/index/levels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/checkpoint/save.h"
+#include "flash/index/page.h"
+#include "flash/volume/mount.h"
+
+const struct flash_run_shape bole_flash_index_shape = {
+        .width = INDEX_ROW_BYTES,
+        .key_len = INDEX_KEY_BYTES,
+        .search_len = INDEX_PREFIX_BYTES,
+};
+
+bool bole_flash_net_add(struct flash_net *n, const uint8_t *row)
+{
+	if (n->any && memcmp(n->key, row, INDEX_KEY_BYTES) != 0)
+		return false;
+	if (!n->any) {
+		memset(n, 0, sizeof *n);
+		memcpy(n->key, row, INDEX_KEY_BYTES);
+		n->any = true;
+	}
+	bool kill = (row[INDEX_TYPE_AT] & INDEX_KILL) != 0;
+	if (kill && (row[INDEX_TYPE_AT] & INDEX_EXTENT_ROW) != 0) {
+		memcpy(n->kill_extent, row, INDEX_ROW_BYTES);
+		n->kills_extent = true;
+	} else if (kill) {
+		memcpy(n->kill, row, INDEX_ROW_BYTES);
+		n->kills = true;
+	} else if (n->kills) {
+		n->kills = false; /* both are done with */
+	} else if (!n->has) {
+		memcpy(n->row, row, INDEX_ROW_BYTES);
+		n->has = true;
+	}
+	return true;
+}
+
+/* -- The pin -- */
+
+static uint64_t mem_items(const struct flash_index *index)
+{
+	return index == NULL || index->mem == NULL ? 0 : index->mem->items;
+}
+
+void bole_flash_mem_count(struct flash_volume *v, const struct flash_index *old,
+                          const struct flash_index *index)
+{
+	uint64_t less = mem_items(old);
+
+	v->mem_rows += mem_items(index);
+	v->mem_rows -= less < v->mem_rows ? less : v->mem_rows;
+}
+
+struct flash_index *bole_flash_index_swap(struct flash_volume *v, struct flash_domain *domain,
+                                          struct flash_index *index)
+{
+	struct flash_index *old = domain->index;
+
+	BOLE_ASSERT(domain->draft == NULL);
+	domain->index = index;
+	bole_flash_mem_count(v, old, index);
+	return old;
+}
+
+/* Fewer rows are not worth pages of their own: they go into the checkpoint as they are. */
+static uint64_t least_rows(const struct flash_volume *v)
+{
+	uint64_t page = bole_flash_page_fit(v, FLASH_PAGE_ROWS, INDEX_ROW_BYTES);
+
+	return page < v->segment_bytes / 1024 ? page : v->segment_bytes / 1024;
+}
+
+void bole_flash_index_freeze(struct flash_volume *v, struct flash_domain *domain)
+{
+	struct flash_index *index;
+
+	bole_flash_index_settle(v, domain);
+	const struct flash_index *now = domain->index;
+	if (now == NULL || now->mem == NULL || now->frozen != NULL || domain->draft != NULL ||
+	    now->mem->items < least_rows(v) ||
+	    bole_flash_index_fork(v, domain, now, &index) != BOLE_OK)
+		return;
+	index->frozen = index->mem;
+	index->mem = NULL;
+	/* Nothing was shown or hidden by this, so the last reference may go under the lock. */
+	bole_flash_index_drop(v, bole_flash_index_swap(v, domain, index));
+}
+
+/* -- Writing -- */
+
+/* Rows that share a prefix, to be put in order. */
+struct level_group {
+	uint8_t *row;
+	uint32_t rows;
+	uint32_t cap;
+	struct bole_alloc *alloc;
+	struct flash_run_builder *builder;
+};
+
+static enum bole_status group_add(struct level_group *g, const uint8_t *key, uint64_t place,
+                                  uint8_t type, uint32_t stored)
+{
+	if (g->rows == g->cap) {
+		uint32_t cap = g->cap == 0 ? 8 : g->cap * 2;
+		uint8_t *more = bole_alloc_resize(g->alloc, g->row, g->cap, cap, INDEX_ROW_BYTES);
+		if (more == NULL)
+			return BOLE_E_NO_MEMORY;
+		g->row = more;
+		g->cap = cap;
+	}
+	uint8_t *p = g->row + (size_t)g->rows++ * INDEX_ROW_BYTES;
+	memcpy(p, key, INDEX_PREFIX_BYTES);
+	bole_flash_put_be40(p + INDEX_PLACE_AT, place);
+	p[INDEX_TYPE_AT] = type;
+	p[INDEX_STORED_AT] = (uint8_t)stored;
+	p[INDEX_STORED_AT + 1] = (uint8_t)(stored >> 8);
+	p[INDEX_STORED_AT + 2] = (uint8_t)(stored >> 16);
+	return BOLE_OK;
+}
+
+/* By prefix and place; a row comes before a kill of an older one at the same place. */
+static int order_rows(const void *a, const void *b)
+{
+	return memcmp(a, b, INDEX_TYPE_AT + 1);
+}
+
+static enum bole_status group_out(struct level_group *g)
+{
+	if (g->rows == 0)
+		return BOLE_OK;
+	qsort(g->row, g->rows, INDEX_ROW_BYTES, order_rows);
+	enum bole_status rc = bole_flash_run_append(g->builder, g->row, g->rows);
+	g->rows = 0;
+	return rc;
+}
+
+static enum bole_status add_item(struct level_group *g, const struct flash_item *item)
+{
+	struct bole_bytes key = bole_flash_item_key(item);
+	struct flash_mem_row row;
+
+	bool ok = bole_flash_mem_parse(bole_flash_item_value(item), &row);
+	BOLE_ASSERT(ok);
+	if (g->rows != 0 && memcmp(g->row, key.ptr, INDEX_PREFIX_BYTES) != 0)
+		BOLE_TRY(group_out(g));
+	if (row.has)
+		BOLE_TRY(group_add(g, key.ptr, row.place, row.type, row.stored));
+	for (uint32_t i = 0; i < row.kills; i++) {
+		const uint8_t *kill = row.kill + (size_t)i * MEM_KILL_BYTES;
+		BOLE_TRY(group_add(g, key.ptr, bole_flash_kill_place(kill),
+		                   bole_flash_kill_type(kill) | INDEX_KILL, 0));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status add_items(struct level_group *g, const struct flash_table *mem)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(mem, after, true); item != NULL;
+	     item = bole_flash_table_next(mem, after, false)) {
+		after = bole_flash_item_key(item);
+		BOLE_TRY(add_item(g, item));
+	}
+	return group_out(g);
+}
+
+static enum bole_status write_level(struct flash_volume *v, const struct flash_table *mem,
+                                    struct flash_run **out)
+{
+	struct flash_run_builder b;
+	struct level_group g = {.alloc = v->alloc, .builder = &b};
+
+	*out = NULL;
+	BOLE_TRY(bole_flash_run_begin(&b, v, &bole_flash_index_shape, mem->items, true,
+	                              FLASH_FOR_CHECKPOINT));
+	enum bole_status rc = add_items(&g, mem);
+	bole_alloc_free(v->alloc, g.row, g.cap, INDEX_ROW_BYTES);
+	if (rc != BOLE_OK) {
+		bole_flash_run_abort(&b);
+		return rc;
+	}
+	return bole_flash_run_finish(&b, out);
+}
+
+enum bole_status bole_flash_index_write(struct flash_save *s, struct flash_domain *domain,
+                                        struct flash_index *index)
+{
+	/* One that is there already waits to be installed: an element names it. */
+	if (index == NULL || index->frozen == NULL || domain->level0 != NULL)
+		return BOLE_OK;
+	BOLE_TRY(write_level(s->v, index->frozen, &domain->level0));
+	const struct flash_run *run = domain->level0;
+	for (uint32_t i = 0; run != NULL && i < run->chunks; i++) {
+		const struct flash_run_chunk *c = &run->chunk[i];
+		BOLE_TRY(bole_flash_save_written(s, c->segment, c->sequence,
+		                                 (uint64_t)c->pages * s->v->page_bytes));
+	}
+	return BOLE_OK;
+}
+
+/* -- After the anchor -- */
+
+/* The run takes the place of what was frozen. Until the anchor was durable that had to stay: it
+ * knows where moved records were before. */
+static enum bole_status install(struct flash_volume *v, struct flash_domain *domain,
+                                struct flash_index **old)
+{
+	struct flash_index *index;
+
+	BOLE_TRY(bole_flash_index_fork(v, domain, domain->index, &index));
+	enum bole_status rc = bole_flash_index_runs(v, index, 0, 0, domain->level0);
+	if (rc != BOLE_OK) {
+		bole_flash_index_drop(v, index);
+		return rc;
+	}
+	bole_flash_table_release(&v->plain, index->frozen);
+	index->frozen = NULL;
+	*old = bole_flash_index_swap(v, domain, index);
+	return BOLE_OK;
+}
+
+void bole_flash_index_settle(struct flash_volume *v, struct flash_domain *domain)
+{
+	struct flash_index *old;
+
+	if (!domain->level0_durable || domain->draft != NULL || install(v, domain, &old) != BOLE_OK)
+		return; /* it stays frozen, and is tried again */
+	bole_flash_run_release(domain->level0);
+	domain->level0 = NULL;
+	domain->level0_durable = false;
+	/* What goes with it are rows and lists in memory. */
+	bole_flash_index_drop(v, old);
+}
+
+void bole_flash_levels_settle(struct flash_volume *v)
+{
+	for (uint32_t i = 0; i < v->repos && v->unsettled; i++)
+		bole_flash_index_settle(v, v->repo[i]->domain);
+	v->unsettled = false;
+	for (uint32_t i = 0; i < v->repos; i++)
+		v->unsettled |= v->repo[i]->domain->level0_durable;
+}
+
+/* What the next element is compared with needs no rows that are in a run now. */
+static void slim(struct flash_volume *v, struct flash_domain *domain, struct flash_index **pinned)
+{
+	struct flash_index *index;
+
+	if (*pinned == NULL || (*pinned)->frozen == NULL ||
+	    bole_flash_index_fork(v, domain, *pinned, &index) != BOLE_OK)
+		return;
+	bole_flash_table_release(&v->plain, index->frozen);
+	index->frozen = NULL;
+	bole_flash_index_drop(v, *pinned);
+	*pinned = index;
+}
+
+void bole_flash_index_saved(struct flash_volume *v, struct flash_domain *domain,
+                            struct flash_index **pinned, bool ok)
+{
+	struct flash_run *run = domain->level0;
+
+	slim(v, domain, pinned);
+	if (run == NULL || domain->level0_durable)
+		return;
+	bole_flash_lock(v);
+	/* A durable element names it, even if nothing else does. */
+	bole_flash_run_change(run, ok ? FLASH_HELD_PUBLISHED : FLASH_HELD_DROPPED, true);
+	if (ok && bole_flash_domain_find(v, domain->id) == domain) {
+		domain->level0_durable = true;
+		v->unsettled = true;
+		run = NULL;
+		if (!v->leading)
+			bole_flash_levels_settle(v);
+	} else {
+		if (ok)
+			bole_flash_run_change(run, FLASH_LIVE_DROPPED, true);
+		domain->level0 = NULL;
+	}
+	bole_flash_unlock(v);
+	bole_flash_run_release(run);
+}
+
+void bole_flash_runs_forget(struct flash_domain *domain)
+{
+	const struct flash_runs *runs = domain->index == NULL ? NULL : domain->index->runs;
+
+	for (uint32_t i = 0; runs != NULL && i < runs->count; i++)
+		bole_flash_run_change(runs->run[i], FLASH_LIVE_DROPPED, false);
+	if (!domain->level0_durable)
+		return;
+	bole_flash_run_change(domain->level0, FLASH_LIVE_DROPPED, false);
+	bole_flash_run_release(domain->level0);
+	domain->level0 = NULL;
+	domain->level0_durable = false;
+}

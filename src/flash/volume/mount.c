@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: ISC */
+/* Formatting, mounting, closing. */
+#include "flash/volume/mount.h"
+#include "flash/checkpoint/checkpoint.h"
+#include "flash/volume/repair.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "flash/index/auxtable.h"
+#include "flash/index/levels.h"
+#include "flash/index/objects.h"
+#include "flash/index/page.h"
+#include "flash/log/batch.h"
+#include "flash/space/clean.h"
+
+enum {
+	MEM_ROWS = 64 << 10,           /* in memtables, where memory is not limited */
+	MEM_ROW_BYTES = 96,            /* of one, about */
+	MEM_SHARE = 10,                /* of a limit that they may take */
+	CACHE_BYTES_MIN = 64 << 10,    /* where nothing else is asked for */
+	CACHE_BYTES_FREELY = 64 << 20, /* where memory is not limited */
+	CACHE_SHARE = 64,              /* of the memory, else */
+	CACHE_PAGES_SHARE = 3,         /* for pages; the rest is for records */
+};
+
+/* -- Format -- */
+
+static enum bole_status wipe(struct bole_block *dev, struct bole_alloc *alloc,
+                             const struct flash_geometry *g)
+{
+	BOLE_TRY(bole_flash_anchor_wipe(dev, alloc, g));
+	return bole_block_discard(dev, g->area, g->segments * g->segment_bytes);
+}
+
+static enum bole_status first_good(struct bole_block *dev, const struct flash_geometry *g,
+                                   uint32_t *out)
+{
+	for (uint32_t i = 0; i < g->segments; i++) {
+		bool bad = false;
+		uint32_t step = dev->info.needs_erase ? dev->info.erase_unit : 0;
+		for (uint64_t at = 0; step != 0 && at < g->segment_bytes && !bad; at += step)
+			BOLE_TRY(bole_block_is_bad(dev, g->area + i * g->segment_bytes + at, &bad));
+		if (bad)
+			continue;
+		*out = i;
+		return BOLE_OK;
+	}
+	return BOLE_E_NO_SPACE;
+}
+
+enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_platform *platform,
+                                          const struct bole_flash_format_options *options)
+{
+	struct flash_anchor a = {.generation = 1, .batch = 1};
+	uint64_t wanted = options == NULL ? 0 : options->segment_bytes;
+	struct flash_anchor_place place;
+	uint32_t salt;
+
+	if (dev->info.read_only)
+		return BOLE_E_READ_ONLY;
+	enum bole_status rc = bole_flash_geometry(dev, wanted, &a.geometry);
+	if (rc == BOLE_E_NO_SPACE)
+		bole_log(platform, BOLE_LOG_ERROR,
+		         "%s: %llu bytes are too few: a volume needs %u segments of %u bytes",
+		         dev->info.name, (unsigned long long)dev->info.size_bytes,
+		         (unsigned)FLASH_SEGMENTS_MIN, (unsigned)FLASH_SEGMENT_BYTES_MIN);
+	BOLE_TRY(rc);
+	platform->ops->random(platform, a.volume, sizeof a.volume);
+	platform->ops->random(platform, a.key, sizeof a.key);
+	platform->ops->random(platform, &a.link, sizeof a.link);
+	/* The first opening, as if it were planned: count 1 and a salt. */
+	platform->ops->random(platform, &salt, sizeof salt);
+	a.log_sequence = UINT64_C(1) << 32 | salt;
+	a.opened = 1;
+	if (options != NULL)
+		memcpy(a.label, options->label, ANCHOR_LABEL_BYTES - 1);
+	BOLE_TRY(first_good(dev, &a.geometry, &a.log_segment));
+	a.log_next = a.log_segment;
+	BOLE_TRY(wipe(dev, platform->alloc, &a.geometry));
+	uint32_t last = a.geometry.slots - 1;
+	place = (struct flash_anchor_place){.at = {last, last}, .stale = {true, true}};
+	return bole_flash_anchor_store(dev, platform, platform->alloc, &a, &place);
+}
+
+/* States of all segments: what lives in them is known. */
+static void settle_segments(struct flash_volume *v)
+{
+	v->free = 0;
+	v->freed = 0;
+	for (uint32_t i = 0; i < v->segments; i++) {
+		struct flash_segment *s = &v->segment[i];
+		if (s->state == SEGMENT_BAD || s->state == SEGMENT_TAIL ||
+		    s->state == SEGMENT_RESERVED)
+			continue;
+		s->lived = v->segment_bytes; /* nobody knows */
+		bool used = s->live != 0 || s->held != 0;
+		s->state = used ? SEGMENT_USED : s->published ? SEGMENT_FREED : SEGMENT_FREE;
+		s->published |= used;
+		if (s->retiring && s->state == SEGMENT_FREE) {
+			s->state = SEGMENT_BAD;
+			v->bad++;
+			v->retired++;
+		}
+		v->free += s->state == SEGMENT_FREE;
+		v->freed += s->state == SEGMENT_FREED;
+	}
+}
+
+/* -- Mount -- */
+
+static enum bole_status find_bad(struct flash_volume *v)
+{
+	uint32_t step = v->dev->info.needs_erase ? v->dev->info.erase_unit : 0;
+
+	for (uint32_t i = 0; step != 0 && i < v->segments; i++) {
+		for (uint64_t at = 0; at < v->segment_bytes; at += step) {
+			bool bad;
+			BOLE_TRY(
+			        bole_block_is_bad(v->dev, bole_flash_position(v, i, 0) + at, &bad));
+			if (bad)
+				v->segment[i].state = SEGMENT_BAD;
+			v->bad += bad;
+			if (bad)
+				break;
+		}
+	}
+	return BOLE_OK;
+}
+
+static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
+{
+	v->log.segment = s->segment;
+	v->log.pos = s->pos;
+	v->log.sequence = s->segment_sequence;
+	v->log.next = s->next;
+	v->log.next_sequence = s->next_sequence;
+	v->log.batch = s->expect;
+	v->log.link = s->link;
+	v->log.whole = s->expect;
+	v->log.whole_link = s->link;
+	v->log.durable = s->durable;
+	for (uint32_t i = 0; i < v->segments; i++)
+		v->segment[i].written = v->segment_bytes;
+	if (s->pos != 0) {
+		v->segment[s->segment].state = SEGMENT_TAIL;
+		v->segment[s->segment].written = s->pos;
+	}
+	v->segment[s->next].state = SEGMENT_RESERVED;
+	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
+}
+
+/* An anchor that a cut may have left unstable is written again before anything relies on it. */
+static enum bole_status settle_anchor(struct flash_volume *v)
+{
+	struct flash_anchor a = v->anchor;
+
+	a.generation++;
+	if (v->elements != 0) {
+		const struct flash_element *e = &v->element[v->elements - 1];
+		a.map = e->fragment + (e->fragments - e->named);
+		a.map_count = e->named;
+	}
+	enum bole_status rc =
+	        bole_flash_anchor_store(v->dev, v->platform, v->alloc, &a, &v->anchor_place);
+	v->anchor.generation = a.generation;
+	return rc;
+}
+
+static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
+{
+	BOLE_TRY(settle_anchor(v));
+	/* What follows the log's end is left alone until the checkpoint counts. */
+	enum bole_status rc;
+	do {
+		rc = bole_flash_log_jump(v);
+		if (rc == BOLE_OK)
+			rc = bole_flash_recover(s);
+	} while (rc != BOLE_OK && v->log.broken && !atomic_load(&v->failed));
+	BOLE_TRY(rc);
+	v->dirty = true;
+	/* Rows of what is prepared were replaced where they are: the last element has them too. */
+	if (v->saved != NULL && v->prepared != NULL) {
+		bole_flash_state_release(v, v->saved);
+		bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
+		v->saved = NULL;
+	}
+	return bole_flash_checkpoint(v);
+}
+
+/* What is written from here on comes after the newest anchor, although it is not read. */
+static enum bole_status succeed(struct flash_volume *v)
+{
+	const struct flash_anchor *newest = &v->repair->newest;
+
+	v->anchor.generation = newest->generation;
+	if (newest->checkpoint > v->generation)
+		v->generation = newest->checkpoint;
+	return v->read_only ? BOLE_OK : bole_flash_repair_spare(v);
+}
+
+/* The anchor to mount from is another one than the newest. */
+static enum bole_status older_anchor(struct flash_volume *v)
+{
+	const struct flash_anchor *older = &v->repair->older;
+
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->anchor = *older;
+	v->anchor.map = NULL;
+	if (older->map_count == 0)
+		return BOLE_OK;
+	v->anchor.map = bole_alloc_array(v->alloc, older->map_count, sizeof *older->map);
+	if (v->anchor.map == NULL) {
+		v->anchor.map_count = 0;
+		return BOLE_E_NO_MEMORY;
+	}
+	memcpy(v->anchor.map, older->map, older->map_count * sizeof *older->map);
+	return BOLE_OK;
+}
+
+/* The first write shall not wait for an erase. */
+static enum bole_status leave_segment(struct flash_volume *v)
+{
+	enum bole_status rc = bole_flash_log_advance(v);
+
+	return rc != BOLE_OK && v->log.broken ? bole_flash_log_mend(v) : rc;
+}
+
+static enum bole_status mount(struct flash_volume *v)
+{
+	struct flash_log_scan s = {.v = v};
+	bool sealed = false;
+
+	/* Checkpoints know the bad ones. */
+	if (v->anchor.stream == 0)
+		BOLE_TRY(find_bad(v));
+	BOLE_TRY(bole_flash_chain_load(v));
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->generation = v->anchor.checkpoint;
+	v->opened = v->anchor.opened;
+	if (v->repair != NULL && v->repair->newest.opened > v->opened)
+		v->opened = v->repair->newest.opened;
+	enum bole_status rc = bole_flash_log_scan(&s, v);
+	if (rc == BOLE_OK)
+		rc = bole_flash_replay(&s, &sealed);
+	if (rc == BOLE_OK) {
+		set_log(v, &s);
+		for (uint32_t i = 0; i < v->repos; i++)
+			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
+		settle_segments(v);
+		v->growth += v->tail_bytes;
+		bole_flash_check_end(v, false);
+		if (sealed)
+			v->log.durable = v->log.batch - 1;
+		if (v->repair != NULL)
+			rc = succeed(v);
+		if (rc == BOLE_OK && !sealed && !v->read_only)
+			rc = after_cut(v, &s);
+		else if (v->anchor_place.doubt && !v->read_only)
+			rc = settle_anchor(v);
+	}
+	bole_flash_log_scan_release(&s);
+	if (rc == BOLE_OK && v->log.stale && !v->read_only)
+		rc = leave_segment(v);
+	if (rc == BOLE_OK)
+		(void)bole_flash_erase_ahead(v, 1);
+	return rc;
+}
+
+static void init_tables(struct flash_volume *v)
+{
+	v->alloc = &v->budget.alloc;
+	v->plain = (struct flash_table_kind){.alloc = v->alloc};
+	v->aux = v->plain;
+	v->queue_end = &v->queue;
+	v->drafted = SEGMENT_NONE;
+	for (uint32_t i = 0; i < VOLUME_POOL; i++)
+		v->pool[i].segment = SEGMENT_NONE;
+	v->epoch = 1;
+	v->stamp = 1;
+	v->next_extent = 1;
+	v->next_repo = 1;
+	v->next_domain = 1;
+	v->platform->ops->mutex_init(v->platform, &v->lock);
+	v->platform->ops->cond_init(v->platform, &v->cond);
+}
+
+/* Memory for pages, fences and filters, as asked for or as fits. */
+static enum bole_status init_cache(struct flash_volume *v,
+                                   const struct bole_flash_open_options *options)
+{
+	size_t limit = options == NULL ? 0 : options->memory_bytes_max;
+	size_t bytes = options == NULL ? 0 : options->cache_bytes;
+	size_t keep = options == NULL ? 0 : options->filter_bytes_max;
+
+	if (bytes == 0)
+		bytes = limit == 0 ? CACHE_BYTES_FREELY : limit / CACHE_SHARE;
+	if (bytes < CACHE_BYTES_MIN && (options == NULL || options->cache_bytes == 0))
+		bytes = CACHE_BYTES_MIN;
+	if (keep == 0)
+		keep = limit == 0 ? SIZE_MAX : limit / 2;
+	v->page_bytes = bole_flash_page_size(v);
+	size_t pages = bytes / CACHE_PAGES_SHARE;
+	BOLE_TRY(bole_flash_cache_open(v->platform, v->alloc, v->page_bytes, pages, keep,
+	                               &v->cache));
+	return bole_flash_objects_open(v->platform, v->alloc, bytes - pages, &v->objects);
+}
+
+static enum bole_status init_geometry(struct flash_volume *v)
+{
+	const struct flash_geometry *g = &v->anchor.geometry;
+	uint64_t fragment = g->segment_bytes / 8;
+
+	v->geometry = *g;
+	memcpy(v->key, v->anchor.key, sizeof v->key);
+	v->unit = g->unit;
+	v->segments = g->segments;
+	v->segment_bytes = (uint32_t)g->segment_bytes;
+	if (fragment > FLASH_FRAGMENT_BYTES)
+		fragment = FLASH_FRAGMENT_BYTES;
+	v->fragment_bytes = fragment < v->unit ? v->unit : (uint32_t)fragment;
+	v->record_max = v->segment_bytes / 2 < FLASH_RECORD_BYTES_MAX ? v->segment_bytes / 2
+	                                                              : FLASH_RECORD_BYTES_MAX;
+	v->segment = bole_alloc_zeroed(v->alloc, v->segments, sizeof *v->segment);
+	return v->segment == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+}
+
+static void free_volume(struct flash_volume *v)
+{
+	bole_flash_clean_close(v);
+	for (struct flash_prepared *p = v->prepared; p != NULL;) {
+		struct flash_prepared *next = p->next;
+		if (p->tx != NULL)
+			bole_flash_tx_free(p->tx);
+		bole_flash_prepared_free(v, p, false);
+		p = next;
+	}
+	bole_flash_merge_end(v);
+	if (v->saved != NULL)
+		bole_flash_state_release(v, v->saved);
+	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
+	bole_flash_catalog_close(v);
+	bole_flash_batch_close(v);
+	bole_flash_reader_close(v, &v->reader);
+	bole_flash_cache_close(v->cache);
+	bole_flash_objects_close(v->objects);
+	for (uint32_t i = 0; i < v->elements; i++)
+		bole_flash_element_release(v, &v->element[i]);
+	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);
+	bole_flash_anchor_release(v->alloc, &v->anchor);
+	v->platform->ops->cond_destroy(v->platform, &v->cond);
+	v->platform->ops->mutex_destroy(v->platform, &v->lock);
+	BOLE_ASSERT(atomic_load(&v->budget.used) == 0);
+	bole_alloc_free(v->outer, v, 1, sizeof *v);
+}
+
+enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_platform *platform,
+                                        struct bole_alloc *alloc,
+                                        const struct bole_flash_open_options *options,
+                                        struct flash_volume **out)
+{
+	return bole_flash_volume_open_older(dev, platform, alloc, options, NULL, out);
+}
+
+enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
+                                              struct bole_platform *platform,
+                                              struct bole_alloc *alloc,
+                                              const struct bole_flash_open_options *options,
+                                              const struct flash_repair *repair,
+                                              struct flash_volume **out)
+{
+	size_t limit = options == NULL ? 0 : options->memory_bytes_max;
+	struct flash_volume *v = bole_alloc_zeroed(alloc, 1, sizeof *v);
+
+	if (v == NULL)
+		return BOLE_E_NO_MEMORY;
+	v->dev = dev;
+	v->platform = platform;
+	v->outer = alloc;
+	v->repair = repair;
+	v->no_background = options != NULL && options->no_background;
+	atomic_init(&v->attended_ns, 0); /* nobody has begun */
+	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
+	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
+	v->mem_rows_max = limit == 0 ? MEM_ROWS : limit / MEM_SHARE / MEM_ROW_BYTES;
+	init_tables(v);
+	enum bole_status rc =
+	        bole_flash_anchor_load(dev, platform, v->alloc, &v->anchor, &v->anchor_place);
+	if (rc == BOLE_OK && v->anchor.ro_compat != 0 && !v->read_only) {
+		bole_log(platform, BOLE_LOG_WARN,
+		         "%s: the volume has features %#llx that this build may not write: "
+		         "read-only",
+		         dev->info.name, (unsigned long long)v->anchor.ro_compat);
+		v->read_only = true;
+	}
+	if (rc == BOLE_OK && repair != NULL)
+		rc = older_anchor(v);
+	if (rc == BOLE_OK)
+		rc = init_geometry(v);
+	if (rc == BOLE_OK)
+		rc = init_cache(v, options);
+	if (rc == BOLE_OK)
+		rc = mount(v);
+	if (rc != BOLE_OK) {
+		free_volume(v);
+		return rc;
+	}
+	v->counters.mount_reads = atomic_load(&v->counters.reads);
+	v->repair = NULL;
+	*out = v;
+	return BOLE_OK;
+}
+
+/* A seal alone may be what a cut interrupted, and not be there the next time. */
+static enum bole_status confirm_seal(struct flash_volume *v)
+{
+	v->log.durable = v->log.batch - 1;
+	/* Without it the next mount takes more care, that is all. */
+	if (bole_flash_batch_end(v, FLASH_BATCH_CONFIRM) != BOLE_OK)
+		return BOLE_OK;
+	return bole_flash_flush(v);
+}
+
+enum bole_status bole_flash_volume_close(struct flash_volume *v)
+{
+	enum bole_status rc = BOLE_OK;
+
+	/* What a mount would have to read again; one that fails is no harm. */
+	if (!v->read_only && !atomic_load(&v->failed) &&
+	    (v->tail_bytes > v->segment_bytes || v->unlogged))
+		(void)bole_flash_checkpoint(v);
+	while (!v->read_only && !atomic_load(&v->failed) && v->dirty && rc == BOLE_OK) {
+		rc = bole_flash_log_mend(v);
+		if (rc == BOLE_OK)
+			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
+		if (rc != BOLE_OK && v->log.broken) {
+			rc = BOLE_OK; /* once more, elsewhere */
+			continue;
+		}
+		if (rc == BOLE_OK)
+			rc = bole_flash_flush(v);
+	}
+	/* One that was written while idle, too. */
+	if (rc == BOLE_OK && v->log.sealed && !atomic_load(&v->failed))
+		rc = confirm_seal(v);
+	if (atomic_load(&v->failed))
+		rc = BOLE_E_IO;
+	free_volume(v);
+	return rc;
+}
