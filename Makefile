@@ -59,7 +59,7 @@ HOSTED := -D_GNU_SOURCE -I. -Itests
 LIBS := -Wl,--as-needed -lgit2 -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
 
 # --- sources -------------------------------------------------------------------------------------
-CORE := $(sort $(wildcard src/base/*.c src/base/arch/*/*.c src/git/*.c src/flash/*/*.c src/kv/*.c \
+CORE := $(sort $(wildcard src/base/*.c src/base/arch/*/*.c src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c \
 	src/node/*.c src/backends/*.c))
 HOST := $(sort $(wildcard src/backends/host/*.c))
 POSIX := $(sort $(wildcard runtime/platform/posix/*.c))
