@@ -22,6 +22,7 @@ struct bole_node;
  *   git.listen          address, "off" = none              127.0.0.1:9418
  *   receive.enable      accept pushes                      false
  *   receive.create      a push creates a missing repository false
+ *   init.defaultObjectFormat  of what such a push finds: sha1 or sha256
  *   receive.denyNonFastForwards, receive.denyDeletes
  *   repo.<name>.…       the same keys for one repository
  *   node.…              limits: connections, requests, memory, timeouts

@@ -18,12 +18,19 @@ enum {
 
 static enum bole_status advertise(struct bole_session *s)
 {
-	char caps[200];
+	char caps[240];
 
+	bool sha1 = s->svc->repo.algo == BOLE_HASH_SHA1;
+
+	/* One that a push will create takes the client's format. */
 	snprintf(caps, sizeof caps,
 	         "report-status delete-refs side-band-64k quiet atomic ofs-delta "
-	         "object-format=%s agent=%s",
-	         bole_hash_name(s->svc->repo.algo), BOLE_GIT_AGENT);
+	         "object-format=%s%s agent=%s",
+	         bole_hash_name(s->svc->repo.algo),
+	         s->svc->repo.id != 0 ? ""
+	         : sha1               ? " object-format=sha256"
+	                              : " object-format=sha1",
+	         BOLE_GIT_AGENT);
 	return bole_advertise_refs(s, caps, false);
 }
 

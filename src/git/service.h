@@ -32,7 +32,8 @@ struct bole_service {
 	struct bole_alloc *alloc; /* the request's budget */
 	struct bole_store *store;
 	/* id 0 with advertise: a repository that a push will create; receive-pack then advertises
-	 * an empty one of algo. */
+	 * an empty one of either format; algo is that of the ids in the
+	 * advertisement. */
 	struct bole_repo repo;
 	const struct bole_service_policy *policy;
 	struct bole_input *in; /* buffer of 64 bytes or more; longer packets go into alloc */

@@ -67,7 +67,7 @@ static enum bole_status read_options(struct bole_node *node)
 	return BOLE_OK;
 }
 
-static enum bole_status check_booleans(struct bole_node *node)
+static enum bole_status check_words(struct bole_node *node)
 {
 	static const char *const keys[] = {"receive.enable", "receive.create",
 	                                   "receive.denyNonFastForwards", "receive.denyDeletes"};
@@ -80,7 +80,12 @@ static enum bole_status check_booleans(struct bole_node *node)
 		         keys[i]);
 		return BOLE_E_INVALID;
 	}
-	return BOLE_OK;
+	const char *format = bole_config_get(node->config, "init.defaultObjectFormat");
+	if (format == NULL || strcmp(format, "sha1") == 0 || strcmp(format, "sha256") == 0)
+		return BOLE_OK;
+	bole_log(node->platform, BOLE_LOG_ERROR,
+	         "config: init.defaultObjectFormat must be sha1 or sha256");
+	return BOLE_E_INVALID;
 }
 
 /* -- listening -- */
@@ -178,7 +183,7 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	platform->ops->cond_init(platform, &node->work);
 	enum bole_status rc = read_options(node);
 	if (rc == BOLE_OK)
-		rc = check_booleans(node);
+		rc = check_words(node);
 	bole_budget_init(&node->budget, platform->alloc, (size_t)node->options.memory_max);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)

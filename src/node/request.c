@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/pkt_line.h"
 #include "node/internal.h"
 
 enum {
@@ -13,6 +14,8 @@ enum {
 	INPUT_BYTES = 32 * 1024,
 	/* With less than this left nothing new is begun. */
 	MEMORY_RESERVE = 1 << 20,
+	FORMAT_LOOK =
+	        1024, /* of the first packet: an old id, or the capabilities of a certificate */
 };
 /* In a full house: so long is a slow peer waited for, and so often is looked for the next one. */
 #define BUSY_PATIENCE_NS (10 * NODE_SECOND_NS)
@@ -49,6 +52,18 @@ static bool repo_bool(struct bole_node *node, const char *name, const char *key,
 		return value;
 	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a boolean", full);
 	return strict;
+}
+
+/* The format that an absent repository is advertised in. */
+static uint8_t default_format(struct bole_node *node, const char *name)
+{
+	char full[KEY_MAX];
+
+	snprintf(full, sizeof full, "repo.%s.init.defaultObjectFormat", name);
+	const char *value = bole_config_get(node->config, full);
+	if (value == NULL)
+		value = bole_config_get(node->config, "init.defaultObjectFormat");
+	return value != NULL && strcmp(value, "sha256") == 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 }
 
 enum bole_node_verdict bole_node_verdict(struct bole_node *node, enum node_service service,
@@ -176,8 +191,55 @@ static void refuse(struct run *run, const char *text)
 	bole_output_write(&run->out, line, strlen(line));
 }
 
-/* A push to a repository that is not there: it is made once a first command has come. A probe (a
- * lone flush packet) and a client that only looks make nothing. */
+/* Whether hex digits of a SHA-256 id follow and end there. */
+static bool long_id(struct bole_bytes text)
+{
+	struct bole_oid oid;
+	size_t digits = 0;
+
+	while (digits < text.len && text.ptr[digits] != ' ' && text.ptr[digits] != '\n')
+		digits++;
+	return bole_oid_parse((const char *)text.ptr, digits, BOLE_HASH_SHA256, &oid) == BOLE_OK;
+}
+
+/* The object format of a first packet: that of the id that a command, or "shallow", begins with; a
+ * certificate has capabilities instead. Whatever is malformed will be refused as SHA-1. */
+static uint8_t format_wanted(struct bole_input *in, struct bole_bytes first)
+{
+	static const char shallow[] = "shallow ";
+	static const char cert[] = "push-cert";
+	static const char format[] = " object-format=sha256";
+	size_t len = 0;
+
+	for (size_t i = 0; i < BOLE_PKT_HEAD_BYTES; i++) {
+		uint8_t c = first.ptr[i] | ('a' ^ 'A');
+
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+			return BOLE_HASH_SHA1;
+		len = len << 4 | (size_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	if (len <= BOLE_PKT_HEAD_BYTES ||
+	    bole_input_need(in, len < FORMAT_LOOK ? len : FORMAT_LOOK, &first) != BOLE_OK)
+		return BOLE_HASH_SHA1;
+	struct bole_bytes line =
+	        bole_bytes_of(first.ptr + BOLE_PKT_HEAD_BYTES,
+	                      (len < first.len ? len : first.len) - BOLE_PKT_HEAD_BYTES);
+	bool wide = false;
+
+	if (bole_bytes_start(line, bole_bytes_z(shallow))) {
+		wide = long_id(
+		        bole_bytes_of(line.ptr + strlen(shallow), line.len - strlen(shallow)));
+	} else if (bole_bytes_start(line, bole_bytes_z(cert))) {
+		for (size_t i = 0; i + strlen(format) <= line.len && !wide; i++)
+			wide = memcmp(line.ptr + i, format, strlen(format)) == 0;
+	} else {
+		wide = long_id(line);
+	}
+	return wide ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
+}
+
+/* A push to a repository that is not there: it is made in the client's object format once a first
+ * command has come. A probe (a lone flush packet) and a client that only looks make nothing. */
 static enum bole_status call_absent(struct run *run)
 {
 	struct bole_service *s = &run->service;
@@ -185,7 +247,7 @@ static enum bole_status call_absent(struct run *run)
 	bool session = !s->stateless;
 
 	if (s->advertise || session) {
-		s->repo.algo = BOLE_HASH_SHA1;
+		s->repo.algo = default_format(run->request->connection->node, run->request->name);
 		s->advertise = true;
 		BOLE_TRY(bole_receive_pack(s));
 		BOLE_TRY(bole_output_flush(&run->out));
@@ -197,8 +259,8 @@ static enum bole_status call_absent(struct run *run)
 	enum bole_status rc = bole_input_need(&run->in, 4, &first);
 	if (rc != BOLE_OK || memcmp(first.ptr, "0000", 4) == 0)
 		return rc == BOLE_END ? BOLE_OK : rc;
-	rc = bole_repo_create(s->store, run->request->name, BOLE_HASH_SHA1, NODE_DEFAULT_HEAD,
-	                      &s->repo);
+	rc = bole_repo_create(s->store, run->request->name, format_wanted(&run->in, first),
+	                      NODE_DEFAULT_HEAD, &s->repo);
 	if (rc == BOLE_E_EXISTS) /* somebody else was quicker */
 		rc = bole_repo_find(s->store, run->request->name, &s->repo);
 	if (rc != BOLE_OK) {

@@ -2,14 +2,14 @@
 /* The Git services on loopback, for tests with real clients: git:// and smart HTTP on one port, a
  * store behind. Nothing here is fit for more than a test.
  *
- *   gitserve PORTFILE memory|flash
+ *   gitserve PORTFILE memory|flash [sha256]
  *
  * writes "port\n" when it listens and serves until SIGTERM; a flash volume (in memory) is then
  * checked and mounted again. The repositories:
- *   a, b       SHA-1
+ *   a, b       plain
  *   strict     no rewinds, no deletions
  *   readonly   no pushes
- *   s256       SHA-256 */
+ *   other      of the other object format */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
@@ -271,14 +271,14 @@ static void *serve_one(void *arg)
 	return NULL;
 }
 
-static void make_repositories(void)
+static void make_repositories(uint8_t algo, uint8_t other)
 {
-	static const char *const names[] = {"a", "b", "strict", "readonly", "s256"};
+	static const char *const names[] = {"a", "b", "strict", "readonly", "other"};
 	struct bole_repo repo;
 
 	for (size_t i = 0; i < 5; i++)
-		if (bole_repo_create(store, names[i], i == 4 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1,
-		                     "refs/heads/main", &repo) != BOLE_OK)
+		if (bole_repo_create(store, names[i], i == 4 ? other : algo, "refs/heads/main",
+		                     &repo) != BOLE_OK)
 			exit(2);
 }
 
@@ -364,15 +364,18 @@ static void on_term(int number)
 int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_term};
-	bool flash = argc == 3 && strcmp(argv[2], "flash") == 0;
-	bool memory = argc == 3 && strcmp(argv[2], "memory") == 0;
+	bool flash = argc >= 3 && strcmp(argv[2], "flash") == 0;
+	bool memory = argc >= 3 && strcmp(argv[2], "memory") == 0;
 
 	test_platform_init(&test, 1);
 	if (!memory && !flash)
 		return 2;
 	sigaction(SIGTERM, &action, NULL);
 	open_store(flash);
-	make_repositories();
+	bool wide = argc > 3 && strcmp(argv[3], "sha256") == 0;
+
+	make_repositories(wide ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1,
+	                  wide ? BOLE_HASH_SHA1 : BOLE_HASH_SHA256);
 	int listener = listen_on_loopback(argv[1]);
 	while (!stopping) {
 		struct link *l = calloc(1, sizeof *l);

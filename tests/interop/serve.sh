@@ -4,7 +4,8 @@
 # Method: push and clone in every protocol version with small and large, chunked and packed bodies;
 # hold slow, silent and vanishing peers against it; look at refusals by raw sockets; restart it.
 # BOLE names the program, STORE what is served: mem:, or a file, which is made anew and on which the
-# server is restarted; both, one after the other, unless given.
+# server is restarted; both, one after the other, unless given. Then once more with repositories of
+# the other object format: GIT_DEFAULT_HASH, as git knows it.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 top=$PWD
@@ -12,6 +13,7 @@ bole=${BOLE:-$top/build/asan/bole}
 [[ -x $bole ]] || { echo "serve: $bole is not built" >&2; exit 1; }
 if [[ -z ${STORE:-} ]]; then
 	for STORE in mem: disk.img; do STORE=$STORE tests/interop/serve.sh || exit 1; done
+	GIT_DEFAULT_HASH=sha256 STORE=disk.img tests/interop/serve.sh || exit 1
 	exit 0
 fi
 dir=$(mktemp -d)
@@ -35,7 +37,8 @@ limit() { timeout 60 "$@"; }
 
 start() { # options...
 	: >server.out
-	"$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 "$@" >server.out 2>>server.log &
+	"$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 \
+		--set init.defaultObjectFormat="${GIT_DEFAULT_HASH:-sha1}" "$@" >server.out 2>>server.log &
 	server=$!
 	for _ in {1..100}; do
 		grep -q '^http port' server.out && break
@@ -95,6 +98,19 @@ done
 limit git clone -q "$(url http one)" work || die "clone with a work tree"
 [[ $(git -C work rev-parse HEAD) == "$(git -C src rev-parse main)" ]] || die "HEAD is not main"
 
+# -- a client of the other format creates a repository of its own; git before 2.45 can where the
+# server's default is SHA-256 --
+if [[ ${GIT_DEFAULT_HASH:-sha1} == sha256 ]]; then
+	git init -q --object-format=sha1 sha1
+	git -C sha1 commit -q --allow-empty -m other
+	for transport in http git; do
+		limit git -C sha1 push -q "$(url $transport sha1$transport)" main || die "push of SHA-1"
+		rm -rf copy
+		limit git clone -q --mirror "$(url $transport sha1$transport)" copy || die "clone of SHA-1"
+		same sha1 copy "SHA-1 where SHA-256 is the default"
+	done
+fi
+
 # -- bodies: > 1 MiB goes chunked, requests > 1 KiB go packed --
 head -c 3000000 /dev/urandom >work/large
 git -C work add -A && git -C work commit -qm large
@@ -116,7 +132,7 @@ import http.client, sys
 # Expect: 100-continue is answered before the body is sent, and only where it will be read.
 def ask(path, kind):
     c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
-    body = b"0014command=ls-refs\n0000"
+    body = b"0014command=ls-refs\n" + sys.argv[2].encode() + b"0000"
     c.putrequest("POST", path)
     for k, v in (("Content-Type", "application/x-git-%s-request" % kind), ("Expect", "100-continue"),
                  ("Git-Protocol", "version=2"), ("Content-Length", str(len(body)))):
@@ -131,7 +147,9 @@ def ask(path, kind):
 assert ask("/one.git/git-upload-pack", "upload-pack") == (200, True)
 assert ask("/none.git/git-upload-pack", "upload-pack").startswith(b"HTTP/1.1 404")
 PY
-limit python3 expect.py "$http" || die "Expect: 100-continue"
+format=${GIT_DEFAULT_HASH:-sha1}
+object_format=$(printf '%04xobject-format=%s' $((18 + ${#format})) "$format")
+limit python3 expect.py "$http" "$object_format" || die "Expect: 100-continue"
 
 # -- rude peers --
 cat >rude.py <<'PY'
@@ -179,7 +197,7 @@ pack = subprocess.run(["git", "-C", source, "pack-objects", "--revs", "--stdout"
                       stdout=subprocess.PIPE, check=True).stdout
 tip = subprocess.run(["git", "-C", source, "rev-parse", "main"], stdout=subprocess.PIPE,
                      check=True).stdout.strip()
-line = b"0" * 40 + b" " + tip + b" refs/heads/broken\0report-status"
+line = b"0" * len(tip) + b" " + tip + b" refs/heads/broken\0report-status" + (b" object-format=sha256" if len(tip) == 64 else b"")
 push = b"%04x" % (len(line) + 4) + line + b"0000" + pack
 for i in range(1, 12):
     cut = len(push) * i // 12
