@@ -197,7 +197,9 @@ pack = subprocess.run(["git", "-C", source, "pack-objects", "--revs", "--stdout"
                       stdout=subprocess.PIPE, check=True).stdout
 tip = subprocess.run(["git", "-C", source, "rev-parse", "main"], stdout=subprocess.PIPE,
                      check=True).stdout.strip()
-line = b"0" * len(tip) + b" " + tip + b" refs/heads/broken\0report-status" + (b" object-format=sha256" if len(tip) == 64 else b"")
+line = b"0" * len(tip) + b" " + tip + b" refs/heads/broken\0report-status"
+if len(tip) == 64:
+    line += b" object-format=sha256"
 push = b"%04x" % (len(line) + 4) + line + b"0000" + pack
 for i in range(1, 12):
     cut = len(push) * i // 12
