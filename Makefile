@@ -59,8 +59,9 @@ HOSTED := -D_GNU_SOURCE -I. -Itests
 LIBS := -Wl,--as-needed -lgit2 -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
 
 # --- sources -------------------------------------------------------------------------------------
-CORE := $(sort $(wildcard src/base/*.c src/base/arch/*/*.c src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c \
-	src/node/*.c src/backends/*.c))
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
+CORE := $(sort $(wildcard src/base/*.c src/base/arch/generic/*.c src/base/arch/$(ARCH)/*.c \
+	src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c src/node/*.c src/backends/*.c))
 HOST := $(sort $(wildcard src/backends/host/*.c))
 POSIX := $(sort $(wildcard runtime/platform/posix/*.c))
 CLI := $(sort $(wildcard tools/bole/*.c))

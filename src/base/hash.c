@@ -33,6 +33,26 @@ void bole_hash_init(struct bole_hash *hash, uint8_t algo)
 	}
 }
 
+void bole_hashing_probe(struct bole_hashing *hashing)
+{
+	bole_sha_blocks_fn *sha1 = bole_sha_blocks_native(BOLE_HASH_SHA1);
+	bole_sha_blocks_fn *sha256 = bole_sha_blocks_native(BOLE_HASH_SHA256);
+	bole_sha1_suspects_fn *suspects = bole_sha1_suspects_native();
+
+	*hashing = (struct bole_hashing){
+	        .sha1 = sha1 != NULL ? sha1 : bole_sha1_blocks_generic,
+	        .sha256 = sha256 != NULL ? sha256 : bole_sha256_blocks_generic,
+	        .suspects = suspects != NULL ? suspects : bole_sha1_suspects_generic,
+	};
+}
+
+void bole_hash_init_with(struct bole_hash *hash, uint8_t algo, const struct bole_hashing *hashing)
+{
+	bole_hash_init(hash, algo);
+	hash->probed = true;
+	hash->blocks = algo == BOLE_HASH_SHA1 ? hashing->sha1 : hashing->sha256;
+}
+
 static void hash_probe(struct bole_hash *hash)
 {
 	bole_sha_blocks_fn *native = bole_sha_blocks_native(hash->algo);

@@ -254,7 +254,7 @@ void bole_intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
 	int len = snprintf(head, sizeof(head), "%s %llu", bole_object_type_name(type),
 	                   (unsigned long long)size);
 
-	bole_identity_init(&it->identity, it->algo);
+	bole_identity_init_with(&it->identity, it->algo, &it->hashing);
 	bole_identity_update(&it->identity, head, (size_t)len + 1);
 }
 
@@ -299,7 +299,7 @@ static enum bole_status receive_whole(struct intake *it, uint32_t row, uint8_t t
 		return rc;
 	struct bole_bytes content = bole_bytes_of(it->scratch, (size_t)size);
 
-	rc = bole_object_id(it->algo, type, content, true, &oid);
+	rc = bole_object_id_with(&it->hashing, it->algo, type, content, &oid);
 	if (rc != BOLE_OK)
 		return collision(it, rc, it->rows[row].offset);
 	return bole_intake_known(it, row, type, &oid, content);
@@ -516,6 +516,7 @@ static enum bole_status intake_open(struct intake *it)
 	bole_budget_init(&it->budget, job->alloc, it->limits.memory_bytes_max);
 	it->alloc = &it->budget.alloc;
 	it->algo = job->tx->view->repo.algo;
+	bole_hashing_probe(&it->hashing);
 	it->hash_bytes = bole_hash_bytes(it->algo);
 	BOLE_ASSERT(it->hash_bytes != 0);
 	bole_oid_index_init(&it->known, job->platform, it->alloc, it->algo, row_key, it);

@@ -47,6 +47,7 @@ struct intake {
 	struct pack_source source;
 	struct bole_inflater *inflater;
 	uint8_t *scratch;
+	struct bole_hashing hashing;
 	struct bole_identity identity;
 
 	/* The table. type is 1..4 (and flags) once the object is known, else 6 or 7; the oid of an

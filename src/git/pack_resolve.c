@@ -343,7 +343,7 @@ static enum bole_status content_id(struct intake *it, uint8_t type, struct bole_
                                    struct bole_oid *oid)
 {
 	if (content.len <= HASH_SLICE)
-		return bole_object_id(it->algo, type, content, true, oid);
+		return bole_object_id_with(&it->hashing, it->algo, type, content, oid);
 	bole_intake_identity_start(it, type, content.len);
 	for (size_t done = 0; done < content.len;) {
 		size_t part = content.len - done < HASH_SLICE ? content.len - done : HASH_SLICE;

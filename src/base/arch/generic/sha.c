@@ -16,27 +16,43 @@ static inline uint32_t rotr(uint32_t v, unsigned n)
 	return v >> n | v << (32 - n);
 }
 
-/* One SHA-1 step; the rotation of the five variables is in the order of the arguments. */
-#define SHA1_STEP(f, k, a, b, c, d, e, w)                        \
-	do {                                                     \
-		(e) += rotl((a), 5) + (f) + (uint32_t)(k) + (w); \
-		(b) = rotl((b), 30);                             \
+/* One SHA-1 step; the rotation of the five variables is in the order of the arguments. What does
+ * not wait for the step before is added first. */
+#define SHA1_STEP(f, k, a, b, c, d, e, w)   \
+	do {                                \
+		(e) += (uint32_t)(k) + (w); \
+		(e) += (f);                 \
+		(e) += rotl((a), 5);        \
+		(b) = rotl((b), 30);        \
 	} while (0)
 #define SHA1_CHOOSE(b, c, d)   ((d) ^ ((b) & ((c) ^ (d))))
 #define SHA1_PARITY(b, c, d)   ((b) ^ (c) ^ (d))
 #define SHA1_MAJORITY(b, c, d) (((b) & (c)) | ((d) & ((b) | (c))))
-#define SHA1_FIVE(F, k, w, i)                                        \
-	do {                                                         \
-		SHA1_STEP(F(b, c, d), k, a, b, c, d, e, (w)[i]);     \
-		SHA1_STEP(F(a, b, c), k, e, a, b, c, d, (w)[i + 1]); \
-		SHA1_STEP(F(e, a, b), k, d, e, a, b, c, (w)[i + 2]); \
-		SHA1_STEP(F(d, e, a), k, c, d, e, a, b, (w)[i + 3]); \
-		SHA1_STEP(F(c, d, e), k, b, c, d, e, a, (w)[i + 4]); \
+/* The message word of a step, in a ring of sixteen; i is a constant everywhere. */
+#define SHA1_WORD(i)                                                                               \
+	((i) < 16 ? w[(i)&15]                                                                      \
+	          : (w[(i)&15] = rotl(w[((i) + 13) & 15] ^ w[((i) + 8) & 15] ^ w[((i) + 2) & 15] ^ \
+	                                      w[(i)&15],                                           \
+	                              1)))
+#define SHA1_FIVE(F, k, i)                                                   \
+	do {                                                                 \
+		SHA1_STEP(F(b, c, d), k, a, b, c, d, e, SHA1_WORD(i));       \
+		SHA1_STEP(F(a, b, c), k, e, a, b, c, d, SHA1_WORD((i) + 1)); \
+		SHA1_STEP(F(e, a, b), k, d, e, a, b, c, SHA1_WORD((i) + 2)); \
+		SHA1_STEP(F(d, e, a), k, c, d, e, a, b, SHA1_WORD((i) + 3)); \
+		SHA1_STEP(F(c, d, e), k, b, c, d, e, a, SHA1_WORD((i) + 4)); \
+	} while (0)
+#define SHA1_TWENTY(F, k, i)               \
+	do {                               \
+		SHA1_FIVE(F, k, (i));      \
+		SHA1_FIVE(F, k, (i) + 5);  \
+		SHA1_FIVE(F, k, (i) + 10); \
+		SHA1_FIVE(F, k, (i) + 15); \
 	} while (0)
 
 static void sha1_block(uint32_t *state, const uint8_t *src)
 {
-	uint32_t w[80];
+	uint32_t w[16];
 	uint32_t a = state[0];
 	uint32_t b = state[1];
 	uint32_t c = state[2];
@@ -45,16 +61,10 @@ static void sha1_block(uint32_t *state, const uint8_t *src)
 
 	for (unsigned i = 0; i < 16; i++)
 		w[i] = bole_get_be32(src + 4 * i);
-	for (unsigned i = 16; i < 80; i++)
-		w[i] = rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-	for (unsigned i = 0; i < 20; i += 5)
-		SHA1_FIVE(SHA1_CHOOSE, 0x5a827999, w, i);
-	for (unsigned i = 20; i < 40; i += 5)
-		SHA1_FIVE(SHA1_PARITY, 0x6ed9eba1, w, i);
-	for (unsigned i = 40; i < 60; i += 5)
-		SHA1_FIVE(SHA1_MAJORITY, 0x8f1bbcdc, w, i);
-	for (unsigned i = 60; i < 80; i += 5)
-		SHA1_FIVE(SHA1_PARITY, 0xca62c1d6, w, i);
+	SHA1_TWENTY(SHA1_CHOOSE, 0x5a827999, 0);
+	SHA1_TWENTY(SHA1_PARITY, 0x6ed9eba1, 20);
+	SHA1_TWENTY(SHA1_MAJORITY, 0x8f1bbcdc, 40);
+	SHA1_TWENTY(SHA1_PARITY, 0xca62c1d6, 60);
 	state[0] += a;
 	state[1] += b;
 	state[2] += c;

@@ -17,12 +17,6 @@ SHA_TARGET static inline __m128i load(const void *src)
 	return _mm_loadu_si128((const __m128i *)src);
 }
 
-/* Four message words, in order, to w; the vectors have the first word in the highest lane. */
-SHA_TARGET static inline void store_words(uint32_t *w, __m128i m)
-{
-	_mm_storeu_si128((__m128i *)(void *)w, _mm_shuffle_epi32(m, 0x1b));
-}
-
 /* Four new message words into m0 from the sixteen before. */
 #define SHA1_EXPAND(m0, m1, m2, m3) \
 	((m0) = _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32((m0), (m1)), (m2)), (m3)))
@@ -35,8 +29,6 @@ SHA_TARGET static inline void store_words(uint32_t *w, __m128i m)
 		else                                                                 \
 			SHA1_EXPAND(m[(i)&3], m[((i) + 1) & 3], m[((i) + 2) & 3],    \
 			            m[((i) + 3) & 3]);                               \
-		if (w != NULL)                                                       \
-			store_words(w + 4 * (i), m[(i)&3]);                          \
 		(now) = (i) == 0 ? _mm_add_epi32((now), m[0])                        \
 		                 : _mm_sha1nexte_epu32((now), m[(i)&3]);             \
 		(next) = *abcd;                                                      \
@@ -51,9 +43,8 @@ SHA_TARGET static inline void store_words(uint32_t *w, __m128i m)
 		SHA1_FOUR((i) + 4, f, a, b); \
 	} while (0)
 
-/* One block; the expanded message goes to w unless that is NULL. */
-SHA_TARGET __attribute__((always_inline)) static inline void
-sha1_block(__m128i *abcd, __m128i *e, const uint8_t *src, uint32_t *w)
+SHA_TARGET __attribute__((always_inline)) static inline void sha1_block(__m128i *abcd, __m128i *e,
+                                                                        const uint8_t *src)
 {
 	const __m128i swap = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
 	const __m128i abcd_before = *abcd;
@@ -76,17 +67,7 @@ SHA_TARGET static void sha1_blocks_ni(uint32_t *state, const uint8_t *src, size_
 	__m128i e = _mm_set_epi32((int)state[4], 0, 0, 0);
 
 	for (; count > 0; count--, src += 64)
-		sha1_block(&abcd, &e, src, NULL);
-	_mm_storeu_si128((__m128i *)(void *)state, _mm_shuffle_epi32(abcd, 0x1b));
-	state[4] = (uint32_t)_mm_extract_epi32(e, 3);
-}
-
-SHA_TARGET static void sha1_expand_ni(uint32_t *state, const uint8_t *src, uint32_t *w)
-{
-	__m128i abcd = _mm_shuffle_epi32(load(state), 0x1b);
-	__m128i e = _mm_set_epi32((int)state[4], 0, 0, 0);
-
-	sha1_block(&abcd, &e, src, w);
+		sha1_block(&abcd, &e, src);
 	_mm_storeu_si128((__m128i *)(void *)state, _mm_shuffle_epi32(abcd, 0x1b));
 	state[4] = (uint32_t)_mm_extract_epi32(e, 3);
 }
@@ -163,9 +144,4 @@ bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
 	if (!has_sha())
 		return NULL;
 	return algo == BOLE_HASH_SHA1 ? sha1_blocks_ni : sha256_blocks_ni;
-}
-
-bole_sha1_expand_fn *bole_sha1_expand_native(void)
-{
-	return has_sha() ? sha1_expand_ni : NULL;
 }

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+/* Four lanes: what every processor of these architectures has (SSE2, NEON). */
+#include "base/sha.h"
+
+#define LANES 4
+#define TARGET
+#define NAME(part) sha1_four##part
+#include "base/arch/sha1_suspects.inc"
+
+uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *masks)
+{
+	uint32_t suspects = 0;
+
+	for (size_t at = 0; at < count; at += LANES) {
+		size_t n = count - at < LANES ? count - at : LANES;
+
+		sha1_four_masks(src + 64 * at, n, masks + at);
+		for (size_t i = 0; i < n; i++)
+			suspects |= (uint32_t)(masks[at + i] != 0) << (at + i);
+	}
+	return suspects;
+}
