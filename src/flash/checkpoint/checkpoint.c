@@ -236,6 +236,19 @@ static enum bole_status write_all(struct checkpoint *c)
 	return bole_flash_flush(v);
 }
 
+void bole_flash_anchors_check(struct flash_volume *v)
+{
+	const struct flash_anchor_place *place = &v->anchor_place;
+
+	if (!v->dev->info.needs_erase || !place->dead[0] || !place->dead[1] ||
+	    atomic_exchange(&v->worn, true))
+		return;
+	bole_log(v->platform, BOLE_LOG_ERROR,
+	         "%s: end of life: no block is left that takes an anchor; the volume is read-only "
+	         "for good, everything in it stays readable",
+	         v->dev->info.name);
+}
+
 static enum bole_status store(struct checkpoint *c)
 {
 	struct flash_volume *v = c->v;
@@ -255,6 +268,8 @@ static enum bole_status store(struct checkpoint *c)
 	atomic_fetch_add(&v->counters.programmed, place->programmed - programmed);
 	atomic_fetch_add(&v->counters.erased, place->erased - erased);
 	atomic_fetch_add(&v->counters.flushes, 1);
+	if (rc != BOLE_OK)
+		bole_flash_anchors_check(v);
 	/* Which anchor a mount would find is unknown now. */
 	if (rc != BOLE_OK && rc != BOLE_E_NO_MEMORY)
 		bole_flash_fail(v, "writing an anchor");
@@ -340,6 +355,7 @@ static void settle(struct checkpoint *c)
 	c->anchor.map = NULL;
 	c->anchor.map_count = 0;
 	v->anchor = c->anchor;
+	atomic_store(&v->anchored, c->anchor.checkpoint);
 	if (c->adrift)
 		v->log.adrift = false;
 	v->tail_bytes -= c->tail;

@@ -57,6 +57,8 @@ struct flash_segment_row bole_flash_segment_row(const struct flash_volume *, uin
 /* Finds the chain that the anchor names and applies it; leaves v->element and v->saved (chain.c).
  * BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_chain_load(struct flash_volume *);
+/* An anchor could not be written: the end of life, when no place for one is left. */
+void bole_flash_anchors_check(struct flash_volume *);
 /* Frees an element's list; what it occupies stays. */
 void bole_flash_element_release(struct flash_volume *, struct flash_element *);
 

@@ -219,9 +219,11 @@ static enum bole_status finish(struct flash_volume *v, uint32_t flags)
 	uint8_t *t = b->buf + (trailer - b->start);
 	uint32_t end = trailer + TRAILER_BYTES;
 
+	uint32_t after = atomic_load(&v->anchored) & FLASH_BATCH_AFTER_MASK;
+
 	memset(b->buf + b->len, 0, trailer - b->start - b->len);
 	bole_put_le32(t + TRAILER_MAGIC_AT, TRAILER_MAGIC);
-	bole_put_le32(t + TRAILER_FLAGS_AT, flags | b->flags);
+	bole_put_le32(t + TRAILER_FLAGS_AT, flags | b->flags | after << FLASH_BATCH_AFTER_SHIFT);
 	bole_put_le32(t + TRAILER_BYTES_AT, end - b->start - first);
 	bole_put_le32(t + TRAILER_RECORDS_AT, b->records);
 	bole_put_le64(t + TRAILER_SEQUENCE_AT, log->batch);

@@ -104,6 +104,18 @@ static bool trailer_get(const struct flash_volume *v, uint32_t segment, uint64_t
 	       out->link;
 }
 
+/* A batch that was written after a checkpoint whose anchor is nowhere to be found. */
+static void note_anchor(struct flash_log_scan *s, const struct trailer *t)
+{
+	const struct flash_volume *v = s->v;
+	uint32_t newest = v->repair == NULL ? v->anchor.checkpoint : v->repair->newest.checkpoint;
+	uint32_t after = t->flags >> FLASH_BATCH_AFTER_SHIFT;
+	uint32_t ahead = (after - newest) & FLASH_BATCH_AFTER_MASK;
+
+	if (after != 0 && ahead <= FLASH_BATCH_AFTER_MASK / 2 && ahead > s->ahead)
+		s->ahead = ahead;
+}
+
 enum parse { PARSE_OK, PARSE_SHORT, PARSE_BAD };
 
 /* Walks the records that start at offset and checks the batch as a whole. SHORT: the bytes end
@@ -220,6 +232,7 @@ static enum bole_status follow(struct flash_log_scan *s)
 		if (got != PARSE_OK || t.sequence != s->expect || t.chain != s->link ||
 		    t.durable >= t.sequence)
 			return BOLE_OK;
+		note_anchor(s, &t);
 		if ((t.flags & FLASH_BATCH_CONFIRM) != 0) {
 			/* No part of the log: it goes on in its place. */
 			s->sealed = true;
@@ -324,6 +337,7 @@ static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, 
 		if (trailer_get(v, segment, sequence, at, bytes.ptr, &t) &&
 		    t.sequence >= s->expect) {
 			s->seen_durable = larger(s->seen_durable, t.durable);
+			note_anchor(s, &t);
 			/* What was dropped behind a seal must never be found again. */
 			s->sealed &= t.sequence == s->expect;
 		}
@@ -341,6 +355,23 @@ static enum bole_status look_ahead(struct flash_log_scan *s)
 	BOLE_TRY(bole_flash_read(s->v, s->next, 0, SEGMENT_HEAD_BYTES, s->buf, &p));
 	for (uint32_t i = 0; i < SEGMENT_HEAD_BYTES; i++)
 		s->sealed &= p[i] == SCAN_ERASED;
+	return BOLE_OK;
+}
+
+/* An anchor in doubt may hide that there was a newer one, which told of another place of the log.
+ * Batches were written there after it was durable, never before. */
+static enum bole_status look_everywhere(struct flash_log_scan *s)
+{
+	struct flash_volume *v = s->v;
+
+	for (uint32_t i = 0; i < v->segments; i++) {
+		struct log_head h;
+		if (v->segment[i].state == SEGMENT_BAD)
+			continue;
+		BOLE_TRY(head_get(s, i, &h));
+		if (h.ok && h.sequence >> 32 > v->anchor.opened && h.batch >= s->expect)
+			BOLE_TRY(look_behind(s, i, h.sequence, SEGMENT_HEAD_BYTES));
+	}
 	return BOLE_OK;
 }
 
@@ -365,6 +396,8 @@ static enum bole_status judge(struct flash_log_scan *s)
 		last = h.sequence;
 		planned = h.next_sequence;
 	}
+	if (v->anchor_place.doubt && v->repair == NULL)
+		BOLE_TRY(look_everywhere(s));
 	if (s->sealed && !s->confirmed_ahead && v->dev->info.needs_erase)
 		BOLE_TRY(look_ahead(s));
 	if (s->seen_durable >= s->expect) {
@@ -373,6 +406,14 @@ static enum bole_status judge(struct flash_log_scan *s)
 		         "%llu was durable: not a power cut; run fsck",
 		         v->dev->info.name, (unsigned long long)s->expect, s->segment, s->pos,
 		         (unsigned long long)s->seen_durable);
+		return BOLE_E_CORRUPT;
+	}
+	if (s->ahead != 0) {
+		bole_log(
+		        v->platform, BOLE_LOG_ERROR,
+		        "%s: the anchors of the newest %u checkpoints are lost, although they were "
+		        "durable: not a power cut; run fsck",
+		        v->dev->info.name, s->ahead);
 		return BOLE_E_CORRUPT;
 	}
 	return BOLE_OK;

@@ -164,10 +164,12 @@ enum {
 	TRAILER_MAGIC = 0x6c725442, /* "BTrl" */
 };
 enum {
-	FLASH_BATCH_CONTINUES = 1, /* the next batch belongs to the same group */
-	FLASH_BATCH_SEAL = 2,      /* a clean stop */
-	FLASH_BATCH_CONFIRM = 8,   /* the seal before it was flushed; no part of the log */
-	FLASH_BATCH_AGAIN = 4,     /* repeats the records of a batch that a cut left in doubt */
+	FLASH_BATCH_CONTINUES = 1,   /* the next batch belongs to the same group */
+	FLASH_BATCH_SEAL = 2,        /* a clean stop */
+	FLASH_BATCH_CONFIRM = 8,     /* the seal before it was flushed; no part of the log */
+	FLASH_BATCH_AGAIN = 4,       /* repeats the records of a batch that a cut left in doubt */
+	FLASH_BATCH_AFTER_SHIFT = 8, /* from this bit on: the checkpoint that it comes after */
+	FLASH_BATCH_AFTER_MASK = 0xffffff,
 };
 
 /* Body of EXTENT: this, the places of the map's fragments; then, unless there is no row, the

@@ -11,7 +11,7 @@
 
 enum {
 	ANCHOR_LOG_SEGMENTS = 4,
-	ANCHOR_BLOCKS_MIN = 2, /* one of an area may fail */
+	ANCHOR_BLOCKS_MIN = 3, /* of an area may fail all but one */
 };
 
 static uint32_t larger(uint32_t a, uint32_t b)

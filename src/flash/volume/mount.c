@@ -165,6 +165,8 @@ static enum bole_status settle_anchor(struct flash_volume *v)
 	enum bole_status rc =
 	        bole_flash_anchor_store(v->dev, v->platform, v->alloc, &a, &v->anchor_place);
 	v->anchor.generation = a.generation;
+	if (rc != BOLE_OK)
+		bole_flash_anchors_check(v);
 	return rc;
 }
 
@@ -238,6 +240,7 @@ static enum bole_status mount(struct flash_volume *v)
 	BOLE_TRY(bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->generation = v->anchor.checkpoint;
+	atomic_store(&v->anchored, v->anchor.checkpoint);
 	v->opened = v->anchor.opened;
 	if (v->repair != NULL && v->repair->newest.opened > v->opened)
 		v->opened = v->repair->newest.opened;
@@ -257,10 +260,15 @@ static enum bole_status mount(struct flash_volume *v)
 			rc = succeed(v);
 		if (rc == BOLE_OK && !sealed && !v->read_only)
 			rc = after_cut(v, &s);
-		else if (v->anchor_place.doubt && !v->read_only)
+		else if (rc == BOLE_OK && v->anchor_place.doubt && !v->read_only)
 			rc = settle_anchor(v);
 	}
 	bole_flash_log_scan_release(&s);
+	/* What was found is all that there will ever be, and can be read. */
+	if (atomic_load(&v->worn) && (rc == BOLE_E_IO || rc == BOLE_E_READ_ONLY)) {
+		v->read_only = true;
+		rc = BOLE_OK;
+	}
 	if (rc == BOLE_OK && v->log.stale && !v->read_only)
 		rc = leave_segment(v);
 	if (rc == BOLE_OK)

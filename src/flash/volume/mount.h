@@ -68,6 +68,7 @@ struct flash_log_scan {
 	uint64_t shown;        /* batch that the buffer holds and that verified as a whole */
 	uint64_t durable;      /* the highest durable_seq of an accepted trailer */
 	uint64_t seen_durable; /* of any valid trailer, beyond the end too */
+	uint32_t ahead;        /* checkpoints that trailers know beyond the newest one found */
 	/* Where the scan stands. */
 	uint32_t segment;
 	uint32_t pos;

@@ -273,6 +273,7 @@ struct flash_volume {
 		bool anchor[2];         /* it was where anchors are */
 	} decay;                        /* (L) */
 	_Atomic bool checkpoint_wanted; /* one is due, whatever the length of the log */
+	_Atomic uint32_t anchored;      /* number of the checkpoint of the durable anchor */
 	struct flash_counters counters;
 };
 

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: ISC */
+/* Anchors that were durable and are gone, and places for anchors that are all worn out. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "bole/block_sim.h"
+#include "bole/store.h"
+#include "flash/log/tx.h"
+#include "support/platform.h"
+#include "support/store_suite.h"
+#include "support/suite_help.h"
+
+static struct test_platform test;
+static struct bole_block *device;
+static struct bole_store *store;
+static struct bole_repo repo;
+
+static void setup(const char *name)
+{
+	struct bole_block_sim_options o;
+
+	test_platform_init(&test, 1);
+	test.quiet = getenv("LOUD") == NULL;
+	OK(bole_block_sim_geometry(name, &o));
+	o.factory_bad_ppm = 0;
+	if (o.size_bytes > 16 << 20)
+		o.size_bytes = 16 << 20;
+	OK(bole_block_sim_open(&test.alloc, &o, &device));
+	OK(bole_flash_format(device, &test.base, NULL));
+	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+}
+
+static void teardown(void)
+{
+	bole_block_close(device);
+	test_platform_release(&test);
+}
+
+static void publish(uint64_t first, uint64_t count)
+{
+	struct store_suite suite = {.store = store, .platform = &test.base};
+
+	for (uint64_t i = first; i < first + count; i++) {
+		struct suite_blob blob;
+		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		suite_publish(&suite, repo.id, &blob, "refs/heads/a");
+	}
+}
+
+static void expect(uint64_t first, uint64_t count)
+{
+	struct bole_snapshot *s;
+
+	OK(bole_snapshot_open(store, repo.id, &s));
+	for (uint64_t i = first; i < first + count; i++) {
+		struct suite_blob blob;
+		struct bole_entry e;
+		struct bole_bytes bytes;
+		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		OK(bole_odb_find(s, &blob.oid, &e));
+		OK(bole_odb_view(s, &e, 0, &bytes));
+	}
+	bole_snapshot_close(s);
+}
+
+/* Both copies of the newest anchor. */
+static void lose_newest(void)
+{
+	static const uint8_t noise[FLASH_UNIT_MAX] = {1, 2, 3};
+	struct flash_anchor_place place;
+	struct flash_anchor a;
+
+	OK(bole_flash_anchor_load(device, NULL, &test.alloc, &a, &place));
+	for (uint32_t i = 0; i < 2; i++)
+		bole_block_sim_poke(device, bole_flash_anchor_at(&a.geometry, i, place.at[i]),
+		                    noise, a.geometry.slot_bytes);
+	bole_flash_anchor_release(&test.alloc, &a);
+}
+
+static enum bole_status mount(bool read_only)
+{
+	const struct bole_flash_open_options options = {.read_only = read_only};
+
+	return bole_flash_open(device, &test.base, &test.alloc, &options, &store);
+}
+
+/* Goal: a state that is older than what was durable is never shown for the newest. Method: what a
+ * misdirected write does to one copy of an anchor that never reached the other. */
+Test(flash_lost, an_anchor_that_was_durable_is_missed)
+{
+	static const char *const names[] = {"sd", "nor4k"};
+
+	for (size_t d = 0; d < 2; d++) {
+		setup(names[d]);
+		publish(1, 20);
+		struct flash_volume *v;
+		OK(bole_store_close(store));
+		OK(bole_flash_volume_open(device, &test.base, &test.alloc, NULL, &v));
+		OK(bole_flash_checkpoint(v));
+		OK(bole_flash_volume_close(v));
+		OK(mount(false));
+		publish(21, 1);
+		OK(bole_store_close(store));
+		OK(mount(true));
+		OK(bole_store_close(store));
+		lose_newest();
+		enum bole_status got = mount(true);
+		cr_assert(got == BOLE_E_CORRUPT, "%s: %s", names[d], bole_status_text(got));
+		check_eq(mount(false), BOLE_E_CORRUPT);
+		teardown();
+	}
+}
+
+/* Goal: when no block takes an anchor any more, everything can still be read, and that it is the
+ * end is said. Method: every block of the areas dies but the one that holds the newest anchor. */
+Test(flash_lost, without_a_place_for_anchors_everything_stays_readable)
+{
+	static const char *const names[] = {"nor4k", "nor64k", "slcnand"};
+
+	for (size_t d = 0; d < 3; d++) {
+		for (int clean = 0; clean < 2; clean++) {
+			struct bole_store_stats stats;
+			struct flash_anchor_place place;
+			struct flash_anchor a;
+			setup(names[d]);
+			publish(1, 20);
+			if (clean == 0)
+				bole_block_sim_cut_now(device, BOLE_SIM_TEAR_NONE);
+			check_eq(bole_store_close(store) == BOLE_OK, clean != 0);
+			bole_block_sim_power_on(device);
+			OK(bole_flash_anchor_load(device, NULL, &test.alloc, &a, &place));
+			bole_flash_anchor_release(&test.alloc, &a);
+			for (uint64_t at = 0; at < a.geometry.area; at += device->info.erase_unit)
+				bole_block_sim_kill_block(device, at);
+			OK(mount(false));
+			expect(1, 20);
+			if (clean != 0) {
+				publish(21, 1);
+				check(bole_store_maintain(store, NULL, NULL) >= 0);
+				expect(1, 21);
+			}
+			OK(bole_store_stats(store, &stats));
+			cr_assert(clean != 0 || stats.end_of_life);
+			(void)bole_store_close(store);
+			OK(mount(true));
+			expect(1, 20);
+			OK(bole_store_close(store));
+			teardown();
+		}
+	}
+}
