@@ -5,7 +5,7 @@
 #define BOLE_TESTS_PACKWORLD_H
 
 #include "bole/store.h"
-#include "git/pack_emit.h"
+#include "git/fetch/pack_emit.h"
 #include "git/pack_ingest.h"
 #include "support/packmaker.h"
 #include "support/platform.h"

@@ -2,7 +2,7 @@
 /* From a walk to the list of what is sent. */
 #include "base/check.h"
 #include "base/memory.h"
-#include "git/reach.h"
+#include "git/fetch/reach.h"
 
 enum {
 	DIGITS = 256,

@@ -4,8 +4,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
-#include "git/pack_emit.h"
-#include "git/upload_pack_impl.h"
+#include "git/fetch/pack_emit.h"
+#include "git/fetch/upload_pack_impl.h"
 
 #define COUNTING "Counting objects" /* the emission's phase before the first byte */
 

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/upload_pack_impl.h"
+#include "git/fetch/upload_pack_impl.h"
 
 static void format_caps(struct bole_session *s, char *caps, size_t cap)
 {

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/upload_pack_impl.h"
+#include "git/fetch/upload_pack_impl.h"
 
 enum command { COMMAND_NONE, COMMAND_LS_REFS, COMMAND_FETCH };
 

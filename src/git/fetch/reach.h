@@ -8,9 +8,9 @@
 #ifndef BOLE_GIT_REACH_H
 #define BOLE_GIT_REACH_H
 
+#include "git/fetch/pack_emit.h"
 #include "git/object.h"
 #include "git/oid_map.h"
-#include "git/pack_emit.h"
 
 enum {
 	REACH_HAVE = 1,   /* the receiver has it */

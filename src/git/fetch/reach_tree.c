@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/reach.h"
+#include "git/fetch/reach.h"
 
 static uint8_t link_type(uint32_t mode)
 {

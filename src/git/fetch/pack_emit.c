@@ -2,7 +2,7 @@
 /* A plan as a pack stream. Entries go out as they are stored; only the head of a delta may change,
  * when its base lies elsewhere in this pack or is not in it. A delta whose base the receiver will
  * not have is sent as a whole object. */
-#include "git/pack_emit.h"
+#include "git/fetch/pack_emit.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "bole/limits.h"
-#include "git/reach.h"
+#include "git/fetch/reach.h"
 
 enum {
 	OUTPUT_BYTES = 64 * 1024,

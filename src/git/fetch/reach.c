@@ -2,7 +2,7 @@
 /* Commits are met newest first. What a have reaches is painted REACH_HAVE, and the paint follows to
  * commits that were met before it came. The walk ends when no wanted commit waits and the queue has
  * gone past the oldest wanted one; clocks that ran backwards can at worst make the pack larger. */
-#include "git/reach.h"
+#include "git/fetch/reach.h"
 
 #include <string.h>
 
