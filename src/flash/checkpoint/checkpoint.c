@@ -160,6 +160,7 @@ static enum bole_status pin(struct checkpoint *c)
 	BOLE_ASSERT(!v->batch.open);
 	c->base = base_due(v);
 	v->base_wanted = false;
+	v->merge_room = bole_flash_merge_room(v);
 	BOLE_TRY(bole_flash_state_take(v, &c->state, false));
 	BOLE_TRY(pin_rows(c));
 	pin_segments(c);

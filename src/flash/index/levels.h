@@ -56,6 +56,16 @@ void bole_flash_runs_forget(struct flash_domain *);
  * Not for the leader. */
 BOLE_MUST_USE enum bole_status bole_flash_merge_step(struct flash_volume *, uint32_t rows,
                                                      bool *did);
+/* For want of space: merges all that there is room for where at least so many percent of the result
+ * are gained, and at least a segment; what was under way is ended first. leading: by the caller.
+ * BOLE_END: there is nothing of the kind. */
+BOLE_MUST_USE enum bole_status bole_flash_merge_now(struct flash_volume *, uint32_t percent,
+                                                    bool leading);
+/* Bytes of the device that runs have more than one run for each domain would, at least. Lock held.
+ */
+uint64_t bole_flash_merge_gain(const struct flash_volume *);
+/* Segments that a run of everything in the largest domain takes. Lock held. */
+uint32_t bole_flash_merge_room(const struct flash_volume *);
 /* Some domain has runs to merge. Lock held. */
 bool bole_flash_merge_due(const struct flash_volume *);
 /* Gives up what is under way. */

@@ -102,18 +102,10 @@ static void compaction_free(struct flash_volume *v, struct flash_compaction *c)
 	bole_alloc_free(v->alloc, c, 1, sizeof *c);
 }
 
-/* Chooses what to merge. Lock held. */
-static struct flash_compaction *choose(struct flash_volume *v)
+/* Of the newest runs of a domain. Lock held. NULL: no memory. */
+static struct flash_compaction *compaction_open(struct flash_volume *v, struct flash_domain *domain,
+                                                uint32_t count)
 {
-	struct flash_domain *domain = NULL;
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < v->repos && count == 0; i++) {
-		domain = v->repo[i]->domain;
-		count = due_count(v, domain);
-	}
-	if (count == 0)
-		return NULL;
 	struct flash_compaction *c = bole_alloc_zeroed(v->alloc, 1, sizeof *c);
 	if (c == NULL)
 		return NULL;
@@ -138,6 +130,106 @@ static struct flash_compaction *choose(struct flash_volume *v)
 	return c;
 }
 
+/* Chooses what to merge. Lock held. */
+static struct flash_compaction *choose(struct flash_volume *v)
+{
+	struct flash_domain *domain = NULL;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < v->repos && count == 0; i++) {
+		domain = v->repo[i]->domain;
+		count = due_count(v, domain);
+	}
+	return count == 0 ? NULL : compaction_open(v, domain, count);
+}
+
+/* -- For want of space -- */
+
+/* Rows that a merge of the newest runs leaves, at most. Lock held. */
+static uint64_t rows_left(const struct flash_index *index, uint32_t count)
+{
+	uint64_t rows = 0;
+	uint64_t live = index->objects;
+
+	for (uint32_t i = 0; i < count; i++)
+		rows += index->runs->run[i]->rows;
+	/* Kills of rows of extents stay. Those of others go, when nothing is older. */
+	if (count != index->runs->count || bole_flash_index_extents(index) != 0)
+		return rows;
+	live += index->mem == NULL ? 0 : index->mem->items;
+	live += index->frozen == NULL ? 0 : index->frozen->items;
+	return rows < live ? rows : live;
+}
+
+/* Pages that the newest runs have more than what a merge of them leaves. Lock held. */
+static uint64_t pages_gained(const struct flash_volume *v, const struct flash_index *index,
+                             uint32_t count, uint64_t *left)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		pages += bole_flash_run_pages(index->runs->run[i]);
+	*left = bole_flash_run_pages_for(v, rows_left(index, count));
+	return pages > *left ? pages - *left : 0;
+}
+
+static uint32_t segment_pages(const struct flash_volume *v)
+{
+	return v->segment_bytes / v->page_bytes - 1;
+}
+
+uint64_t bole_flash_merge_gain(const struct flash_volume *v)
+{
+	uint64_t pages = 0;
+	uint64_t left;
+
+	for (uint32_t i = 0; i < v->repos; i++) {
+		const struct flash_index *index = v->repo[i]->domain->index;
+		if (index != NULL && index->runs != NULL && !v->repo[i]->domain->marking)
+			pages += pages_gained(v, index, index->runs->count, &left);
+	}
+	return pages * v->page_bytes;
+}
+
+uint32_t bole_flash_merge_room(const struct flash_volume *v)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < v->repos; i++) {
+		const struct flash_index *index = v->repo[i]->domain->index;
+		uint64_t pages = index == NULL ? 0 : bole_flash_run_pages_for(v, index->objects);
+		most = pages > most ? pages : most;
+	}
+	return (uint32_t)(most / segment_pages(v)) + 1;
+}
+
+/* As many of the newest runs as there is room to merge, where the most is gained. Lock held. */
+static struct flash_compaction *choose_for_space(struct flash_volume *v, uint32_t percent)
+{
+	uint32_t floor = bole_flash_floor(v, FLASH_FOR_MERGING);
+	uint64_t room =
+	        v->free > floor + 1 ? (uint64_t)(v->free - floor - 1) * segment_pages(v) : 0;
+	struct flash_domain *domain = NULL;
+	uint32_t count = 0;
+	uint64_t most = segment_pages(v) - 1;
+
+	for (uint32_t i = 0; i < v->repos; i++) {
+		struct flash_domain *d = v->repo[i]->domain;
+		if (d->index == NULL || d->index->runs == NULL || d->marking || d->draft != NULL)
+			continue;
+		for (uint32_t n = d->index->runs->count; n > 1; n--) {
+			uint64_t left;
+			uint64_t gained = pages_gained(v, d->index, n, &left);
+			if (left > room || gained <= most || gained * 100 < left * percent)
+				continue;
+			most = gained;
+			domain = d;
+			count = n;
+		}
+	}
+	return domain == NULL ? NULL : compaction_open(v, domain, count);
+}
+
 static enum bole_status open_merge(struct flash_volume *v, struct flash_compaction *c)
 {
 	uint64_t rows = 0;
@@ -145,7 +237,7 @@ static enum bole_status open_merge(struct flash_volume *v, struct flash_compacti
 	for (uint32_t i = 0; i < c->inputs->count; i++)
 		rows += c->inputs->run[i]->rows;
 	BOLE_TRY(bole_flash_run_begin(&c->builder, v, &bole_flash_index_shape, rows, true,
-	                              FLASH_FOR_CLEANING));
+	                              FLASH_FOR_MERGING));
 	enum bole_status rc =
 	        bole_flash_merge_open(&c->merge, v, c->inputs->run, c->inputs->count,
 	                              v->budget.limit == SIZE_MAX ? 0 : MERGE_AHEAD_SMALL);
@@ -154,16 +246,16 @@ static enum bole_status open_merge(struct flash_volume *v, struct flash_compacti
 	return rc;
 }
 
-/* Takes the lead of the work, or begins one. Lock held. NULL: nothing to do. */
-static enum bole_status take(struct flash_volume *v, struct flash_compaction **out)
+/* Takes the lead of the work, or begins one: made, or what is due. Lock held. NULL: nothing to do.
+ */
+static enum bole_status take(struct flash_volume *v, struct flash_compaction *made,
+                             struct flash_compaction **out)
 {
 	bool fresh = v->compaction == NULL;
 
 	*out = NULL;
-	if (v->compacting || !bole_flash_writable(v))
-		return BOLE_OK;
 	if (fresh)
-		v->compaction = choose(v);
+		v->compaction = made;
 	if (v->compaction == NULL)
 		return BOLE_OK;
 	v->compacting = true;
@@ -175,6 +267,7 @@ static enum bole_status take(struct flash_volume *v, struct flash_compaction **o
 		if (rc != BOLE_OK) {
 			v->compaction = NULL;
 			v->compacting = false;
+			v->platform->ops->cond_broadcast(v->platform, &v->cond);
 			bole_flash_unlock(v);
 			compaction_free(v, c);
 			bole_flash_lock(v);
@@ -241,14 +334,14 @@ static bool find_inputs(const struct flash_volume *v, const struct flash_compact
 	return false;
 }
 
-/* Lock held; nobody leads. */
+/* Lock held; nobody leads, or whoever does waits for us. */
 static enum bole_status install(struct flash_volume *v, struct flash_compaction *c,
                                 struct flash_run *run, struct flash_index **old)
 {
 	struct flash_index *index;
 	uint32_t at;
 
-	if (!find_inputs(v, c, &at))
+	if (!find_inputs(v, c, &at) || c->domain->draft != NULL)
 		return BOLE_E_GONE;
 	BOLE_TRY(bole_flash_index_fork(v, c->domain, c->domain->index, &index));
 	enum bole_status rc = bole_flash_index_runs(v, index, at, c->inputs->count, run);
@@ -267,16 +360,19 @@ static enum bole_status install(struct flash_volume *v, struct flash_compaction 
 	return BOLE_OK;
 }
 
-static enum bole_status complete(struct flash_volume *v, struct flash_compaction *c)
+static enum bole_status complete(struct flash_volume *v, struct flash_compaction *c, bool leading)
 {
 	struct flash_index *old = NULL;
 	struct flash_run *run;
 
 	BOLE_TRY(bole_flash_run_finish(&c->builder, &run));
 	bole_flash_lock(v);
-	while (v->leading)
+	while (v->leading && !leading && !v->lead_waits)
 		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
 	enum bole_status rc = install(v, c, run, &old);
+	/* Beside the commits that come after in the leader's turn. */
+	if (v->leading)
+		v->stamp = v->epoch + 1;
 	if (rc != BOLE_OK && run != NULL)
 		bole_flash_run_change(run, FLASH_HELD_DROPPED, true);
 	bole_flash_unlock(v);
@@ -290,36 +386,84 @@ static void release(struct flash_volume *v, struct flash_compaction *c)
 	bole_flash_lock(v);
 	v->compaction = NULL;
 	v->compacting = false;
+	v->merge_written = 0;
+	v->platform->ops->cond_broadcast(v->platform, &v->cond);
 	bole_flash_unlock(v);
 	compaction_free(v, c);
 }
 
-enum bole_status bole_flash_merge_step(struct flash_volume *v, uint32_t rows, bool *did)
+/* Goes on with it for so many rows. BOLE_AGAIN: it is not at its end. */
+static enum bole_status go_on(struct flash_volume *v, struct flash_compaction *c, uint32_t rows,
+                              bool leading)
 {
-	struct flash_compaction *c;
 	uint32_t at;
 
 	bole_flash_lock(v);
-	enum bole_status rc = take(v, &c);
-	bool there = c != NULL && find_inputs(v, c, &at);
+	bool there = find_inputs(v, c, &at);
 	bole_flash_unlock(v);
-	*did = c != NULL;
-	if (rc != BOLE_OK || c == NULL)
-		return rc;
-	rc = there ? merge_some(c, rows == 0 ? MERGE_STEP_ROWS : rows) : BOLE_E_GONE;
+	enum bole_status rc = there ? merge_some(c, rows) : BOLE_E_GONE;
 	if (rc == BOLE_OK) {
 		bole_flash_lock(v);
-		v->compacting = false;
+		v->merge_written = c->builder.pages / segment_pages(v);
 		bole_flash_unlock(v);
-		return BOLE_OK;
+		return BOLE_AGAIN;
 	}
 	bole_flash_merge_close(&c->merge);
 	if (rc == BOLE_END)
-		rc = complete(v, c);
+		rc = complete(v, c, leading);
 	else
 		bole_flash_run_abort(&c->builder);
 	release(v, c);
 	return rc == BOLE_E_GONE ? BOLE_OK : rc;
+}
+
+enum bole_status bole_flash_merge_step(struct flash_volume *v, uint32_t rows, bool *did)
+{
+	struct flash_compaction *c = NULL;
+	enum bole_status rc = BOLE_OK;
+
+	bole_flash_lock(v);
+	if (!v->compacting && bole_flash_writable(v))
+		rc = take(v, v->compaction == NULL ? choose(v) : NULL, &c);
+	bole_flash_unlock(v);
+	*did = c != NULL;
+	if (rc != BOLE_OK || c == NULL)
+		return rc;
+	rc = go_on(v, c, rows == 0 ? MERGE_STEP_ROWS : rows, false);
+	if (rc != BOLE_AGAIN)
+		return rc;
+	bole_flash_lock(v);
+	v->compacting = false;
+	v->platform->ops->cond_broadcast(v->platform, &v->cond);
+	bole_flash_unlock(v);
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_merge_now(struct flash_volume *v, uint32_t percent, bool leading)
+{
+	struct flash_compaction *c;
+
+	bole_flash_lock(v);
+	while (v->compacting) {
+		if (leading) {
+			v->lead_waits = true;
+			v->platform->ops->cond_broadcast(v->platform, &v->cond);
+		}
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+		if (leading)
+			v->lead_waits = false;
+	}
+	if ((leading || !v->leading) && !v->checkpointing)
+		bole_flash_levels_settle(v);
+	enum bole_status rc =
+	        take(v, v->compaction == NULL ? choose_for_space(v, percent) : NULL, &c);
+	bole_flash_unlock(v);
+	if (rc != BOLE_OK || c == NULL)
+		return rc == BOLE_OK ? BOLE_END : rc;
+	do {
+		rc = go_on(v, c, MERGE_STEP_ROWS, leading);
+	} while (rc == BOLE_AGAIN);
+	return rc;
 }
 
 void bole_flash_merge_end(struct flash_volume *v)

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/index/filter.h"
 #include "flash/index/page.h"
 #include "flash/index/run_private.h"
 
@@ -125,11 +126,17 @@ void bole_flash_run_encode(const struct flash_run *run, uint8_t *dst)
 	}
 }
 
-static uint64_t pages_for(const struct flash_run *run, enum flash_page_part part, uint64_t items)
+static uint64_t pages_of(const struct flash_volume *v, enum flash_page_part part, uint32_t width,
+                         uint64_t items)
 {
-	uint64_t fit = bole_flash_page_fit(run->v, part, run->shape.width);
+	uint64_t fit = bole_flash_page_fit(v, part, width);
 
 	return (items + fit - 1) / fit;
+}
+
+static uint64_t pages_for(const struct flash_run *run, enum flash_page_part part, uint64_t items)
+{
+	return pages_of(run->v, part, run->shape.width, items);
 }
 
 /* The numbers of pages follow from those of rows and blocks. */
@@ -143,6 +150,14 @@ bool bole_flash_run_count(struct flash_run *run)
 	run->fence_pages = (uint32_t)fences;
 	run->filter_pages = (uint32_t)filter;
 	return rows + fences + filter <= UINT32_MAX;
+}
+
+uint64_t bole_flash_run_pages_for(const struct flash_volume *v, uint64_t rows)
+{
+	uint64_t pages = pages_of(v, FLASH_PAGE_ROWS, INDEX_ROW_BYTES, rows);
+
+	return pages + pages_of(v, FLASH_PAGE_FENCES, 0, pages) +
+	       pages_of(v, FLASH_PAGE_FILTER, 0, bole_flash_filter_blocks(rows));
 }
 
 static bool decode_chunks(struct flash_run *run, const uint8_t *p)

@@ -77,6 +77,8 @@ static inline uint32_t bole_flash_run_pages(const struct flash_run *run)
 {
 	return run->row_pages + run->fence_pages + run->filter_pages;
 }
+/* Pages of a run of the index with a filter. */
+uint64_t bole_flash_run_pages_for(const struct flash_volume *, uint64_t rows);
 /* Bytes of the device that it occupies. */
 uint64_t bole_flash_run_bytes(const struct flash_run *);
 struct flash_run *bole_flash_run_retain(struct flash_run *);

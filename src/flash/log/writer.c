@@ -326,14 +326,16 @@ static void encode_with_help(struct flash_volume *v, struct flash_request *req)
 static struct flash_request *encode_group(struct flash_volume *v, struct flash_request *group)
 {
 	struct flash_request *before = NULL;
+	bool drafted = false;
 
 	for (struct flash_request *req = group; req != NULL; before = req, req = req->next) {
+		drafted |= before != NULL && before->written;
 		req->rc = encode(v, req);
 		if (v->log.broken)
 			return NULL; /* all of them once more */
 		if (req->rc != BOLE_E_NO_SPACE || req->written)
 			continue;
-		if (v->batch.open) {
+		if (drafted) {
 			before->next = NULL;
 			return req;
 		}

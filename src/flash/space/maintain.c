@@ -27,7 +27,9 @@ enum {
 	MERGE_ROWS_MAX = 16384,
 	HELPERS_MIN = 4, /* segments that a checkpoint made for space should free */
 	SPACE_ROUNDS = 4096,
-	SPARE_SEGMENTS = 4, /* above the floor of references, which cleaning for data leaves */
+	IDLE_CHECKPOINTS = 3, /* in a row: there is nothing to gain any more */
+	MERGE_PERCENT = 33,   /* of what it leaves, that a merge should gain to come before moves */
+	SPARE_SEGMENTS = 4,   /* above the floor of references, which cleaning for data leaves */
 };
 #define IDLE_NS     UINT64_C(1000000000)
 #define ATTENDED_NS UINT64_C(2000000000) /* maintain was called so recently: somebody does */
@@ -56,6 +58,10 @@ static struct room look(const struct flash_volume *v)
 		room.helps += dead && !pinned;
 	}
 	room.free = v->free + room.helps;
+	/* What is held back for merges is of this, too. */
+	uint32_t held =
+	        bole_flash_floor(v, FLASH_FOR_CLEANING) - bole_flash_floor(v, FLASH_FOR_MERGING);
+	share = share > held ? share - held : 0;
 	room.ample = room.floor + (share > AMPLE_SEGMENTS ? share : AMPLE_SEGMENTS);
 	return room;
 }
@@ -127,35 +133,72 @@ static uint32_t garbage_for(const struct flash_volume *v, enum flash_purpose pur
 	               : GARBAGE_MIN;
 }
 
+/* What has been tried since the last checkpoint. */
+struct tried {
+	bool merged;   /* where much is gained */
+	bool cleaned;  /* the cleaner ends for want of victims, or of space for them */
+	bool all;      /* merges of any gain */
+	uint32_t most; /* free after a checkpoint, so far */
+	uint32_t idle; /* checkpoints that did not free more than that */
+};
+
+/* After a checkpoint that came to something everything is tried again. Lock held. */
+static enum bole_status checkpoint_for_space(struct flash_volume *v, bool leading, struct tried *t)
+{
+	enum bole_status rc = checkpoint_now(v, leading);
+
+	t->idle = v->free > t->most ? 0 : t->idle + 1;
+	t->most = v->free > t->most ? v->free : t->most;
+	t->merged = t->cleaned = t->all = t->idle >= IDLE_CHECKPOINTS;
+	return rc;
+}
+
+/* Lock held, given up meanwhile. */
+static bool merge_for_space(struct flash_volume *v, uint32_t percent, bool leading)
+{
+	bole_flash_unlock(v);
+	enum bole_status rc = bole_flash_merge_now(v, percent, leading);
+	bole_flash_lock(v);
+	return rc == BOLE_OK;
+}
+
+/* The next thing to try. Lock held, given up meanwhile. */
+static enum bole_status try_next(struct flash_volume *v, enum flash_purpose purpose,
+                                 uint32_t wanted, bool leading, struct tried *t)
+{
+	struct room room = look(v);
+
+	if (room.free >= wanted + HELPERS_MIN || (room.helps != 0 && t->all))
+		return checkpoint_for_space(v, leading, t);
+	if (room.held != 0 && bole_flash_pin_revoke(v)) {
+		t->merged = t->cleaned = t->all = false;
+	} else if (!t->merged) {
+		t->merged = !merge_for_space(v, MERGE_PERCENT, leading);
+	} else if (!t->cleaned) {
+		t->cleaned = clean_now(v, leading, garbage_for(v, purpose, &room)) != BOLE_OK;
+	} else if (!t->all) {
+		t->all = !merge_for_space(v, 0, leading);
+	} else if (v->elements > 1) {
+		v->base_wanted = true;
+		return checkpoint_now(v, leading);
+	} else {
+		return BOLE_E_NO_SPACE;
+	}
+	return BOLE_OK;
+}
+
 enum bole_status bole_flash_make_space(struct flash_volume *v, enum flash_purpose purpose,
                                        uint32_t wanted, bool leading)
 {
 	enum bole_status rc = BOLE_OK;
-	bool cleaned_out = false;
+	struct tried tried = {.most = v->free};
 
 	for (int round = 0; round < SPACE_ROUNDS && rc == BOLE_OK && v->free < wanted; round++) {
-		if (v->checkpointing) {
-			/* It may be what is missing. */
+		if (v->checkpointing) /* It may be what is missing. */
 			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
 			                                  BOLE_NEVER);
-			continue;
-		}
-		struct room room = look(v);
-		if (room.free >= wanted + HELPERS_MIN || (room.helps != 0 && cleaned_out)) {
-			rc = checkpoint_now(v, leading);
-			cleaned_out = false;
-		} else if (room.held != 0 && bole_flash_pin_revoke(v)) {
-			cleaned_out = false;
-		} else if (!cleaned_out) {
-			/* The cleaner ends for want of victims, or of space for them. */
-			cleaned_out =
-			        clean_now(v, leading, garbage_for(v, purpose, &room)) != BOLE_OK;
-		} else if (v->elements > 1) {
-			v->base_wanted = true;
-			rc = checkpoint_now(v, leading);
-		} else {
-			rc = BOLE_E_NO_SPACE;
-		}
+		else
+			rc = try_next(v, purpose, wanted, leading, &tried);
 	}
 	if (v->free >= wanted)
 		return BOLE_OK;

@@ -6,6 +6,7 @@
  * that happens. Both are held back from data. */
 #include "base/bytes.h"
 #include "base/check.h"
+#include "flash/index/levels.h"
 #include "flash/log/tx.h"
 
 enum {
@@ -13,6 +14,8 @@ enum {
 	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
 	CAPACITY_PERCENT = 92,   /* of the segments is promised */
 	FULL_PERCENT = 98,       /* of what is promised: live bytes beyond which no data is taken */
+	MERGE_SHARE = 64,        /* of the volume at most is held back for merges, */
+	MERGE_SEGMENTS = 12,     /* or so many */
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
@@ -30,12 +33,28 @@ static uint32_t checkpoint_segments(const struct flash_volume *v)
 	return (uint32_t)(bytes / usable) + CHECKPOINT_SLACK;
 }
 
+/* What is held back for a merge of the index: as much as all of it takes, where that is a small
+ * part of the volume. What one under way has written is of this, and what the next checkpoint frees
+ * may be: it can always be written. */
+static uint32_t merge_segments(const struct flash_volume *v)
+{
+	uint32_t most = v->segments / MERGE_SHARE > MERGE_SEGMENTS ? v->segments / MERGE_SHARE
+	                                                           : MERGE_SEGMENTS;
+	uint32_t room = v->merge_room < most ? v->merge_room : most;
+	uint32_t there = v->merge_written + v->freed;
+
+	return room > there ? room - there : 0;
+}
+
 uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpose)
 {
 	uint32_t floor = checkpoint_segments(v);
 
 	if (purpose == FLASH_FOR_CHECKPOINT)
 		return 0;
+	if (purpose == FLASH_FOR_MERGING)
+		return floor;
+	floor += merge_segments(v);
 	if (purpose == FLASH_FOR_CLEANING)
 		return floor;
 	floor += CLEAN_SEGMENTS;
@@ -60,7 +79,10 @@ bool bole_flash_is_full(const struct flash_volume *v)
 		return false;
 	for (uint32_t i = 0; i < v->segments; i++)
 		live += v->segment[i].live;
-	return live > most;
+	if (live <= most)
+		return false;
+	/* What a merge takes out of the index is no reason to refuse anything. */
+	return live > most + bole_flash_merge_gain(v);
 }
 
 uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)

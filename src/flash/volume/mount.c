@@ -251,6 +251,7 @@ static enum bole_status mount(struct flash_volume *v)
 		set_log(v, &s);
 		for (uint32_t i = 0; i < v->repos; i++)
 			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
+		v->merge_room = bole_flash_merge_room(v);
 		settle_segments(v);
 		v->growth += v->tail_bytes;
 		bole_flash_check_end(v, false);

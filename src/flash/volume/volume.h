@@ -177,7 +177,8 @@ struct flash_counters {
 enum flash_purpose {
 	FLASH_FOR_DATA,       /* refused at the floor */
 	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
-	FLASH_FOR_CLEANING,   /* what makes space */
+	FLASH_FOR_CLEANING,   /* what makes space: moves */
+	FLASH_FOR_MERGING,    /* and merges */
 	FLASH_FOR_CHECKPOINT, /* may use all */
 };
 
@@ -212,6 +213,7 @@ struct flash_volume {
 	bool unsettled;                      /* (L) some level 0 waits to be installed */
 	struct flash_compaction *compaction; /* (L) the merge under way */
 	bool compacting;                     /* (L) somebody is at it */
+	bool lead_waits;                     /* (L) the leader, until that one has installed it */
 	uint64_t mem_rows;                   /* (L) in memtables that no checkpoint writes yet */
 	uint64_t mem_rows_max;               /* more of them make a checkpoint due */
 	struct flash_request *queue;         /* (L) */
@@ -244,8 +246,10 @@ struct flash_volume {
 	struct flash_clean *clean;           /* (L) the cleaner, NULL before its first step */
 	struct flash_open pool[VOLUME_POOL]; /* (L) partly filled segments */
 	uint64_t next_extent;                /* (L) */
-	uint64_t growth;     /* (L) what a checkpoint would hold, at most, in bytes */
-	bool base_wanted;    /* (L) deltas occupy space that is wanted */
+	uint32_t merge_room;    /* (L) segments that a run of the largest domain takes */
+	uint32_t merge_written; /* (L) segments that the merge under way has filled */
+	uint64_t growth;        /* (L) what a checkpoint would hold, at most, in bytes */
+	bool base_wanted;       /* (L) deltas occupy space that is wanted */
 	uint64_t base_bytes; /* (L) what one of everything held at the last checkpoint, at most */
 	uint64_t tail_bytes; /* (L) log since the last checkpoint */
 
