@@ -308,7 +308,8 @@ static enum bole_status put_drops(struct flash_save *s, const struct flash_table
 		                         .owner = domain,
 		                         .key = bole_flash_item_key(item)};
 		after = r.key;
-		BOLE_TRY(bole_flash_save_record(s, r, bole_flash_item_value(item)));
+		uint8_t word = bole_flash_item_value(item).ptr[0] & TX_DROP_WORDS;
+		BOLE_TRY(bole_flash_save_record(s, r, bole_bytes_of(&word, 1)));
 	}
 	return BOLE_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/index/auxtable.h"
+#include "flash/log/drop.h"
 #include "flash/volume/mount.h"
 
 void bole_flash_apply_init(struct flash_apply *a, struct flash_volume *v)
@@ -170,29 +171,68 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 
 /* One row that was dropped, wherever the record is in what was recovered. */
 static enum bole_status drop_row(struct flash_apply *a, struct flash_index *index,
-                                 struct bole_bytes key, const uint8_t *p)
+                                 const struct flash_drop *d)
 {
-	uint64_t place = bole_flash_get_be40(p + DROP_PLACE_AT);
-	uint32_t generation = bole_get_le32(p + DROP_GENERATION_AT);
-	struct flash_found found = {.type = p[DROP_TYPE_AT] & INDEX_TYPE_MASK};
+	/* The move that put it there may be lost with the checkpoint that was to keep it. */
+	uint64_t place = d->generation > a->v->anchor.checkpoint ? d->before : d->place;
+	struct bole_bytes key = {d->key, index->domain->key_len};
+	struct flash_found found = {.type = d->type, .place = place, .where = FOUND_RUN};
 	struct flash_mem_row row;
 
-	/* The move that put it there was lost with the checkpoint that was to keep it. */
-	if (generation > a->v->anchor.checkpoint)
-		place = bole_flash_get_be40(p + DROP_BEFORE_AT);
-	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0 &&
-	    bole_flash_place_segment(place) >= a->v->segments)
+	if (!d->extent && bole_flash_place_segment(place) >= a->v->segments)
 		return BOLE_E_CORRUPT;
-	uint32_t length = bole_get_le32(p + DROP_LENGTH_AT);
-	if (length != 0 && (p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) == 0)
-		dies(a, bole_flash_place_segment(place), length);
-	found.place = place;
-	found.where = FOUND_RUN;
-	if ((p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) != 0)
+	if (d->length != 0 && !d->extent)
+		dies(a, bole_flash_place_segment(place), d->length);
+	if (d->extent)
 		found.where = FOUND_EXTENT;
 	else if (bole_flash_mem_get(index->mem, key, &row) && row.has && row.place == place)
 		found.where = FOUND_MEM;
-	return bole_flash_index_kill(a->v, index, key.ptr, &found);
+	return bole_flash_index_kill(a->v, index, d->key, &found);
+}
+
+/* Rows of one id, as earlier builds wrote them. */
+static enum bole_status drop_rows(struct flash_apply *a, struct flash_index *index,
+                                  const struct flash_record *r)
+{
+	if (r->key.len != index->domain->key_len || r->body.len % DROP_BYTES != 0)
+		return BOLE_E_CORRUPT;
+	for (const uint8_t *p = r->body.ptr; p < r->body.ptr + r->body.len; p += DROP_BYTES) {
+		struct flash_drop d = {
+		        .key = r->key.ptr,
+		        .place = bole_flash_get_be40(p + DROP_PLACE_AT),
+		        .before = bole_flash_get_be40(p + DROP_BEFORE_AT),
+		        .generation = bole_get_le32(p + DROP_GENERATION_AT),
+		        .length = bole_get_le32(p + DROP_LENGTH_AT),
+		        .type = p[DROP_TYPE_AT] & INDEX_TYPE_MASK,
+		        .extent = (p[DROP_TYPE_AT] & INDEX_EXTENT_ROW) != 0,
+		};
+		BOLE_TRY(drop_row(a, index, &d));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status drop_list(struct flash_apply *a, struct flash_index *index,
+                                  struct bole_bytes list)
+{
+	struct flash_drop d;
+
+	while (list.len != 0) {
+		if (!bole_flash_drop_next(&list, index->domain->key_len, &d))
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(drop_row(a, index, &d));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status prepared_drop(struct flash_apply *a, const struct flash_index *index,
+                                      const struct flash_record *r)
+{
+	if (a->prepared == NULL || a->prepared->repo->domain != index->domain ||
+	    r->key.len != index->domain->key_len || r->body.len != 1)
+		return BOLE_E_CORRUPT;
+	uint8_t word = r->body.ptr[0] & TX_DROP_WORDS;
+	return bole_flash_table_set(&a->v->plain, &a->prepared->drops, r->key,
+	                            bole_bytes_of(&word, 1));
 }
 
 static enum bole_status apply_drop(struct flash_apply *a, const struct flash_record *r)
@@ -200,19 +240,9 @@ static enum bole_status apply_drop(struct flash_apply *a, const struct flash_rec
 	struct flash_index *index;
 
 	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
-	if (r->key.len != index->domain->key_len)
-		return BOLE_E_CORRUPT;
-	if ((r->flags & FLASH_FLAG_PREPARED) != 0) {
-		if (a->prepared == NULL || a->prepared->repo->domain != index->domain ||
-		    r->body.len != 1)
-			return BOLE_E_CORRUPT;
-		return bole_flash_table_set(&a->v->plain, &a->prepared->drops, r->key, r->body);
-	}
-	if (r->body.len % DROP_BYTES != 0)
-		return BOLE_E_CORRUPT;
-	for (size_t at = 0; at < r->body.len; at += DROP_BYTES)
-		BOLE_TRY(drop_row(a, index, r->key, r->body.ptr + at));
-	return BOLE_OK;
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
+		return prepared_drop(a, index, r);
+	return r->key.len == 0 ? drop_list(a, index, r->body) : drop_rows(a, index, r);
 }
 
 /* -- Aux -- */

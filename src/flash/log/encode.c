@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "flash/index/auxtable.h"
 #include "flash/log/batch.h"
-#include "flash/log/tx.h"
+#include "flash/log/drop.h"
 #include "flash/space/mark.h"
 
 enum {
@@ -23,11 +23,9 @@ struct draft {
 	struct flash_rows *run; /* of what is prepared */
 	uint8_t *body;          /* room for the longest EXTENT record */
 	size_t body_cap;
-	/* For each id: id, number of rows (u32), rows as in DROP. late: what the transaction itself
-	 * brought before it dropped it. */
-	struct bole_buffer drops;
-	struct bole_buffer late;
-	uint32_t fresh; /* puts that are not duplicates */
+	struct bole_buffer drops; /* as the log lists them */
+	struct bole_buffer late;  /* what the transaction itself brought before it dropped it */
+	uint32_t fresh;           /* puts that are not duplicates */
 	uint64_t bytes;
 	uint32_t longest;
 };
@@ -196,111 +194,28 @@ static enum bole_status draft_index(struct flash_volume *v, struct flash_domain 
 	                        : bole_flash_index_fork(v, domain, index_now(domain), &d->index);
 }
 
-/* The rows of one id, as they are found. */
-struct rows_found {
-	struct flash_found *list;
-	uint32_t count;
-	uint32_t cap;
-	struct bole_alloc *alloc;
-};
-
-static enum bole_status note_row(void *ctx, const struct flash_found *found)
+static enum bole_status draft_drops(struct flash_volume *v, const struct flash_tx *tx,
+                                    struct draft *d, bool late)
 {
-	struct rows_found *r = ctx;
-
-	if (r->count == r->cap) {
-		uint32_t cap = r->cap == 0 ? 4 : r->cap * 2;
-		void *list = bole_alloc_resize(r->alloc, r->list, r->cap, cap, sizeof *r->list);
-		if (list == NULL)
-			return BOLE_E_NO_MEMORY;
-		r->list = list;
-		r->cap = cap;
-	}
-	r->list[r->count++] = *found;
-	return BOLE_OK;
-}
-
-static void drop_encode(uint8_t *p, const struct flash_found *found, uint32_t length)
-{
-	bool extent = found->where == FOUND_EXTENT;
-
-	p[DROP_TYPE_AT] = (uint8_t)(found->type | (extent ? INDEX_EXTENT_ROW : 0));
-	bole_flash_put_be40(p + DROP_PLACE_AT, found->place);
-	bole_flash_put_be40(p + DROP_BEFORE_AT, found->moved ? found->from : found->place);
-	bole_put_le32(p + DROP_GENERATION_AT, found->moved ? found->generation : 0);
-	bole_put_le32(p + DROP_LENGTH_AT, length);
-}
-
-/* Kills the rows of one id in the draft and notes what the log must say: the id, how many rows,
- * the rows. */
-static enum bole_status draft_drop_id(struct flash_volume *v, struct flash_domain *domain,
-                                      struct draft *d, struct bole_buffer *out, const uint8_t *key)
-{
-	struct rows_found r = {.alloc = v->alloc};
-	uint8_t row[DROP_BYTES];
-	uint8_t count[4];
-
-	enum bole_status rc =
-	        bole_flash_index_each(v, d->index, key, &v->reader, false, note_row, &r);
-	if (rc == BOLE_OK && r.count > (v->record_max - RECORD_HEAD_BYTES) / DROP_BYTES / 2)
-		rc = BOLE_E_LIMIT;
-	if (rc == BOLE_OK && r.count != 0) {
-		bole_put_le32(count, r.count);
-		bole_buffer_append(out, key, domain->key_len);
-		bole_buffer_append(out, count, sizeof count);
-		need(d, RECORD_HEAD_BYTES + domain->key_len + (uint64_t)r.count * DROP_BYTES);
-	}
-	for (uint32_t i = 0; i < r.count && rc == BOLE_OK; i++) {
-		const struct flash_found *f = &r.list[i];
-		uint32_t length = f->where == FOUND_EXTENT
-		                          ? 0
-		                          : (uint32_t)bole_flash_record_live(domain->key_len,
-		                                                             (uint32_t)f->stored);
-		drop_encode(row, f, length);
-		bole_buffer_append(out, row, sizeof row);
-		rc = bole_flash_index_kill(v, d->index, key, f);
-	}
-	bole_alloc_free(v->alloc, r.list, r.cap, sizeof *r.list);
-	return rc != BOLE_OK ? rc : out->rc;
-}
-
-static enum bole_status draft_drops(struct flash_volume *v, struct flash_domain *domain,
-                                    const struct flash_table *drops, struct draft *d, bool late)
-{
-	struct bole_bytes after = {NULL, 0};
-
-	if (drops == NULL || drops->items == 0)
-		return BOLE_OK;
 	struct bole_buffer *out = late ? &d->late : &d->drops;
+	uint32_t longest;
+
+	if (tx->drops == NULL || tx->drops->items == 0)
+		return BOLE_OK;
 	bole_buffer_init(out, v->alloc, DROPS_BYTES_MAX);
-	BOLE_TRY(draft_index(v, domain, d));
-	for (const struct flash_item *item = bole_flash_table_next(drops, after, true);
-	     item != NULL; item = bole_flash_table_next(drops, after, false)) {
-		after = bole_flash_item_key(item);
-		if (!late || bole_flash_item_value(item).ptr[0] == TX_DROP_FINAL)
-			BOLE_TRY(draft_drop_id(v, domain, d, out, after.ptr));
-	}
+	BOLE_TRY(draft_index(v, tx->repo->domain, d));
+	BOLE_TRY(late ? bole_flash_drops_late(v, tx, d->index, out)
+	              : bole_flash_drops_draft(v, tx, d->index, out));
+	uint64_t bytes = bole_flash_drops_bytes(out, &longest);
+	need(d, longest);
+	d->bytes += bytes - longest;
 	return BOLE_OK;
 }
 
-static enum bole_status write_drops(struct flash_volume *v, const struct flash_domain *domain,
-                                    const struct bole_buffer *drops)
+/* Others would wait while it is looked up again what the transaction relies on. */
+static bool turned_away(const struct flash_request *req)
 {
-	const uint8_t *p = drops->ptr;
-
-	if (p == NULL)
-		return BOLE_OK;
-	for (const uint8_t *end = p + drops->len; p < end;) {
-		struct flash_record r = {.kind = FLASH_RECORD_DROP,
-		                         .owner = domain->id,
-		                         .key = {p, domain->key_len}};
-		p += domain->key_len;
-		size_t len = (size_t)bole_get_le32(p) * DROP_BYTES;
-		struct bole_bytes piece = {p + 4, len};
-		BOLE_TRY(bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL));
-		p += 4 + len;
-	}
-	return BOLE_OK;
+	return !req->insists && bole_flash_tx_is_stale(req->tx, index_now(req->tx->repo->domain));
 }
 
 /* What is prepared names ids only: their rows are looked up when it is committed. */
@@ -321,32 +236,11 @@ static enum bole_status write_prepared_drops(struct flash_volume *v, const struc
 		                         .owner = tx->repo->domain->id,
 		                         .key = bole_flash_item_key(item)};
 		after = r.key;
-		struct bole_bytes final = bole_flash_item_value(item);
-		BOLE_TRY(bole_flash_batch_add(v, &r, &final, 1, NULL, NULL));
+		uint8_t word = bole_flash_item_value(item).ptr[0] & TX_DROP_WORDS;
+		struct bole_bytes piece = {&word, 1};
+		BOLE_TRY(bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL));
 	}
 	return BOLE_OK;
-}
-
-/* What the rows occupied dies when the commit is published. */
-static void drops_die(struct flash_volume *v, const struct flash_domain *domain,
-                      const struct bole_buffer *drops)
-{
-	const uint8_t *p = drops->ptr;
-
-	if (p == NULL)
-		return;
-	for (const uint8_t *end = p + drops->len; p < end;) {
-		p += domain->key_len;
-		uint32_t count = bole_get_le32(p);
-		p += 4;
-		for (; count > 0; count--, p += DROP_BYTES) {
-			uint32_t length = bole_get_le32(p + DROP_LENGTH_AT);
-			uint64_t place = bole_flash_get_be40(p + DROP_PLACE_AT);
-			if (length == 0)
-				continue;
-			bole_flash_live_draft(v, bole_flash_place_segment(place), 0, length);
-		}
-	}
 }
 
 /* -- Objects and extents -- */
@@ -361,8 +255,7 @@ static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, 
 		struct flash_put *put = &tx->put[i];
 		if (put->dropped)
 			continue;
-		const struct flash_index *then =
-		        put->absent && tx->view != NULL ? tx->view->index : NULL;
+		const struct flash_index *then = put->absent ? bole_flash_tx_seen(tx) : NULL;
 		rc = bole_flash_index_find_since(v, d->index, then, put->key, &v->reader, &found);
 		put->duplicate = rc == BOLE_OK;
 		if (rc == BOLE_OK)
@@ -480,15 +373,17 @@ static enum bole_status draft_commit(struct flash_volume *v, struct flash_reques
 	struct flash_tx *tx = req->tx;
 	struct flash_repo *repo = tx->repo;
 
+	if (turned_away(req))
+		return BOLE_AGAIN;
 	d->refs = bole_flash_table_retain(refs_now(repo));
 	BOLE_TRY(bole_flash_refs_apply(v, &d->refs, repo->domain->algo, req->updates, req->count,
 	                               &req->failed));
 	if (tx->auxwrites != 0)
 		d->aux = bole_flash_table_retain(aux_now(repo));
 	BOLE_TRY(draft_aux(v, tx, d, false));
-	BOLE_TRY(draft_drops(v, repo->domain, tx->drops, d, false));
+	BOLE_TRY(draft_drops(v, tx, d, false));
 	BOLE_TRY(draft_objects(v, req, d));
-	BOLE_TRY(draft_drops(v, repo->domain, tx->drops, d, true));
+	BOLE_TRY(draft_drops(v, tx, d, true));
 	need_refs(d, req->updates, req->count);
 	/* Only references and deletes may use the reserve. */
 	bool data = d->fresh != 0 || tx->extents != 0;
@@ -528,11 +423,11 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	struct flash_table *old = refs_now(repo);
 	req->written = true;
 	note_refs(v, req);
-	rc = write_drops(v, repo->domain, &d.drops);
+	rc = bole_flash_drops_write(v, repo->domain, &d.drops);
 	if (rc == BOLE_OK)
 		rc = write_objects(v, tx, 0, &d);
 	if (rc == BOLE_OK)
-		rc = write_drops(v, repo->domain, &d.late);
+		rc = bole_flash_drops_write(v, repo->domain, &d.late);
 	for (uint32_t i = 0; i < tx->auxwrites && rc == BOLE_OK; i++) {
 		const struct flash_aux_write *w = &tx->auxwrite[i];
 		bole_flash_aux_replaced(
@@ -543,8 +438,8 @@ static enum bole_status encode_commit(struct flash_volume *v, struct flash_reque
 	if (rc == BOLE_OK)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
-	drops_die(v, repo->domain, &d.drops);
-	drops_die(v, repo->domain, &d.late);
+	bole_flash_drops_die(v, repo->domain, &d.drops);
+	bole_flash_drops_die(v, repo->domain, &d.late);
 	drops_free(&d);
 	draft_body_free(v, &d);
 	return rc;
@@ -674,6 +569,8 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 	struct bole_bytes piece = {body, sizeof body};
 	enum bole_status rc = BOLE_OK;
 
+	if (commit && turned_away(req))
+		return BOLE_AGAIN;
 	need(&d, RECORD_HEAD_BYTES + PREPARE_BYTES);
 	if (commit) {
 		d.refs = bole_flash_table_retain(refs_now(repo));
@@ -681,13 +578,13 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 		rc = bole_flash_refs_apply(v, &d.refs, repo->domain->algo, req->updates, req->count,
 		                           &req->failed);
 		if (rc == BOLE_OK)
-			rc = draft_drops(v, repo->domain, p->drops, &d, false);
+			rc = draft_drops(v, tx, &d, false);
 		if (rc == BOLE_OK)
 			rc = draft_index(v, repo->domain, &d);
 		if (rc == BOLE_OK)
 			rc = bole_flash_prepared_publish(v, p, d.index, &d.aux, &v->reader);
 		if (rc == BOLE_OK)
-			rc = draft_drops(v, repo->domain, p->drops, &d, true);
+			rc = draft_drops(v, tx, &d, true);
 		need_refs(&d, req->updates, req->count);
 	}
 	if (rc == BOLE_OK)
@@ -704,16 +601,16 @@ static enum bole_status encode_resolve(struct flash_volume *v, struct flash_requ
 	req->prepared = p;
 	if (commit)
 		supersede(v, aux_now(repo), p->aux);
-	rc = write_drops(v, repo->domain, &d.drops);
+	rc = bole_flash_drops_write(v, repo->domain, &d.drops);
 	if (rc == BOLE_OK)
 		rc = bole_flash_batch_add(v, &r, &piece, 1, NULL, NULL);
 	if (rc == BOLE_OK)
-		rc = write_drops(v, repo->domain, &d.late);
+		rc = bole_flash_drops_write(v, repo->domain, &d.late);
 	if (rc == BOLE_OK && commit)
 		rc = write_refs(v, repo->id, repo->domain->algo, old, req->updates, req->count);
 	keep_refs(v, repo, &d);
-	drops_die(v, repo->domain, &d.drops);
-	drops_die(v, repo->domain, &d.late);
+	bole_flash_drops_die(v, repo->domain, &d.drops);
+	bole_flash_drops_die(v, repo->domain, &d.late);
 	drops_free(&d);
 	return rc;
 }

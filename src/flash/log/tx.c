@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Transactions: what is collected in memory before the commit. */
-#include "flash/log/tx.h"
+#include "flash/log/drop.h"
 #include "flash/space/mark.h"
 
 #include <string.h>
@@ -12,6 +12,7 @@
 enum {
 	TX_DATA_BYTES = 1 << 20, /* puts held in memory; more are spilled to an extent */
 	TX_FIRST_PUTS = 16,
+	TX_TRIES = 4, /* to commit with what was looked up beside the leader */
 };
 
 enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, struct flash_tx **out)
@@ -100,18 +101,14 @@ static enum bole_status room_for_put(struct flash_tx *tx)
 
 /* -- Drops -- */
 
-static enum bole_status set_drop(struct flash_tx *tx, struct bole_bytes key, uint8_t word)
-{
-	return bole_flash_table_set(&tx->v->plain, &tx->drops, key, bole_bytes_of(&word, 1));
-}
-
 /* What was dropped comes back. */
-static enum bole_status again(struct flash_tx *tx, const uint8_t *key)
+static void again(struct flash_tx *tx, const uint8_t *key)
 {
-	struct bole_bytes k = {key, tx->repo->domain->key_len};
+	const struct flash_item *item = bole_flash_table_find(
+	        tx->drops, (struct bole_bytes){key, tx->repo->domain->key_len});
 
-	return bole_flash_table_find(tx->drops, k) == NULL ? BOLE_OK
-	                                                   : set_drop(tx, k, TX_DROP_AGAIN);
+	if (item != NULL)
+		bole_flash_drop_word(item, TX_DROP_AGAIN);
 }
 
 enum bole_status bole_flash_tx_again(struct flash_tx *tx, const struct flash_extent *extent)
@@ -126,11 +123,7 @@ enum bole_status bole_flash_tx_again(struct flash_tx *tx, const struct flash_ext
 		if (rc == BOLE_E_NOT_FOUND)
 			continue;
 		BOLE_TRY(rc);
-		uint8_t copy[BOLE_OID_BYTES_MAX];
-		memcpy(copy, after.ptr, after.len);
-		after = bole_bytes_of(copy, after.len);
-		BOLE_TRY(set_drop(tx, after, TX_DROP_AGAIN));
-		after = bole_flash_item_key(bole_flash_table_find(tx->drops, after));
+		bole_flash_drop_word(item, TX_DROP_AGAIN);
 	}
 	return BOLE_OK;
 }
@@ -140,7 +133,7 @@ uint8_t bole_flash_tx_drops(const struct flash_tx *tx, const uint8_t *key)
 	struct bole_bytes k = {key, tx->repo->domain->key_len};
 	const struct flash_item *item = bole_flash_table_find(tx->drops, k);
 
-	return item == NULL ? 0 : bole_flash_item_value(item).ptr[0];
+	return item == NULL ? 0 : bole_flash_item_value(item).ptr[0] & TX_DROP_WORDS;
 }
 
 enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *oid, uint8_t type,
@@ -163,7 +156,7 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 	enum bole_status rc = bole_flash_find(tx->view, oid, &found);
 	if (rc == BOLE_OK || rc == BOLE_E_GONE)
 		return rc; /* nothing of what is staged to be dropped is found */
-	BOLE_TRY(again(tx, oid->bytes));
+	again(tx, oid->bytes);
 	if (find_any(tx, oid->bytes, &at)) {
 		tx->put[at].dropped = false;
 		return BOLE_OK;
@@ -194,13 +187,12 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 
 enum bole_status bole_flash_tx_drop(struct flash_tx *tx, const struct bole_oid *oid)
 {
-	struct bole_bytes key = {oid->bytes, tx->repo->domain->key_len};
 	uint32_t at;
 
 	if (tx->given)
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
-	BOLE_TRY(set_drop(tx, key, TX_DROP_FINAL));
+	BOLE_TRY(bole_flash_drop_stage(tx, oid->bytes));
 	if (find_any(tx, oid->bytes, &at))
 		tx->put[at].dropped = true;
 	return BOLE_OK;
@@ -336,6 +328,8 @@ void bole_flash_tx_free(struct flash_tx *tx)
 	if (tx->prepared != NULL)
 		tx->prepared->tx = NULL;
 	free_lists(tx);
+	if (tx->fresh != NULL)
+		bole_flash_snapshot_close(tx->fresh);
 	bole_flash_snapshot_close(tx->view);
 	bole_alloc_free(tx->v->alloc, tx, 1, sizeof *tx);
 }
@@ -359,6 +353,20 @@ void bole_flash_tx_abort(struct flash_tx *tx)
 	bole_flash_tx_free(tx);
 }
 
+/* Looking things up again is no work for the leader, for whom others wait; but it must end. */
+static enum bole_status publish(struct flash_tx *tx, struct flash_request *request)
+{
+	enum bole_status rc;
+
+	for (int tries = 1;; tries++) {
+		bole_flash_tx_refresh(tx);
+		request->insists = tries == TX_TRIES;
+		rc = bole_flash_submit(tx->v, request);
+		if (rc != BOLE_AGAIN)
+			return rc;
+	}
+}
+
 enum bole_status bole_flash_tx_commit(struct flash_tx *tx, const struct bole_ref_update *updates,
                                       size_t count, size_t *failed)
 {
@@ -374,7 +382,7 @@ enum bole_status bole_flash_tx_commit(struct flash_tx *tx, const struct bole_ref
 	tx->view->pin.leaving = true;
 	bole_flash_unlock(tx->v);
 	if (rc == BOLE_OK)
-		rc = bole_flash_submit(tx->v, &request);
+		rc = publish(tx, &request);
 	if (rc == BOLE_E_CONFLICT) {
 		*failed = request.failed;
 		return rc;
@@ -456,6 +464,7 @@ static enum bole_status hold(struct flash_tx *tx, const struct flash_prepared *p
 	if (p->run != NULL)
 		atomic_fetch_add(&p->run->refs, 1);
 	tx->drops = bole_flash_table_retain(p->drops);
+	tx->unseen = true;
 	tx->given = true;
 	return BOLE_OK;
 }

@@ -30,8 +30,15 @@ struct flash_put {
 	struct flash_home home;
 };
 
-/* A drop: the last word on the id, or followed by a put or extent that brings it again. */
-enum { TX_DROP_FINAL = 1, TX_DROP_AGAIN = 2 };
+/* A drop: the last word on the id, or followed by a put or extent that brings it again. In a table
+ * of drops the word is followed by the rows that were found for the id outside of memory, as a list
+ * of the log has them, without the id. */
+enum {
+	TX_DROP_FINAL = 1,
+	TX_DROP_AGAIN = 2,
+	TX_DROP_WORDS = TX_DROP_FINAL | TX_DROP_AGAIN,
+	TX_DROP_LOOKED_UP = 4, /* the rows are all that there were */
+};
 
 /* Puts that were written out as an extent of our own. */
 struct flash_spill {
@@ -88,6 +95,8 @@ struct flash_tx {
 	struct flash_volume *v;
 	struct flash_repo *repo;
 	struct flash_snapshot *view;
+	struct flash_snapshot *fresh; /* where ids were looked up last, if not in the view */
+	bool unseen;                  /* rows of some drop are not known */
 	struct bole_buffer data;
 	struct flash_put *put;
 	uint32_t puts;
@@ -100,7 +109,7 @@ struct flash_tx {
 	struct flash_extent **extent; /* finished, spills included */
 	uint32_t extents;
 	struct flash_rows *run;    /* of what was prepared: held, whatever becomes of that */
-	struct flash_table *drops; /* ids to remove; value: a byte, TX_DROP_... */
+	struct flash_table *drops; /* ids to remove; value: TX_DROP_..., rows */
 	struct flash_aux_write *auxwrite;
 	uint32_t auxwrites;
 	uint32_t auxwrites_cap;
@@ -224,6 +233,7 @@ struct flash_request {
 	struct bole_repo created;
 	struct bole_tx_token token;
 	enum bole_status rc;
+	bool insists; /* it was turned away to look things up again, and shall not be once more */
 	bool written; /* in the group that goes out */
 	bool done;
 	/* Versions that publishing replaced, dropped outside the lock. */
@@ -234,7 +244,8 @@ struct flash_request {
 	struct flash_table *old_names;
 	struct flash_prepared *prepared;
 };
-/* Waits until the request is done and durable. */
+/* Waits until the request is done and durable. BOLE_AGAIN: the index has changed too much since the
+ * transaction looked. */
 enum bole_status bole_flash_submit(struct flash_volume *, struct flash_request *);
 /* Encodes one request into the log and drafts what it changes (encode.c). An error means that
  * nothing was kept, unless the volume failed. */

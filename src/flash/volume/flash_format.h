@@ -255,8 +255,9 @@ enum {
 	RUNS_HEAD_BYTES = 16,
 };
 
-/* Body of DROP (key = id, owner = domain): one of these for each row that is dead. With the
- * prepared flag it is empty: the rows are named when the transaction is resolved. */
+/* Body of DROP with a key (the id; owner = domain): one of these for each row that is dead. With
+ * the prepared flag it is a byte: the rows are named when the transaction is resolved. Written by
+ * earlier builds; what is dropped now is in lists. */
 enum {
 	DROP_TYPE_AT = 0,        /* u8: object type; INDEX_EXTENT_ROW: the place is slot and row */
 	DROP_PLACE_AT = 1,       /* 5, big-endian */
@@ -264,6 +265,20 @@ enum {
 	DROP_GENERATION_AT = 11, /* u32: of the anchor that makes the move durable; 0 = not moved */
 	DROP_LENGTH_AT = 15,     /* u32: bytes that lived there; 0 for a row of an extent */
 	DROP_BYTES = 19,
+};
+
+/* Body of DROP without a key (owner = domain), a list: this, the id, and where the type says that
+ * it was moved what follows, for each row that is dead. */
+enum {
+	DROP_LIST_TYPE_AT = 0,   /* u8: as above, and DROP_LIST_MOVED */
+	DROP_LIST_PLACE_AT = 1,  /* 5, big-endian */
+	DROP_LIST_LENGTH_AT = 6, /* u24: bytes that lived there; 0 for a row of an extent */
+	DROP_LIST_HEAD_BYTES = 9,
+	DROP_LIST_MOVED = 0x80,
+	/* Behind the id. */
+	DROP_LIST_BEFORE_AT = 0,     /* 5, big-endian */
+	DROP_LIST_GENERATION_AT = 5, /* u32 */
+	DROP_LIST_MOVED_BYTES = 9,
 };
 
 /* Body of COUNTERS. */
