@@ -18,8 +18,9 @@
 #define DEFAULT_OBJECT_BYTES_MAX ((uint64_t)4 << 30)
 /* Unless a limit is given, a pack may inflate to this much plus a multiple of its length. Histories
  * of large flat trees reach ratios near a hundred; bombs start near a thousand. */
-#define DEFAULT_INFLATED_FREE  ((uint64_t)512 << 20)
+#define DEFAULT_INFLATED_FREE  ((uint64_t)128 << 20)
 #define DEFAULT_INFLATED_RATIO 256u
+#define DEFAULT_TIME_NS        ((uint64_t)2 * 3600 * 1000 * 1000 * 1000)
 
 enum {
 	DEFAULT_OBJECTS_MAX = 10 * 1000 * 1000,
@@ -58,10 +59,13 @@ enum bole_status bole_intake_spend(struct intake *it, size_t bytes)
 	job->platform->ops->yield(job->platform);
 	if (job->cancelled != NULL && job->cancelled(job->cancelled_ctx))
 		return bole_intake_fail(it, BOLE_E_CLOSED, "the client hung up");
-	if (job->progress == NULL)
-		return BOLE_OK;
 	uint64_t now = job->platform->ops->now_ns(job->platform);
 
+	if (now - it->start_ns > it->limits.time_ns_max)
+		return bole_intake_fail(it, BOLE_E_LIMIT, "the push takes longer than %llu seconds",
+		                        (unsigned long long)(it->limits.time_ns_max / 1000000000));
+	if (job->progress == NULL)
+		return BOLE_OK;
 	if (now - it->tick_ns < PROGRESS_NS)
 		return BOLE_OK;
 	it->tick_ns = now;
@@ -143,6 +147,7 @@ enum bole_status bole_intake_known(struct intake *it, uint32_t row, uint8_t type
 			                        bole_object_type_name(value->type));
 		bole_oid_map_remove(&it->needed, need);
 	}
+	BOLE_TRY(bole_intake_fsck(it, row, type, content));
 	return bole_intake_links(it, row, type, content);
 }
 
@@ -506,6 +511,8 @@ static void fill_limits(struct intake *it)
 		limits->delta_depth_max = BOLE_DELTA_DEPTH_MAX;
 	if (limits->memory_bytes_max == 0)
 		limits->memory_bytes_max = DEFAULT_MEMORY_BYTES_MAX;
+	if (limits->time_ns_max == 0)
+		limits->time_ns_max = DEFAULT_TIME_NS;
 }
 
 static enum bole_status intake_open(struct intake *it)
@@ -513,6 +520,7 @@ static enum bole_status intake_open(struct intake *it)
 	const struct bole_ingest *job = it->job;
 
 	fill_limits(it);
+	it->start_ns = job->platform->ops->now_ns(job->platform);
 	bole_budget_init(&it->budget, job->alloc, it->limits.memory_bytes_max);
 	it->alloc = &it->budget.alloc;
 	it->algo = job->tx->view->repo.algo;
@@ -523,6 +531,8 @@ static enum bole_status intake_open(struct intake *it)
 	bole_oid_index_init(&it->waiting, job->platform, it->alloc, it->algo, row_key, it);
 	bole_oid_map_init(&it->needed, job->platform, it->alloc, it->algo,
 	                  sizeof(struct intake_need));
+	bole_oid_map_init(&it->special, job->platform, it->alloc, it->algo, sizeof(uint32_t));
+	bole_intake_fsck_init(it);
 	BOLE_TRY(bole_pack_source_init(&it->source, job->tx, it->alloc, it->algo));
 	it->scratch = bole_alloc_array(it->alloc, INTAKE_SCRATCH_BYTES, 1);
 	if (it->scratch == NULL)
@@ -536,6 +546,7 @@ static void intake_close(struct intake *it)
 	bole_oid_index_release(&it->known);
 	bole_oid_index_release(&it->waiting);
 	bole_oid_map_release(&it->needed);
+	bole_oid_map_release(&it->special);
 	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));
 	bole_alloc_free(it->alloc, it->scratch, INTAKE_SCRATCH_BYTES, 1);
@@ -565,6 +576,8 @@ enum bole_status bole_pack_ingest(const struct bole_ingest *job, struct bole_inp
 		rc = bole_intake_closure(it);
 	if (rc == BOLE_OK)
 		rc = bole_intake_store(it);
+	if (rc == BOLE_OK)
+		rc = bole_intake_special(it);
 	report->objects = it->row_count;
 	if (rc != BOLE_OK)
 		bole_intake_fail(it, rc, "%s", bole_status_text(rc));

@@ -27,6 +27,7 @@
 #include "bole/odb.h"
 #include "bole/platform.h"
 #include "bole/types.h"
+#include "git/fsck/fsck.h"
 
 /* 0 = the default named in pack_ingest.c. */
 struct bole_ingest_limits {
@@ -36,6 +37,7 @@ struct bole_ingest_limits {
 	uint64_t objects_max;
 	uint32_t delta_depth_max;
 	size_t memory_bytes_max; /* working memory of this ingestion */
+	uint64_t time_ns_max;    /* from the first byte to the last check */
 };
 
 struct bole_ingest_report {
@@ -43,6 +45,7 @@ struct bole_ingest_report {
 	uint64_t deltas;
 	uint64_t pack_bytes;
 	uint64_t inflated_bytes;
+	uint64_t cut;    /* commits whose parents may be missing (shallow) */
 	char error[200]; /* why it failed, one line for the client; "" when BOLE_OK */
 };
 
@@ -57,6 +60,15 @@ struct bole_ingest {
 	/* True = the client is gone: stop with BOLE_E_CLOSED. May be NULL. */
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
+	/* What objects are held to; NULL = BOLE_FSCK_STRUCTURE. */
+	const struct bole_fsck_options *fsck;
+	/* A finding that refuses nothing, one line; at most a few of one pack. May be NULL. */
+	void (*warning)(void *ctx, const char *line);
+	void *warning_ctx;
+	/* Commits where the sender's history ends, sorted: the parents of those that come in the
+	 * pack need not be here. With report.cut > 0 the transaction must not be committed. */
+	const struct bole_oid *shallow;
+	size_t shallow_count;
 };
 
 /* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or

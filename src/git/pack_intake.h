@@ -2,7 +2,8 @@
 /* The state of one ingestion, shared by its parts:
  *   pack_ingest.c   limits, header, first pass over the stream, trailer
  *   pack_source.c   the bytes of the pack, kept and read back
- *   pack_links.c    grammar of trees, commits and tags; the closure check
+ *   pack_links.c    links of trees, commits and tags; the closure check
+ *   pack_fsck.c     whether objects are sound, beyond their links
  *   pack_resolve.c  the delta phase
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
@@ -62,6 +63,11 @@ struct intake {
 	struct bole_oid_index known;   /* id -> row, of the first copy of each known object */
 	struct bole_oid_index waiting; /* base id -> first of the id deltas that wait for it */
 	struct bole_oid_map needed;
+	struct bole_oid_map special; /* blobs that are read at the end -> BOLE_FSCK_MODULES, ... */
+
+	struct bole_fsck_options fsck_default;
+	struct bole_fsck fsck;
+	unsigned warnings;
 
 	uint32_t *first_child;
 	struct intake_frame *frames;
@@ -76,6 +82,7 @@ struct intake {
 
 	uint64_t work;
 	uint64_t tick_ns;
+	uint64_t start_ns;
 };
 
 /* Notes why (once, for the client) and returns rc. */
@@ -100,6 +107,13 @@ uint32_t bole_intake_row_at(const struct intake *, uint64_t offset);
 BOLE_MUST_USE enum bole_status bole_intake_links(struct intake *, uint32_t row, uint8_t type,
                                                  struct bole_bytes content);
 BOLE_MUST_USE enum bole_status bole_intake_closure(struct intake *);
+
+/* pack_fsck.c */
+void bole_intake_fsck_init(struct intake *);
+BOLE_MUST_USE enum bole_status bole_intake_fsck(struct intake *, uint32_t row, uint8_t type,
+                                                struct bole_bytes content);
+/* Reads what trees gave a meaning, once everything is findable. */
+BOLE_MUST_USE enum bole_status bole_intake_special(struct intake *);
 
 /* pack_resolve.c */
 BOLE_MUST_USE enum bole_status bole_intake_head(struct intake *, uint32_t row,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* What an object says about others: the grammar of trees, commits and tags, and the promise that
- * everything they name is here. A link is looked at while the object's content is at hand; what is
- * not known yet goes into a set, and whatever is left in it at the end must be in the domain. */
+/* What an object says about others, and the promise that everything it names is here. A link is
+ * looked at while the object's content is at hand; what is not known yet goes into a set, and
+ * whatever is left in it at the end must be in the domain. */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -11,7 +11,6 @@
 enum {
 	MODE_FORMAT = 0170000,
 	MODE_REGULAR = 0100000,
-	PREFIXES_MAX = 128, /* file names of one tree that are prefixes of each other */
 };
 
 static enum bole_status bad(struct intake *it, uint32_t row, const char *what)
@@ -61,25 +60,6 @@ static enum bole_status link_to(struct intake *it, uint32_t row, const struct bo
 
 /* -- Trees -- */
 
-static bool name_refused(struct bole_bytes name)
-{
-	static const char git[] = ".git";
-
-	if (name.len == 0 || memchr(name.ptr, '/', name.len) != NULL)
-		return true;
-	if (name.ptr[0] != '.')
-		return false;
-	if (name.len == 1 || (name.len == 2 && name.ptr[1] == '.'))
-		return true;
-	if (name.len != sizeof(git) - 1)
-		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		if ((name.ptr[i] | 0x20) != (git[i] | 0x20))
-			return false;
-	}
-	return true;
-}
-
 /* The type that a mode promises, 0 = another repository's commit, -1 = no mode of Git's. */
 static int mode_type(uint32_t mode)
 {
@@ -92,64 +72,41 @@ static int mode_type(uint32_t mode)
 	return -1;
 }
 
-/* A tree may not hold a file "x" and a directory "x". They are not neighbours in its order: names
- * that go on after "x" with a byte below '/' lie between. So the files are kept whose name is a
- * prefix of every name since; as prefixes of one name, their lengths say all. */
-struct prefixes {
-	uint32_t len[PREFIXES_MAX];
-	size_t count;
-	struct bole_bytes last;
-};
-
-static bool prefix_clash(struct prefixes *seen, const struct bole_tree_entry *entry, bool *full)
-{
-	struct bole_bytes name = entry->name;
-	bool clash = false;
-
-	while (seen->count > 0) {
-		uint32_t len = seen->len[seen->count - 1];
-
-		if (len <= name.len && memcmp(seen->last.ptr, name.ptr, len) == 0)
-			break;
-		seen->count--;
-	}
-	if (entry->mode == BOLE_MODE_TREE) {
-		for (size_t i = 0; i < seen->count; i++)
-			clash |= seen->len[i] == name.len;
-	}
-	*full = seen->count == PREFIXES_MAX;
-	if (!*full && entry->mode != BOLE_MODE_TREE)
-		seen->len[seen->count++] = (uint32_t)name.len;
-	/* All lengths left are of prefixes of this name. */
-	seen->last = name;
-	return clash;
-}
-
+/* Order, names and odd modes are the business of pack_fsck.c. */
 static enum bole_status tree_links(struct intake *it, uint32_t row, struct bole_bytes rest)
 {
-	struct bole_tree_entry entry, previous = {0};
-	struct prefixes seen = {.count = 0};
+	struct bole_tree_entry entry;
 	enum bole_status rc;
-	bool full;
 
 	while ((rc = bole_tree_next(&rest, it->algo, &entry)) == BOLE_OK) {
 		int type = mode_type(entry.mode);
 
 		if (type < 0)
 			return bad(it, row, "an entry has an unknown mode");
-		if (name_refused(entry.name))
-			return bad(it, row, "an entry has a forbidden name");
-		if (previous.name.ptr != NULL && bole_tree_entry_compare(&previous, &entry) >= 0)
-			return bad(it, row, "entries are not in order");
-		if (prefix_clash(&seen, &entry, &full) || full)
-			return bad(it, row, "two entries have one name");
-		if (bole_oid_is_null(&entry.oid))
-			return bad(it, row, "an entry names the null id");
 		if (type > 0)
 			BOLE_TRY(link_to(it, row, &entry.oid, (uint8_t)type));
-		previous = entry;
 	}
 	return rc == BOLE_END ? BOLE_OK : bad(it, row, "malformed");
+}
+
+/* The sender's history ends here. */
+static bool is_shallow(const struct intake *it, const struct bole_oid *oid)
+{
+	size_t low = 0;
+	size_t high = it->job->shallow_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = bole_oid_compare(&it->job->shallow[middle], oid);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
 }
 
 static enum bole_status commit_links(struct intake *it, uint32_t row, struct bole_bytes content)
@@ -160,6 +117,10 @@ static enum bole_status commit_links(struct intake *it, uint32_t row, struct bol
 	if (bole_commit_parse(content, it->algo, &commit) != BOLE_OK)
 		return bad(it, row, "malformed");
 	BOLE_TRY(link_to(it, row, &commit.tree, BOLE_OBJECT_TREE));
+	if (commit.parent_count > 0 && is_shallow(it, &it->rows[row].oid)) {
+		it->report->cut++;
+		return BOLE_OK;
+	}
 	for (size_t i = 0; i < commit.parent_count; i++) {
 		bole_commit_parent(&commit, it->algo, i, &parent);
 		BOLE_TRY(link_to(it, row, &parent, BOLE_OBJECT_COMMIT));

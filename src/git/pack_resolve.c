@@ -586,6 +586,11 @@ void bole_intake_resolve_release(struct intake *it)
 	while (it->frame_count > 0)
 		frame_unload(it, &it->frames[--it->frame_count]);
 	bole_alloc_free(it->alloc, it->frames, it->frame_cap, sizeof(*it->frames));
-	bole_alloc_free(it->alloc, it->first_child, it->row_count, sizeof(*it->first_child));
+	bole_alloc_free(it->alloc, it->first_child, it->first_child == NULL ? 0 : it->row_count,
+	                sizeof(*it->first_child));
 	bole_object_reader_close(it->reader);
+	it->frames = NULL;
+	it->first_child = NULL;
+	it->frame_cap = 0;
+	it->reader = NULL;
 }

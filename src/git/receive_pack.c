@@ -179,9 +179,19 @@ static void on_progress(void *ctx, const char *phase, uint64_t done, uint64_t to
 		bole_sideband_on_progress(ctx, phase, done, total);
 }
 
+static void on_warning(void *ctx, const char *line)
+{
+	struct bole_push *p = ctx;
+	char text[240];
+
+	snprintf(text, sizeof text, "warning: %s\n", line);
+	bole_sideband_progress(&p->s->band, text);
+}
+
 static enum bole_status ingest(struct bole_push *p)
 {
 	struct bole_service *svc = p->s->svc;
+	struct bole_fsck_options strict;
 	struct bole_ingest_report report = {.objects = 0};
 	struct bole_ingest job = {
 	        .platform = svc->platform,
@@ -192,8 +202,12 @@ static enum bole_status ingest(struct bole_push *p)
 	        .progress_ctx = &p->s->band,
 	        .cancelled = svc->cancelled,
 	        .cancelled_ctx = svc->cancelled_ctx,
+	        .fsck = svc->policy->fsck == NULL ? &strict : svc->policy->fsck,
+	        .warning = on_warning,
+	        .warning_ctx = p,
 	};
 
+	bole_fsck_options_init(&strict, BOLE_FSCK_STRICT);
 	enum bole_status rc = bole_pack_ingest(&job, svc->in, &report);
 	if (rc == BOLE_OK) {
 		if (report.deltas > 0)

@@ -24,6 +24,7 @@ struct bole_service_policy {
 	bool deny_non_fast_forward;
 	bool deny_delete;
 	struct bole_ingest_limits ingest;
+	const struct bole_fsck_options *fsck; /* of received objects; NULL = BOLE_FSCK_STRICT */
 	size_t request_memory_max; /* budget of one request; 0 = 32 MiB + 64 bytes an object sent */
 };
 

@@ -461,8 +461,8 @@ Test(hostile, delta_and_zlib_bombs)
 
 	/* One object that is larger as a delta than memory allows. */
 	begin(&maker);
-	delta_begin(&delta, LEN, (uint64_t)200 << 20);
-	for (uint64_t done = 0; done < (uint64_t)200 << 20; done += LEN)
+	delta_begin(&delta, LEN, (uint64_t)100 << 20);
+	for (uint64_t done = 0; done < (uint64_t)100 << 20; done += LEN)
 		delta_copy(&delta, 0, LEN);
 	packmaker_ofs(&maker, 12, &delta);
 	packmaker_finish(&maker);
@@ -488,18 +488,35 @@ static void bad_entry(const char *mode, const char *name, const char *why)
 
 Test(hostile, names_and_modes_in_trees)
 {
-	static const char *const names[] = {"",     ".",   "..", ".git", ".GIT",
-	                                    ".gIt", "a/b", "/",  "a/"};
-	static const char *const modes[] = {"777777", "0", "60000", "20644", "1", "9", "", "x"};
+	static const char *const names[][2] = {
+	        {"", "badTree"},
+	        {".", "hasDot"},
+	        {"..", "hasDotdot"},
+	        {".git", "hasDotgit"},
+	        {".GIT", "hasDotgit"},
+	        {".gIt", "hasDotgit"},
+	        {"git~1", "hasDotgit"},
+	        {".git ", "hasDotgit"},
+	        {".git::$INDEX_ALLOCATION", "hasDotgit"},
+	        {"a/b", "fullPathname"},
+	        {"/", "fullPathname"},
+	        {"a/", "fullPathname"},
+	};
+	static const char *const modes[][2] = {
+	        {"777777", "malformed"},   {"0", "unknown mode"}, {"60000", "unknown mode"},
+	        {"20644", "unknown mode"}, {"1", "unknown mode"}, {"9", "badTree"},
+	        {"", "badTree"},           {"x", "badTree"},
+	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		bad_entry("100644", names[i], "tree");
+		bad_entry("100644", names[i][0], names[i][1]);
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
-		bad_entry(modes[i], "a", "tree");
+		bad_entry(modes[i][0], "a", modes[i][1]);
 	bad_entry("40000", "a", "is a blob");
 }
 
-static void bad_pair(const char *mode, const char *first, const char *mode2, const char *second)
+static void bad_pair(const char *mode, const char *first, const char *mode2, const char *second,
+                     const char *why)
 {
 	struct maker_bytes tree = {0};
 	struct packmaker maker;
@@ -512,47 +529,53 @@ static void bad_pair(const char *mode, const char *first, const char *mode2, con
 	tree_entry(&tree, mode2, second, mode2[0] == '4' ? &empty : &blob_oid);
 	packmaker_object(&maker, 2, tree.ptr, tree.len, NULL);
 	packmaker_finish(&maker);
-	invalid(&maker, "entries");
+	invalid(&maker, why);
 	maker_release(&tree);
 }
 
 Test(hostile, order_and_doubles_in_trees)
 {
-	bad_pair("100644", "c", "100644", "d");
-	bad_pair("100644", "a", "100644", "a");
-	bad_pair("100644", "a", "100644", "b-b");
-	bad_pair("100644", "b-b", "100644", "c");
-	bad_pair("100644", "b", "40000", "b"); /* b, b-b, b/: in order, and twice */
-	bad_pair("40000", "b", "100644", "c");
+	bad_pair("100644", "c", "100644", "d", "treeNotSorted");
+	bad_pair("100644", "a", "100644", "a", "treeNotSorted");
+	bad_pair("100644", "a", "100644", "b-b", "duplicateEntries");
+	bad_pair("100644", "b-b", "100644", "c", "duplicateEntries");
+	bad_pair("100644", "b", "40000", "b",
+	         "duplicateEntries"); /* b, b-b, b/: in order, and twice */
+	bad_pair("40000", "b", "100644", "c", "treeNotSorted");
 }
 
 /* Goal: the memory of prefixes is bounded. Method: names a, aa, aaa, ... */
+/* However many files there are whose names are prefixes of each other, a directory of one of these
+ * names is found. */
 Test(hostile, names_that_are_all_prefixes_of_each_other)
 {
-	for (size_t count = 100; count <= 300; count += 100) {
+	for (size_t count = 100; count <= 4000; count += 1300) {
 		struct maker_bytes tree = {0};
 		struct packmaker maker;
-		char name[400] = "";
+		struct packworld world;
+		struct bole_oid oid;
+		char name[4100] = "";
 
 		begin(&maker);
 		for (size_t i = 0; i < count; i++) {
-			name[i] = 'a';
-			tree_entry(&tree, "100644", name, &blob_oid);
+			name[i] = '-';
+			maker_append(&tree, "100644 ", 7);
+			maker_append(&tree, name, i + 2);
+			maker_append(&tree, blob_oid.bytes, 20);
 		}
 		packmaker_object(&maker, 2, tree.ptr, tree.len, NULL);
 		packmaker_finish(&maker);
-		if (count == 100) {
-			struct packworld world;
-
-			packworld_open(&world, BOLE_HASH_SHA1, 1);
-			cr_assert_eq(
-			        packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
-			        BOLE_OK, "%s", world.report.error);
-			packmaker_release(&maker);
-			packworld_close(&world);
-		} else {
-			invalid(&maker, "entries");
-		}
+		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
+		             BOLE_OK, "%s", world.report.error);
+		packmaker_release(&maker);
+		packworld_close(&world);
+		begin(&maker);
+		packmaker_object(&maker, 2, "", 0, &oid);
+		tree_entry(&tree, "40000", "---", &oid);
+		packmaker_object(&maker, 2, tree.ptr, tree.len, NULL);
+		packmaker_finish(&maker);
+		invalid(&maker, "duplicateEntries");
 		maker_release(&tree);
 	}
 }
@@ -633,7 +656,7 @@ Test(hostile, malformed_commits_tags_and_trees)
 			begin(&maker);
 			packmaker_object(&maker, type, commits[i], strlen(commits[i]), NULL);
 			packmaker_finish(&maker);
-			invalid(&maker, "malformed");
+			invalid(&maker, type == 2 ? "badTree" : "malformed");
 		}
 	}
 }

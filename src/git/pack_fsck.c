@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: ISC */
+/* Whether received objects are sound, in Git's own terms (fsck/). Trees, commits and tags are
+ * looked at as their content comes by. Blobs that a tree gives a meaning are read at the end, when
+ * all of the pack is findable: when a blob comes by, its tree may not have come yet. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/pack_intake.h"
+
+enum {
+	WARNINGS_MAX = 16, /* told of one pack */
+	SPECIAL_CACHE_BYTES = 256 * 1024,
+};
+
+static void on_finding(void *ctx, const struct bole_oid *oid, enum bole_fsck_id id,
+                       enum bole_fsck_severity severity, const char *text)
+{
+	struct intake *it = ctx;
+	char hex[BOLE_OID_HEX_MAX + 1];
+	char line[200];
+
+	if (severity == BOLE_FSCK_ERROR) {
+		(void)bole_intake_fail(it, BOLE_E_INVALID, "object %s: %s: %s",
+		                       bole_oid_format(oid, hex), bole_fsck_name(id), text);
+		return;
+	}
+	if (it->job->warning == NULL || ++it->warnings > WARNINGS_MAX)
+		return;
+	snprintf(line, sizeof line, "object %s: %s: %s", bole_oid_format(oid, hex),
+	         bole_fsck_name(id), text);
+	it->job->warning(it->job->warning_ctx, line);
+}
+
+static enum bole_status on_special(void *ctx, const struct bole_oid *blob, unsigned kinds)
+{
+	struct intake *it = ctx;
+	uint32_t item;
+	bool added;
+
+	BOLE_TRY(bole_oid_map_put(&it->special, blob->bytes, &item, &added));
+	uint32_t *value = bole_oid_map_value(&it->special, item);
+
+	*value = added ? kinds : *value | kinds;
+	return BOLE_OK;
+}
+
+void bole_intake_fsck_init(struct intake *it)
+{
+	bole_fsck_options_init(&it->fsck_default, BOLE_FSCK_STRUCTURE);
+	it->fsck = (struct bole_fsck){
+	        .options = it->job->fsck == NULL ? &it->fsck_default : it->job->fsck,
+	        .algo = it->algo,
+	        .alloc = it->alloc,
+	        .finding = on_finding,
+	        .special = on_special,
+	        .ctx = it,
+	};
+	/* Not worth reading what nothing would come of. */
+	if (it->job->fsck == NULL)
+		it->fsck.special = NULL;
+}
+
+enum bole_status bole_intake_fsck(struct intake *it, uint32_t row, uint8_t type,
+                                  struct bole_bytes content)
+{
+	if (type == BOLE_OBJECT_BLOB)
+		return BOLE_OK;
+	return bole_fsck_object(&it->fsck, &it->rows[row].oid, type, content);
+}
+
+static enum bole_status check_content(struct intake *it, const struct bole_oid *oid, uint32_t kinds,
+                                      struct bole_object_reader *reader)
+{
+	struct bole_fsck *f = &it->fsck;
+	struct bole_bytes content;
+	uint64_t size;
+	uint8_t type;
+
+	BOLE_TRY(bole_object_size(reader, oid, &type, &size));
+	if ((kinds & BOLE_FSCK_MODULES) != 0 && size > BOLE_FSCK_MODULES_BYTES_MAX)
+		BOLE_TRY(bole_fsck_note(f, oid, BOLE_FSCK_GITMODULES_LARGE,
+		                        ".gitmodules too large to parse"));
+	if ((kinds & BOLE_FSCK_ATTRIBUTES) != 0 && size > BOLE_FSCK_ATTRIBUTES_BYTES_MAX)
+		BOLE_TRY(bole_fsck_note(f, oid, BOLE_FSCK_GITATTRIBUTES_LARGE,
+		                        ".gitattributes too large to parse"));
+	if (size > BOLE_FSCK_MODULES_BYTES_MAX)
+		return BOLE_OK; /* which its severity allows */
+	BOLE_TRY(bole_object_read(reader, oid, &type, &content));
+	BOLE_TRY(bole_intake_spend(it, content.len));
+	if ((kinds & BOLE_FSCK_MODULES) != 0)
+		BOLE_TRY(bole_fsck_modules(f, oid, content));
+	if ((kinds & BOLE_FSCK_ATTRIBUTES) != 0)
+		BOLE_TRY(bole_fsck_attributes(f, oid, content));
+	return BOLE_OK;
+}
+
+static enum bole_status check_special(struct intake *it, const struct bole_oid *oid, uint32_t kinds,
+                                      struct bole_object_reader *reader)
+{
+	struct bole_fsck *f = &it->fsck;
+	bool modules = (kinds & BOLE_FSCK_MODULES) != 0;
+	struct bole_entry entry;
+	enum bole_status rc = bole_odb_find(it->job->tx->view, oid, &entry);
+
+	if (rc == BOLE_E_NOT_FOUND)
+		return bole_fsck_note(f, oid,
+		                      modules ? BOLE_FSCK_GITMODULES_MISSING
+		                              : BOLE_FSCK_GITATTRIBUTES_MISSING,
+		                      modules ? "unable to read .gitmodules blob"
+		                              : "unable to read .gitattributes blob");
+	BOLE_TRY(rc);
+	if (entry.type != BOLE_OBJECT_BLOB)
+		return bole_fsck_note(
+		        f, oid, modules ? BOLE_FSCK_GITMODULES_BLOB : BOLE_FSCK_GITATTRIBUTES_BLOB,
+		        modules ? "non-blob found at .gitmodules"
+		                : "non-blob found at .gitattributes");
+	return check_content(it, oid, kinds, reader);
+}
+
+enum bole_status bole_intake_special(struct intake *it)
+{
+	struct bole_object_reader_options options = {.cache_bytes = SPECIAL_CACHE_BYTES,
+	                                             .object_bytes_max =
+	                                                     BOLE_FSCK_MODULES_BYTES_MAX * 2};
+	struct bole_object_reader *reader = NULL;
+	enum bole_status rc = BOLE_OK;
+	struct bole_oid oid;
+
+	if (it->special.count == 0)
+		return BOLE_OK;
+	/* Contents of the delta phase give way to these. */
+	bole_intake_resolve_release(it);
+	BOLE_TRY(bole_object_reader_open(it->job->tx->view, it->alloc, &options, &reader));
+	for (uint32_t i = 0; i < it->special.count && rc == BOLE_OK; i++) {
+		uint32_t kinds;
+
+		memcpy(&kinds, bole_oid_map_value(&it->special, i), sizeof kinds);
+		bole_oid_from_raw(bole_oid_map_key(&it->special, i), it->algo, &oid);
+		rc = check_special(it, &oid, kinds, reader);
+	}
+	bole_object_reader_close(reader);
+	return rc;
+}
