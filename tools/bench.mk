@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 # Measurements; included by the top Makefile. LITTLEFS_DIR=its source tree builds the benches with
 # littlefs as a peer; nothing of it is fetched or kept here.
-BENCH := $(sort $(wildcard tests/bench/flash_*.c))
+BENCH := $(sort $(wildcard tests/bench/flash_*.c tests/bench/git_*.c))
 BENCH_BINS := $(BENCH:tests/bench/%.c=build/bench/bin/%)
 BENCH_SHARED := $(call objs,host,$(filter-out $(BENCH),$(sort $(wildcard tests/bench/*.c))))
 

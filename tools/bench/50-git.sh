@@ -1,0 +1,317 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# What a Git server costs: `bole serve` beside `git daemon` (without and with its bitmaps, and
+# multi-pack or not as `git repack` leaves it) on the same histories in the same run, in turns. CPU is
+# that of the server and all its children, less that of starting and stopping it. Sourced by run.sh,
+# which it starts when called by itself.
+#
+#   GIT_HISTORIES   real histories, as name=path of a bare clone, separated by spaces
+#   GIT_REFS (60000), GIT_BLOBS (5) of GIT_BLOB_MB (50 and 20 more each)
+#   GIT_PARTS       clone push refs blobs clients; all by default
+[ -n "${results:-}" ] || exec "$(dirname "$0")/run.sh" "$@" 50-git
+
+git_refs=${GIT_REFS:-60000} git_blobs=${GIT_BLOBS:-5} git_blob_mb=${GIT_BLOB_MB:-50} git_commits=8500
+git_runs=$runs git_again=4
+[ ${#quick[@]} = 0 ] || git_refs=2000 git_blobs=2 git_blob_mb=5 git_commits=500
+git_parts=" ${GIT_PARTS:-clone refs blobs push clients} "
+load=$tools/gitload
+rm -rf gits && mkdir -p gits/plain gits/bitmap
+volume=$dir/gits/volume.img
+
+part() {
+	[[ $git_parts == *" $1 "* ]]
+}
+# Sets `port`; the server's process is $server, its CPU goes to `report`.
+server_start() { # bole|plain|bitmap
+	port=$(node_free_port)
+	case $1 in
+	bole)
+		"$tools/cputime" report "$bole" serve "$volume" --http off --git "127.0.0.1:$port" \
+			--push --create --set gc.auto=false --set node.connections=20000 >serve.log 2>&1 &
+		;;
+	*)
+		"$tools/cputime" report git -c pack.writeBitmapLookupTable=false daemon --listen=127.0.0.1 \
+			--port="$port" --base-path="$dir/gits/$1" --export-all --reuseaddr --enable=receive-pack \
+			--max-connections=0 >daemon.log 2>&1 &
+		;;
+	esac
+	server=$!
+	for _ in $(seq 1 400); do
+		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+		sleep 0.02
+	done
+	echo "    ! $1 does not answer" && cat serve.log
+}
+server_stop() { # prints CPU seconds and the largest process in KiB
+	kill -TERM "$server"
+	wait "$server" 2>/dev/null
+	awk '{ print $1 + $2, $3 }' report
+}
+# Nanoseconds that the server's own threads have run; its children are in the report alone.
+server_ns() {
+	cat /proc/"$(pgrep -P "$server" | head -n 1)"/task/*/schedstat | awk '{ s += $1 } END { print s }'
+}
+# Appends to gits/figures: kind, repository and name, then: ms of CPU a request, objects, bytes, first
+# ms, wall ms, p99 ms, failed, largest KiB
+cost() { # kind name repetitions gitload-arguments...
+	local kind=$1 name=$2 repeat=$3 out used kib ns=0
+	shift 3
+	server_start "$kind"
+	[ -z "${warm:-}" ] || "$load" "$@" 127.0.0.1 "$port" "$repo" >/dev/null 2>&1
+	ns=$(server_ns)
+	out=$("$load" -r "$repeat" "$@" 127.0.0.1 "$port" "$repo" 2>load.err) || sed 's/^/    ! /' load.err
+	ns=$(($(server_ns) - ns))
+	read -r used kib < <(server_stop)
+	[ "$kind" = bole ] || ns=$(awk -v u="$used" -v i="${idle[$kind]}" -v n="$repeat" -v w="${warm:+1}" \
+		'BEGIN { print (u - i) * 1e9 * n / (n + w) }')
+	read -r -a out <<<"$out"
+	# Served nothing: refused, or not understood.
+	[[ $* == *-[LAR]* ]] || [ "${out[1]:-0}" != 0 ] || return 0
+	echo "${out[*]}" | awk -v k="$kind" -v name="$repo: $name" -v ns="$ns" -v n="$repeat" -v kib="$kib" '{
+		printf "%s|%s|%.4f|%s|%s|%.3f|%.3f|%.3f|%s|%s\n", k, name, ns / n / 1e6, $1, $2, $3 * 1000, $4 * 1000,
+			$5 * 1000, $6, kib }' >>gits/figures
+}
+figure() { # kind name column
+	awk -F'|' -v k="$1" -v n="$repo: $2" -v c="$3" '$1 == k && $2 == n { print $(c + 2) }' gits/figures | median
+}
+verdict() { # value op bar
+	awk -v v="$1" -v op="$2" -v b="$3" 'BEGIN {
+		if (v == "" || b == "") print "-"; else print ((op == "<=" ? v + 0 <= b + 0 : v + 0 < b + 0) ? "met" : "missed") }'
+}
+show() { # name column unit peer [factor of the peer | =absolute bar]
+	local ours theirs bar='' text=-
+	ours=$(figure bole "$1" "$2")
+	theirs=$([ -z "$4" ] || figure "$4" "$1" "$2")
+	case ${5:-} in
+	'') ;;
+	=*) bar=${5#=} text="<= $bar" ;;
+	*) bar=$(awk -v a="$theirs" -v b="$5" 'BEGIN { print a * b }') text="<= $5 x peer" ;;
+	esac
+	case $4 in plain) peer='git daemon' ;; bitmap) peer='git daemon, bitmap' ;; *) peer=- ;; esac
+	row "$repo: $1, $3" "$ours" "${3##* }" "$peer" "$theirs" "$text" "$([ -n "$bar" ] && verdict "$ours" '<=' "$bar" || echo -)"
+}
+# CPU of a server that is started, asked for nothing and stopped.
+idle_of() { # kind
+	for _ in 1 2 3; do
+		server_start "$1"
+		server_stop | cut -d' ' -f1
+	done | median
+}
+declare -A idle
+measure_idle() {
+	for kind in plain bitmap; do idle[$kind]=$(idle_of $kind); done
+	idle[bole]=0
+}
+turns() { # name repetitions arguments...
+	local name=$1 repeat=$2 kind
+	shift 2
+	for _ in $(seq "$git_runs"); do
+		for kind in bole plain bitmap; do cost $kind "$name" "$repeat" "$@"; done
+	done
+}
+take_history() { # name source-folder
+	git clone -q --mirror --no-hardlinks "$2" "gits/plain/$1" || die "$2"
+	git -C "gits/plain/$1" -c repack.writeBitmaps=false repack -q -a -d
+	rm -rf "gits/bitmap/$1" && cp -r "gits/plain/$1" "gits/bitmap/$1"
+	git -C "gits/bitmap/$1" -c pack.threads=2 repack -q -a -d -b || die "repack $1"
+	# The volume gets it by push, as a server would.
+	server_start bole
+	git -C "gits/plain/$1" push -q "git://127.0.0.1:$port/$1" 'refs/*:refs/*' >push.log 2>&1 ||
+		{ cat push.log && die "push of $1"; }
+	sleep "${GIT_SETTLE:-3}" # what a server does when nobody asks
+	echo "$1 $(server_stop) $(du -bc gits/plain/$1/objects/pack/*.pack | tail -n 1 | cut -f1) \
+$(git -C "gits/plain/$1" cat-file --batch-all-objects --unordered --batch-check='%(objectsize)' | awk '{ s += $1 } END { printf "%.0f", s }')" >>gits/ingest
+}
+
+part_clone() { # repository
+	local tip parent old base
+	repo=$1
+	tip=$(git -C "gits/plain/$repo" rev-parse HEAD)
+	parent=$(git -C "gits/plain/$repo" rev-parse HEAD~1)
+	old=$(git -C "gits/plain/$repo" rev-parse HEAD~1000 2>/dev/null || git -C "gits/plain/$repo" rev-list --first-parent HEAD | tail -n 1)
+	measure_idle
+	turns 'full clone' 1
+	warm=1 turns 'full clone again' "$git_again"
+	turns 'depth 1' 1 -d 1 -w "$tip"
+	warm=1 turns 'depth 1 again' 50 -d 1 -w "$tip"
+	turns 'blob:none' 1 -f blob:none
+	turns 'one commit' 50 -t -w "$tip" -h "$parent"
+	turns '1,000 commits' 1 -t -w "$tip" -h "$old"
+	turns 'ls-refs' 200 -L
+	turns 'advertisement' 200 -A
+	# The floors: the bytes that were sent to the client.
+	server_start bole
+	"$load" -o pack 127.0.0.1 "$port" "$repo" >/dev/null
+	server_stop >/dev/null
+	"$bin/git_floor" pack 5 >floors
+	plain=$(cut -d' ' -f1 floors | median) summed=$(cut -d' ' -f2 floors | median)
+	rm -f pack
+	ours=$(figure bole 'full clone' 1) again=$(figure bole 'full clone again' 1)
+	for f in 'full clone' 'full clone again'; do
+		ours=$(figure bole "$f" 1)
+		bar=$(awk -v a="$summed" 'BEGIN { print a * 1300 }')
+		row "$repo: $f, CPU beside loop + SHA-1" "$ours" ms 'loop + SHA-1' \
+			"$(awk -v a="$summed" 'BEGIN { print a * 1000 }')" '<= 1.3 x peer' "$(verdict "$ours" '<=' "$bar")"
+		bar=$(awk -v a="$plain" 'BEGIN { print a * 1300 }')
+		row "$repo: $f, CPU beside loop" "$ours" ms 'loop' \
+			"$(awk -v a="$plain" 'BEGIN { print a * 1000 }')" '<= 1.3 x peer' "$(verdict "$ours" '<=' "$bar")"
+	done
+	show 'full clone' 1 'CPU ms' plain
+	show 'full clone' 1 'CPU ms' bitmap
+	show 'full clone' 3 bytes bitmap
+	show 'full clone' 4 'first byte ms' bitmap =20
+	show 'full clone' 5 'wall ms' bitmap
+	show 'full clone' 8 'largest process KiB' bitmap
+	show 'depth 1' 1 'CPU ms' plain 0.3
+	show 'depth 1 again' 1 'CPU ms' plain 0.05
+	show 'depth 1' 3 bytes plain
+	show 'blob:none' 1 'CPU ms' plain 0.3
+	show 'blob:none' 1 'CPU ms' bitmap
+	show 'blob:none' 3 bytes plain
+	show 'one commit' 1 'CPU ms' plain =1
+	show 'one commit' 3 bytes plain
+	show '1,000 commits' 1 'CPU ms' bitmap 1
+	show '1,000 commits' 3 bytes bitmap 0.5
+	show '1,000 commits' 3 bytes plain
+	show 'ls-refs' 1 'CPU ms' plain =0.102
+	show 'advertisement' 1 'CPU ms' plain
+}
+part_refs() { # 60,000 references on the generated history
+	repo=refs
+	[ -d gits/plain/refs ] || {
+		git clone -q --mirror --no-hardlinks gits/plain/generated gits/source
+		git -C gits/source rev-list --all | awk -v n="$git_refs" '{ c[NR] = $1 } END {
+			for (i = 0; i < n; i++) printf "create refs/heads/many/%03d/%06d %s\n", i % 500, i, c[1 + (i * 7919) % NR] }' |
+			git -C gits/source update-ref --stdin && git -C gits/source pack-refs --all
+		take_history refs gits/source
+	}
+	measure_idle
+	turns 'full clone' 1
+	turns 'ls-refs' 5 -L
+	turns 'advertisement' 5 -A
+	turns 'advertisement to push' 5 -R
+	show 'full clone' 1 'CPU ms' bitmap
+	show 'full clone' 4 'first byte ms' bitmap =20
+	show 'ls-refs' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.0001 }')"
+	show 'advertisement' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.00005 }')"
+	show 'advertisement to push' 1 'CPU ms' plain
+	push_commits
+}
+push_commits() { # of one commit each; the advertisement's cost is taken off
+	local kind used ns n=10
+	git clone -q gits/plain/generated work 2>/dev/null
+	for kind in bole plain; do
+		git -C work checkout -q -B "p-$kind" origin/HEAD 2>/dev/null || git -C work checkout -q -B "p-$kind"
+		server_start "$kind"
+		ns=$(server_ns)
+		for i in $(seq $n); do
+			echo "$i" >>work/pushed && git -C work add pushed && git -C work -c user.name=a -c user.email=a@b commit -q -m "$i"
+			git -C work push -q "git://127.0.0.1:$port/refs" HEAD:refs/heads/pushed 2>push.log || { cat push.log; break; }
+		done
+		ns=$(($(server_ns) - ns))
+		read -r used _ < <(server_stop)
+		[ "$kind" = bole ] || ns=$(awk -v u="$used" -v i="${idle[$kind]}" 'BEGIN { print (u - i) * 1e9 }')
+		awk -v k="$kind" -v ns="$ns" -v n=$n -v adv="$(figure $kind 'advertisement to push' 1)" \
+			'BEGIN { printf "%s|refs: push of one commit|%.4f\n", k, ns / 1e6 / n - adv }' >>gits/figures
+	done
+	rm -rf work
+	show 'push of one commit' 1 'CPU beyond the advertisement, ms' plain =2
+}
+part_blobs() {
+	git init -q --bare gits/blobs
+	for i in $(seq "$git_blobs"); do
+		# Half noise, half text: what large files are like.
+		{ head -c $((git_blob_mb * 512 * 1024 + i * 10485760 / 2)) /dev/urandom
+		seq 1 $((git_blob_mb * 75000 + i * 700000)); } >blob
+		printf '100644 blob %s\tblob-%s\n' "$(git -C gits/blobs -c core.compression=1 hash-object -w --stdin <blob)" "$i"
+		rm -f blob
+	done | git -C gits/blobs mktree >tree
+	git -C gits/blobs update-ref refs/heads/main "$(GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a \
+		GIT_COMMITTER_EMAIL=a@b git -C gits/blobs commit-tree -m blobs "$(cat tree)")"
+	git -C gits/blobs symbolic-ref HEAD refs/heads/main
+	take_history blobs gits/blobs
+	repo=blobs
+	measure_idle
+	turns 'full clone' 1
+	show 'full clone' 1 'CPU ms' plain
+	show 'full clone' 1 'CPU ms' bitmap
+	show 'full clone' 8 'largest process KiB' plain
+}
+part_push() { # everything at once, into an empty repository
+	local name pack inflated kind
+	: >gits/pushes
+	while read -r name _ _ pack inflated; do
+		for kind in bole plain; do
+			[ $kind = bole ] || git init -q --bare "gits/plain/in-$name"
+			server_start $kind
+			git -C "gits/bitmap/$name" push -q "git://127.0.0.1:$port/in-$name" 'refs/*:refs/*' 2>push.log || cat push.log
+			server_stop | awk -v k=$kind -v n="$name" '{ print k, n, $1, $2 }' >>gits/pushes
+			rm -rf "gits/plain/in-$name"
+		done
+		ours=$(awk -v n="$name" -v i="${idle[bole]}" '$1 == "bole" && $2 == n { print $3 - i }' gits/pushes)
+		theirs=$(awk -v n="$name" -v i="${idle[plain]}" '$1 == "plain" && $2 == n { print $3 - i }' gits/pushes)
+		bar=$(awk -v b="$inflated" 'BEGIN { print b / 1e9 * 2 }') text='<= 2 s a GB'
+		[ "$name" != blobs ] || bar=$(awk -v b="$pack" 'BEGIN { print b / 140e6 * 3 }') text='<= 3 s for 140 MB'
+		row "$name: push of all, $((inflated / 1000000)) MB inflated, server CPU" "$ours" s 'git daemon' "$theirs" \
+			"$text" "$(verdict "$ours" '<=' "$bar")"
+	done <gits/ingest
+}
+private_kib() { # of the server and its children
+	pgrep -g "$(pgrep -P "$server" | head -n 1)" | while read -r p; do
+		awk '/^Private_(Clean|Dirty)/ { s += $2 } END { print s + 0 }' "/proc/$p/smaps_rollup" 2>/dev/null
+	done | awk '{ s += $1 } END { print s + 0 }'
+}
+part_clients() { # 100 clients at once; connections that wait
+	local kind before after
+	repo=generated
+	measure_idle
+	git_runs=1 turns '100 clients at once' 1 -c 100
+	show '100 clients at once' 1 'CPU ms' bitmap
+	show '100 clients at once' 5 'median ms' bitmap
+	show '100 clients at once' 6 'p99 ms' bitmap "=$(awk -v m="$(figure bole '100 clients at once' 5)" 'BEGIN { print 10 * m }')"
+	show '100 clients at once' 7 'lost' bitmap =0
+	for kind in bole plain; do
+		server_start $kind
+		"$load" -L 127.0.0.1 "$port" $repo >/dev/null
+		before=$(private_kib)
+		"$load" -s 3 -c 200 127.0.0.1 "$port" $repo >/dev/null &
+		sleep 2
+		after=$(private_kib)
+		wait $!
+		server_stop >/dev/null
+		echo "$kind|$repo: idle connection|$(((after - before) / 200))" >>gits/figures
+		server_start $kind
+		"$load" -L 127.0.0.1 "$port" $repo >/dev/null
+		before=$(private_kib) most=0
+		"$load" 127.0.0.1 "$port" $repo >/dev/null &
+		while kill -0 $! 2>/dev/null; do
+			after=$(private_kib)
+			((after <= most)) || most=$after
+		done
+		server_stop >/dev/null
+		echo "$kind|$repo: private memory of a clone|$((most > before ? most - before : 0))" >>gits/figures
+	done
+	show 'idle connection' 1 'private KiB' plain =64
+	show 'private memory of a clone' 1 'KiB' plain =32768
+}
+
+: >gits/figures && : >gits/ingest
+size=4G
+[ -z "${GIT_HISTORIES:-}" ] || size=12G
+"$bole" init "$volume" --size "${GIT_VOLUME:-$size}" >/dev/null || die "init"
+git init -q --bare gits/generated
+"$tools/gen_history" 1 "$git_commits" | git -C gits/generated fast-import --quiet || die "the generator"
+git -C gits/generated symbolic-ref HEAD refs/heads/main-0
+take_history generated gits/generated
+! part clone || part_clone generated
+[ -n "${GIT_HISTORIES:-}" ] || echo "    no GIT_HISTORIES: only what is generated is measured"
+for history in ${GIT_HISTORIES:-}; do
+	[ -d "${history#*=}" ] || { echo "    ! ${history#*=} is not there" && continue; }
+	take_history "${history%%=*}" "${history#*=}"
+	! part clone || part_clone "${history%%=*}"
+done
+! part refs || part_refs
+! part blobs || part_blobs
+! part push || part_push
+! part clients || part_clients
+command -v nginx >/dev/null || echo "    no nginx: git http-backend is not measured"
