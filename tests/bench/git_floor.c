@@ -41,8 +41,7 @@ static double cpu(void)
 static int drained(pid_t *reader)
 {
 	static char away[1 << 18];
-	struct sockaddr_in at = {.sin_family = AF_INET,
-	                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof at;
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 

@@ -30,7 +30,7 @@ server_start() { # bole|plain|bitmap
 			--push --create --set gc.auto=false --set node.connections=20000 >serve.log 2>&1 &
 		;;
 	*)
-		"$tools/cputime" report git -c pack.writeBitmapLookupTable=false daemon --listen=127.0.0.1 \
+		"$tools/cputime" report git -c uploadpack.allowFilter=true daemon --listen=127.0.0.1 \
 			--port="$port" --base-path="$dir/gits/$1" --export-all --reuseaddr --enable=receive-pack \
 			--max-connections=0 >daemon.log 2>&1 &
 		;;
