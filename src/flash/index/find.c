@@ -28,6 +28,8 @@ struct probe {
 	struct flash_reader *reader;
 	enum bole_status (*row)(void *ctx, const struct flash_found *);
 	void *ctx;
+	uint64_t hash; /* of the key; only when hashed */
+	bool hashed;
 	uint64_t only;  /* ask for the row with this place: no record is read */
 	bool trust;     /* a row that starts like the id is its row */
 	uint32_t run;   /* the one that is asked */
@@ -87,6 +89,32 @@ static enum bole_status ask_mem(struct probe *p, const struct flash_table *mem,
 		BOLE_TRY(add_kill(p, bole_flash_kill_place(kill), bole_flash_kill_type(kill)));
 	}
 	return BOLE_OK;
+}
+
+/* Rows from number `from` on. */
+static enum bole_status ask_fresh(struct probe *p, const struct flash_memory *m, uint32_t from,
+                                  enum flash_found_where where)
+{
+	uint32_t key_len = p->index->domain->key_len;
+
+	if (m->rows <= from)
+		return BOLE_OK;
+	if (!p->hashed)
+		p->hash = bole_flash_key_hash(p->v, p->key, key_len);
+	p->hashed = true;
+	uint32_t at = bole_flash_fresh_find(m->fresh, from, m->rows, p->key, p->hash);
+	if (at == FRESH_NONE)
+		return BOLE_OK;
+	struct flash_fresh_row row = bole_flash_fresh_row(m->fresh, at);
+	if (killed(p, row.place) || (p->only != PROBE_ANY && p->only != row.place))
+		return BOLE_OK;
+	struct flash_found found = {
+	        .place = row.place,
+	        .stored = row.stored,
+	        .type = row.type,
+	        .where = where,
+	};
+	return p->row(p->ctx, &found);
 }
 
 /* -- Runs -- */
@@ -229,8 +257,10 @@ static enum bole_status ask_all(struct probe *p)
 {
 	enum bole_status damaged = BOLE_OK;
 
-	BOLE_TRY(ask_mem(p, p->index->mem, FOUND_MEM));
-	BOLE_TRY(ask_mem(p, p->index->frozen, FOUND_FROZEN));
+	BOLE_TRY(ask_mem(p, p->index->now.mem, FOUND_MEM));
+	BOLE_TRY(ask_fresh(p, &p->index->now, 0, FOUND_FRESH));
+	BOLE_TRY(ask_mem(p, p->index->frozen.mem, FOUND_FROZEN));
+	BOLE_TRY(ask_fresh(p, &p->index->frozen, 0, FOUND_FROZEN));
 	BOLE_TRY(ask_runs(p));
 	if (p->only != PROBE_ANY)
 		return BOLE_OK;
@@ -297,15 +327,19 @@ enum bole_status bole_flash_index_find_since(struct flash_volume *v,
 {
 	struct probe p = {.v = v, .index = index, .key = key, .row = first_row, .ctx = out};
 
-	if (then == NULL || index == NULL || index->frozen != then->frozen ||
-	    index->runs != then->runs || index->extents != then->extents)
+	if (then == NULL || index == NULL || index->frozen.mem != then->frozen.mem ||
+	    index->frozen.fresh != then->frozen.fresh || index->runs != then->runs ||
+	    index->extents != then->extents)
 		return bole_flash_index_find(v, index, key, reader, out);
-	if (index->mem == then->mem)
+	uint32_t from = index->now.fresh == then->now.fresh ? then->now.rows : 0;
+	if (index->now.mem == then->now.mem && index->now.rows == from)
 		return BOLE_E_NOT_FOUND;
 	p.only = PROBE_ANY;
 	p.kill = p.few;
 	p.cap = PROBE_KILLS;
-	enum bole_status rc = ask_mem(&p, index->mem, FOUND_MEM);
+	enum bole_status rc = ask_mem(&p, index->now.mem, FOUND_MEM);
+	if (rc == BOLE_OK)
+		rc = ask_fresh(&p, &index->now, from, FOUND_FRESH);
 	if (p.kill != p.few)
 		bole_alloc_free(v->alloc, p.kill, p.cap, sizeof *p.kill);
 	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;

@@ -191,6 +191,29 @@ uint32_t bole_flash_slot_take(struct flash_domain *domain)
 	return INDEX_SLOTS;
 }
 
+/* -- Rows in memory -- */
+
+static struct flash_memory memory_retain(const struct flash_memory *m)
+{
+	return (struct flash_memory){
+	        .mem = bole_flash_table_retain(m->mem),
+	        .fresh = bole_flash_fresh_retain(m->fresh),
+	        .rows = m->rows,
+	};
+}
+
+void bole_flash_memory_release(struct flash_volume *v, struct flash_memory *m)
+{
+	bole_flash_table_release(&v->plain, m->mem);
+	bole_flash_fresh_release(m->fresh);
+	*m = (struct flash_memory){.rows = 0};
+}
+
+uint64_t bole_flash_key_hash(const struct flash_volume *v, const uint8_t *key, uint32_t key_len)
+{
+	return bole_flash_sum(key, key_len, bole_get_le64(v->key));
+}
+
 /* -- Versions -- */
 
 enum bole_status bole_flash_index_fork(struct flash_volume *v, struct flash_domain *domain,
@@ -202,8 +225,8 @@ enum bole_status bole_flash_index_fork(struct flash_volume *v, struct flash_doma
 		return BOLE_E_NO_MEMORY;
 	if (base != NULL) {
 		*index = (struct flash_index){
-		        .mem = bole_flash_table_retain(base->mem),
-		        .frozen = bole_flash_table_retain(base->frozen),
+		        .now = memory_retain(&base->now),
+		        .frozen = memory_retain(&base->frozen),
 		        .runs = base->runs,
 		        .extents = base->extents,
 		        .objects = base->objects,
@@ -223,15 +246,38 @@ enum bole_status bole_flash_index_put(struct flash_volume *v, struct flash_index
                                       const uint8_t *key, uint64_t place, uint32_t stored,
                                       uint8_t type)
 {
-	BOLE_TRY(bole_flash_mem_put(&v->plain, &index->mem, key_of(index, key), place, stored,
+	BOLE_TRY(bole_flash_mem_put(&v->plain, &index->now.mem, key_of(index, key), place, stored,
 	                            type));
 	index->objects++;
 	return BOLE_OK;
 }
 
-void bole_flash_index_place(struct flash_index *index, const uint8_t *key, uint64_t place)
+enum bole_status bole_flash_index_put_fresh(struct flash_volume *v, struct flash_index *index,
+                                            const uint8_t *key, uint64_t hash, uint32_t stored,
+                                            uint8_t type, uint32_t *row)
 {
-	bole_flash_mem_set_place(index->mem, key_of(index, key), place);
+	struct flash_memory *m = &index->now;
+
+	*row = FRESH_NONE;
+	/* Kills name places, and the place to come may be one that the id had before. */
+	if (m->rows == FRESH_ROWS_MAX || bole_flash_table_find(m->mem, key_of(index, key)) != NULL)
+		return bole_flash_index_put(v, index, key, 0, stored, type);
+	if (m->fresh == NULL)
+		BOLE_TRY(bole_flash_fresh_open(v->alloc, index->domain->key_len,
+		                               index->domain->fresh_rows, &m->fresh));
+	BOLE_TRY(bole_flash_fresh_add(m->fresh, m->rows, key, hash, stored, type));
+	*row = m->rows++;
+	index->objects++;
+	return BOLE_OK;
+}
+
+void bole_flash_index_place(struct flash_index *index, const uint8_t *key, uint32_t row,
+                            uint64_t place)
+{
+	if (row == FRESH_NONE)
+		bole_flash_mem_set_place(index->now.mem, key_of(index, key), place);
+	else
+		bole_flash_fresh_place(index->now.fresh, row, place);
 }
 
 enum bole_status bole_flash_index_kill(struct flash_volume *v, struct flash_index *index,
@@ -240,12 +286,12 @@ enum bole_status bole_flash_index_kill(struct flash_volume *v, struct flash_inde
 	uint8_t type = found->type;
 
 	if (found->where == FOUND_MEM) {
-		BOLE_TRY(bole_flash_mem_unput(&v->plain, &index->mem, key_of(index, key),
+		BOLE_TRY(bole_flash_mem_unput(&v->plain, &index->now.mem, key_of(index, key),
 		                              found->place));
 	} else {
 		if (found->where == FOUND_EXTENT)
 			type |= INDEX_EXTENT_ROW;
-		BOLE_TRY(bole_flash_mem_kill(&v->plain, &index->mem, key_of(index, key),
+		BOLE_TRY(bole_flash_mem_kill(&v->plain, &index->now.mem, key_of(index, key),
 		                             found->place, type));
 	}
 	index->objects--;
@@ -256,7 +302,7 @@ enum bole_status bole_flash_index_move(struct flash_volume *v, struct flash_inde
                                        const uint8_t *key, const struct flash_found *found,
                                        uint64_t place, uint32_t generation)
 {
-	BOLE_TRY(bole_flash_mem_move(&v->plain, &index->mem, key_of(index, key), found->place,
+	BOLE_TRY(bole_flash_mem_move(&v->plain, &index->now.mem, key_of(index, key), found->place,
 	                             place, (uint32_t)found->stored, found->type, generation,
 	                             found->where != FOUND_MEM));
 	if (index->domain->mark != NULL)
@@ -275,8 +321,8 @@ void bole_flash_index_drop(struct flash_volume *v, struct flash_index *index)
 {
 	if (index == NULL || !last(&index->refs))
 		return;
-	bole_flash_table_release(&v->plain, index->mem);
-	bole_flash_table_release(&v->plain, index->frozen);
+	bole_flash_memory_release(v, &index->now);
+	bole_flash_memory_release(v, &index->frozen);
 	runs_release(v->alloc, index->runs);
 	extents_release(v->alloc, index->extents);
 	bole_alloc_free(v->alloc, index, 1, sizeof *index);

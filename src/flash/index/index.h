@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* The object index of one domain: a version is a small struct that names its parts, from the newest
- * to the oldest: rows in memory (mem), those that a checkpoint is writing out (frozen), sorted runs
- * on the device, and the extents. A version is never changed once it is published; a snapshot holds
- * one and reads it without any lock.
+ * to the oldest: rows in memory (mem: kills, moves and rows beside them; below it fresh: what was
+ * just put), those that a checkpoint is writing out (the same two, frozen), sorted runs on the
+ * device, and the extents. A version is never changed once it is published; a snapshot holds one
+ * and reads it without any lock.
  *
  * A row in a run is INDEX_ROW_BYTES: prefix of the id, place, type, stored bytes. A row with
  * INDEX_KILL says that the row with this prefix and exactly this place in an older part is dead;
@@ -21,6 +22,7 @@
 #include "bole/alloc.h"
 #include "bole/oid.h"
 #include "bole/status.h"
+#include "flash/index/fresh.h"
 #include "flash/index/mem.h"
 #include "flash/index/rows.h"
 
@@ -89,11 +91,18 @@ struct flash_extents {
 	struct flash_extent *extent[];
 };
 
+/* Rows in memory; either part may be NULL. */
+struct flash_memory {
+	struct flash_table *mem;
+	struct flash_fresh *fresh;
+	uint32_t rows; /* of fresh, that the version shows */
+};
+
 struct flash_index {
 	_Atomic uint32_t refs;
 	struct flash_domain *domain; /* outlives its versions */
-	struct flash_table *mem;
-	struct flash_table *frozen;
+	struct flash_memory now;
+	struct flash_memory frozen;
 	struct flash_runs *runs;       /* NULL = none */
 	struct flash_extents *extents; /* NULL = none */
 	uint64_t objects;              /* rows that live, duplicates in extents included */
@@ -112,7 +121,13 @@ struct flash_found {
 	bool moved; /* the row is in mem and was moved there: from and generation say so */
 	uint64_t from;
 	uint32_t generation;
-	enum flash_found_where { FOUND_MEM, FOUND_FROZEN, FOUND_RUN, FOUND_EXTENT } where;
+	enum flash_found_where {
+		FOUND_MEM,
+		FOUND_FRESH,
+		FOUND_FROZEN,
+		FOUND_RUN,
+		FOUND_EXTENT
+	} where;
 };
 
 /* -- Extents (extent.h) -- */
@@ -136,8 +151,15 @@ BOLE_MUST_USE enum bole_status bole_flash_index_fork(struct flash_volume *, stru
 BOLE_MUST_USE enum bole_status bole_flash_index_put(struct flash_volume *, struct flash_index *,
                                                     const uint8_t *key, uint64_t place,
                                                     uint32_t stored, uint8_t type);
-/* The place of a record that was put into this very version with another one. */
-void bole_flash_index_place(struct flash_index *, const uint8_t *key, uint64_t place);
+/* The same without a place yet, for the leader's draft. hash: bole_flash_key_hash. *row is for
+ * place, which must follow before the draft is published. */
+BOLE_MUST_USE enum bole_status bole_flash_index_put_fresh(struct flash_volume *,
+                                                          struct flash_index *, const uint8_t *key,
+                                                          uint64_t hash, uint32_t stored,
+                                                          uint8_t type, uint32_t *row);
+void bole_flash_index_place(struct flash_index *, const uint8_t *key, uint32_t row, uint64_t place);
+/* Seeded: ids may be chosen by whoever pushes. */
+uint64_t bole_flash_key_hash(const struct flash_volume *, const uint8_t *key, uint32_t key_len);
 /* A row that was found is dead. */
 BOLE_MUST_USE enum bole_status bole_flash_index_kill(struct flash_volume *, struct flash_index *,
                                                      const uint8_t *key,
@@ -159,6 +181,23 @@ BOLE_MUST_USE enum bole_status bole_flash_index_runs(struct flash_volume *, stru
 struct flash_index *bole_flash_index_retain(struct flash_index *);
 /* NULL is fine. */
 void bole_flash_index_drop(struct flash_volume *, struct flash_index *);
+
+/* Items and rows in memory. */
+static inline uint64_t bole_flash_memory_rows(const struct flash_memory *m)
+{
+	return (m->mem == NULL ? 0 : m->mem->items) + m->rows;
+}
+/* NULL is fine. */
+static inline uint64_t bole_flash_index_mem_rows(const struct flash_index *index)
+{
+	return index == NULL ? 0 : bole_flash_memory_rows(&index->now);
+}
+static inline bool bole_flash_index_frozen(const struct flash_index *index)
+{
+	return index->frozen.mem != NULL || index->frozen.fresh != NULL;
+}
+/* Gives it back and leaves it empty. */
+void bole_flash_memory_release(struct flash_volume *, struct flash_memory *);
 
 static inline uint32_t bole_flash_index_extents(const struct flash_index *index)
 {
@@ -207,6 +246,18 @@ BOLE_MUST_USE enum bole_status bole_flash_index_move(struct flash_volume *, stru
 /* Some item of an id that starts with the prefix kills the record at place. */
 bool bole_flash_mem_kills(const struct flash_table *, const uint8_t *prefix, uint64_t place);
 
+/* The table kills the record of that very id at place. */
+bool bole_flash_mem_kills_row(const struct flash_table *, struct bole_bytes key, uint64_t place);
+/* The kill (mem.h) is of a record at that place. */
+static inline bool bole_flash_kill_of(const uint8_t *kill, uint64_t place)
+{
+	return bole_flash_kill_place(kill) == place &&
+	       (bole_flash_kill_type(kill) & INDEX_EXTENT_ROW) == 0;
+}
+/* The id's row in fresh, dead or not. */
+bool bole_flash_memory_row(const struct flash_volume *, const struct flash_memory *,
+                           struct bole_bytes key, struct flash_fresh_row *out);
+
 /* A live row of a record. Rows of mem and frozen come with their whole id, those of runs with its
  * prefix only (key NULL). */
 struct flash_walk_row {
@@ -216,8 +267,8 @@ struct flash_walk_row {
 	uint32_t stored;
 	uint8_t type;
 };
-/* Shows every live row of records, in the order of ids' prefixes. Reads the runs past the cache and
- * yields now and then. An error of row ends it. */
+/* Shows every live row of records; those of runs in the order of ids' prefixes. Reads the runs past
+ * the cache and yields now and then. An error of row ends it. */
 BOLE_MUST_USE enum bole_status
 bole_flash_index_walk(struct flash_volume *, const struct flash_index *,
                       enum bole_status (*row)(void *ctx, const struct flash_walk_row *), void *ctx);

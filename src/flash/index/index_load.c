@@ -49,8 +49,7 @@ static enum bole_status load_rows(struct flash_apply *a, const struct flash_reco
 	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
 	uint32_t key_len = index->domain->key_len;
 	if (rest.len == 0) {
-		bole_flash_table_release(&a->v->plain, index->mem);
-		index->mem = NULL;
+		bole_flash_memory_release(a->v, &index->now);
 	}
 	while (rest.len > key_len) {
 		struct bole_bytes key = {rest.ptr, key_len};
@@ -66,7 +65,7 @@ static enum bole_status load_rows(struct flash_apply *a, const struct flash_reco
 				return BOLE_E_CORRUPT;
 			touch(a->v, segment);
 		}
-		BOLE_TRY(bole_flash_table_set(&a->v->plain, &index->mem, key, value));
+		BOLE_TRY(bole_flash_table_set(&a->v->plain, &index->now.mem, key, value));
 		rest.ptr += value.len;
 		rest.len -= value.len;
 	}

@@ -5,6 +5,8 @@
 #include "flash/checkpoint/save.h"
 #include "flash/index/run.h"
 
+#include <string.h>
+
 /* The longest item: an id with all kills that it may have. */
 enum { SAVE_ITEM_MAX = BOLE_OID_BYTES_MAX + MEM_MOVED_BYTES + MEM_KILLS_MAX * MEM_KILL_BYTES };
 
@@ -36,43 +38,105 @@ static bool mem_lost(const struct flash_table *before, const struct flash_table 
 	return false;
 }
 
-/* Items as they are, one after another: key, value. Those that changed, unless some are gone. */
-static enum bole_status put_mem(struct flash_save *s, const struct flash_table *mem,
-                                const struct flash_table *before, uint32_t owner)
+/* Items of a ROWS record, one after another: key, value. */
+struct save_items {
+	struct flash_save *s;
+	struct flash_record r;
+	struct bole_buffer body;
+};
+
+static enum bole_status items_out(struct save_items *o)
 {
-	struct flash_record r = {.kind = FLASH_RECORD_ROWS, .owner = owner};
-	struct flash_table_diff diff = {.before = before, .after = mem};
+	if (o->body.rc != BOLE_OK || o->body.len == 0)
+		return o->body.rc;
+	enum bole_status rc =
+	        bole_flash_save_record(o->s, o->r, bole_bytes_of(o->body.ptr, o->body.len));
+	o->body.len = 0;
+	return rc;
+}
+
+static enum bole_status items_add(struct save_items *o, struct bole_bytes key,
+                                  struct bole_bytes value)
+{
+	bole_buffer_append(&o->body, key.ptr, key.len);
+	bole_buffer_append(&o->body, value.ptr, value.len);
+	return o->body.rc != BOLE_OK || o->body.len >= SAVE_CHUNK ? items_out(o) : BOLE_OK;
+}
+
+/* An item, without the kill of a row of fresh: that row is not written, or was under this id. */
+static enum bole_status put_item(struct save_items *o, const struct flash_memory *m,
+                                 const struct flash_item *item)
+{
+	struct bole_bytes key = bole_flash_item_key(item);
+	struct flash_fresh_row fresh;
+	struct flash_mem_row row;
+
+	BOLE_TRY(items_add(o, key, bole_flash_item_value(item)));
+	if (o->body.len == 0 || !bole_flash_memory_row(o->s->v, m, key, &fresh))
+		return BOLE_OK;
+	bool ok = bole_flash_mem_parse(bole_flash_item_value(item), &row);
+	BOLE_ASSERT(ok);
+	uint8_t *value = o->body.ptr + o->body.len - bole_flash_item_value(item).len;
+	uint8_t *kill = value + (bole_flash_item_value(item).len - row.kills * MEM_KILL_BYTES);
+	for (uint32_t i = 0; i < row.kills; i++, kill += MEM_KILL_BYTES) {
+		if (!bole_flash_kill_of(kill, fresh.place))
+			continue;
+		memmove(kill, kill + MEM_KILL_BYTES, (size_t)(row.kills - i - 1) * MEM_KILL_BYTES);
+		bole_put_le16(value + MEM_KILLS_AT, (uint16_t)(row.kills - 1));
+		o->body.len -= MEM_KILL_BYTES;
+		break;
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status put_rows(struct save_items *o, const struct flash_memory *m, uint32_t from,
+                                 uint32_t key_len)
+{
+	uint8_t value[MEM_HEAD_BYTES];
+
+	for (uint32_t i = from; i < m->rows; i++) {
+		struct flash_fresh_row row = bole_flash_fresh_row(m->fresh, i);
+		struct bole_bytes key = {row.key, key_len};
+		if (bole_flash_table_find(m->mem, key) != NULL)
+			continue;
+		bole_flash_mem_value(value, row.place, row.stored, row.type);
+		BOLE_TRY(items_add(o, key, bole_bytes_of(value, sizeof value)));
+	}
+	return BOLE_OK;
+}
+
+/* What changed, unless something is gone: then everything. */
+static enum bole_status put_mem(struct flash_save *s, const struct flash_memory *m,
+                                const struct flash_memory *before,
+                                const struct flash_domain *domain)
+{
+	struct save_items o = {.s = s, .r = {.kind = FLASH_RECORD_ROWS, .owner = domain->id}};
+	struct flash_table_diff diff = {.before = before->mem, .after = m->mem};
+	uint32_t from = before->rows;
 	const struct flash_item *was;
 	const struct flash_item *is;
-	struct bole_buffer body;
 	enum bole_status rc = BOLE_OK;
 
-	if (mem_lost(before, mem)) {
+	if (mem_lost(before->mem, m->mem) || (from != 0 && before->fresh != m->fresh)) {
 		diff.before = NULL;
-		BOLE_TRY(bole_flash_save_record(s, r, (struct bole_bytes){NULL, 0}));
+		from = 0;
+		BOLE_TRY(bole_flash_save_record(s, o.r, (struct bole_bytes){NULL, 0}));
 	}
-	bole_buffer_init(&body, s->v->alloc, SAVE_CHUNK + SAVE_ITEM_MAX);
-	while (rc == BOLE_OK && bole_flash_table_diff(&diff, &was, &is)) {
-		struct bole_bytes key = bole_flash_item_key(is);
-		struct bole_bytes value = bole_flash_item_value(is);
-		bole_buffer_append(&body, key.ptr, key.len);
-		bole_buffer_append(&body, value.ptr, value.len);
-		rc = body.rc;
-		if (rc == BOLE_OK && body.len >= SAVE_CHUNK) {
-			rc = bole_flash_save_record(s, r, bole_bytes_of(body.ptr, body.len));
-			body.len = 0;
-		}
-	}
-	if (rc == BOLE_OK && body.len != 0)
-		rc = bole_flash_save_record(s, r, bole_bytes_of(body.ptr, body.len));
-	bole_buffer_release(&body);
+	bole_buffer_init(&o.body, s->v->alloc, SAVE_CHUNK + SAVE_ITEM_MAX);
+	while (rc == BOLE_OK && bole_flash_table_diff(&diff, &was, &is))
+		rc = put_item(&o, m, is);
+	if (rc == BOLE_OK)
+		rc = put_rows(&o, m, from, domain->key_len);
+	if (rc == BOLE_OK)
+		rc = items_out(&o);
+	bole_buffer_release(&o.body);
 	return rc;
 }
 
 static const struct flash_run *run_number(const struct flash_domain *domain,
                                           const struct flash_index *index, uint32_t i)
 {
-	uint32_t first = index->frozen != NULL && domain->level0 != NULL;
+	uint32_t first = bole_flash_index_frozen(index) && domain->level0 != NULL;
 
 	return i < first ? domain->level0 : index->runs->run[i - first];
 }
@@ -83,7 +147,7 @@ static enum bole_status put_runs(struct flash_save *s, const struct flash_domain
 {
 	struct flash_record r = {.kind = FLASH_RECORD_RUN, .owner = domain->id};
 	uint32_t count = (index->runs == NULL ? 0 : index->runs->count) +
-	                 (index->frozen != NULL && domain->level0 != NULL);
+	                 (bole_flash_index_frozen(index) && domain->level0 != NULL);
 	size_t len = RUNS_HEAD_BYTES;
 
 	for (uint32_t i = 0; i < count; i++)
@@ -146,17 +210,21 @@ static enum bole_status put_extents(struct flash_save *s, const struct flash_dom
 
 static bool same(const struct flash_index *index, const struct flash_index *before)
 {
-	return before != NULL && index->frozen == NULL && index->mem == before->mem &&
-	       index->runs == before->runs && index->extents == before->extents;
+	return before != NULL && !bole_flash_index_frozen(index) &&
+	       index->now.mem == before->now.mem && index->now.fresh == before->now.fresh &&
+	       index->now.rows == before->now.rows && index->runs == before->runs &&
+	       index->extents == before->extents;
 }
 
 enum bole_status bole_flash_index_save(struct flash_save *s, const struct flash_domain *domain,
                                        const struct flash_index *index,
                                        const struct flash_index *before)
 {
+	static const struct flash_memory none;
+
 	if (index == NULL || same(index, before))
 		return BOLE_OK;
-	BOLE_TRY(put_mem(s, index->mem, before == NULL ? NULL : before->mem, domain->id));
+	BOLE_TRY(put_mem(s, &index->now, before == NULL ? &none : &before->now, domain));
 	BOLE_TRY(put_extents(s, domain, index, before));
 	/* Last: it says how many objects there are. */
 	return put_runs(s, domain, index);

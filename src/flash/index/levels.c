@@ -45,17 +45,12 @@ bool bole_flash_net_add(struct flash_net *n, const uint8_t *row)
 
 /* -- The pin -- */
 
-static uint64_t mem_items(const struct flash_index *index)
-{
-	return index == NULL || index->mem == NULL ? 0 : index->mem->items;
-}
-
 void bole_flash_mem_count(struct flash_volume *v, const struct flash_index *old,
                           const struct flash_index *index)
 {
-	uint64_t less = mem_items(old);
+	uint64_t less = bole_flash_index_mem_rows(old);
 
-	v->mem_rows += mem_items(index);
+	v->mem_rows += bole_flash_index_mem_rows(index);
 	v->mem_rows -= less < v->mem_rows ? less : v->mem_rows;
 }
 
@@ -84,12 +79,13 @@ void bole_flash_index_freeze(struct flash_volume *v, struct flash_domain *domain
 
 	bole_flash_index_settle(v, domain);
 	const struct flash_index *now = domain->index;
-	if (now == NULL || now->mem == NULL || now->frozen != NULL || domain->draft != NULL ||
-	    now->mem->items < least_rows(v) ||
+	if (now == NULL || bole_flash_index_frozen(now) || domain->draft != NULL ||
+	    bole_flash_memory_rows(&now->now) < least_rows(v) ||
 	    bole_flash_index_fork(v, domain, now, &index) != BOLE_OK)
 		return;
-	index->frozen = index->mem;
-	index->mem = NULL;
+	domain->fresh_rows = now->now.rows;
+	index->frozen = index->now;
+	index->now = (struct flash_memory){.rows = 0};
 	/* Nothing was shown or hidden by this, so the last reference may go under the lock. */
 	bole_flash_index_drop(v, bole_flash_index_swap(v, domain, index));
 }
@@ -101,6 +97,7 @@ struct level_group {
 	uint8_t *row;
 	uint32_t rows;
 	uint32_t cap;
+	struct flash_volume *v;
 	struct bole_alloc *alloc;
 	struct flash_run_builder *builder;
 };
@@ -142,47 +139,104 @@ static enum bole_status group_out(struct level_group *g)
 	return rc;
 }
 
-static enum bole_status add_item(struct level_group *g, const struct flash_item *item)
+/* The rows of a group begin like its key; another one ends it. */
+static enum bole_status group_for(struct level_group *g, const uint8_t *key)
+{
+	return g->rows != 0 && memcmp(g->row, key, INDEX_PREFIX_BYTES) != 0 ? group_out(g)
+	                                                                    : BOLE_OK;
+}
+
+/* A row of fresh and the kill of it cancel each other: neither is written. */
+static enum bole_status add_item(struct level_group *g, const struct flash_item *item,
+                                 const struct flash_memory *m)
 {
 	struct bole_bytes key = bole_flash_item_key(item);
+	struct flash_fresh_row fresh;
 	struct flash_mem_row row;
 
 	bool ok = bole_flash_mem_parse(bole_flash_item_value(item), &row);
 	BOLE_ASSERT(ok);
-	if (g->rows != 0 && memcmp(g->row, key.ptr, INDEX_PREFIX_BYTES) != 0)
-		BOLE_TRY(group_out(g));
+	bool below = bole_flash_memory_row(g->v, m, key, &fresh);
+	BOLE_TRY(group_for(g, key.ptr));
 	if (row.has)
 		BOLE_TRY(group_add(g, key.ptr, row.place, row.type, row.stored));
 	for (uint32_t i = 0; i < row.kills; i++) {
 		const uint8_t *kill = row.kill + (size_t)i * MEM_KILL_BYTES;
+		if (below && bole_flash_kill_of(kill, fresh.place))
+			continue;
 		BOLE_TRY(group_add(g, key.ptr, bole_flash_kill_place(kill),
 		                   bole_flash_kill_type(kill) | INDEX_KILL, 0));
 	}
 	return BOLE_OK;
 }
 
-static enum bole_status add_items(struct level_group *g, const struct flash_table *mem)
+static enum bole_status add_fresh(struct level_group *g, const struct flash_fresh_row *row,
+                                  const struct flash_memory *m, uint32_t key_len)
+{
+	struct bole_bytes key = {row->key, key_len};
+
+	if (bole_flash_mem_kills_row(m->mem, key, row->place))
+		return BOLE_OK;
+	BOLE_TRY(group_for(g, row->key));
+	return group_add(g, row->key, row->place, row->type, row->stored);
+}
+
+/* Items and rows in the order of their prefixes. */
+static enum bole_status add_rows(struct level_group *g, const struct flash_memory *m,
+                                 const struct flash_sort_item *order, uint32_t key_len)
 {
 	struct bole_bytes after = {NULL, 0};
+	const struct flash_item *item = bole_flash_table_next(m->mem, after, true);
 
-	for (const struct flash_item *item = bole_flash_table_next(mem, after, true); item != NULL;
-	     item = bole_flash_table_next(mem, after, false)) {
-		after = bole_flash_item_key(item);
-		BOLE_TRY(add_item(g, item));
+	for (uint32_t i = 0; i < m->rows || item != NULL;) {
+		struct flash_fresh_row row = {.key = NULL};
+		if (i < m->rows)
+			row = bole_flash_fresh_row(m->fresh, order[i].row);
+		if (row.key == NULL || (item != NULL && memcmp(bole_flash_item_key(item).ptr,
+		                                               row.key, INDEX_PREFIX_BYTES) <= 0)) {
+			after = bole_flash_item_key(item);
+			BOLE_TRY(add_item(g, item, m));
+			item = bole_flash_table_next(m->mem, after, false);
+		} else {
+			BOLE_TRY(add_fresh(g, &row, m, key_len));
+			i++;
+		}
 	}
 	return group_out(g);
 }
 
-static enum bole_status write_level(struct flash_volume *v, const struct flash_table *mem,
-                                    struct flash_run **out)
+static enum bole_status add_sorted(struct level_group *g, const struct flash_memory *m,
+                                   uint32_t key_len)
+{
+	struct bole_alloc *alloc = g->alloc;
+	struct flash_sort_item *order = NULL;
+	struct flash_sort_item *spare = NULL;
+	enum bole_status rc = BOLE_OK;
+
+	if (m->rows != 0) {
+		order = bole_alloc_array(alloc, m->rows, sizeof *order);
+		spare = bole_alloc_array(alloc, m->rows, sizeof *spare);
+		rc = order == NULL || spare == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+	}
+	if (rc == BOLE_OK && m->rows != 0)
+		bole_flash_fresh_sort(m->fresh, m->rows, order, spare, bole_flash_yield, g->v);
+	bole_alloc_free(alloc, spare, m->rows, sizeof *spare);
+	if (rc == BOLE_OK)
+		rc = add_rows(g, m, order, key_len);
+	bole_alloc_free(alloc, order, m->rows, sizeof *order);
+	return rc;
+}
+
+static enum bole_status write_level(struct flash_volume *v, const struct flash_memory *m,
+                                    uint32_t key_len, struct flash_run **out)
 {
 	struct flash_run_builder b;
-	struct level_group g = {.alloc = v->alloc, .builder = &b};
+	struct level_group g = {.v = v, .alloc = v->alloc, .builder = &b};
 
 	*out = NULL;
-	BOLE_TRY(bole_flash_run_begin(&b, v, &bole_flash_index_shape, mem->items, true,
-	                              FLASH_FOR_CHECKPOINT));
-	enum bole_status rc = add_items(&g, mem);
+	BOLE_TRY(bole_flash_run_begin(&b, v, &bole_flash_index_shape, bole_flash_memory_rows(m),
+	                              true, FLASH_FOR_CHECKPOINT));
+	enum bole_status rc = add_sorted(&g, m, key_len);
 	bole_alloc_free(v->alloc, g.row, g.cap, INDEX_ROW_BYTES);
 	if (rc != BOLE_OK) {
 		bole_flash_run_abort(&b);
@@ -195,9 +249,9 @@ enum bole_status bole_flash_index_write(struct flash_save *s, struct flash_domai
                                         struct flash_index *index)
 {
 	/* One that is there already waits to be installed: an element names it. */
-	if (index == NULL || index->frozen == NULL || domain->level0 != NULL)
+	if (index == NULL || !bole_flash_index_frozen(index) || domain->level0 != NULL)
 		return BOLE_OK;
-	BOLE_TRY(write_level(s->v, index->frozen, &domain->level0));
+	BOLE_TRY(write_level(s->v, &index->frozen, domain->key_len, &domain->level0));
 	const struct flash_run *run = domain->level0;
 	for (uint32_t i = 0; run != NULL && i < run->chunks; i++) {
 		const struct flash_run_chunk *c = &run->chunk[i];
@@ -222,8 +276,7 @@ static enum bole_status install(struct flash_volume *v, struct flash_domain *dom
 		bole_flash_index_drop(v, index);
 		return rc;
 	}
-	bole_flash_table_release(&v->plain, index->frozen);
-	index->frozen = NULL;
+	bole_flash_memory_release(v, &index->frozen);
 	*old = bole_flash_index_swap(v, domain, index);
 	return BOLE_OK;
 }
@@ -255,11 +308,10 @@ static void slim(struct flash_volume *v, struct flash_domain *domain, struct fla
 {
 	struct flash_index *index;
 
-	if (*pinned == NULL || (*pinned)->frozen == NULL ||
+	if (*pinned == NULL || !bole_flash_index_frozen(*pinned) ||
 	    bole_flash_index_fork(v, domain, *pinned, &index) != BOLE_OK)
 		return;
-	bole_flash_table_release(&v->plain, index->frozen);
-	index->frozen = NULL;
+	bole_flash_memory_release(v, &index->frozen);
 	bole_flash_index_drop(v, *pinned);
 	*pinned = index;
 }

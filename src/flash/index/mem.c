@@ -16,6 +16,15 @@ size_t bole_flash_mem_value_bytes(struct bole_bytes bytes)
 	return len > bytes.len ? 0 : len;
 }
 
+void bole_flash_mem_value(uint8_t *value, uint64_t place, uint32_t stored, uint8_t type)
+{
+	value[MEM_FLAGS_AT] = MEM_HAS;
+	value[MEM_TYPE_AT] = type;
+	bole_put_le16(value + MEM_KILLS_AT, 0);
+	bole_put_le32(value + MEM_STORED_AT, stored);
+	bole_flash_put_be40(value + MEM_PLACE_AT, place);
+}
+
 bool bole_flash_mem_parse(struct bole_bytes value, struct flash_mem_row *out)
 {
 	const uint8_t *p = value.ptr;

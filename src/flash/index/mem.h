@@ -69,6 +69,9 @@ static inline uint64_t bole_flash_get_be40(const uint8_t *p)
 /* Bytes of the value at the start of bytes; 0 when they are too few. */
 size_t bole_flash_mem_value_bytes(struct bole_bytes bytes);
 
+/* The value of an item with a row that kills nothing: MEM_HEAD_BYTES. */
+void bole_flash_mem_value(uint8_t *value, uint64_t place, uint32_t stored, uint8_t type);
+
 /* One item taken apart; kill points into it. */
 struct flash_mem_row {
 	uint64_t place;

@@ -156,8 +156,7 @@ static uint64_t rows_left(const struct flash_index *index, uint32_t count)
 	/* Kills of rows of extents stay. Those of others go, when nothing is older. */
 	if (count != index->runs->count || bole_flash_index_extents(index) != 0)
 		return rows;
-	live += index->mem == NULL ? 0 : index->mem->items;
-	live += index->frozen == NULL ? 0 : index->frozen->items;
+	live += bole_flash_memory_rows(&index->now) + bole_flash_memory_rows(&index->frozen);
 	return rows < live ? rows : live;
 }
 

@@ -9,19 +9,50 @@
 
 enum { WALK_YIELD_ROWS = 4096 };
 
-static bool killed_by(const struct flash_table *newer, struct bole_bytes key, uint64_t place)
+bool bole_flash_mem_kills_row(const struct flash_table *newer, struct bole_bytes key,
+                              uint64_t place)
 {
 	struct flash_mem_row r;
 
 	if (!bole_flash_mem_get(newer, key, &r))
 		return false;
-	for (uint32_t i = 0; i < r.kills; i++) {
-		const uint8_t *kill = r.kill + (size_t)i * MEM_KILL_BYTES;
-		if (bole_flash_kill_place(kill) == place &&
-		    (bole_flash_kill_type(kill) & INDEX_EXTENT_ROW) == 0)
+	for (uint32_t i = 0; i < r.kills; i++)
+		if (bole_flash_kill_of(r.kill + (size_t)i * MEM_KILL_BYTES, place))
 			return true;
-	}
 	return false;
+}
+
+bool bole_flash_memory_row(const struct flash_volume *v, const struct flash_memory *m,
+                           struct bole_bytes key, struct flash_fresh_row *out)
+{
+	if (m->rows == 0)
+		return false;
+	uint32_t row = bole_flash_fresh_find(m->fresh, 0, m->rows, key.ptr,
+	                                     bole_flash_key_hash(v, key.ptr, (uint32_t)key.len));
+	if (row == FRESH_NONE)
+		return false;
+	*out = bole_flash_fresh_row(m->fresh, row);
+	return true;
+}
+
+/* Rows of fresh; newer tables may hide them. */
+static enum bole_status walk_fresh(struct flash_volume *v, const struct flash_memory *m,
+                                   const struct flash_table *newer, uint32_t key_len,
+                                   enum bole_status (*row)(void *, const struct flash_walk_row *),
+                                   void *ctx)
+{
+	for (uint32_t i = 0; i < m->rows; i++) {
+		struct flash_fresh_row r = bole_flash_fresh_row(m->fresh, i);
+		struct bole_bytes key = {r.key, key_len};
+		if (bole_flash_mem_kills_row(m->mem, key, r.place) ||
+		    bole_flash_mem_kills_row(newer, key, r.place))
+			continue;
+		struct flash_walk_row out = {r.key, r.key, r.place, r.stored, r.type};
+		BOLE_TRY(row(ctx, &out));
+		if (i % WALK_YIELD_ROWS == WALK_YIELD_ROWS - 1)
+			bole_flash_yield(v);
+	}
+	return BOLE_OK;
 }
 
 static enum bole_status walk_mem(struct flash_volume *v, const struct flash_table *mem,
@@ -38,7 +69,7 @@ static enum bole_status walk_mem(struct flash_volume *v, const struct flash_tabl
 		after = bole_flash_item_key(item);
 		bool ok = bole_flash_mem_parse(bole_flash_item_value(item), &r);
 		BOLE_ASSERT(ok);
-		if (!r.has || killed_by(newer, after, r.place))
+		if (!r.has || bole_flash_mem_kills_row(newer, after, r.place))
 			continue;
 		struct flash_walk_row out = {after.ptr, after.ptr, r.place, r.stored, r.type};
 		BOLE_TRY(row(ctx, &out));
@@ -56,7 +87,7 @@ bool bole_flash_mem_kills(const struct flash_table *mem, const uint8_t *prefix, 
 	     item != NULL && memcmp(item->bytes, prefix, INDEX_PREFIX_BYTES) == 0;
 	     item = bole_flash_table_next(mem, after, false)) {
 		after = bole_flash_item_key(item);
-		if (killed_by(mem, after, place))
+		if (bole_flash_mem_kills_row(mem, after, place))
 			return true;
 	}
 	return false;
@@ -69,8 +100,8 @@ static enum bole_status show_net(const struct flash_index *index, const struct f
 	uint64_t place = bole_flash_get_be40(n->key + INDEX_PLACE_AT);
 	const uint8_t *p = n->row;
 
-	if (!n->has || bole_flash_mem_kills(index->mem, n->key, place) ||
-	    bole_flash_mem_kills(index->frozen, n->key, place))
+	if (!n->has || bole_flash_mem_kills(index->now.mem, n->key, place) ||
+	    bole_flash_mem_kills(index->frozen.mem, n->key, place))
 		return BOLE_OK;
 	struct flash_walk_row out = {
 	        .prefix = n->key,
@@ -114,7 +145,11 @@ bole_flash_index_walk(struct flash_volume *v, const struct flash_index *index,
 {
 	if (index == NULL)
 		return BOLE_OK;
-	BOLE_TRY(walk_mem(v, index->mem, NULL, row, ctx));
-	BOLE_TRY(walk_mem(v, index->frozen, index->mem, row, ctx));
+	const struct flash_table *mem = index->now.mem;
+	uint32_t key_len = index->domain->key_len;
+	BOLE_TRY(walk_mem(v, mem, NULL, row, ctx));
+	BOLE_TRY(walk_fresh(v, &index->now, NULL, key_len, row, ctx));
+	BOLE_TRY(walk_mem(v, index->frozen.mem, mem, row, ctx));
+	BOLE_TRY(walk_fresh(v, &index->frozen, mem, key_len, row, ctx));
 	return index->runs == NULL ? BOLE_OK : walk_runs(v, index, row, ctx);
 }

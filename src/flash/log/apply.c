@@ -153,7 +153,7 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 		return BOLE_E_CORRUPT;
 	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
 		return prepared_object(a, r, &home);
-	(void)bole_flash_mem_get(index->mem, r->key, &row);
+	(void)bole_flash_mem_get(index->now.mem, r->key, &row);
 	/* Without a row it was dropped again within the batches in doubt. */
 	if (a->again && !row.has)
 		return BOLE_OK;
@@ -161,7 +161,7 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	if (a->again) {
 		dies(a, bole_flash_place_segment(row.place),
 		     bole_flash_record_live(index->domain->key_len, row.stored));
-		return bole_flash_mem_put(&a->v->plain, &index->mem, r->key, place, home.stored,
+		return bole_flash_mem_put(&a->v->plain, &index->now.mem, r->key, place, home.stored,
 		                          r->type);
 	}
 	if (row.has)
@@ -185,7 +185,7 @@ static enum bole_status drop_row(struct flash_apply *a, struct flash_index *inde
 		dies(a, bole_flash_place_segment(place), d->length);
 	if (d->extent)
 		found.where = FOUND_EXTENT;
-	else if (bole_flash_mem_get(index->mem, key, &row) && row.has && row.place == place)
+	else if (bole_flash_mem_get(index->now.mem, key, &row) && row.has && row.place == place)
 		found.where = FOUND_MEM;
 	return bole_flash_index_kill(a->v, index, d->key, &found);
 }

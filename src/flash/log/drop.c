@@ -106,7 +106,7 @@ static enum bole_status note_row(void *ctx, const struct flash_found *found)
 {
 	struct note *n = ctx;
 
-	if (found->where == FOUND_MEM)
+	if (found->where == FOUND_MEM || found->where == FOUND_FRESH)
 		return BOLE_OK;
 	if (n->rows++ == DROP_ROWS_MAX)
 		return BOLE_E_LIMIT;
@@ -177,7 +177,8 @@ static bool same_below(const struct flash_index *a, const struct flash_index *b)
 
 	a = a == NULL ? &none : a;
 	b = b == NULL ? &none : b;
-	return a->frozen == b->frozen && a->runs == b->runs && same_extents(a->extents, b->extents);
+	return a->frozen.mem == b->frozen.mem && a->frozen.fresh == b->frozen.fresh &&
+	       a->runs == b->runs && same_extents(a->extents, b->extents);
 }
 
 static uint64_t lookups(const struct flash_tx *tx)
@@ -280,14 +281,27 @@ static bool kills(const struct flash_mem_row *row, const struct flash_drop *d)
 	return false;
 }
 
+static enum bole_status row_of_fresh(const struct flash_volume *v, const struct flash_memory *m,
+                                     struct bole_bytes key, struct rows *r)
+{
+	struct flash_fresh_row row;
+
+	if (!bole_flash_memory_row(v, m, key, &row) ||
+	    bole_flash_mem_kills_row(m->mem, key, row.place))
+		return BOLE_OK;
+	struct flash_found found = {
+	        .place = row.place, .stored = row.stored, .type = row.type, .where = FOUND_FRESH};
+	return add_row(r, &found);
+}
+
 /* From memory as it is now, and from what was found below it, which is the same still. */
-static enum bole_status rows_known(const struct flash_index *index, struct bole_bytes key,
-                                   struct bole_bytes below, struct rows *r)
+static enum bole_status rows_known(const struct flash_volume *v, const struct flash_index *index,
+                                   struct bole_bytes key, struct bole_bytes below, struct rows *r)
 {
 	struct flash_mem_row row = {.kills = 0};
 	struct flash_drop d;
 
-	(void)bole_flash_mem_get(index->mem, key, &row);
+	(void)bole_flash_mem_get(index->now.mem, key, &row);
 	if (row.has) {
 		struct flash_found found = {.place = row.place,
 		                            .stored = row.stored,
@@ -298,6 +312,7 @@ static enum bole_status rows_known(const struct flash_index *index, struct bole_
 		                            .where = FOUND_MEM};
 		BOLE_TRY(add_row(r, &found));
 	}
+	BOLE_TRY(row_of_fresh(v, &index->now, key, r));
 	while (below.len != 0) {
 		bool ok = bole_flash_drop_next(&below, 0, &d);
 		BOLE_ASSERT(ok);
@@ -344,8 +359,8 @@ enum bole_status bole_flash_drops_draft(struct flash_volume *v, const struct fla
 		after = bole_flash_item_key(item);
 		r.count = 0;
 		if (same && (value.ptr[0] & TX_DROP_LOOKED_UP) != 0)
-			rc = rows_known(draft, after, bole_bytes_of(value.ptr + 1, value.len - 1),
-			                &r);
+			rc = rows_known(v, draft, after,
+			                bole_bytes_of(value.ptr + 1, value.len - 1), &r);
 		else
 			rc = bole_flash_index_each(v, draft, after.ptr, &v->reader, false, add_row,
 			                           &r);

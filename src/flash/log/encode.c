@@ -262,7 +262,8 @@ static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, 
 			bole_flash_mark_note(v, tx->repo->domain, put->key);
 		/* A damaged part of the index may have it; the newer record counts then. */
 		if (rc == BOLE_E_NOT_FOUND || rc == BOLE_E_CORRUPT)
-			rc = bole_flash_index_put(v, d->index, put->key, 0, put->stored, put->type);
+			rc = bole_flash_index_put_fresh(v, d->index, put->key, put->hash,
+			                                put->stored, put->type, &put->row);
 		BOLE_TRY(rc);
 	}
 	return bole_flash_index_add(v, d->index, tx->extent, tx->extents);
@@ -347,7 +348,7 @@ static enum bole_status write_objects(struct flash_volume *v, struct flash_tx *t
 			bole_flash_rows_set(run, at++, put->key, &put->home);
 		else
 			bole_flash_index_place(
-			        d->index, put->key,
+			        d->index, put->key, put->row,
 			        bole_flash_place(put->home.segment, put->home.offset));
 		bole_flash_live_draft(v, put->home.segment,
 		                      bole_flash_record_live(domain->key_len, put->stored), 0);

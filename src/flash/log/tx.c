@@ -39,35 +39,35 @@ enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, stru
 
 /* -- Puts -- */
 
-static uint64_t put_hash(const struct flash_tx *tx, const uint8_t *key)
-{
-	/* Seeded: ids may be chosen by whoever pushes. */
-	return bole_flash_sum(key, tx->repo->domain->key_len, bole_get_le64(tx->v->key));
-}
-
-static bool find_any(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
+static bool find_any(const struct flash_tx *tx, const uint8_t *key, uint64_t hash, uint32_t *at)
 {
 	if (tx->slots == 0)
 		return false;
-	for (uint64_t i = put_hash(tx, key);; i++) {
+	for (uint64_t i = hash;; i++) {
 		uint32_t slot = tx->slot[i & (tx->slots - 1)];
 		if (slot == 0)
 			return false;
-		if (memcmp(tx->put[slot - 1].key, key, tx->repo->domain->key_len) == 0) {
+		const struct flash_put *put = &tx->put[slot - 1];
+		if (put->hash == hash && memcmp(put->key, key, tx->repo->domain->key_len) == 0) {
 			*at = slot - 1;
 			return true;
 		}
 	}
 }
 
+static uint64_t hash_of(const struct flash_tx *tx, const uint8_t *key)
+{
+	return bole_flash_key_hash(tx->v, key, tx->repo->domain->key_len);
+}
+
 bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
 {
-	return find_any(tx, key, at) && !tx->put[*at].dropped;
+	return find_any(tx, key, hash_of(tx, key), at) && !tx->put[*at].dropped;
 }
 
 static void hash_put(struct flash_tx *tx, uint32_t at)
 {
-	uint64_t i = put_hash(tx, tx->put[at].key);
+	uint64_t i = tx->put[at].hash;
 
 	while (tx->slot[i & (tx->slots - 1)] != 0)
 		i++;
@@ -156,8 +156,9 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 	enum bole_status rc = bole_flash_find(tx->view, oid, &found);
 	if (rc == BOLE_OK || rc == BOLE_E_GONE)
 		return rc; /* nothing of what is staged to be dropped is found */
+	uint64_t hash = hash_of(tx, oid->bytes);
 	again(tx, oid->bytes);
-	if (find_any(tx, oid->bytes, &at)) {
+	if (find_any(tx, oid->bytes, hash, &at)) {
 		tx->put[at].dropped = false;
 		return BOLE_OK;
 	}
@@ -173,7 +174,8 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 	*put = (struct flash_put){.type = type,
 	                          .absent = rc == BOLE_E_NOT_FOUND,
 	                          .at = (uint32_t)tx->data.len,
-	                          .stored = (uint32_t)len};
+	                          .stored = (uint32_t)len,
+	                          .hash = hash};
 	memcpy(put->key, oid->bytes, sizeof put->key);
 	for (size_t i = 0; i < count; i++) {
 		if (pieces[i].len != 0)
@@ -193,7 +195,7 @@ enum bole_status bole_flash_tx_drop(struct flash_tx *tx, const struct bole_oid *
 		return BOLE_E_INVALID;
 	BOLE_TRY(tx->broken);
 	BOLE_TRY(bole_flash_drop_stage(tx, oid->bytes));
-	if (find_any(tx, oid->bytes, &at))
+	if (find_any(tx, oid->bytes, hash_of(tx, oid->bytes), &at))
 		tx->put[at].dropped = true;
 	return BOLE_OK;
 }

@@ -27,6 +27,8 @@ struct flash_put {
 	bool dropped;   /* by this transaction, later */
 	uint32_t at;    /* in data */
 	uint32_t stored;
+	uint32_t row;  /* in the draft */
+	uint64_t hash; /* of the key */
 	struct flash_home home;
 };
 

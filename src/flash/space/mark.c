@@ -334,7 +334,8 @@ static enum bole_status mark_row(void *ctx, const struct flash_found *found)
 	struct flash_mark *m = k->m;
 
 	k->rows++;
-	if (found->where == FOUND_MEM || found->where == FOUND_FROZEN) {
+	if (found->where == FOUND_MEM || found->where == FOUND_FRESH ||
+	    found->where == FOUND_FROZEN) {
 		if (bole_flash_table_find(m->mem, k->key) != NULL)
 			return BOLE_OK;
 		k->unmarked++;

@@ -78,8 +78,8 @@ static uint32_t newer_runs(const struct flash_sweep *s)
 
 static bool in_memory(const struct flash_index *index, const uint8_t *prefix, uint64_t place)
 {
-	return bole_flash_mem_kills(index->mem, prefix, place) ||
-	       bole_flash_mem_kills(index->frozen, prefix, place);
+	return bole_flash_mem_kills(index->now.mem, prefix, place) ||
+	       bole_flash_mem_kills(index->frozen.mem, prefix, place);
 }
 
 /* A row of an extent was killed before: it is neither alive nor to be killed again. */
@@ -396,8 +396,20 @@ static enum bole_status kill_record(struct flash_sweep *s, struct bole_bytes key
 	return BOLE_OK;
 }
 
-static enum bole_status sweep_mem(struct flash_sweep *s, const struct flash_table *mem)
+static enum bole_status sweep_fresh(struct flash_sweep *s, const struct flash_memory *m)
 {
+	for (uint32_t i = 0; i < m->rows; i++) {
+		struct flash_fresh_row row = bole_flash_fresh_row(m->fresh, i);
+		struct bole_bytes key = {row.key, s->m->domain->key_len};
+		if (bole_flash_table_find(s->m->mem, key) == NULL)
+			BOLE_TRY(kill_record(s, key, row.place));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status sweep_mem(struct flash_sweep *s, const struct flash_memory *m)
+{
+	const struct flash_table *mem = m->mem;
 	struct bole_bytes after = {NULL, 0};
 
 	for (const struct flash_item *item = bole_flash_table_next(mem, after, true); item != NULL;
@@ -409,7 +421,7 @@ static enum bole_status sweep_mem(struct flash_sweep *s, const struct flash_tabl
 		if (row.has && bole_flash_table_find(s->m->mem, after) == NULL)
 			BOLE_TRY(kill_record(s, after, row.place));
 	}
-	return BOLE_OK;
+	return sweep_fresh(s, m);
 }
 
 struct sweep_probe {
@@ -489,13 +501,13 @@ static enum bole_status draft(struct flash_sweep *s)
 
 	BOLE_TRY(make_killed(s));
 	/* Rows of runs first: what is killed in memory below is not counted again. */
-	killed_in_memory(s, s->index->mem);
-	killed_in_memory(s, s->index->frozen);
+	killed_in_memory(s, s->index->now.mem);
+	killed_in_memory(s, s->index->frozen.mem);
 	BOLE_TRY(sweep_runs(s));
 	BOLE_TRY(sweep_extents(s));
 	if (m->index != NULL) {
-		BOLE_TRY(sweep_mem(s, m->index->mem));
-		BOLE_TRY(sweep_mem(s, m->index->frozen));
+		BOLE_TRY(sweep_mem(s, &m->index->now));
+		BOLE_TRY(sweep_mem(s, &m->index->frozen));
 	}
 	BOLE_TRY(sweep_moves(s));
 	for (uint32_t i = 0; i < s->runs; i++)

@@ -90,6 +90,7 @@ struct flash_domain {
 	struct flash_index *index; /* (L) the published version */
 	struct flash_index *draft; /* (W) */
 	uint32_t next_slot;        /* (W) for the next extent */
+	uint32_t fresh_rows;       /* (L) put between the last two pins: so many may come again */
 	struct flash_run *level0;  /* of the checkpoint under way, or not installed yet */
 	bool level0_durable;       /* (L) */
 	bool marking;              /* (L) its runs stay as they are */

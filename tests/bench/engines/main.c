@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -24,6 +25,12 @@ struct options {
 	uint64_t groups;  /* puts of each grouped phase */
 	uint64_t gets;
 	bool bytes_only; /* only what is written counts: no reading */
+};
+
+/* Of this thread, in seconds: a shared machine moves it less than the clock on the wall. */
+struct spent {
+	double wall;
+	double cpu;
 };
 
 static uint64_t next_key; /* keys 0 .. next_key - 1 are there */
@@ -121,25 +128,65 @@ static void floor_puts_of(uint64_t count)
 	floor_commit();
 }
 
+static struct spent spent_now(void)
+{
+	struct timespec cpu;
+
+	MUST(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu) == 0);
+	return (struct spent){
+	        .wall = bench_seconds(),
+	        .cpu = (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9,
+	};
+}
+
+static void spent_add(struct spent *sum, const struct spent *from, const struct spent *to)
+{
+	sum->wall += to->wall - from->wall;
+	sum->cpu += to->cpu - from->cpu;
+}
+
 /* In slices, each followed by the same number of commits of the floor. */
-static void timed(const struct options *o, uint64_t puts, uint64_t group, double *engine_s,
-                  double *floor_s)
+static void timed(const struct options *o, uint64_t puts, uint64_t group, struct spent *us,
+                  struct spent *floor)
 {
 	uint64_t slice = puts / SLICES / group * group;
 
-	*engine_s = *floor_s = 0;
+	memset(us, 0, sizeof *us);
+	memset(floor, 0, sizeof *floor);
 	slice = slice < group ? group : slice;
 	for (uint64_t done = 0; done < puts; done += slice) {
 		uint64_t n = puts - done < slice ? puts - done : slice;
-		double start = bench_seconds();
+		struct spent start = spent_now();
 		for (uint64_t i = 0; i < n; i += group)
 			puts_of(group);
-		double middle = bench_seconds();
+		struct spent middle = spent_now();
 		for (uint64_t i = 0; i < n && o->floor != NULL; i += group)
 			floor_puts_of(group);
-		*engine_s += middle - start;
-		*floor_s += bench_seconds() - middle;
+		struct spent end = spent_now();
+		spent_add(us, &start, &middle);
+		spent_add(floor, &middle, &end);
 	}
+}
+
+static void timed_figures(const struct options *o, const char *name, uint64_t puts, uint64_t group)
+{
+	struct spent us;
+	struct spent floor;
+	char text[64];
+
+	timed(o, puts, group, &us, &floor);
+	bench_name(text, "%s: commits", name);
+	figure(text, (double)(puts / group) / us.wall);
+	bench_name(text, "%s: CPU us a put", name);
+	figure(text, us.cpu * 1e6 / (double)puts);
+	if (o->floor == NULL)
+		return;
+	bench_name(text, "%s: of the floor", name);
+	figure(text, floor.wall / us.wall);
+	bench_name(text, "%s: floor", name);
+	figure(text, (double)(puts / group) / floor.wall);
+	bench_name(text, "%s: floor's CPU us a put", name);
+	figure(text, floor.cpu * 1e6 / (double)puts);
 }
 
 static void write_phase(const struct options *o, const char *name, uint64_t puts, uint64_t group)
@@ -147,20 +194,10 @@ static void write_phase(const struct options *o, const char *name, uint64_t puts
 	uint64_t bytes = device_bytes(o);
 	uint64_t own = engine.programmed == NULL ? 0 : engine.programmed();
 	double user = (double)(puts * USER);
-	double seconds;
-	double floor_seconds;
 	char text[64];
 
 	if (!o->bytes_only) {
-		timed(o, puts, group, &seconds, &floor_seconds);
-		bench_name(text, "%s: commits", name);
-		figure(text, (double)(puts / group) / seconds);
-		bench_name(text, "%s: of the floor", name);
-		if (o->floor != NULL)
-			figure(text, floor_seconds / seconds);
-		bench_name(text, "%s: floor", name);
-		if (o->floor != NULL)
-			figure(text, (double)(puts / group) / floor_seconds);
+		timed_figures(o, name, puts, group);
 	} else {
 		for (uint64_t done = 0; done < puts; done += group)
 			puts_of(group);
