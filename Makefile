@@ -56,7 +56,7 @@ SHA1DC := build/deps/libgit2/src/util/hash/sha1dc
 INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash
 # Hosted code only; the core is strict C11 and never sees these.
 HOSTED := -D_GNU_SOURCE -I. -Itests
-LIBS := -Wl,--as-needed -lgit2 -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
+LIBS := -Wl,--as-needed -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
 
 # --- sources -------------------------------------------------------------------------------------
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
@@ -224,7 +224,7 @@ build/host/install/bole.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lbole' 'Libs.private: -lgit2 -lz -ldeflate -lxxhash -lpthread' \
+		'Libs: -L$${libdir} -lbole' 'Libs.private: -lz -ldeflate -lxxhash -lpthread' \
 		'Cflags: -I$${includedir}' >$@
 INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
 install-files: $(INSTALL_FILES)

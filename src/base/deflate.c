@@ -272,3 +272,10 @@ enum bole_status bole_deflate_step(struct bole_deflater *deflater, const uint8_t
 	}
 	return BOLE_OK;
 }
+
+/* -- CRC-32 -- */
+
+uint32_t bole_crc32(uint32_t crc, struct bole_bytes data)
+{
+	return data.len == 0 ? crc : libdeflate_crc32(crc, data.ptr, data.len);
+}

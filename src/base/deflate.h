@@ -49,4 +49,7 @@ BOLE_MUST_USE enum bole_status bole_deflate_step(struct bole_deflater *, const u
                                                  size_t *in_len, uint8_t *out, size_t *out_len,
                                                  bool finish);
 
+/* CRC-32 of gzip, zip and Git's pack indexes; begin with 0. */
+uint32_t bole_crc32(uint32_t crc, struct bole_bytes);
+
 #endif /* BOLE_BASE_DEFLATE_H */

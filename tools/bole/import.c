@@ -5,10 +5,11 @@
 #include "cli.h"
 
 static const char help[] =
-        "usage: bole import STORE#REPO GITDIR\n\n"
+        "usage: bole import STORE#REPO GITDIR [--all]\n\n"
         "Copies all branches and tags of the Git repository at GITDIR (bare, or a work\n"
-        "tree) into the new repository REPO of the store (default: main). Every object is\n"
-        "verified. Keys set before stay; a repository of that name must not exist.\n";
+        "tree; SHA-1 or SHA-256) into the new repository REPO of the store (default:\n"
+        "main). Every object is verified. A repository of that name must not exist.\n\n"
+        "  --all   every reference below refs/, not only branches and tags\n";
 
 static void show(void *ctx, const char *phase, uint64_t done, uint64_t total)
 {
@@ -36,7 +37,9 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;
 
-	int code = bole_cli_args(argc, argv, help, NULL, 0, 2, 2, &args);
+	bool all = false;
+	const struct bole_cli_option known[] = {{"--all", &all, NULL}};
+	int code = bole_cli_args(argc, argv, help, known, 1, 2, 2, &args);
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	code = bole_cli_spec_parse(args.at[0], &spec);
@@ -47,6 +50,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	bole_cli_progress_init(&progress, cli->platform);
 	struct bole_import_options options = {
 	        .repo = spec.repo,
+	        .all_refs = all,
 	        .progress = show,
 	        .progress_ctx = &progress,
 	};

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: ISC */
-/* Import of a Git folder: libgit2 builds one pack of everything reachable and pushes it, piece by
- * piece, from a thread of its own through a socket pair into the same ingestion that a push goes
- * through. Nothing holds the whole pack. */
+/* Import of a Git folder: it is opened as a store; one pack of everything that its references reach
+ * goes, entry by entry as it is stored there, from a thread of its own through a socket pair into
+ * the same ingestion that a push goes through. Nothing holds the whole pack. */
 #include "bole/import.h"
 
 #include <errno.h>
-#include <git2.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backends/host/gitdir_host.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/io.h"
 #include "base/memory.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/fetch/pack_emit.h"
 #include "git/pack_ingest.h"
+#include "git/peel.h"
 
-enum { INPUT_BYTES = 256 * 1024, UPDATES_AT_ONCE = 4096, PEEL_MAX = 32 };
+enum { INPUT_BYTES = 256 * 1024, UPDATES_AT_ONCE = 4096, WANTS_FIRST = 64 };
 
 struct import {
 	struct bole_platform *platform;
@@ -28,21 +29,26 @@ struct import {
 	struct bole_store *store;
 	const struct bole_import_options *options;
 	struct bole_import_report *report;
-	git_repository *git;
-	git_packbuilder *builder;
+	struct bole_host_gitdir git;
+	struct bole_snapshot *from;
+	struct bole_object_reader *reader;
+	struct bole_pack_plan *plan;
+	struct bole_oid *wants;
+	size_t want_count;
+	size_t want_cap;
 	struct bole_repo repo;
 	bool created;
+	bool counting;
 	/* The thread that packs. */
+	struct bole_writer writer;
 	int sockets[2]; /* read, write; -1 = closed */
-	char pack_error[200];
+	enum bole_status pack_rc;
 };
 
 static enum bole_status failed(struct import *import, enum bole_status rc, const char *what)
 {
-	const git_error *error = git_error_last();
-
-	snprintf(import->report->error, sizeof import->report->error, "%s%s%s", what,
-	         error == NULL ? "" : ": ", error == NULL ? "" : error->message);
+	snprintf(import->report->error, sizeof import->report->error, "%s: %s", what,
+	         bole_status_text(rc));
 	return rc;
 }
 
@@ -52,97 +58,87 @@ static void progress(struct import *import, const char *phase, uint64_t done, ui
 		import->options->progress(import->options->progress_ctx, phase, done, total);
 }
 
-static void oid_of(const git_oid *from, struct bole_oid *to)
-{
-	bole_oid_from_raw(from->id, BOLE_HASH_SHA1, to);
-}
-
 /* -- What to pack -- */
 
-/* Adds one reference: history through the walk, other things whole. *peeled is what an annotated
- * tag finally names. */
-static int ref_add(struct import *import, git_revwalk *walk, const git_oid *oid)
+static bool ref_wanted(const struct import *import, const struct bole_ref *ref)
 {
-	git_oid at = *oid;
+	return !ref->symbolic && bole_bytes_start(ref->name, bole_bytes_z("refs/")) &&
+	       (import->options->all_refs ||
+	        bole_bytes_start(ref->name, bole_bytes_z("refs/heads/")) ||
+	        bole_bytes_start(ref->name, bole_bytes_z("refs/tags/")));
+}
 
-	for (unsigned i = 0; i < PEEL_MAX; i++) {
-		git_object *object = NULL;
-		int rc = git_object_lookup(&object, import->git, &at, GIT_OBJECT_ANY);
+/* The next reference that is imported. */
+static enum bole_status ref_next(const struct import *import, struct bole_ref *ref)
+{
+	enum bole_status rc;
 
-		if (rc != 0)
-			return rc;
-		git_object_t type = git_object_type(object);
-		if (type == GIT_OBJECT_TAG) {
-			rc = git_packbuilder_insert(import->builder, &at, NULL);
-			at = *git_tag_target_id((const git_tag *)object);
-		}
-		git_object_free(object);
-		if (rc != 0)
-			return rc;
-		if (type == GIT_OBJECT_COMMIT)
-			return git_revwalk_push(walk, &at);
-		if (type != GIT_OBJECT_TAG)
-			return git_packbuilder_insert_recur(import->builder, &at, NULL);
+	do
+		rc = bole_ref_next(import->from, bole_bytes_z("refs/"), ref->name, ref);
+	while (rc == BOLE_OK && !ref_wanted(import, ref));
+	return rc;
+}
+
+static enum bole_status add_want(struct import *import, const struct bole_oid *oid)
+{
+	if (import->want_count == import->want_cap) {
+		size_t cap = import->want_cap == 0 ? WANTS_FIRST : import->want_cap * 2;
+		struct bole_oid *wants = bole_alloc_resize(import->alloc, import->wants,
+		                                           import->want_cap, cap, sizeof *wants);
+
+		if (wants == NULL)
+			return BOLE_E_NO_MEMORY;
+		import->wants = wants;
+		import->want_cap = cap;
 	}
-	return -1;
+	import->wants[import->want_count++] = *oid;
+	return BOLE_OK;
 }
 
-static bool ref_wanted(const char *name)
+static void count_progress(void *ctx, const char *phase, uint64_t done, uint64_t total)
 {
-	return (strncmp(name, "refs/heads/", 11) == 0 || strncmp(name, "refs/tags/", 10) == 0) &&
-	       bole_ref_name_valid(bole_bytes_z(name));
-}
+	struct import *import = ctx;
 
-static int refs_add(struct import *import, git_revwalk *walk)
-{
-	git_reference_iterator *refs = NULL;
-	git_reference *ref = NULL;
-	int rc = git_reference_iterator_new(&refs, import->git);
-
-	while (rc == 0 && (rc = git_reference_next(&ref, refs)) == 0) {
-		if (ref_wanted(git_reference_name(ref)) &&
-		    git_reference_type(ref) == GIT_REFERENCE_DIRECT)
-			rc = ref_add(import, walk, git_reference_target(ref));
-		git_reference_free(ref);
-	}
-	git_reference_iterator_free(refs);
-	return rc == GIT_ITEROVER ? 0 : rc;
-}
-
-static int builder_progress(int stage, uint32_t done, uint32_t total, void *ctx)
-{
-	progress(ctx, stage == GIT_PACKBUILDER_ADDING_OBJECTS ? "counting" : "compressing", done,
-	         total);
-	return 0;
+	if (import->counting) /* later the ingestion tells */
+		progress(import, phase, done, total);
 }
 
 static enum bole_status collect(struct import *import)
 {
-	git_revwalk *walk = NULL;
-	int rc = git_packbuilder_new(&import->builder, import->git);
+	struct bole_ref ref = {.name = {NULL, 0}};
+	enum bole_status rc;
 
-	if (rc == 0) {
-		git_packbuilder_set_threads(import->builder, 0);
-		rc = git_packbuilder_set_callbacks(import->builder, builder_progress, import);
-	}
-	if (rc == 0)
-		rc = git_revwalk_new(&walk, import->git);
-	if (rc == 0)
-		rc = refs_add(import, walk);
-	if (rc == 0)
-		rc = git_packbuilder_insert_walk(import->builder, walk);
-	git_revwalk_free(walk);
-	if (rc != 0)
-		return failed(import, BOLE_E_INVALID, "cannot read the history");
-	return BOLE_OK;
+	while ((rc = ref_next(import, &ref)) == BOLE_OK)
+		BOLE_TRY(add_want(import, &ref.oid));
+	if (rc != BOLE_END || import->want_count == 0)
+		return rc == BOLE_END ? BOLE_OK : rc;
+	struct bole_reach reach = {
+	        .platform = import->platform,
+	        .alloc = import->alloc,
+	        .snapshot = import->from,
+	        .wants = import->wants,
+	        .want_count = import->want_count,
+	        .ofs_delta = true,
+	        .progress = count_progress,
+	        .progress_ctx = import,
+	};
+	import->counting = true;
+	rc = bole_pack_plan_open(&reach, &import->plan);
+	import->counting = false;
+	if (rc == BOLE_OK)
+		return rc;
+	/* What is wrong with the folder is not wrong with the store. */
+	return failed(import, rc == BOLE_E_CORRUPT || rc == BOLE_E_NOT_FOUND ? BOLE_E_INVALID : rc,
+	              "cannot read the history");
 }
 
 /* -- The pack, from thread to thread -- */
 
-static int pack_write(void *data, size_t len, void *ctx)
+static enum bole_status socket_write(struct bole_writer *self, const void *src, size_t len)
 {
-	struct import *import = ctx;
-	const uint8_t *at = data;
+	const struct import *import =
+	        (struct import *)(void *)((uint8_t *)self - offsetof(struct import, writer));
+	const uint8_t *at = src;
 
 	while (len > 0) {
 		ssize_t n = send(import->sockets[1], at, len, MSG_NOSIGNAL);
@@ -150,23 +146,24 @@ static int pack_write(void *data, size_t len, void *ctx)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return -1;
+			return BOLE_E_CLOSED;
 		at += n;
 		len -= (size_t)n;
 	}
-	return 0;
+	return BOLE_OK;
+}
+
+static enum bole_status socket_flush(struct bole_writer *self)
+{
+	(void)self;
+	return BOLE_OK;
 }
 
 static void *pack_thread(void *arg)
 {
 	struct import *import = arg;
 
-	if (git_packbuilder_foreach(import->builder, pack_write, import) != 0) {
-		const git_error *error = git_error_last();
-
-		snprintf(import->pack_error, sizeof import->pack_error, "%s",
-		         error == NULL ? "cannot pack" : error->message);
-	}
+	import->pack_rc = bole_pack_emit(import->plan, &import->writer);
 	shutdown(import->sockets[1], SHUT_WR);
 	return NULL;
 }
@@ -228,7 +225,8 @@ static enum bole_status pack_copy(struct import *import, struct bole_tx *tx)
 
 	uint8_t *buf = bole_alloc_array(import->alloc, INPUT_BYTES, 1);
 	if (buf == NULL)
-		return failed(import, rc, "no memory");
+		return failed(import, rc, "cannot copy the objects");
+	import->writer = (struct bole_writer){socket_write, socket_flush};
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, import->sockets) != 0 ||
 	    pthread_create(&thread, NULL, pack_thread, import) != 0) {
 		rc = failed(import, BOLE_E_IO, "cannot start a thread");
@@ -237,10 +235,11 @@ static enum bole_status pack_copy(struct import *import, struct bole_tx *tx)
 		/* Ends the other thread, if it is not through already. */
 		shutdown(import->sockets[0], SHUT_RDWR);
 		pthread_join(thread, NULL);
-		if (rc != BOLE_OK && import->pack_error[0] != '\0' &&
-		    strncmp(import->pack_error, "cannot pack", 11) != 0)
-			snprintf(import->report->error, sizeof import->report->error, "%s",
-			         import->pack_error);
+		if (rc != BOLE_OK && import->pack_rc != BOLE_OK && import->pack_rc != BOLE_E_CLOSED)
+			rc = failed(import,
+			            import->pack_rc == BOLE_E_CORRUPT ? BOLE_E_INVALID
+			                                              : import->pack_rc,
+			            "cannot read the objects");
 	}
 	for (unsigned i = 0; i < 2; i++)
 		if (import->sockets[i] >= 0)
@@ -251,29 +250,21 @@ static enum bole_status pack_copy(struct import *import, struct bole_tx *tx)
 
 /* -- References -- */
 
-/* One SET for a reference; the name is copied into the arena. */
-static enum bole_status update_make(struct bole_arena *names, git_reference *ref,
+static enum bole_status update_make(struct import *import, const struct bole_ref *ref,
                                     struct bole_ref_update *update)
 {
-	const char *name = git_reference_name(ref);
-	size_t len = strlen(name);
-	git_object *peeled = NULL;
+	uint8_t type;
 
-	char *copy = bole_arena_alloc(names, len, 1);
-	if (copy == NULL)
-		return BOLE_E_NO_MEMORY;
-	memcpy(copy, name, len);
+	/* The name stays where it is until the snapshot is closed. */
 	*update = (struct bole_ref_update){
-	        .name = bole_bytes_of(copy, len),
+	        .name = ref->name,
 	        .expect = BOLE_EXPECT_ABSENT,
 	        .action = BOLE_REF_SET,
+	        .oid = ref->oid,
 	};
-	oid_of(git_reference_target(ref), &update->oid);
-	if (git_reference_peel(&peeled, ref, GIT_OBJECT_ANY) == 0) {
-		oid_of(git_object_id(peeled), &update->peeled);
-		update->has_peeled = !bole_oid_equal(&update->peeled, &update->oid);
-	}
-	git_object_free(peeled);
+	BOLE_TRY(bole_object_peel(import->reader, import->repo.algo, &ref->oid, &update->peeled,
+	                          &type));
+	update->has_peeled = !bole_oid_equal(&update->peeled, &update->oid);
 	return BOLE_OK;
 }
 
@@ -293,31 +284,23 @@ static enum bole_status updates_commit(struct import *import, struct bole_tx *tx
 
 /* All references, in commits of a bounded size; the first of them publishes the objects. */
 static enum bole_status refs_copy(struct import *import, struct bole_tx *tx,
-                                  git_reference_iterator *refs, struct bole_arena *names,
                                   struct bole_ref_update *updates)
 {
-	git_reference *ref = NULL;
+	struct bole_ref ref = {.name = {NULL, 0}};
 	enum bole_status rc = BOLE_OK;
 	size_t count = 0;
-	int next = 0;
 
-	while (rc == BOLE_OK && (next = git_reference_next(&ref, refs)) == 0) {
-		if (ref_wanted(git_reference_name(ref)) &&
-		    git_reference_type(ref) == GIT_REFERENCE_DIRECT)
-			rc = update_make(names, ref, &updates[count++]);
-		git_reference_free(ref);
+	while (rc == BOLE_OK && (rc = ref_next(import, &ref)) == BOLE_OK) {
+		rc = update_make(import, &ref, &updates[count++]);
 		if (rc == BOLE_OK && count == UPDATES_AT_ONCE) {
 			rc = updates_commit(import, tx, updates, count);
 			tx = NULL;
 			count = 0;
-			bole_arena_release(names);
 			if (rc == BOLE_OK)
 				rc = bole_tx_begin(import->store, import->repo.id, &tx);
 		}
 	}
-	if (rc == BOLE_OK && next != GIT_ITEROVER)
-		rc = BOLE_E_INVALID;
-	if (rc == BOLE_OK)
+	if (rc == BOLE_END)
 		return updates_commit(import, tx, updates, count);
 	bole_tx_abort(tx);
 	return rc;
@@ -325,52 +308,45 @@ static enum bole_status refs_copy(struct import *import, struct bole_tx *tx,
 
 static enum bole_status publish(struct import *import, struct bole_tx *tx)
 {
-	git_reference_iterator *refs = NULL;
-	struct bole_arena names;
-	enum bole_status rc;
-
-	bole_arena_init(&names, import->alloc, INPUT_BYTES);
+	enum bole_status rc =
+	        bole_object_reader_open(import->from, import->alloc, NULL, &import->reader);
 	struct bole_ref_update *updates =
 	        bole_alloc_array(import->alloc, UPDATES_AT_ONCE, sizeof *updates);
-	if (updates == NULL || git_reference_iterator_new(&refs, import->git) != 0) {
+
+	if (updates == NULL)
+		rc = BOLE_E_NO_MEMORY;
+	if (rc == BOLE_OK)
+		rc = refs_copy(import, tx, updates);
+	else
 		bole_tx_abort(tx);
-		rc = updates == NULL ? BOLE_E_NO_MEMORY : BOLE_E_INVALID;
-	} else {
-		rc = refs_copy(import, tx, refs, &names, updates);
-	}
-	git_reference_iterator_free(refs);
 	bole_alloc_free(import->alloc, updates, UPDATES_AT_ONCE, sizeof *updates);
-	bole_arena_release(&names);
+	bole_object_reader_close(import->reader);
 	return rc == BOLE_OK ? rc : failed(import, rc, "cannot write the references");
 }
 
 /* The branch that HEAD shall name; head has room for a name of any length. */
-static void head_find(git_repository *git, char *head, size_t cap)
+static void head_find(struct import *import, char *head, size_t cap)
 {
-	git_reference *ref = NULL;
-	git_reference *branch = NULL;
-	git_reference_iterator *refs = NULL;
+	struct bole_ref branch = {.name = {NULL, 0}};
+	struct bole_bytes branches = bole_bytes_z("refs/heads/");
+	struct bole_ref ref;
 
 	snprintf(head, cap, "refs/heads/main");
-	if (git_reference_lookup(&ref, git, "HEAD") != 0)
+	if (bole_ref_get(import->from, bole_bytes_z("HEAD"), &ref) != BOLE_OK)
 		return;
-	if (git_reference_type(ref) == GIT_REFERENCE_SYMBOLIC) {
-		if (ref_wanted(git_reference_symbolic_target(ref)))
-			snprintf(head, cap, "%s", git_reference_symbolic_target(ref));
-	} else if (git_reference_iterator_glob_new(&refs, git, "refs/heads/*") == 0) {
-		/* Detached: a branch at the same commit. */
-		bool found = false;
-		while (!found && git_reference_next(&branch, refs) == 0) {
-			const git_oid *target = git_reference_target(branch);
-
-			found = target != NULL && git_oid_equal(target, git_reference_target(ref));
-			if (found)
-				snprintf(head, cap, "%s", git_reference_name(branch));
-			git_reference_free(branch);
-		}
-		git_reference_iterator_free(refs);
+	if (ref.symbolic) {
+		if (bole_bytes_start(ref.target, branches))
+			snprintf(head, cap, "%.*s", (int)ref.target.len,
+			         (const char *)ref.target.ptr);
+		return;
 	}
-	git_reference_free(ref);
+	/* Detached: a branch at the same commit. */
+	while (bole_ref_next(import->from, branches, branch.name, &branch) == BOLE_OK)
+		if (!branch.symbolic && bole_oid_equal(&branch.oid, &ref.oid)) {
+			snprintf(head, cap, "%.*s", (int)branch.name.len,
+			         (const char *)branch.name.ptr);
+			return;
+		}
 }
 
 static enum bole_status import_all(struct import *import)
@@ -378,22 +354,27 @@ static enum bole_status import_all(struct import *import)
 	char head[BOLE_REF_NAME_MAX + 1];
 	struct bole_tx *tx;
 
-	head_find(import->git, head, sizeof head);
-	enum bole_status rc = bole_repo_create(import->store, import->options->repo, BOLE_HASH_SHA1,
-	                                       head, &import->repo);
-	if (rc != BOLE_OK) {
-		git_error_clear();
-		return failed(import, rc,
-		              rc == BOLE_E_EXISTS ? "a repository of that name exists already"
-		                                  : "cannot create the repository");
+	enum bole_status rc = bole_snapshot_open(import->git.store, 1, &import->from);
+	if (rc != BOLE_OK)
+		return failed(import, rc, "cannot open it");
+	head_find(import, head, sizeof head);
+	rc = bole_repo_create(import->store, import->options->repo, import->from->repo.algo, head,
+	                      &import->repo);
+	if (rc == BOLE_E_EXISTS) {
+		snprintf(import->report->error, sizeof import->report->error,
+		         "a repository of that name exists already");
+		return rc;
 	}
+	if (rc != BOLE_OK)
+		return failed(import, rc, "cannot create the repository");
 	import->created = true;
+	if (import->git.shallow)
+		return failed(import, BOLE_E_INVALID, "it is a shallow clone");
 	BOLE_TRY(collect(import));
-	git_error_clear();
 	rc = bole_tx_begin(import->store, import->repo.id, &tx);
 	if (rc != BOLE_OK)
 		return failed(import, rc, "cannot begin");
-	if (git_packbuilder_object_count(import->builder) > 0)
+	if (import->plan != NULL)
 		rc = pack_copy(import, tx);
 	if (rc != BOLE_OK) {
 		bole_tx_abort(tx);
@@ -415,27 +396,21 @@ enum bole_status bole_import_git(struct bole_platform *platform, struct bole_all
 	        .report = out,
 	        .sockets = {-1, -1},
 	};
-	enum bole_status rc;
 
 	memset(out, 0, sizeof *out);
-	if (git_libgit2_init() < 0)
-		return failed(&import, BOLE_E_NO_MEMORY, "cannot start libgit2");
-	/* The folder may belong to another user: we only read it. */
-	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
-	int opened =
-	        git_repository_open_ext(&import.git, git_dir, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
-	if (opened == GIT_ENOTFOUND)
-		rc = failed(&import, BOLE_E_NOT_FOUND, "not a Git repository");
-	else if (opened != 0)
-		/* A format that libgit2 does not know, such as SHA-256. */
-		rc = failed(&import, BOLE_E_UNSUPPORTED, "cannot open it");
+	enum bole_status rc = bole_host_gitdir_open(platform, alloc, git_dir, &import.git);
+	if (rc == BOLE_E_NOT_FOUND)
+		snprintf(out->error, sizeof out->error, "not a Git repository");
+	else if (rc != BOLE_OK)
+		rc = failed(&import, rc, "cannot open it");
 	else
 		rc = import_all(&import);
 	if (rc != BOLE_OK && import.created && bole_repo_remove(store, import.repo.id) != BOLE_OK)
 		bole_log(platform, BOLE_LOG_WARN, "import: %s stays behind, incomplete",
 		         options->repo);
-	git_packbuilder_free(import.builder);
-	git_repository_free(import.git);
-	git_libgit2_shutdown();
+	bole_pack_plan_close(import.plan);
+	bole_alloc_free(alloc, import.wants, import.want_cap, sizeof *import.wants);
+	bole_snapshot_close(import.from);
+	bole_host_gitdir_close(&import.git);
 	return rc;
 }
