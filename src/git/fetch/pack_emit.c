@@ -258,6 +258,12 @@ static enum bole_status write_entry(struct emission *em, uint32_t item)
 	size_t skip = 0;
 
 	bole_reach_entry(plan, item, &entry);
+	if (plan->job.placed != NULL) {
+		struct bole_oid oid;
+
+		bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
+		plan->job.placed(plan->job.placed_ctx, &oid, start);
+	}
 	BOLE_TRY(read_head(em, &entry, &head, &all));
 	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = head.head_bytes;

@@ -30,6 +30,10 @@ struct bole_reach {
 	bool ofs_delta;    /* the receiver understands offset deltas */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
+	/* Every entry of the pack as it begins, in order, before its first byte is written: for an
+	 * index of it. May be NULL. */
+	void (*placed)(void *ctx, const struct bole_oid *, uint64_t offset);
+	void *placed_ctx;
 	/* True = the client is gone, stop. May be NULL. */
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
