@@ -9,6 +9,7 @@
 #include "bole/block.h"
 #include "bole/config.h"
 #include "bole/devices.h"
+#include "bole/hooks.h"
 #include "bole/kv.h"
 #include "bole/limits.h"
 #include "bole/node.h"

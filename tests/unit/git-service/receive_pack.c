@@ -75,8 +75,9 @@ Test(receive_pack, the_advertisement_lists_references_without_head)
 		c.session.advertise = true;
 		c.session.version = version;
 		snprintf(want, sizeof want,
-		         "%s%s refs/heads/main\\0report-status delete-refs side-band-64k quiet "
-		         "atomic ofs-delta object-format=sha1 agent=bole/0.1.0\n"
+		         "%s%s refs/heads/main\\0report-status report-status-v2 delete-refs "
+		         "side-band-64k quiet atomic ofs-delta push-options object-format=sha1 "
+		         "agent=bole/0.1.0\n"
 		         "%s refs/heads/side\n0000\n",
 		         version == 1 ? "version 1\n" : "", hex_of(&c.tips[4]), hex_of(&c.side));
 		cr_assert_str_eq(run(&c), want);
@@ -355,7 +356,8 @@ Test(receive_pack, malformed_requests_are_refused_by_name)
 	        {"", ""},
 	        {"0000", ""},
 	        {"0009hello0000", "ERR receive-pack: expected old, new and name, got 'hello'\n"},
-	        {"000fpush-cert x0000", "ERR receive-pack: signed pushes are not supported\n"},
+	        {"000dpush-cert0000", "ERR receive-pack: signed pushes are not accepted here\n"},
+	        {"000cshallow 0000", "ERR receive-pack: 'shallow' is not followed by an id\n"},
 	        {"0001", "ERR protocol error: unexpected special packet\n"},
 	        {"0003", "ERR protocol error: a packet length is out of range\n"},
 	        {"qqqq", "ERR protocol error: a packet length is not four hex digits\n"},
@@ -369,20 +371,12 @@ Test(receive_pack, malformed_requests_are_refused_by_name)
 		cr_assert_str_eq(text, cases[i].answer, "case %zu: %s", i, text);
 		cr_assert_eq(c.session.rc == BOLE_OK, cases[i].answer[0] == '\0');
 	}
+	c.f.policy.push.no_options = true;
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "push-options report-status");
-	cr_assert_str_eq(push(&c), "ERR receive-pack: push options are not supported\n");
+	cr_assert_str_eq(push(&c), "ERR receive-pack: push options are not accepted here\n");
 	/* A client that listens to the side-band gets the refusal there. */
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "side-band-64k push-options");
-	cr_assert_str_eq(push(&c), "[3] receive-pack: push options are not supported\n");
-	for (int band = 0; band <= 1; band++) {
-		pkt_add(&c.request, "shallow %s", hex_of(&c.tips[1]));
-		command(&c, NULL, &c.tips[0], "refs/heads/a", band ? CAPS : "report-status");
-		cr_assert_str_eq(push(&c), band ? "[3] receive-pack: pushing from a shallow clone "
-		                                  "is not supported\n"
-		                                : "ERR receive-pack: pushing from a shallow clone "
-		                                  "is not supported\n");
-		cr_assert_eq(c.session.rc, BOLE_E_UNSUPPORTED);
-	}
+	cr_assert_str_eq(push(&c), "[3] receive-pack: push options are not accepted here\n");
 	command(&c, NULL, &c.tips[0], "refs/heads/a", "object-format=sha256");
 	cr_assert_not_null(
 	        strstr(push(&c), "ERR receive-pack: this repository's object format is sha1"));
@@ -397,22 +391,34 @@ Test(receive_pack, malformed_requests_are_refused_by_name)
 	scene_close(&c);
 }
 
-Test(receive_pack, ten_thousand_updates_pass_and_one_more_is_refused)
+Test(receive_pack, an_atomic_push_has_ten_thousand_updates_and_others_more)
 {
 	struct scene c;
 	char name[64];
 
 	scene_open(&c);
-	for (unsigned extra = 0; extra <= 1; extra++) {
-		for (unsigned i = 0; i < BOLE_REF_UPDATES_MAX + extra; i++) {
-			snprintf(name, sizeof name, "refs/many/%u-%u", extra, i);
-			command(&c, NULL, &c.tips[0], name, i == 0 ? CAPS : NULL);
+	for (unsigned round = 0; round < 4; round++) {
+		bool atomic = round < 2;
+		unsigned count =
+		        BOLE_REF_UPDATES_MAX + (round == 1 ? 1u : 0u) + (round == 2 ? 100u : 0u);
+
+		if (round == 3)
+			count = 2 * BOLE_REF_UPDATES_MAX;
+		for (unsigned i = 0; i < count; i++) {
+			snprintf(name, sizeof name, "refs/many/%u-%u", round, i);
+			command(&c, NULL, &c.tips[0], name,
+			        i > 0    ? NULL
+			        : atomic ? CAPS " atomic"
+			                 : CAPS);
 		}
 		const char *text = push(&c);
-		snprintf(name, sizeof name, "refs/many/%u-%u", extra, 777);
-		cr_assert_eq(git_has_ref(&c.f, &c.f.repo, name, NULL), extra == 0);
+		for (unsigned i = 0; i < count; i += 777) {
+			snprintf(name, sizeof name, "refs/many/%u-%u", round, i);
+			cr_assert_eq(git_has_ref(&c.f, &c.f.repo, name, NULL), round != 1);
+		}
 		cr_assert_eq(strncmp(text, "[3] receive-pack: more than 10000", 33) == 0,
-		             extra == 1);
+		             round == 1);
+		cr_assert_eq(strstr(text, "ng ") != NULL, false);
 	}
 	scene_close(&c);
 }

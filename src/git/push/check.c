@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: ISC */
-/* What a push may do to references: names, types, policy; and the commit. The texts are those that
- * users know from Git where Git has one. */
-#include "base/bytes.h"
+/* What a push may do to references: names, types, policy. The texts are those that users know from
+ * Git where Git has one. */
 #include "base/check.h"
+#include "base/bytes.h"
 #include "base/sort.h"
 #include "git/object.h"
-#include "git/receive_pack_impl.h"
-
-enum { CONFLICTS_MAX = 64 }; /* commits tried again without the one that clashed */
+#include "git/push/push.h"
 
 void bole_push_fail_all(struct bole_push *p, const char *error)
 {
 	for (size_t i = 0; i < p->count; i++)
-		if (p->commands[i].error == NULL)
+		if (p->commands[i].error == NULL && !p->commands[i].done)
 			p->commands[i].error = error;
+}
+
+bool bole_push_any_error(const struct bole_push *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (p->commands[i].error != NULL)
+			return true;
+	return false;
+}
+
+static bool may(const struct bole_push *p, const struct bole_command *c,
+                enum bole_push_action action)
+{
+	return p->policy->may == NULL || p->policy->may(p->policy->may_ctx, c->name, action);
 }
 
 static bool is_branch(const struct bole_command *c)
@@ -66,10 +78,12 @@ static enum bole_status check_delete(struct bole_push *p, struct bole_command *c
 {
 	struct bole_ref head;
 
-	if (p->s->svc->policy->deny_delete) {
+	if (p->s->svc->policy->deny_delete || !may(p, c, BOLE_PUSH_DELETE)) {
 		c->error = "deletion prohibited";
 		return BOLE_OK;
 	}
+	if (p->policy->allow_current)
+		return BOLE_OK;
 	enum bole_status rc = bole_ref_get(p->tx->view, bole_bytes_z("HEAD"), &head);
 	if (rc == BOLE_OK && head.symbolic && bole_bytes_equal(head.target, c->name))
 		c->error = "deletion of the current branch prohibited";
@@ -105,27 +119,52 @@ static enum bole_status check_tip(struct bole_push *p, struct bole_command *c)
 	return rc;
 }
 
-static enum bole_status check_fast_forward(struct bole_push *p, struct bole_command *c)
+/* Not a fast-forward, as far as it matters here; only commits have a history to keep. */
+static enum bole_status is_forced(struct bole_push *p, const struct bole_command *c, bool *out)
 {
-	struct bole_entry entry;
+	struct bole_entry from;
+	struct bole_entry to;
 	bool forward;
 
-	if (!p->s->svc->policy->deny_non_fast_forward || !is_branch(c) ||
-	    bole_oid_is_null(&c->old_oid))
+	BOLE_TRY(bole_odb_find(p->tx->view, &c->old_oid, &from));
+	BOLE_TRY(bole_odb_find(p->tx->view, &c->new_oid, &to));
+	*out = true;
+	if (from.type != BOLE_OBJECT_COMMIT || to.type != BOLE_OBJECT_COMMIT) {
+		/* A branch that does not hold a commit: an import made it. */
+		*out = !is_branch(c);
 		return BOLE_OK;
-	/* A branch that does not hold a commit (an import made it) has no history to keep. */
-	BOLE_TRY(bole_odb_find(p->tx->view, &c->old_oid, &entry));
-	if (entry.type != BOLE_OBJECT_COMMIT)
+	}
+	BOLE_TRY(bole_history_ancestor(&p->history, &c->old_oid, &c->new_oid, &forward));
+	*out = !forward;
+	return BOLE_OK;
+}
+
+static enum bole_status check_fast_forward(struct bole_push *p, struct bole_command *c)
+{
+	bool denied = p->s->svc->policy->deny_non_fast_forward && is_branch(c);
+	bool forced = false;
+
+	if (bole_oid_is_null(&c->old_oid) || (!denied && may(p, c, BOLE_PUSH_FORCE)))
 		return BOLE_OK;
-	enum bole_status rc =
-	        bole_history_ancestor(&p->history, &c->old_oid, &c->new_oid, &forward);
+	enum bole_status rc = is_forced(p, c, &forced);
 	if (rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT) {
 		c->error = "history too large to check for fast-forward";
 		return BOLE_OK;
 	}
-	if (rc == BOLE_OK && !forward)
+	if (rc == BOLE_OK && forced)
 		c->error = "non-fast-forward";
 	return rc;
+}
+
+static void check_allowed(struct bole_push *p, struct bole_command *c)
+{
+	bool fresh = bole_oid_is_null(&c->old_oid);
+
+	if (!may(p, c, fresh ? BOLE_PUSH_CREATE : BOLE_PUSH_UPDATE))
+		c->error = fresh ? "creation of this reference is not allowed"
+		                 : "protected reference: not allowed to update it";
+	else if (p->cut > 0)
+		c->error = "shallow update not allowed";
 }
 
 /* The value that the client believes in, before any work is spent. The commit compares again. */
@@ -159,6 +198,9 @@ static enum bole_status check_one(struct bole_push *p, struct bole_command *c)
 		return BOLE_OK;
 	if (bole_oid_is_null(&c->new_oid))
 		return check_delete(p, c);
+	check_allowed(p, c);
+	if (c->error != NULL)
+		return BOLE_OK;
 	BOLE_TRY(check_tip(p, c));
 	return c->error == NULL ? check_fast_forward(p, c) : BOLE_OK;
 }
@@ -169,98 +211,4 @@ enum bole_status bole_push_check(struct bole_push *p)
 	for (size_t i = 0; i < p->count; i++)
 		BOLE_TRY(check_one(p, &p->commands[i]));
 	return BOLE_OK;
-}
-
-static struct bole_ref_update update_of(const struct bole_command *c)
-{
-	struct bole_ref_update u = {.name = c->name,
-	                            .expected = c->old_oid,
-	                            .oid = c->new_oid,
-	                            .peeled = c->peeled,
-	                            .has_peeled = c->has_peeled};
-	bool absent = bole_oid_is_null(&c->old_oid);
-
-	u.expect = absent ? BOLE_EXPECT_ABSENT : BOLE_EXPECT_OID;
-	if (!bole_oid_is_null(&c->new_oid))
-		u.action = BOLE_REF_SET;
-	else
-		u.action = absent ? BOLE_REF_VERIFY : BOLE_REF_DELETE;
-	return u;
-}
-
-/* Why a compare failed: a rival changed the reference, or its name needs a directory to be a
- * reference or the other way round. */
-static const char *conflict_text(struct bole_push *p, const struct bole_command *c)
-{
-	struct bole_service *svc = p->s->svc;
-	struct bole_snapshot *now = NULL;
-	struct bole_ref ref;
-	const char *text = "reference has changed; fetch first";
-
-	if (bole_snapshot_open(svc->store, svc->repo.id, &now) != BOLE_OK)
-		return text;
-	enum bole_status rc = bole_ref_get(now, c->name, &ref);
-	bool as_expected = rc == BOLE_OK ? bole_oid_equal(&ref.oid, &c->old_oid)
-	                                 : bole_oid_is_null(&c->old_oid);
-	bole_snapshot_close(now);
-	return as_expected ? "name conflicts with another reference (directory/file)" : text;
-}
-
-static const char *failure_text(enum bole_status rc)
-{
-	if (rc == BOLE_E_NO_SPACE)
-		return "no space on the volume";
-	if (rc == BOLE_E_IO)
-		return "storage failure; outcome unknown";
-	return bole_status_text(rc);
-}
-
-/* rows[i] is the index of the command of updates[i]. */
-static enum bole_status commit_rows(struct bole_push *p, struct bole_ref_update *updates,
-                                    size_t *rows)
-{
-	for (unsigned conflicts = 0;; conflicts++) {
-		size_t failed = 0;
-		size_t n = 0;
-		for (size_t i = 0; i < p->count; i++) {
-			if (p->commands[i].error != NULL)
-				continue;
-			updates[n] = update_of(&p->commands[i]);
-			rows[n++] = i;
-		}
-		if (n == 0 || conflicts > CONFLICTS_MAX)
-			break;
-		enum bole_status rc = bole_tx_commit(p->tx, updates, n, &failed);
-		if (rc != BOLE_E_CONFLICT) {
-			p->tx = NULL;
-			if (rc != BOLE_OK)
-				bole_push_fail_all(p, failure_text(rc));
-			return rc;
-		}
-		struct bole_command *c = &p->commands[rows[failed]];
-		c->error = conflict_text(p, c);
-		if (p->atomic)
-			break;
-	}
-	bole_push_fail_all(p, p->atomic ? "atomic push failure" : "too many conflicts in one push");
-	bole_tx_abort(p->tx);
-	p->tx = NULL;
-	return BOLE_OK;
-}
-
-enum bole_status bole_push_commit(struct bole_push *p)
-{
-	struct bole_alloc *alloc = p->s->svc->alloc;
-	struct bole_ref_update *updates = bole_alloc_array(alloc, p->count, sizeof *updates);
-	size_t *rows = bole_alloc_array(alloc, p->count, sizeof *rows);
-	enum bole_status rc = BOLE_E_NO_MEMORY;
-
-	/* Nothing may look at the view once the transaction ends. */
-	bole_history_release(&p->history);
-	bole_session_drop_reader(p->s);
-	if (updates != NULL && rows != NULL)
-		rc = commit_rows(p, updates, rows);
-	bole_alloc_free(alloc, rows, rows == NULL ? 0 : p->count, sizeof *rows);
-	bole_alloc_free(alloc, updates, updates == NULL ? 0 : p->count, sizeof *updates);
-	return rc;
 }

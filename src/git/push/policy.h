@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+/* What a repository allows of pushes. */
+#ifndef BOLE_GIT_PUSH_POLICY_H
+#define BOLE_GIT_PUSH_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bole/hooks.h"
+#include "bole/types.h"
+
+enum bole_push_action {
+	BOLE_PUSH_CREATE = 1,
+	BOLE_PUSH_UPDATE = 2,
+	BOLE_PUSH_DELETE = 4,
+	BOLE_PUSH_FORCE = 8, /* to a commit that does not contain the old one */
+};
+
+/* Zeroed: the defaults. */
+struct bole_push_policy {
+	bool no_options;    /* push options are not offered */
+	bool session_id;    /* offer session-id, for the log */
+	bool allow_current; /* HEAD's branch may be deleted */
+	const char *user;   /* who pushes; NULL = anonymous */
+	const char *
+	        cert_seed; /* secret of the nonces of signed pushes; NULL = these are not offered */
+	uint32_t cert_slop_s; /* age of a nonce that is as good as fresh */
+	/* May this peer do this to this reference? NULL = yes. */
+	bool (*may)(void *ctx, struct bole_bytes name, enum bole_push_action);
+	void *may_ctx;
+	const struct bole_hooks *hooks; /* NULL = none */
+};
+
+#endif /* BOLE_GIT_PUSH_POLICY_H */
