@@ -172,9 +172,10 @@ enum bole_status bole_flash_log_mend(struct flash_volume *v)
 		BOLE_TRY(rc);
 	}
 	bole_flash_lock(v);
-	while (v->checkpointing)
-		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
 	bool adrift = v->log.adrift;
+	/* The one under way tells the old place. */
+	while (adrift && v->checkpointing)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
 	bole_flash_unlock(v);
 	return adrift ? bole_flash_checkpoint_leading(v) : BOLE_OK;
 }
