@@ -70,7 +70,8 @@ struct flash_run {
 	/* bole_flash_cache_returns() when there was no memory for it; 0 = not tried. */
 	_Atomic uint32_t fence_refused;
 	_Atomic uint32_t filter_refused;
-	_Atomic uint32_t asked; /* lookups that did without the filter */
+	_Atomic uint32_t asked;  /* lookups that did without the filter */
+	_Atomic uint32_t sought; /* there was one without fences */
 };
 
 static inline uint32_t bole_flash_run_pages(const struct flash_run *run)

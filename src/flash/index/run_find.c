@@ -163,12 +163,19 @@ static enum bole_status narrow(struct flash_run *run, const uint8_t *key, uint32
 		uint32_t mid = middle(r, step, value);
 		BOLE_TRY(bole_flash_page_get(run, mid, &slot));
 		const uint8_t *first = row_at(run, slot->data, 0);
+		const uint8_t *last = row_at(run, slot->data, rows_in(run, mid) - 1);
 		int order = memcmp(first, key, len);
-		uint32_t fence = bole_flash_fence_of(&run->shape, first);
+		int end = memcmp(last, key, len);
+		uint32_t fence = bole_flash_fence_of(&run->shape, order < 0 ? last : first);
 		bole_flash_cache_unpin(run->v->cache, slot);
 		if (order < 0) {
 			r->low = mid;
 			r->from = fence;
+			/* It ends in this very page. */
+			if (end > 0) {
+				r->high = mid + 1;
+				r->proven = true;
+			}
 		} else {
 			r->high = mid;
 			r->to = fence;

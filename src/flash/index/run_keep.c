@@ -91,8 +91,13 @@ const uint32_t *bole_flash_run_fences(struct flash_run *run)
 	uint32_t *none = NULL;
 	size_t bytes = (size_t)run->row_pages * sizeof(uint32_t);
 
-	if (fence != NULL)
+	if (fence != NULL || run->row_pages < 2)
 		return fence;
+	/* The first lookup guesses: most runs are asked once after a mount and say no. */
+	if (atomic_load_explicit(&run->sought, memory_order_relaxed) == 0) {
+		atomic_store_explicit(&run->sought, 1, memory_order_relaxed);
+		return NULL;
+	}
 	fence = load_part(run, run->row_pages, run->fence_pages, bytes, &run->fence_refused);
 	if (fence == NULL || atomic_compare_exchange_strong(&run->fence, &none, fence))
 		return fence;
