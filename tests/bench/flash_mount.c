@@ -16,11 +16,21 @@ enum {
 	PUSH_OBJECTS = 3,
 	PUSH_BRANCHES = 200,
 	PUSH_COUNT = 100000,
+	PHASES = 40,
+	PHASE_OBJECTS = 1500, /* at most, between two stops */
 	LOOKUPS = 3000,
+};
+
+/* Pages that mounts read, the least and the most, after stops at different times. */
+struct span {
+	double least;
+	double most;
 };
 
 struct seen {
 	double mount_pages;
+	struct span clean;
+	struct span cut;
 	double mount_ms;
 	double lookup_pages;
 	double miss_pages;
@@ -69,6 +79,42 @@ static void measure(struct load *l, struct keyed **k, struct flashdev *dev, stru
 		seen->memory_peak = (double)keyed_allocated(*k);
 }
 
+static double pages_since(struct flashdev *dev, const struct flashdev_counters *start)
+{
+	return (double)flashdev_since(dev, start).read_bytes / flashdev_block(dev)->info.read_unit;
+}
+
+static void widen(struct span *span, double pages)
+{
+	span->least = span->least == 0 || pages < span->least ? pages : span->least;
+	span->most = pages > span->most ? pages : span->most;
+}
+
+/* What a mount reads depends on how much was written since the last checkpoint, and since the last
+ * whole one: stops at many times, clean and by cutting the power. */
+static void phases(struct load *l, struct keyed **k, struct flashdev *dev, struct seen *seen)
+{
+	const struct keyed_options o = {.memory_bytes_max = MEMORY};
+	struct flashdev_counters start;
+
+	for (unsigned i = 0; i < PHASES; i++) {
+		size_t more = 1 + (size_t)bench_below(&l->random, PHASE_OBJECTS);
+		OK(load_write(l, &keyed_bole, *k, false, more, 0, BATCH));
+		struct flashdev *cut = flashdev_clone(dev);
+		flashdev_counters(cut, &start);
+		struct keyed *other = keyed_bole.open(cut, &o);
+		widen(&seen->cut, pages_since(cut, &start));
+		keyed_bole.close(other);
+		flashdev_close(cut);
+		if (i % 4 != 3)
+			continue;
+		keyed_bole.close(*k);
+		flashdev_counters(dev, &start);
+		*k = keyed_bole.open(dev, &o);
+		widen(&seen->clean, pages_since(dev, &start));
+	}
+}
+
 static void note(const char *what, const struct load *l, const struct seen *s, struct keyed *k)
 {
 	struct bole_store_stats stats;
@@ -93,6 +139,9 @@ static struct seen mount_of(uint64_t size, size_t objects, uint64_t seed)
 	OK(load_write(&l, &keyed_bole, k, false, objects, 0, BATCH));
 	measure(&l, &k, dev, &seen);
 	note(bench_name(what, "mount of %llu MiB", (unsigned long long)size >> 20), &l, &seen, k);
+	phases(&l, &k, dev, &seen);
+	bench_note("  after %u stops: clean %.0f to %.0f pages, cut %.0f to %.0f", (unsigned)PHASES,
+	           seen.clean.least, seen.clean.most, seen.cut.least, seen.cut.most);
 	keyed_bole.close(k);
 	load_free(&l);
 	flashdev_close(dev);
@@ -162,6 +211,11 @@ static void mounts(const void *ctx)
 	row(bench_name(name, "mount of a NAND, %zu objects", many / 10), few.mount_pages, "pages",
 	    700);
 	row("mount of a NAND, ten times the objects", all.mount_pages / few.mount_pages, "x", 1.1);
+	double least = few.clean.least < all.clean.least ? few.clean.least : all.clean.least;
+	double most = few.clean.most > all.clean.most ? few.clean.most : all.clean.most;
+	row("mount of a NAND, most / least whatever the number and the time", most / least, "x",
+	    1.1);
+	row("mount of a NAND after a cut, at most", all.cut.most, "pages", 700);
 	row("mount of a NAND: device time", all.mount_ms, "ms", (double)NAN);
 	row(bench_name(name, "memory of the store, %zu objects", many), all.memory_peak, "bytes",
 	    MEMORY);

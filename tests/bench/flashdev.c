@@ -46,6 +46,16 @@ struct flashdev *flashdev_open(const char *name, uint64_t size, bool perfect)
 	return d;
 }
 
+struct flashdev *flashdev_clone(const struct flashdev *d)
+{
+	struct flashdev *clone = calloc(1, sizeof *clone);
+
+	check(clone != NULL);
+	clone->o = d->o;
+	OK(bole_block_sim_clone(&plain, d->block, &clone->block));
+	return clone;
+}
+
 void flashdev_close(struct flashdev *d)
 {
 	struct bole_block_sim_counters c;

@@ -24,6 +24,9 @@ struct flashdev;
 /* A device of bole_block_sim_geometry; size 0 = its own. perfect: without the bad blocks of the
  * factory, for who does not look for them. Ends the program when it fails. */
 struct flashdev *flashdev_open(const char *name, uint64_t size, bool perfect);
+/* The same device as it is now, with what was not flushed; writes to one do not change the other.
+ */
+struct flashdev *flashdev_clone(const struct flashdev *);
 void flashdev_close(struct flashdev *);
 struct bole_block *flashdev_block(struct flashdev *);
 bool flashdev_is_raw(const struct flashdev *);

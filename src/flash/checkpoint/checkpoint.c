@@ -22,8 +22,14 @@ enum {
 	 * full. */
 	CHECKPOINT_LOG_BYTES = 192 << 10,
 	CHECKPOINT_SHARE = 40, /* of the volume, at most */
-	CHECKPOINT_SPREAD = 2
-}; /* segments more than the base's that deltas may keep */
+	/* Segments more than the base's that deltas may keep. */
+	CHECKPOINT_SPREAD = 2,
+	/* Beside a base, a mount after a clean stop reads so much of deltas and log, at most: this
+	 * part of the base. */
+	CHECKPOINT_EXTRA = 8,
+	CHECKPOINT_EXTRA_MIN = 16 << 10,
+	CHECKPOINT_EXTRA_UNITS = 8,
+};
 
 struct checkpoint {
 	struct flash_volume *v;
@@ -139,17 +145,34 @@ static uint64_t occupied(const struct flash_volume *v, const struct flash_elemen
 	return bytes;
 }
 
+static uint64_t deltas_occupy(const struct flash_volume *v)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 1; i < v->elements; i++)
+		bytes += occupied(v, &v->element[i]);
+	return bytes;
+}
+
 static bool base_due(const struct flash_volume *v)
 {
-	uint64_t deltas = 0;
-
 	if (v->base_wanted || v->saved == NULL || v->elements == 0 ||
 	    v->elements == CHECKPOINT_ELEMENTS || bole_flash_decay_elements(v))
 		return true;
-	for (uint32_t i = 1; i < v->elements; i++)
-		deltas += occupied(v, &v->element[i]);
-	return deltas > occupied(v, &v->element[0]) ||
+	return deltas_occupy(v) > occupied(v, &v->element[0]) ||
 	       kept(v, 1, v->elements) > kept(v, 0, 1) + CHECKPOINT_SPREAD;
+}
+
+bool bole_flash_checkpoint_last(struct flash_volume *v)
+{
+	uint64_t most = v->elements == 0 ? 0 : occupied(v, &v->element[0]) / CHECKPOINT_EXTRA;
+
+	if (most < CHECKPOINT_EXTRA_MIN)
+		most = CHECKPOINT_EXTRA_MIN;
+	if (most < (uint64_t)v->unit * CHECKPOINT_EXTRA_UNITS)
+		most = (uint64_t)v->unit * CHECKPOINT_EXTRA_UNITS;
+	v->base_wanted = v->tail_bytes + deltas_occupy(v) > most;
+	return v->base_wanted || v->unlogged;
 }
 
 /* The leader calls it between groups: the published versions are the log up to its head. */

@@ -217,7 +217,7 @@ static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t,
 /* Accepts the batches from the position on, to the first one that is not next. */
 static enum bole_status follow(struct flash_log_scan *s)
 {
-	static const uint32_t least[] = {1, SCAN_STEP, SCAN_BYTES};
+	static const uint32_t least[] = {1, 2 * SCAN_FIRST, SCAN_STEP, SCAN_BYTES};
 	struct flash_volume *v = s->v;
 	struct bole_bytes bytes;
 	struct trailer t;
@@ -225,7 +225,7 @@ static enum bole_status follow(struct flash_log_scan *s)
 	while (s->pos + TRAILER_BYTES <= v->segment_bytes) {
 		enum parse got = PARSE_SHORT;
 		/* Most batches are short and lie in what was read for the one before. */
-		for (size_t i = 0; got == PARSE_SHORT && i < 3; i++) {
+		for (size_t i = 0; got == PARSE_SHORT && i < 4; i++) {
 			BOLE_TRY(show(s, s->segment, s->pos, least[i], &bytes));
 			got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
 		}
@@ -382,7 +382,8 @@ static enum bole_status judge(struct flash_log_scan *s)
 	uint64_t last = s->segment_sequence;
 	uint64_t planned = s->next_sequence;
 
-	if (s->pos != 0)
+	/* Raw flash goes on in another segment once a seal was confirmed. */
+	if (s->pos != 0 && !(s->sealed && v->dev->info.needs_erase))
 		BOLE_TRY(look_behind(s, s->segment, s->segment_sequence, s->pos));
 	/* Later segments of the same life: their heads name later batches. */
 	for (uint32_t n = 0; n < v->segments; n++) {
@@ -429,6 +430,7 @@ static enum bole_status walk(struct flash_log_scan *s)
 		bool entered = true;
 		before = s->batches;
 		s->buf_len = 0;
+		s->step = 0;
 		if (s->pos != 0)
 			BOLE_TRY(follow(s));
 		for (uint32_t n = 0; n < s->v->segments && entered; n++)

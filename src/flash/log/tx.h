@@ -297,5 +297,8 @@ enum bole_status bole_flash_checkpoint(struct flash_volume *);
 BOLE_MUST_USE enum bole_status bole_flash_checkpoint_leading(struct flash_volume *);
 /* True when one is due. Lock held. */
 bool bole_flash_checkpoint_due(const struct flash_volume *);
+/* True when there shall be one before the volume is closed: what a mount reads depends on the size
+ * of the volume, not on when it was closed. Nobody else uses it any more. */
+bool bole_flash_checkpoint_last(struct flash_volume *);
 
 #endif /* BOLE_FLASH_TX_H */

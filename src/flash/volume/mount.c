@@ -433,15 +433,20 @@ static enum bole_status confirm_seal(struct flash_volume *v)
 
 enum bole_status bole_flash_volume_close(struct flash_volume *v)
 {
+	/* Where a seal and its confirmation still fit. */
+	uint32_t last =
+	        v->segment_bytes - 2 * bole_flash_trailer_at(v->unit, 0) - 2 * TRAILER_BYTES;
 	enum bole_status rc = BOLE_OK;
 
 	/* What a mount would have to read again; one that fails is no harm. */
-	if (!v->read_only && !atomic_load(&v->failed) &&
-	    (v->tail_bytes > v->segment_bytes || v->unlogged))
+	if (!v->read_only && !atomic_load(&v->failed) && bole_flash_checkpoint_last(v))
 		(void)bole_flash_checkpoint(v);
 	while (!v->read_only && !atomic_load(&v->failed) && v->dirty && rc == BOLE_OK) {
 		rc = bole_flash_log_mend(v);
-		if (rc == BOLE_OK)
+		/* The confirmation shall not open a segment that a mount has to read. */
+		if (rc == BOLE_OK && v->dev->info.needs_erase && v->log.pos > last)
+			rc = bole_flash_log_advance(v);
+		if (rc == BOLE_OK || rc == BOLE_E_NO_SPACE)
 			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc != BOLE_OK && v->log.broken) {
 			rc = BOLE_OK; /* once more, elsewhere */
