@@ -168,7 +168,7 @@ for transport in http git; do
 	limit git -C r push -q --atomic "$(url $transport a)" HEAD:refs/heads/x1 HEAD~1:refs/heads/x2 ||
 		die "atomic push"
 	limit git -C r push -q --atomic "$(url $transport a)" :refs/heads/x1 :refs/heads/x2 || die "atomic deletion"
-	refused 'pushing from a shallow clone' bash -c "rm -rf sh; git clone -q --depth 3 file://$dir/src sh &&
+	refused 'shallow update not allowed' bash -c "rm -rf sh; git clone -q --depth 3 file://$dir/src sh &&
 		echo x >sh/new && git -C sh add new && git -C sh commit -qm x &&
 			git -C sh push '$(url $transport a)' HEAD:refs/heads/sh"
 	refused 'does not support shallow' git -c protocol.version=2 clone -q --depth 1 "$(url $transport a)" depth

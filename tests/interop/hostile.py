@@ -468,8 +468,8 @@ def many_lines():
     refused("200,000 haves", answer, "NAK")
     answer = git("upload-pack", b"0032want " + tip + b"\n0000" + haves + b"0009done\n")
     refused("200,000 haves, git", answer, "PACK|ERR")
-    updates = commands(*("%s %s refs/heads/n%d" % (NULL, tip.decode(), i) for i in range(11000)), caps="report-status")
-    refused("11,000 commands", post("receive-pack", updates + pack([])), "ERR|ng |\x03|HTTP/1.1 4")
+    updates = commands(*("%s %s refs/heads/n%d" % (NULL, tip.decode(), i) for i in range(11000)), caps="report-status atomic")
+    refused("11,000 atomic commands", post("receive-pack", updates + pack([])), "ERR|ng |\x03|HTTP/1.1 4")
     intact("many lines")
 
 

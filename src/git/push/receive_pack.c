@@ -30,8 +30,14 @@ static enum bole_status advertise(struct bole_push *p)
 		len += snprintf(caps + len, sizeof caps - (size_t)len,
 		                " session-id=%016" PRIx64 "%016" PRIx64, id[0], id[1]);
 	}
-	snprintf(caps + len, sizeof caps - (size_t)len, " object-format=%s agent=%s",
-	         bole_hash_name(s->svc->repo.algo), BOLE_GIT_AGENT);
+	bool sha1 = s->svc->repo.algo == BOLE_HASH_SHA1;
+	/* One that a push will create takes the client's format. */
+	snprintf(caps + len, sizeof caps - (size_t)len, " object-format=%s%s agent=%s",
+	         bole_hash_name(s->svc->repo.algo),
+	         s->svc->repo.id != 0 ? ""
+	         : sha1               ? " object-format=sha256"
+	                              : " object-format=sha1",
+	         BOLE_GIT_AGENT);
 	return bole_advertise_refs(s, caps, false);
 }
 
