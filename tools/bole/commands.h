@@ -37,6 +37,8 @@ struct bole_command {
 
 extern const struct bole_command bole_command_init;
 extern const struct bole_command bole_command_import;
+extern const struct bole_command bole_command_export;
+extern const struct bole_command bole_command_bundle;
 extern const struct bole_command bole_command_repo;
 extern const struct bole_command bole_command_stats;
 extern const struct bole_command bole_command_fsck;

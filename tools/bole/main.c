@@ -20,6 +20,8 @@ static const struct bole_command *const commands[] = {
 	&bole_command_branch,
 	&bole_command_repo,
 	&bole_command_import,
+	&bole_command_export,
+	&bole_command_bundle,
 	&bole_command_fsck,
 	&bole_command_gc,
 	&bole_command_scrub,
