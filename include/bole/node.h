@@ -41,13 +41,18 @@ uint16_t bole_node_git_port(const struct bole_node *);
  * caller until no connection is left. Frees. */
 void bole_node_close(struct bole_node *, uint64_t deadline_ns);
 
-enum bole_node_service { BOLE_NODE_UPLOAD_PACK = 1, BOLE_NODE_RECEIVE_PACK = 2 };
+enum bole_node_service {
+	BOLE_NODE_UPLOAD_PACK = 1,
+	BOLE_NODE_RECEIVE_PACK = 2,
+};
 
 /* One Git service over one stream (stdin and stdout behind an sshd), without a node: blocks the
  * caller until the session ends. protocol is what GIT_PROTOCOL or a Git-Protocol header holds, ""
- * = version 0. Pushes are accepted: who may run this is the caller's affair. Borrows the stream.
- * What went wrong has been told to the peer. */
+ * = version 0. cfg may be NULL; its keys uploadpack.…, receive.hideRefs and transfer.… count.
+ * Pushes are accepted: who may run this is the caller's affair. Borrows the stream. What went wrong
+ * has been told to the peer. */
 BOLE_MUST_USE enum bole_status bole_node_serve_stream(struct bole_platform *, struct bole_store *,
+                                                      const struct bole_config *cfg,
                                                       enum bole_node_service, const char *repo,
                                                       const char *protocol, struct bole_stream *);
 

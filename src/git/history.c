@@ -15,6 +15,7 @@ enum {
 	NODES_MAX = 64 << 20,
 	VISITS_MAX = 8 << 20, /* steps of all questions of a session */
 	VISITS_PER_YIELD = 4096,
+	SELECT_SLOP = 8, /* commits to go on with after a selection seems done, for wrong clocks */
 };
 
 /* Flags of the depth-first search. */
@@ -129,11 +130,20 @@ static enum bole_status load(struct bole_history *h, uint32_t at)
 	if (entry.type == BOLE_OBJECT_COMMIT) {
 		BOLE_TRY(bole_object_read_entry(reader, &entry, &data));
 		BOLE_TRY(bole_commit_parse(data, h->session->svc->repo.algo, &commit));
+		if (h->grafts != NULL &&
+		    bole_id_list_find(h->grafts, &h->nodes[at].oid) != BOLE_OID_NONE)
+			commit.parent_count = 0;
 		BOLE_TRY(add_parents(h, at, &commit));
 		h->nodes[at].is_commit = true;
 	}
 	h->nodes[at].loaded = true;
 	return BOLE_OK;
+}
+
+enum bole_status bole_history_meet(struct bole_history *h, const struct bole_oid *oid, uint32_t *at)
+{
+	BOLE_TRY(intern(h, oid, at));
+	return load(h, *at);
 }
 
 enum bole_status bole_history_common(struct bole_history *h, const struct bole_oid *oid,
@@ -379,6 +389,59 @@ enum bole_status bole_history_reach(struct bole_history *h, const struct bole_id
 			found[target] = 1;
 		for (uint32_t i = 0; i < h->nodes[at].parent_count; i++)
 			BOLE_TRY(paint(h, h->links[h->nodes[at].parents + i], FROM_NEWER, &fresh));
+		BOLE_TRY(bole_session_tick(h->session));
+	}
+	return BOLE_OK;
+}
+
+/* -- Selected? -- */
+
+bool bole_history_selected(const struct bole_history *h, uint32_t at)
+{
+	return (flags_of(h, at) & (FROM_NEWER | STALE)) == FROM_NEWER;
+}
+
+static enum bole_status paint_commits(struct bole_history *h, const struct bole_id_list *ids,
+                                      unsigned colours, size_t *fresh)
+{
+	uint32_t at;
+
+	for (size_t i = 0; i < ids->count; i++) {
+		BOLE_TRY(bole_history_meet(h, &ids->ids[i], &at));
+		if (h->nodes[at].is_commit)
+			BOLE_TRY(paint(h, at, colours, fresh));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_history_select(struct bole_history *h, const struct bole_id_list *wants,
+                                     const struct bole_id_list *excluded, int64_t since_s)
+{
+	int64_t oldest = INT64_MAX;
+	size_t fresh = 0;
+	int slop = SELECT_SLOP;
+
+	h->epoch++;
+	h->queue_count = 0;
+	BOLE_TRY(paint_commits(h, wants, FROM_NEWER, &fresh));
+	BOLE_TRY(paint_commits(h, excluded, FROM_OLDER | STALE, &fresh));
+	while (h->queue_count > 0) {
+		if (fresh > 0 || h->nodes[h->queue[0]].date >= oldest)
+			slop = SELECT_SLOP;
+		else if (slop-- == 0)
+			break;
+		if (++h->visits > VISITS_MAX)
+			return BOLE_E_LIMIT;
+		uint32_t at = heap_pop(h);
+		unsigned flags = flags_of(h, at) & ~(unsigned)QUEUED;
+		fresh -= (flags & STALE) == 0;
+		if (h->nodes[at].date < since_s)
+			flags |= STALE;
+		set_flags(h, at, flags);
+		if ((flags & STALE) == 0 && h->nodes[at].date < oldest)
+			oldest = h->nodes[at].date;
+		for (uint32_t i = 0; i < h->nodes[at].parent_count; i++)
+			BOLE_TRY(paint(h, h->links[h->nodes[at].parents + i], flags, &fresh));
 		BOLE_TRY(bole_session_tick(h->session));
 	}
 	return BOLE_OK;

@@ -52,7 +52,8 @@ struct bole_history_node {
 struct bole_history {
 	struct bole_session *session;
 	struct bole_snapshot *view;
-	struct bole_oid_index index; /* id -> node */
+	const struct bole_id_list *grafts; /* commits that count as having no parents; or NULL */
+	struct bole_oid_index index;       /* id -> node */
 	struct bole_history_node *nodes;
 	size_t node_count;
 	size_t node_cap;
@@ -71,6 +72,9 @@ struct bole_history {
 };
 void bole_history_init(struct bole_history *, struct bole_session *, struct bole_snapshot *view);
 void bole_history_release(struct bole_history *);
+/* The node of an id that is findable here, loaded. */
+BOLE_MUST_USE enum bole_status bole_history_meet(struct bole_history *, const struct bole_oid *,
+                                                 uint32_t *at);
 /* Both sides have oid (findable here); *fresh when it was not known to be. */
 BOLE_MUST_USE enum bole_status bole_history_common(struct bole_history *, const struct bole_oid *,
                                                    bool *fresh);
@@ -91,5 +95,12 @@ BOLE_MUST_USE enum bole_status bole_history_reach(struct bole_history *,
                                                   const struct bole_id_list *starts,
                                                   const struct bole_id_list *targets,
                                                   uint8_t *found, size_t commits_max);
+/* Walks from the wants, newest first, and leaves out whatever `excluded` or a commit older than
+ * since_s reaches. Afterwards bole_history_selected tells of each node, until the next question. */
+BOLE_MUST_USE enum bole_status bole_history_select(struct bole_history *,
+                                                   const struct bole_id_list *wants,
+                                                   const struct bole_id_list *excluded,
+                                                   int64_t since_s);
+bool bole_history_selected(const struct bole_history *, uint32_t at);
 
 #endif /* BOLE_GIT_NEGOTIATE_H */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,6 +67,19 @@ enum bole_status bole_session_read(struct bole_session *s, struct bole_pkt *out)
 	return BOLE_OK;
 }
 
+const char *bole_session_id(struct bole_session *s, const char *before,
+                            char dst[BOLE_SESSION_ID_MAX + 1])
+{
+	uint8_t random[8];
+
+	dst[0] = '\0';
+	if (!s->svc->policy->fetch.session_id)
+		return dst;
+	s->svc->platform->ops->random(s->svc->platform, random, sizeof random);
+	snprintf(dst, BOLE_SESSION_ID_MAX + 1, "%s%016" PRIx64, before, bole_get_be64(random));
+	return dst;
+}
+
 const char *bole_printable(char *dst, size_t cap, struct bole_bytes src)
 {
 	size_t n = src.len < cap - 1 ? src.len : cap - 1;
@@ -99,7 +113,7 @@ enum bole_status bole_session_refuse(struct bole_session *s, enum bole_status rc
 	} else if (!s->band_open) {
 		struct bole_pkt_line line;
 		bole_pkt_line_init(&line);
-		bole_pkt_line_text(&line, "ERR ");
+		bole_pkt_line_text(&line, s->band_all ? "\3" : "ERR ");
 		bole_pkt_line_text(&line, text);
 		bole_pkt_line_write(&line, s->svc->out);
 	}
@@ -135,6 +149,22 @@ void bole_session_drain(struct bole_session *s)
 enum bole_status bole_session_flush(struct bole_session *s)
 {
 	return bole_output_flush(s->svc->out);
+}
+
+void bole_session_line(struct bole_session *s, struct bole_pkt_line *line)
+{
+	bole_pkt_line_init(line);
+	if (s->band_all)
+		bole_pkt_line_text(line, "\1");
+}
+
+void bole_session_text(struct bole_session *s, const char *text)
+{
+	struct bole_pkt_line line;
+
+	bole_session_line(s, &line);
+	bole_pkt_line_text(&line, text);
+	bole_pkt_line_write(&line, s->svc->out);
 }
 
 enum bole_status bole_session_reader(struct bole_session *s, struct bole_snapshot *view,

@@ -17,6 +17,7 @@
 #include "bole/alloc.h"
 #include "bole/platform.h"
 #include "bole/store.h"
+#include "git/fetch/policy.h"
 #include "git/pack_ingest.h"
 #include "git/push/policy.h"
 
@@ -25,6 +26,7 @@ struct bole_service_policy {
 	bool deny_non_fast_forward;
 	bool deny_delete;
 	struct bole_ingest_limits ingest;
+	struct bole_fetch_policy fetch;
 	const struct bole_fsck_options *fsck; /* of received objects; NULL = BOLE_FSCK_STRICT */
 	struct bole_push_policy push;
 	size_t request_memory_max; /* budget of one request; 0 = 32 MiB + 64 bytes an object sent */

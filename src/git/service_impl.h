@@ -12,6 +12,7 @@
 #include "bole/refs.h"
 #include "git/object_read.h"
 #include "git/pkt_line.h"
+#include "git/ref_view.h"
 #include "git/service.h"
 #include "git/sideband.h"
 
@@ -20,12 +21,13 @@
 enum {
 	BOLE_REQUEST_LINES_MAX = 1 << 20, /* packets of one request or session */
 	BOLE_WANTS_MAX = 1 << 18,         /* distinct ids wanted */
+	BOLE_WANTED_REFS_MAX = 1 << 16,   /* want-ref lines */
 	BOLE_HAVES_MAX = 1 << 18,         /* distinct ids both sides have */
 	BOLE_REF_PREFIXES_MAX = 65536,    /* above it they are ignored, as Git does */
 	BOLE_REF_PREFIX_BYTES_MAX = 4 << 20,
-	BOLE_SYMREF_DEPTH_MAX = 5,
 	BOLE_PEEL_STEPS_MAX = 65536, /* tag objects read for one request */
 };
+enum { BOLE_SESSION_ID_MAX = 40 };
 #define BOLE_DRAIN_BYTES_MAX (UINT64_C(256) << 20)
 
 struct bole_session {
@@ -33,12 +35,14 @@ struct bole_session {
 	struct bole_pkt_reader pkt;
 	struct bole_sideband band; /* open once capabilities are known */
 	struct bole_snapshot *snapshot;
+	struct bole_ref_view refs; /* all of them for a push */
 	struct bole_object_reader *reader;
 	uint32_t lines; /* packets read */
 	uint32_t ticks;
 	uint32_t peel_steps;
 	bool band_open;
-	bool refused; /* the client has been told why */
+	bool band_all; /* sideband-all: what comes before the pack goes through the side-band too */
+	bool refused;  /* the client has been told why */
 };
 
 /* Opens a snapshot of the repository; refuses on failure. */
@@ -60,29 +64,28 @@ enum bole_status bole_session_check(struct bole_session *, enum bole_status rc, 
 void bole_session_drain(struct bole_session *);
 /* Sends what is buffered. */
 BOLE_MUST_USE enum bole_status bole_session_flush(struct bole_session *);
+/* A packet of text in the making: in band 1 where everything is in a side-band. */
+void bole_session_line(struct bole_session *, struct bole_pkt_line *);
+void bole_session_text(struct bole_session *, const char *text);
 /* The session's object reader on `view`, opened on first use. */
 BOLE_MUST_USE enum bole_status bole_session_reader(struct bole_session *, struct bole_snapshot *,
                                                    struct bole_object_reader **out);
 void bole_session_drop_reader(struct bole_session *);
 
+/* before and a fresh name for this session, where the policy advertises them, else "". */
+const char *bole_session_id(struct bole_session *, const char *before,
+                            char dst[BOLE_SESSION_ID_MAX + 1]);
+
 /* A printable copy of remote bytes for messages: at most cap - 1 characters, others become '?'. */
 const char *bole_printable(char *dst, size_t cap, struct bole_bytes);
 
-/* A reference as clients see it. */
-struct bole_listed_ref {
-	struct bole_bytes name;
-	struct bole_bytes target; /* empty unless symbolic; the name it finally points to */
-	struct bole_oid oid;      /* null when unborn */
-	struct bole_oid peeled;
-	bool has_peeled;
-};
-/* Follows symbolic references. BOLE_E_NOT_FOUND: dangling; then only name and target are set. */
-BOLE_MUST_USE enum bole_status bole_ref_resolve(struct bole_snapshot *, const struct bole_ref *,
-                                                struct bole_listed_ref *out);
 /* Fills in peeled where the writer of the reference did not know it. Errors of reading a damaged
  * tag are not errors here: the reference is then listed unpeeled. */
 BOLE_MUST_USE enum bole_status bole_ref_fill_peeled(struct bole_session *,
                                                     struct bole_listed_ref *);
+struct bole_id_list;
+/* Adds the peeled tips of every listed reference (fetch/wants.c). */
+BOLE_MUST_USE enum bole_status bole_session_tips(struct bole_session *, struct bole_id_list *);
 /* What an object finally names: follows tags. *type is of *out. BOLE_E_LIMIT: a chain too deep. */
 BOLE_MUST_USE enum bole_status bole_session_peel(struct bole_session *, struct bole_snapshot *,
                                                  const struct bole_oid *, struct bole_oid *out,

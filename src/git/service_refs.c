@@ -7,24 +7,6 @@
 #include "git/object.h"
 #include "git/service_impl.h"
 
-enum bole_status bole_ref_resolve(struct bole_snapshot *snapshot, const struct bole_ref *ref,
-                                  struct bole_listed_ref *out)
-{
-	struct bole_ref at = *ref;
-
-	*out = (struct bole_listed_ref){.name = ref->name, .target = bole_bytes_of("", 0)};
-	for (unsigned depth = 0; at.symbolic; depth++) {
-		if (depth == BOLE_SYMREF_DEPTH_MAX)
-			return BOLE_E_NOT_FOUND; /* a loop names nothing */
-		out->target = at.target;
-		BOLE_TRY(bole_ref_get(snapshot, out->target, &at));
-	}
-	out->oid = at.oid;
-	out->peeled = at.peeled;
-	out->has_peeled = at.has_peeled;
-	return BOLE_OK;
-}
-
 enum bole_status bole_ref_fill_peeled(struct bole_session *s, struct bole_listed_ref *ref)
 {
 	struct bole_entry entry;
@@ -72,7 +54,7 @@ static enum bole_status advertise_one(struct advertiser *a, const struct bole_re
 
 	if (!a->upload && bole_bytes_equal(ref->name, bole_bytes_z("HEAD")))
 		return BOLE_OK;
-	enum bole_status rc = bole_ref_resolve(a->s->snapshot, ref, &listed);
+	enum bole_status rc = bole_ref_resolve(&a->s->refs, a->s->snapshot, ref, &listed);
 	if (rc == BOLE_E_NOT_FOUND)
 		return BOLE_OK; /* unborn or dangling: not listed in these versions */
 	if (rc != BOLE_OK)
@@ -96,7 +78,8 @@ enum bole_status bole_advertise_refs(struct bole_session *s, const char *caps, b
 	if (s->svc->version == 1)
 		bole_pkt_text(s->svc->out, "version 1\n");
 	while (s->snapshot != NULL &&
-	       (rc = bole_ref_next(s->snapshot, bole_bytes_of("", 0), after, &ref)) == BOLE_OK) {
+	       (rc = bole_ref_view_next(&s->refs, s->snapshot, bole_bytes_of("", 0), after,
+	                                &ref)) == BOLE_OK) {
 		after = ref.name;
 		BOLE_TRY(advertise_one(&a, &ref));
 		BOLE_TRY(bole_session_tick(s));

@@ -176,6 +176,25 @@ int bole_node_protocol_version(struct bole_bytes list);
 /* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). */
 void bole_node_settle_head(struct bole_node *, const struct bole_repo *);
 
+/* -- what fetches may (fetch_config.c) -- */
+
+struct node_fetch_config {
+	struct bole_fetch_policy policy; /* borrows from the rest and from the configuration */
+	struct bole_alloc *alloc;
+	const char **list;
+	char space[BOLE_NAMESPACE_MAX + 1];
+};
+/* BOLE_E_INVALID: a switch that is no boolean; logged. */
+BOLE_MUST_USE enum bole_status bole_node_fetch_config_check(struct bole_platform *,
+                                                            const struct bole_config *);
+/* For one request. config may be NULL. BOLE_E_INVALID (the namespace), BOLE_E_LIMIT (more than 256
+ * patterns), BOLE_E_NO_MEMORY. Must not be moved while it is open. */
+BOLE_MUST_USE enum bole_status bole_node_fetch_config_open(struct node_fetch_config *,
+                                                           struct bole_alloc *,
+                                                           const struct bole_config *,
+                                                           const char *name, bool push);
+void bole_node_fetch_config_close(struct node_fetch_config *);
+
 /* -- transports -- */
 
 void bole_node_http_serve(struct node_connection *);

@@ -25,6 +25,7 @@ struct run {
 	struct node_request *request;
 	struct bole_service service;
 	struct bole_service_policy policy;
+	struct node_fetch_config fetch;
 	struct bole_input in;
 	struct bole_output out;
 	struct bole_mutex lock;
@@ -162,6 +163,7 @@ static void fill_service(struct run *run)
 	        .deny_non_fast_forward =
 	                repo_bool(node, q->name, "receive.denyNonFastForwards", true),
 	        .deny_delete = repo_bool(node, q->name, "receive.denyDeletes", true),
+	        .fetch = run->fetch.policy,
 	};
 	run->service.platform = node->platform;
 	run->service.alloc = &q->budget.alloc;
@@ -329,8 +331,16 @@ static void run_main(void *arg)
 	if (in != NULL && out != NULL) {
 		bole_input_init(&run->in, q->reader, in, INPUT_BYTES);
 		bole_output_init(&run->out, q->writer, out, NODE_OUTPUT_BYTES);
-		fill_service(run);
-		q->rc = serve(run);
+		q->rc = bole_node_fetch_config_open(&run->fetch, &q->budget.alloc, node->config,
+		                                    q->name, q->service == NODE_RECEIVE_PACK);
+		if (q->rc == BOLE_OK) {
+			fill_service(run);
+			q->rc = serve(run);
+		} else {
+			refuse(run, "the configuration of this repository cannot be read");
+			(void)bole_output_flush(&run->out);
+		}
+		bole_node_fetch_config_close(&run->fetch);
 	}
 	bole_alloc_free(&q->budget.alloc, in, INPUT_BYTES, 1);
 	bole_alloc_free(&q->budget.alloc, out, NODE_OUTPUT_BYTES, 1);

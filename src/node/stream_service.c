@@ -61,7 +61,17 @@ static bool ends_cancelled(void *ctx)
 	return stream->ops->hung_up(stream);
 }
 
+static enum bole_status call(struct bole_service *service, enum bole_node_service which)
+{
+	switch (which) {
+	case BOLE_NODE_UPLOAD_PACK: return bole_upload_pack(service);
+	case BOLE_NODE_RECEIVE_PACK: return bole_receive_pack(service);
+	}
+	return BOLE_E_UNSUPPORTED;
+}
+
 enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct bole_store *store,
+                                        const struct bole_config *config,
                                         enum bole_node_service which, const char *repo,
                                         const char *protocol, struct bole_stream *stream)
 {
@@ -71,6 +81,7 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 	        .stream = stream,
 	};
 	struct bole_service_policy policy = {.receive_enable = true};
+	struct node_fetch_config fetch;
 	struct bole_input in;
 	struct bole_output out;
 	struct bole_service service = {
@@ -92,8 +103,12 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 		return BOLE_E_NO_MEMORY;
 	bole_input_init(&in, &ends.reader, buffer, INPUT_BYTES);
 	bole_output_init(&out, &ends.writer, buffer + INPUT_BYTES, NODE_OUTPUT_BYTES);
-	enum bole_status rc = which == BOLE_NODE_UPLOAD_PACK ? bole_upload_pack(&service)
-	                                                     : bole_receive_pack(&service);
+	enum bole_status rc = bole_node_fetch_config_open(&fetch, platform->alloc, config, repo,
+	                                                  which == BOLE_NODE_RECEIVE_PACK);
+	policy.fetch = fetch.policy;
+	if (rc == BOLE_OK)
+		rc = call(&service, which);
+	bole_node_fetch_config_close(&fetch);
 	enum bole_status flushed = bole_output_flush(&out);
 	bole_alloc_free(platform->alloc, buffer, INPUT_BYTES + NODE_OUTPUT_BYTES, 1);
 	return rc == BOLE_OK || rc == BOLE_END ? flushed : rc;

@@ -143,6 +143,7 @@ static void serve(struct link *l, const char *repo, bool push, int version, bool
 	        .deny_delete = strcmp(repo, "strict") == 0,
 	};
 
+	bole_fetch_policy_init(&policy.fetch);
 	bole_budget_init(&budget, &test.alloc, 256 << 20);
 	bole_input_init(&in, &l->reader, buf, BUF);
 	bole_output_init(&out, &l->writer, buf + BUF, BUF);

@@ -29,6 +29,7 @@ void git_fixture_open(struct git_fixture *f, uint8_t algo)
 	test_platform_init(&f->test, 7);
 	f->test.quiet = true;
 	f->policy.receive_enable = true;
+	bole_fetch_policy_init(&f->policy.fetch);
 	MUST(bole_memory_store_open(&f->test.base, &f->test.alloc, &f->store));
 	MUST(bole_repo_create(f->store, "main", algo, "refs/heads/main", &f->repo));
 	MUST(bole_repo_create(f->store, "other", algo, "refs/heads/main", &f->other));

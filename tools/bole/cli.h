@@ -33,6 +33,12 @@ int bole_cli_args(int argc, char **argv, const char *help, const struct bole_cli
 /* "4096", "64k", "512M", "8G", "1T". False when it is no size. */
 bool bole_cli_size(const char *text, uint64_t *out);
 
+struct bole_config;
+/* A file in git-config syntax, or one "section.key=value". BOLE_EXIT_OK, or BOLE_EXIT_USAGE after
+ * saying why. */
+int bole_cli_config_file(struct bole_config *, const char *path);
+int bole_cli_config_set(struct bole_config *, const char *text);
+
 /* A JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD. */
 void bole_cli_json(FILE *, struct bole_bytes text);
 bool bole_cli_is_utf8(struct bole_bytes);

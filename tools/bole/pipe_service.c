@@ -6,12 +6,49 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bole/config.h"
 #include "bole/node.h"
 #include "bole/posix.h"
+#include "cli.h"
 #include "commands.h"
 
-static int serve(struct bole_cli *cli, const struct bole_cli_spec *spec, struct bole_store *store,
-                 enum bole_node_service service)
+struct settings {
+	struct bole_config *config;
+	const char *store;
+};
+
+/* Options, settings, and the namespace that gitnamespaces(7) takes from the environment. */
+static int take_options(struct settings *s, int argc, char **argv)
+{
+	const char *space = getenv("GIT_NAMESPACE");
+	char text[1024];
+	int code = BOLE_EXIT_OK;
+
+	for (int i = 1; i < argc && code == BOLE_EXIT_OK; i++) {
+		bool more = i + 1 < argc;
+		if (more && strcmp(argv[i], "--set") == 0)
+			code = bole_cli_config_set(s->config, argv[++i]);
+		else if (more && strcmp(argv[i], "--config") == 0)
+			code = bole_cli_config_file(s->config, argv[++i]);
+		else if (argv[i][0] == '-' || s->store != NULL)
+			code = BOLE_EXIT_USAGE;
+		else
+			s->store = argv[i];
+	}
+	if (s->store == NULL || code != BOLE_EXIT_OK) {
+		fprintf(stderr,
+		        "usage: bole %s STORE#REPOSITORY [--config FILE] [--set KEY=VALUE]\n",
+		        argv[0]);
+		return BOLE_EXIT_USAGE;
+	}
+	if (space == NULL || *space == '\0')
+		return BOLE_EXIT_OK;
+	int len = snprintf(text, sizeof text, "transfer.namespace=%s", space);
+	return bole_cli_config_set(s->config, len < (int)sizeof text ? text : "");
+}
+
+static int serve(struct bole_cli *cli, const struct settings *s, const struct bole_cli_spec *spec,
+                 struct bole_store *store, enum bole_node_service service)
 {
 	struct bole_stream *stream = NULL;
 	const char *protocol = getenv("GIT_PROTOCOL");
@@ -20,7 +57,7 @@ static int serve(struct bole_cli *cli, const struct bole_cli_spec *spec, struct 
 	        bole_posix_pipe_stream(cli->platform, STDIN_FILENO, STDOUT_FILENO, &stream);
 	if (rc != BOLE_OK)
 		return bole_cli_fail("cannot start", rc);
-	rc = bole_node_serve_stream(cli->platform, store, service, spec->repo,
+	rc = bole_node_serve_stream(cli->platform, store, s->config, service, spec->repo,
 	                            protocol == NULL ? "" : protocol, stream);
 	stream->ops->close(stream);
 	if (rc == BOLE_OK)
@@ -28,25 +65,36 @@ static int serve(struct bole_cli *cli, const struct bole_cli_spec *spec, struct 
 	return bole_cli_fail(spec->repo, rc);
 }
 
-static int run(struct bole_cli *cli, int argc, char **argv, enum bole_node_service service)
+static int open_and_serve(struct bole_cli *cli, const struct settings *s,
+                          enum bole_node_service service)
 {
 	struct bole_cli_spec spec;
 	struct bole_cli_store store;
 
-	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: bole %s STORE#REPOSITORY\n", argv[0]);
-		return BOLE_EXIT_USAGE;
-	}
-	int code = bole_cli_spec_parse(argv[1], &spec);
+	int code = bole_cli_spec_parse(s->store, &spec);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(
 		        cli, &spec,
 		        service == BOLE_NODE_RECEIVE_PACK ? BOLE_CLI_WRITE : BOLE_CLI_READ, &store);
 	if (code != BOLE_EXIT_OK)
 		return code;
-	code = serve(cli, &spec, store.store, service);
+	code = serve(cli, s, &spec, store.store, service);
 	int closed = bole_cli_store_close(&store);
 	return code == BOLE_EXIT_OK ? closed : code;
+}
+
+static int run(struct bole_cli *cli, int argc, char **argv, enum bole_node_service service)
+{
+	struct settings s = {0};
+	enum bole_status rc = bole_config_open(cli->platform->alloc, &s.config);
+
+	if (rc != BOLE_OK)
+		return bole_cli_fail("cannot start", rc);
+	int code = take_options(&s, argc, argv);
+	if (code == BOLE_EXIT_OK)
+		code = open_and_serve(cli, &s, service);
+	bole_config_close(s.config);
+	return code;
 }
 
 static int run_upload_pack(struct bole_cli *cli, int argc, char **argv)

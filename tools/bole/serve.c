@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 /* bole serve: the node as a process. On loopback and read-only unless told otherwise. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +8,10 @@
 #include "bole/config.h"
 #include "bole/node.h"
 #include "bole/posix.h"
+#include "cli.h"
 #include "commands.h"
 
-enum { CONFIG_FILE_MAX = 1 << 20, STOP_SECONDS = 10, REPOS_SHOWN_MAX = 20 };
+enum { STOP_SECONDS = 10, REPOS_SHOWN_MAX = 20 };
 
 static const char help[] =
         "usage: bole serve STORE [OPTIONS]\n\n"
@@ -36,43 +36,14 @@ struct server {
 
 /* -- options -- */
 
-static int read_config(struct server *s, const char *path)
-{
-	FILE *file = fopen(path, "rb");
-	char *text = malloc(CONFIG_FILE_MAX + 1);
-	unsigned line = 0;
-
-	if (file == NULL || text == NULL) {
-		fprintf(stderr, "bole: cannot read %s: %s\n", path, strerror(errno));
-		if (file != NULL)
-			fclose(file);
-		free(text);
-		return BOLE_EXIT_USAGE;
-	}
-	size_t len = fread(text, 1, CONFIG_FILE_MAX + 1, file);
-	fclose(file);
-	struct bole_bytes bytes = {(const uint8_t *)text, len};
-	enum bole_status rc = bole_config_parse(s->config, bytes, &line);
-	free(text);
-	if (rc == BOLE_OK)
-		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: %s, line %u: %s\n", path, line,
-	        rc == BOLE_E_INVALID ? "not git-config syntax" : bole_status_text(rc));
-	return BOLE_EXIT_USAGE;
-}
-
 static int set(struct server *s, const char *key, const char *value)
 {
 	char text[1024];
 
-	int len = snprintf(text, sizeof text, "%s%s%s", key, value == NULL ? "" : "=",
-	                   value == NULL ? "" : value);
-	if (len < 0 || (size_t)len >= sizeof text || bole_config_set(s->config, text) != BOLE_OK) {
-		fprintf(stderr, "bole: '%s' is not a setting; try --set node.connections=100\n",
-		        key);
-		return BOLE_EXIT_USAGE;
-	}
-	return BOLE_EXIT_OK;
+	int len = snprintf(text, sizeof text, "%s=%s", key, value);
+	if (len < 0 || (size_t)len >= sizeof text)
+		text[0] = '\0';
+	return bole_cli_config_set(s->config, text);
 }
 
 /* Takes the option at argv[*i] and its value. */
@@ -98,7 +69,8 @@ static int take_option(struct server *s, int argc, char **argv, int *i)
 	if (strcmp(name, "--git") == 0)
 		return set(s, "git.listen", argv[*i]);
 	s->configured = true;
-	return strcmp(name, "--set") == 0 ? set(s, argv[*i], NULL) : read_config(s, argv[*i]);
+	return strcmp(name, "--set") == 0 ? bole_cli_config_set(s->config, argv[*i])
+	                                  : bole_cli_config_file(s->config, argv[*i]);
 }
 
 /* *store is the one argument that is no option. */

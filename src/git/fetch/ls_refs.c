@@ -118,7 +118,7 @@ static enum bole_status show(struct listing *l, const struct bole_ref *ref)
 	struct bole_listed_ref listed;
 	struct bole_pkt_line line;
 
-	enum bole_status rc = bole_ref_resolve(l->s->snapshot, ref, &listed);
+	enum bole_status rc = bole_ref_resolve(&l->s->refs, l->s->snapshot, ref, &listed);
 	bool missing = rc == BOLE_E_NOT_FOUND;
 	if (rc != BOLE_OK && !missing)
 		return rc;
@@ -153,7 +153,8 @@ static enum bole_status show_prefix(struct listing *l, struct bole_bytes prefix)
 	struct bole_ref ref;
 	enum bole_status rc;
 
-	while ((rc = bole_ref_next(l->s->snapshot, prefix, after, &ref)) == BOLE_OK) {
+	while ((rc = bole_ref_view_next(&l->s->refs, l->s->snapshot, prefix, after, &ref)) ==
+	       BOLE_OK) {
 		after = ref.name;
 		BOLE_TRY(show(l, &ref));
 		BOLE_TRY(bole_session_tick(l->s));

@@ -131,7 +131,7 @@ static bool place_base(struct emission *em, uint32_t base, struct bole_entry_hea
 	const struct reach_value *value = reach_value(plan, base);
 	bool have = (value->flags & REACH_HAVE) != 0;
 
-	if (have && !plan->job.thin)
+	if (have && (!plan->job.thin || bole_filter_may_drop(&plan->filter, value->type)))
 		return false;
 	if (!have && (value->flags & REACH_SEND) == 0)
 		return false;

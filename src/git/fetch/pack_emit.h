@@ -16,7 +16,12 @@
 #include "bole/platform.h"
 #include "git/object_read.h"
 
-/* What to send: everything reachable from wants, less everything reachable from haves. */
+struct bole_filter;
+struct bole_id_list;
+struct bole_ref_view;
+
+/* What to send: everything reachable from wants, less everything reachable from haves, less what
+ * the filter keeps out of what is not wanted by its id. */
 struct bole_reach {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
@@ -25,6 +30,10 @@ struct bole_reach {
 	size_t want_count;
 	const struct bole_oid *haves; /* all findable in the snapshot */
 	size_t have_count;
+	/* Commits whose parents the receiver does not see, on neither side; or NULL. */
+	const struct bole_id_list *grafts;
+	const struct bole_filter *filter; /* or NULL */
+	const struct bole_ref_view *refs; /* whose tags may be added; NULL = all */
 	bool include_tags; /* add annotated tags (refs/tags/…) whose target is sent */
 	bool thin;         /* the receiver has the haves: delta bases may be left out */
 	bool ofs_delta;    /* the receiver understands offset deltas */

@@ -138,6 +138,7 @@ static void walk_release(struct bole_pack_plan *plan)
 	list_release(plan, &plan->sent);
 	list_release(plan, &plan->roots);
 	list_release(plan, &plan->stack);
+	list_release(plan, &plan->blobs);
 }
 
 static enum bole_status plan_walk(struct bole_pack_plan *plan)
@@ -160,6 +161,10 @@ enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_p
 		return BOLE_E_NO_MEMORY;
 	plan->job = *job;
 	plan->algo = job->snapshot->repo.algo;
+	if (job->filter != NULL)
+		plan->filter = *job->filter;
+	else
+		bole_filter_init(&plan->filter);
 	bole_oid_map_init(&plan->map, job->platform, job->alloc, plan->algo,
 	                  sizeof(struct reach_value));
 	plan->seen = bole_alloc_zeroed(job->alloc, REACH_SEEN, sizeof(*plan->seen));

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "bole/store.h"
+#include "git/negotiate.h"
 
 enum {
 	WORK_YIELD = 32 * 1024, /* about a million instructions */
@@ -194,6 +195,13 @@ static enum bole_status read_commit(struct bole_pack_plan *plan, uint32_t item,
 	BOLE_TRY(bole_reach_read(plan, item, &content));
 	if (bole_commit_parse(content, plan->algo, commit) != BOLE_OK)
 		return complain(plan, item, "is no commit that can be read");
+	if (plan->job.grafts != NULL && plan->job.grafts->count > 0) {
+		struct bole_oid oid;
+
+		bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
+		if (bole_id_list_find(plan->job.grafts, &oid) != BOLE_OID_NONE)
+			commit->parent_count = 0;
+	}
 	return BOLE_OK;
 }
 
@@ -281,6 +289,8 @@ static enum bole_status note_tip(struct bole_pack_plan *plan, uint32_t item, boo
 {
 	struct reach_value *value = reach_value(plan, item);
 
+	if (!have)
+		value->flags |= REACH_WANT;
 	switch (value->type) {
 	case BOLE_OBJECT_COMMIT:
 		if (have)

@@ -2,12 +2,14 @@
 /* The walk behind a pack plan: which objects are reachable from the wants and not from the haves.
  *   reach.c        items, commits: painted in the order of their dates
  *   reach_tree.c   trees, and annotated tags that come along
+ *   reach_filter.c trees under a filter
  *   pack_plan.c    the whole; what is sent, in the order of the log
  *   pack_emit.c    the pack stream
  * Every object that the walk meets is one item of a map: about 60 bytes (SHA-1). */
 #ifndef BOLE_GIT_REACH_H
 #define BOLE_GIT_REACH_H
 
+#include "git/fetch/filter.h"
 #include "git/fetch/pack_emit.h"
 #include "git/object.h"
 #include "git/oid_map.h"
@@ -19,13 +21,15 @@ enum {
 	REACH_WALKED = 8, /* a commit whose parents were met */
 	REACH_EDGE = 16,  /* the parent of a commit that is sent */
 	REACH_FOUND = 32, /* the entry is filled in */
+	REACH_WANT = 64,  /* wanted by its id: no filter keeps it out */
 };
 
 /* The value of an item; words, so that it packs behind an id of 20 bytes. */
 struct reach_value {
 	uint32_t extent[2];
 	uint32_t offset[2];
-	uint32_t emitted[2]; /* offset in the pack that is written, 0 = not yet */
+	uint32_t emitted[2]; /* offset in the pack that is written, 0 = not yet; before, under a
+	                      * filter, the first word tells how deep a tree was met */
 	uint32_t stored_low;
 	uint16_t stored_high;
 	uint8_t type;
@@ -58,6 +62,7 @@ enum { REACH_SEEN = 4096 };
 struct bole_pack_plan {
 	struct bole_reach job;
 	uint8_t algo;
+	struct bole_filter filter;
 	struct bole_object_reader *reader;
 	struct bole_oid_map map;
 
@@ -68,6 +73,7 @@ struct bole_pack_plan {
 	struct reach_list sent;  /* commits that were wanted when met, newest first */
 	struct reach_list roots; /* of each of them its tree; then wanted trees */
 	struct reach_list stack;
+	struct reach_list blobs; /* under a filter: of a tree, to be judged */
 	struct reach_seen *seen; /* REACH_SEEN of them, while the trees are walked */
 	int64_t oldest_wanted;
 
@@ -115,6 +121,11 @@ BOLE_MUST_USE enum bole_status bole_reach_list_add(struct bole_pack_plan *, stru
 
 BOLE_MUST_USE enum bole_status bole_reach_commits(struct bole_pack_plan *);
 BOLE_MUST_USE enum bole_status bole_reach_trees(struct bole_pack_plan *);
+uint8_t bole_reach_link_type(uint32_t mode);
+/* Chooses what the filter lets through of a tree and what is in it. */
+BOLE_MUST_USE enum bole_status bole_reach_filtered(struct bole_pack_plan *, uint32_t tree);
+/* Gives the words back that the filter borrowed. */
+void bole_reach_filter_end(struct bole_pack_plan *);
 /* The receiver has this tree and everything in it. */
 BOLE_MUST_USE enum bole_status bole_reach_tree_have(struct bole_pack_plan *, uint32_t tree);
 BOLE_MUST_USE enum bole_status bole_reach_tags(struct bole_pack_plan *);

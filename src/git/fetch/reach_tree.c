@@ -5,8 +5,10 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/fetch/reach.h"
+#include "git/negotiate.h"
+#include "git/ref_view.h"
 
-static uint8_t link_type(uint32_t mode)
+uint8_t bole_reach_link_type(uint32_t mode)
 {
 	if (mode == BOLE_MODE_TREE)
 		return BOLE_OBJECT_TREE;
@@ -30,6 +32,7 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 {
 	struct reach_list *stack = &plan->stack;
 	struct reach_value *value = reach_value(plan, tree);
+	bool without_blobs = plan->filter.blob_limit == 0; /* it keeps all of them out anyway */
 
 	if ((value->flags & (flag | REACH_HAVE)) != 0)
 		return BOLE_OK;
@@ -42,11 +45,12 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 
 		BOLE_TRY(bole_reach_read(plan, stack->items[--stack->count], &rest));
 		while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
-			uint8_t type = link_type(entry.mode);
+			uint8_t type = bole_reach_link_type(entry.mode);
 			struct reach_seen *seen = seen_slot(plan, &entry.oid);
 			uint32_t item;
 
-			if (type == 0 || seen_with(seen, &entry.oid, type, flag | REACH_HAVE))
+			if (type == 0 || (type == BOLE_OBJECT_BLOB && without_blobs) ||
+			    seen_with(seen, &entry.oid, type, flag | REACH_HAVE))
 				continue;
 			BOLE_TRY(bole_reach_meet(plan, &entry.oid, type, &item));
 			value = reach_value(plan, item);
@@ -71,30 +75,47 @@ enum bole_status bole_reach_tree_have(struct bole_pack_plan *plan, uint32_t tree
 	return spread(plan, tree, REACH_HAVE);
 }
 
-/* The trees of the commits where the histories part: what they hold is not sent again. */
+static enum bole_status edge_tree(struct bole_pack_plan *plan, uint32_t item)
+{
+	struct bole_bytes content;
+	struct bole_commit commit;
+	uint32_t tree;
+
+	BOLE_TRY(bole_reach_read(plan, item, &content));
+	if (bole_commit_parse(content, plan->algo, &commit) != BOLE_OK)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &tree));
+	return bole_reach_tree_have(plan, tree);
+}
+
+/* The trees of the commits where the histories part: what they hold is not sent again. Where
+ * parents are hidden no commit leads from what is sent to what the receiver has; then the commits
+ * that it named are the edge. */
 static enum bole_status edge_trees(struct bole_pack_plan *plan)
 {
 	uint32_t met = plan->map.count;
 
 	for (uint32_t i = 0; i < met; i++) {
 		const struct reach_value *value = reach_value(plan, i);
-		struct bole_bytes content;
-		struct bole_commit commit;
-		uint32_t tree;
 
-		if ((value->flags & (REACH_EDGE | REACH_HAVE)) != (REACH_EDGE | REACH_HAVE))
-			continue;
-		BOLE_TRY(bole_reach_read(plan, i, &content));
-		if (bole_commit_parse(content, plan->algo, &commit) != BOLE_OK)
-			return BOLE_E_CORRUPT;
-		BOLE_TRY(bole_reach_meet(plan, &commit.tree, BOLE_OBJECT_TREE, &tree));
-		BOLE_TRY(bole_reach_tree_have(plan, tree));
+		if ((value->flags & (REACH_EDGE | REACH_HAVE)) == (REACH_EDGE | REACH_HAVE))
+			BOLE_TRY(edge_tree(plan, i));
+	}
+	if (plan->job.grafts == NULL || plan->job.grafts->count == 0)
+		return BOLE_OK;
+	for (size_t i = 0; i < plan->job.have_count; i++) {
+		uint32_t item = bole_oid_map_find(&plan->map, plan->job.haves[i].bytes);
+
+		if (item != BOLE_OID_NONE && reach_value(plan, item)->type == BOLE_OBJECT_COMMIT)
+			BOLE_TRY(edge_tree(plan, item));
 	}
 	return BOLE_OK;
 }
 
 enum bole_status bole_reach_trees(struct bole_pack_plan *plan)
 {
+	bool commits = (plan->filter.types & 1U << BOLE_OBJECT_COMMIT) != 0;
+
 	BOLE_TRY(edge_trees(plan));
 	for (size_t i = 0; i < plan->roots.count; i++) {
 		/* A commit may have been painted after it was met. */
@@ -103,10 +124,14 @@ enum bole_status bole_reach_trees(struct bole_pack_plan *plan)
 
 			if ((value->flags & REACH_HAVE) != 0)
 				continue;
-			value->flags |= REACH_SEND;
+			if (commits || (value->flags & REACH_WANT) != 0)
+				value->flags |= REACH_SEND;
 		}
-		BOLE_TRY(spread(plan, plan->roots.items[i], REACH_SEND));
+		BOLE_TRY(plan->filter.active ? bole_reach_filtered(plan, plan->roots.items[i])
+		                             : spread(plan, plan->roots.items[i], REACH_SEND));
 	}
+	if (plan->filter.active)
+		bole_reach_filter_end(plan);
 	return BOLE_OK;
 }
 
@@ -147,11 +172,14 @@ static enum bole_status follow_tag(struct bole_pack_plan *plan, struct bole_oid 
 
 enum bole_status bole_reach_tags(struct bole_pack_plan *plan)
 {
+	const struct bole_ref_view everything = {0};
+	const struct bole_ref_view *view = plan->job.refs != NULL ? plan->job.refs : &everything;
 	struct bole_bytes prefix = bole_bytes_z("refs/tags/");
 	struct bole_ref ref = {0};
 	enum bole_status rc;
 
-	while ((rc = bole_ref_next(plan->job.snapshot, prefix, ref.name, &ref)) == BOLE_OK) {
+	while ((rc = bole_ref_view_next(view, plan->job.snapshot, prefix, ref.name, &ref)) ==
+	       BOLE_OK) {
 		struct bole_oid target = ref.peeled;
 		struct bole_entry entry;
 

@@ -9,7 +9,7 @@
 
 #define COUNTING "Counting objects" /* the emission's phase before the first byte */
 
-enum { REACH_COMMITS_MAX = 1 << 16 }; /* looked at for a want that is no tip */
+enum { WANTED_REFS_FIRST = 16 };
 
 void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
 {
@@ -20,11 +20,17 @@ void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
 	bole_id_list_init(&f->tips, s->svc->platform, alloc, s->svc->repo.algo);
 	bole_id_list_init(&f->haves, s->svc->platform, alloc, s->svc->repo.algo);
 	bole_history_init(&f->history, s, s->snapshot);
+	bole_shallow_init(&f->shallow, s);
+	bole_filter_init(&f->filter);
+	f->history.grafts = &f->shallow.client;
 }
 
 void bole_fetch_release(struct bole_fetch *f)
 {
 	bole_history_release(&f->history);
+	bole_shallow_release(&f->shallow);
+	bole_alloc_free(f->s->svc->alloc, f->wanted_refs, f->wanted_ref_cap,
+	                sizeof *f->wanted_refs);
 	bole_id_list_release(&f->haves);
 	bole_id_list_release(&f->tips);
 	bole_id_list_release(&f->wants);
@@ -51,114 +57,36 @@ enum bole_status bole_fetch_want(struct bole_fetch *f, struct bole_bytes hex)
 	return bole_session_check(f->s, rc, "upload-pack: too many wants");
 }
 
-/* Which wants may be served: one byte for each. */
-struct allowing {
-	struct bole_fetch *f;
-	uint8_t *allowed;
-	size_t left; /* not allowed so far */
-};
-
-static void allow(struct allowing *a, const struct bole_oid *oid)
+enum bole_status bole_fetch_want_ref(struct bole_fetch *f, struct bole_bytes name)
 {
-	uint32_t at = bole_id_list_find(&a->f->wants, oid);
-
-	if (at == BOLE_OID_NONE || a->allowed[at] != 0)
-		return;
-	a->allowed[at] = 1;
-	a->left--;
-}
-
-/* peel: also find out what tags name whose writer did not say. That reads objects, so only a
- * second pass for wants that the first left over does it. */
-static enum bole_status allow_refs(struct allowing *a, bool peel)
-{
-	struct bole_fetch *f = a->f;
-	struct bole_bytes after = bole_bytes_of("", 0);
+	struct bole_session *s = f->s;
+	struct bole_listed_ref listed;
 	struct bole_ref ref;
-	enum bole_status rc = BOLE_OK;
+	char shown[80];
 
-	while (a->left > 0 && rc == BOLE_OK) {
-		struct bole_listed_ref listed;
-		rc = bole_ref_next(f->s->snapshot, bole_bytes_of("", 0), after, &ref);
-		if (rc != BOLE_OK)
-			break;
-		after = ref.name;
-		BOLE_TRY(bole_session_tick(f->s));
-		if (bole_ref_resolve(f->s->snapshot, &ref, &listed) != BOLE_OK)
-			continue;
-		allow(a, &listed.oid);
-		if (peel)
-			BOLE_TRY(bole_ref_fill_peeled(f->s, &listed));
-		if (listed.has_peeled)
-			allow(a, &listed.peeled);
-	}
-	return rc == BOLE_END ? BOLE_OK : rc;
-}
-
-/* The peeled tips of every reference. */
-static enum bole_status list_tips(struct bole_fetch *f, struct bole_id_list *tips)
-{
-	struct bole_bytes after = bole_bytes_of("", 0);
-	struct bole_ref ref;
-	enum bole_status rc;
-
-	while ((rc = bole_ref_next(f->s->snapshot, bole_bytes_of("", 0), after, &ref)) == BOLE_OK) {
-		struct bole_listed_ref listed;
-		after = ref.name;
-		BOLE_TRY(bole_session_tick(f->s));
-		if (bole_ref_resolve(f->s->snapshot, &ref, &listed) != BOLE_OK)
-			continue;
-		BOLE_TRY(bole_ref_fill_peeled(f->s, &listed));
-		BOLE_TRY(bole_id_list_add_once(
-		        tips, listed.has_peeled ? &listed.peeled : &listed.oid, SIZE_MAX));
-	}
-	return rc == BOLE_END ? BOLE_OK : rc;
-}
-
-/* In a stateless session the client read the list of references in an earlier request; a push in
- * between may have moved a tip on. What it still reaches may be wanted. Ids that are not here (of
- * another repository, or of nothing) are sorted out before any work. */
-static enum bole_status allow_reachable(struct allowing *a)
-{
-	struct bole_fetch *f = a->f;
-	struct bole_service *svc = f->s->svc;
-	struct bole_id_list tips;
-	enum bole_status rc = BOLE_OK;
-
-	for (size_t i = 0; i < f->wants.count; i++) {
-		struct bole_entry entry;
-		if (a->allowed[i] != 0)
-			continue;
-		rc = bole_odb_find(f->s->snapshot, &f->wants.ids[i], &entry);
-		if (rc == BOLE_E_NOT_FOUND || (rc == BOLE_OK && entry.type != BOLE_OBJECT_COMMIT))
-			return BOLE_OK; /* refused anyway */
-		BOLE_TRY(rc);
-	}
-	bole_id_list_init(&tips, svc->platform, svc->alloc, svc->repo.algo);
-	rc = list_tips(f, &tips);
+	enum bole_status rc = bole_ref_view_get(&s->refs, s->snapshot, name, &ref);
 	if (rc == BOLE_OK)
-		rc = bole_history_reach(&f->history, &tips, &f->wants, a->allowed,
-		                        REACH_COMMITS_MAX);
-	bole_id_list_release(&tips);
-	if (rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT)
-		rc = BOLE_OK; /* too far away: what was found counts */
-	a->left = 0;
-	for (size_t i = 0; i < f->wants.count; i++)
-		a->left += a->allowed[i] == 0;
-	return rc;
-}
-
-/* One answer for every id that may not be wanted: whether it exists in another repository, here but
- * unreferenced, or nowhere, nothing is learnt. */
-static enum bole_status refuse_want(struct allowing *a)
-{
-	char hex[BOLE_OID_HEX_MAX + 1];
-	size_t i = 0;
-
-	while (a->allowed[i] != 0)
-		i++;
-	return bole_session_refuse(a->f->s, BOLE_E_DENIED, "upload-pack: not our ref %s",
-	                           bole_oid_format(&a->f->wants.ids[i], hex));
+		rc = bole_ref_resolve(&s->refs, s->snapshot, &ref, &listed);
+	if (rc == BOLE_E_NOT_FOUND)
+		return bole_session_refuse(s, rc, "upload-pack: unknown ref %s",
+		                           bole_printable(shown, sizeof shown, name));
+	if (rc == BOLE_OK && f->wanted_ref_count == BOLE_WANTED_REFS_MAX)
+		rc = BOLE_E_LIMIT;
+	if (rc == BOLE_OK && f->wanted_ref_count == f->wanted_ref_cap) {
+		size_t cap = f->wanted_ref_cap == 0 ? WANTED_REFS_FIRST : 2 * f->wanted_ref_cap;
+		struct bole_wanted_ref *grown = bole_alloc_resize(
+		        s->svc->alloc, f->wanted_refs, f->wanted_ref_cap, cap, sizeof *grown);
+		if (grown == NULL)
+			return bole_session_check(s, BOLE_E_NO_MEMORY, "upload-pack: want-ref");
+		f->wanted_refs = grown;
+		f->wanted_ref_cap = cap;
+	}
+	if (rc == BOLE_OK) {
+		f->wanted_refs[f->wanted_ref_count++] =
+		        (struct bole_wanted_ref){ref.name, listed.oid};
+		rc = bole_id_list_add_once(&f->wants, &listed.oid, BOLE_WANTS_MAX);
+	}
+	return bole_session_check(s, rc, "upload-pack: want-ref");
 }
 
 /* Tips whose ancestry negotiation looks at. A tag of a tree or blob has none. */
@@ -176,22 +104,15 @@ static enum bole_status find_tips(struct bole_fetch *f)
 
 enum bole_status bole_fetch_check_wants(struct bole_fetch *f)
 {
-	struct bole_alloc *alloc = f->s->svc->alloc;
-	struct allowing a = {.f = f, .left = f->wants.count};
-	enum bole_status rc = BOLE_E_NO_MEMORY;
+	size_t refused = 0;
+	enum bole_status rc = bole_wants_check(f->s, &f->wants, NULL, &refused);
+	char hex[BOLE_OID_HEX_MAX + 1];
 
-	if (f->wants.count == 0)
-		return BOLE_OK;
-	a.allowed = bole_alloc_zeroed(alloc, f->wants.count, 1);
-	if (a.allowed != NULL)
-		rc = allow_refs(&a, false);
-	if (rc == BOLE_OK && a.left > 0)
-		rc = allow_refs(&a, true);
-	if (rc == BOLE_OK && a.left > 0 && (f->s->svc->stateless || f->s->svc->version == 2))
-		rc = allow_reachable(&a);
-	if (rc == BOLE_OK && a.left > 0)
-		rc = refuse_want(&a);
-	bole_alloc_free(alloc, a.allowed, a.allowed == NULL ? 0 : f->wants.count, 1);
+	/* One answer for every id that may not be wanted: whether it exists in another repository,
+	 * here but unreferenced, or nowhere, nothing is learnt. */
+	if (rc == BOLE_E_DENIED)
+		return bole_session_refuse(f->s, rc, "upload-pack: not our ref %s",
+		                           bole_oid_format(&f->wants.ids[refused], hex));
 	if (rc == BOLE_OK)
 		rc = find_tips(f);
 	return bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted");
@@ -216,6 +137,44 @@ enum bole_status bole_fetch_have(struct bole_fetch *f, struct bole_bytes hex, st
 		rc = bole_id_list_add(&f->haves, oid);
 	*known = rc == BOLE_OK;
 	return bole_session_check(f->s, rc, "upload-pack: cannot use a have line");
+}
+
+enum bole_status bole_fetch_filter(struct bole_fetch *f, struct bole_bytes spec)
+{
+	const char *why = NULL;
+	char shown[80];
+
+	if (f->filter.active)
+		return bole_session_refuse(f->s, BOLE_E_INVALID,
+		                           "upload-pack: more than one filter line");
+	enum bole_status rc = bole_filter_parse(&f->filter, f->s->svc->alloc, spec, &why);
+	if (rc == BOLE_OK && f->filter.sparse_len > 0) {
+		rc = BOLE_E_UNSUPPORTED;
+		why = "sparse:oid is not enabled here";
+	}
+	if (rc != BOLE_OK && why != NULL)
+		return bole_session_refuse(f->s, rc, "upload-pack: filter '%s': %s",
+		                           bole_printable(shown, sizeof shown, spec), why);
+	return bole_session_check(f->s, rc, "upload-pack: cannot read the filter");
+}
+
+enum bole_status bole_fetch_deepen(struct bole_fetch *f)
+{
+	BOLE_TRY(bole_shallow_settle(&f->shallow, &f->tips));
+	f->history.grafts = &f->shallow.grafts;
+	return BOLE_OK;
+}
+
+/* Nothing is checked for what the client gets back: what was allowed reaches it. */
+static enum bole_status join_shallow(struct bole_fetch *f)
+{
+	const struct bole_shallow *d = &f->shallow;
+
+	for (size_t i = 0; i < d->wants.count; i++)
+		BOLE_TRY(bole_id_list_add_once(&f->wants, &d->wants.ids[i], SIZE_MAX));
+	for (size_t i = 0; i < d->edges.count; i++)
+		BOLE_TRY(bole_id_list_add(&f->haves, &d->edges.ids[i]));
+	return BOLE_OK;
 }
 
 enum bole_status bole_fetch_enough(struct bole_fetch *f, bool *out)
@@ -262,6 +221,7 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	/* The walk has its own sets; negotiation's memory is of no more use. */
 	bole_history_release(&f->history);
 	bole_session_drop_reader(s);
+	BOLE_TRY(bole_session_check(s, join_shallow(f), "upload-pack"));
 	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc, f->band,
 	                            f->no_progress));
 	s->band_open = true;
@@ -273,6 +233,9 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .want_count = f->wants.count,
 	        .haves = f->haves.ids,
 	        .have_count = f->haves.count,
+	        .grafts = &f->shallow.grafts,
+	        .filter = f->filter.active ? &f->filter : NULL,
+	        .refs = &s->refs,
 	        .include_tags = f->include_tag,
 	        .thin = f->thin,
 	        .ofs_delta = f->ofs_delta,
@@ -297,6 +260,7 @@ enum bole_status bole_upload_pack(struct bole_service *svc)
 	struct bole_session s;
 	enum bole_status rc = bole_session_open(&s, svc);
 
+	s.refs = svc->policy->fetch.refs;
 	if (rc == BOLE_OK)
 		rc = svc->version == 2 ? bole_upload_pack_v2(&s) : bole_upload_pack_v0(&s);
 	rc = bole_session_check(&s, rc, "upload-pack");

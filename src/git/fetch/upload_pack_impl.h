@@ -4,6 +4,8 @@
 #ifndef BOLE_GIT_UPLOAD_PACK_IMPL_H
 #define BOLE_GIT_UPLOAD_PACK_IMPL_H
 
+#include "git/fetch/filter.h"
+#include "git/fetch/shallow.h"
 #include "git/negotiate.h"
 #include "git/service_impl.h"
 
@@ -13,12 +15,19 @@ enum bole_ack_mode {
 	BOLE_ACK_DETAILED = 2,
 };
 
+struct bole_wanted_ref {
+	struct bole_bytes name; /* of the snapshot */
+	struct bole_oid oid;
+};
+
 struct bole_fetch {
 	struct bole_session *s;
 	struct bole_id_list wants; /* each once */
 	struct bole_id_list tips;  /* the commits that the wants name, tags peeled */
 	struct bole_id_list haves; /* findable here */
 	struct bole_history history;
+	struct bole_shallow shallow;
+	struct bole_filter filter;
 	enum bole_ack_mode acks;
 	enum bole_sideband_mode band;
 	bool thin;
@@ -29,21 +38,40 @@ struct bole_fetch {
 	bool done;
 	bool wait_for_done;
 	bool have_seen;
+	struct bole_wanted_ref *wanted_refs; /* want-ref lines, in version 2 */
+	size_t wanted_ref_count;
+	size_t wanted_ref_cap;
 };
 
 void bole_fetch_init(struct bole_fetch *, struct bole_session *);
 void bole_fetch_release(struct bole_fetch *);
 /* hex: of a want line. Refuses what is not an id. */
 BOLE_MUST_USE enum bole_status bole_fetch_want(struct bole_fetch *, struct bole_bytes hex);
-/* Refuses unless every want is a tip or a peeled tip of this repository; in sessions without state
- * also what these still reach. */
+/* A reference that is wanted by its name. */
+BOLE_MUST_USE enum bole_status bole_fetch_want_ref(struct bole_fetch *, struct bole_bytes name);
+/* Refuses unless every want is a tip or a peeled tip of this repository, or what the policy allows
+ * beyond that; and finds the commits that are wanted. */
 BOLE_MUST_USE enum bole_status bole_fetch_check_wants(struct bole_fetch *);
 /* hex: of a have line. *known: findable here, and counted as common. */
 BOLE_MUST_USE enum bole_status bole_fetch_have(struct bole_fetch *, struct bole_bytes hex,
                                                struct bole_oid *oid, bool *known);
+/* Takes a filter line. */
+BOLE_MUST_USE enum bole_status bole_fetch_filter(struct bole_fetch *, struct bole_bytes spec);
+/* Tells where history ends for this client, and takes that into account from here on. */
+BOLE_MUST_USE enum bole_status bole_fetch_deepen(struct bole_fetch *);
 BOLE_MUST_USE enum bole_status bole_fetch_enough(struct bole_fetch *, bool *out);
 /* The pack, in the side-band, and the flush packet that ends it. */
 BOLE_MUST_USE enum bole_status bole_fetch_send(struct bole_fetch *);
+
+/* Which of the ids may be wanted (wants.c). allowed: NULL, or a byte for each that comes in zeroed
+ * and goes out as 1 where it may. BOLE_E_DENIED (only without allowed): *refused may not. */
+BOLE_MUST_USE enum bole_status bole_wants_check(struct bole_session *,
+                                                const struct bole_id_list *wants, uint8_t *allowed,
+                                                size_t *refused);
+
+/* Version 2's commands (v2_extras.c): read their arguments and answer. */
+BOLE_MUST_USE enum bole_status bole_object_info(struct bole_session *, bool args_follow);
+BOLE_MUST_USE enum bole_status bole_bundle_uri(struct bole_session *, bool args_follow);
 
 BOLE_MUST_USE enum bole_status bole_upload_pack_v2(struct bole_session *);
 BOLE_MUST_USE enum bole_status bole_upload_pack_v0(struct bole_session *);

@@ -14,16 +14,25 @@ static void format_caps(struct bole_session *s, char *caps, size_t cap)
 	char symref[BOLE_REF_NAME_MAX + 16] = "";
 
 	if (s->snapshot != NULL &&
-	    bole_ref_get(s->snapshot, bole_bytes_z("HEAD"), &ref) == BOLE_OK && ref.symbolic &&
-	    bole_ref_resolve(s->snapshot, &ref, &head) == BOLE_OK &&
+	    bole_ref_view_get(&s->refs, s->snapshot, bole_bytes_z("HEAD"), &ref) == BOLE_OK &&
+	    ref.symbolic && bole_ref_resolve(&s->refs, s->snapshot, &ref, &head) == BOLE_OK &&
 	    head.target.len <= BOLE_REF_NAME_MAX)
 		snprintf(symref, sizeof symref, " symref=HEAD:%.*s", (int)head.target.len,
 		         (const char *)head.target.ptr);
-	snprintf(caps, cap,
-	         "multi_ack thin-pack side-band side-band-64k ofs-delta no-progress include-tag "
-	         "multi_ack_detailed%s%s object-format=%s agent=%s",
-	         s->svc->stateless || s->svc->advertise ? " no-done" : "", symref,
-	         bole_hash_name(s->svc->repo.algo), BOLE_GIT_AGENT);
+	const struct bole_fetch_policy *policy = &s->svc->policy->fetch;
+	char session_id[BOLE_SESSION_ID_MAX + 1];
+
+	snprintf(
+	        caps, cap,
+	        "multi_ack thin-pack side-band side-band-64k ofs-delta shallow deepen-since "
+	        "deepen-not deepen-relative no-progress include-tag multi_ack_detailed%s%s%s%s%s%s "
+	        "object-format=%s agent=%s",
+	        policy->allow_filter ? " filter" : "",
+	        policy->allow_hidden_tips || policy->allow_any ? " allow-tip-sha1-in-want" : "",
+	        policy->allow_reachable || policy->allow_any ? " allow-reachable-sha1-in-want" : "",
+	        s->svc->stateless || s->svc->advertise ? " no-done" : "", symref,
+	        bole_session_id(s, " session-id=", session_id), bole_hash_name(s->svc->repo.algo),
+	        BOLE_GIT_AGENT);
 }
 
 static enum bole_status take_cap(struct bole_fetch *f, struct bole_bytes word)
@@ -44,6 +53,8 @@ static enum bole_status take_cap(struct bole_fetch *f, struct bole_bytes word)
 		f->ofs_delta = true;
 	else if (bole_pkt_is(word, "include-tag"))
 		f->include_tag = true;
+	else if (bole_pkt_is(word, "deepen-relative"))
+		f->shallow.relative = true;
 	else if (bole_pkt_is(word, "no-progress"))
 		f->no_progress = true;
 	else if (bole_caps_value(word, "object-format", &value) &&
@@ -108,15 +119,15 @@ static enum bole_status read_wants(struct bole_fetch *f)
 			return BOLE_OK;
 		if (pkt.type != BOLE_PKT_DATA)
 			return refuse_line(f, "want", &pkt);
-		if (bole_pkt_word(pkt.line, "shallow", &rest) ||
-		    bole_pkt_word(pkt.line, "deepen", &rest) ||
-		    bole_pkt_word(pkt.line, "deepen-since", &rest) ||
-		    bole_pkt_word(pkt.line, "deepen-not", &rest))
-			return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
-			                           "upload-pack: shallow clones are not supported");
-		if (bole_pkt_word(pkt.line, "filter", &rest))
-			return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
-			                           "upload-pack: filters are not supported");
+		bool taken = false;
+		BOLE_TRY(bole_shallow_take(&f->shallow, pkt.line, &taken));
+		if (taken)
+			continue;
+		if (f->s->svc->policy->fetch.allow_filter &&
+		    bole_pkt_word(pkt.line, "filter", &rest)) {
+			BOLE_TRY(bole_fetch_filter(f, rest));
+			continue;
+		}
 		if (!bole_pkt_word(pkt.line, "want", &rest))
 			return refuse_line(f, "want", &pkt);
 		BOLE_TRY(take_want(f, rest));
@@ -244,6 +255,12 @@ static enum bole_status serve(struct bole_fetch *f)
 		return BOLE_OK; /* it only wanted the list */
 	if (rc == BOLE_OK)
 		rc = bole_fetch_check_wants(f);
+	if (rc == BOLE_OK)
+		rc = bole_fetch_deepen(f);
+	if (rc == BOLE_OK && bole_shallow_deepens(&f->shallow)) {
+		bole_pkt_flush(f->s->svc->out);
+		rc = bole_session_flush(f->s);
+	}
 	if (rc == BOLE_OK)
 		rc = negotiate(f);
 	if (rc == BOLE_OK)

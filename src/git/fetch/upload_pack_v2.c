@@ -6,7 +6,13 @@
 #include "base/check.h"
 #include "git/fetch/upload_pack_impl.h"
 
-enum command { COMMAND_NONE, COMMAND_LS_REFS, COMMAND_FETCH };
+enum command {
+	COMMAND_NONE,
+	COMMAND_LS_REFS,
+	COMMAND_FETCH,
+	COMMAND_OBJECT_INFO,
+	COMMAND_BUNDLE_URI,
+};
 
 struct request {
 	enum command command;
@@ -16,15 +22,28 @@ struct request {
 
 static enum bole_status advertise(struct bole_session *s)
 {
-	char format[40];
+	const struct bole_fetch_policy *policy = &s->svc->policy->fetch;
+	char line[200];
 
-	snprintf(format, sizeof format, "object-format=%s\n", bole_hash_name(s->svc->repo.algo));
 	bole_pkt_text(s->svc->out, "version 2\n");
 	bole_pkt_text(s->svc->out, "agent=" BOLE_GIT_AGENT "\n");
 	bole_pkt_text(s->svc->out, "ls-refs=unborn\n");
-	bole_pkt_text(s->svc->out, "fetch=wait-for-done\n");
+	snprintf(line, sizeof line, "fetch=shallow wait-for-done%s%s%s\n",
+	         policy->allow_filter ? " filter" : "", policy->ref_in_want ? " ref-in-want" : "",
+	         policy->sideband_all ? " sideband-all" : "");
+	bole_pkt_text(s->svc->out, line);
 	bole_pkt_text(s->svc->out, "server-option\n");
-	bole_pkt_text(s->svc->out, format);
+	snprintf(line, sizeof line, "object-format=%s\n", bole_hash_name(s->svc->repo.algo));
+	bole_pkt_text(s->svc->out, line);
+	if (policy->object_info)
+		bole_pkt_text(s->svc->out, "object-info\n");
+	if (policy->bundle_uri_count > 0)
+		bole_pkt_text(s->svc->out, "bundle-uri\n");
+	if (policy->session_id) {
+		char id[BOLE_SESSION_ID_MAX + 1];
+		snprintf(line, sizeof line, "%s\n", bole_session_id(s, "session-id=", id));
+		bole_pkt_text(s->svc->out, line);
+	}
 	bole_pkt_flush(s->svc->out);
 	return bole_session_flush(s);
 }
@@ -40,6 +59,10 @@ static enum bole_status take_command(struct bole_session *s, struct request *req
 		req->command = COMMAND_LS_REFS;
 	else if (bole_pkt_is(name, "fetch"))
 		req->command = COMMAND_FETCH;
+	else if (s->svc->policy->fetch.object_info && bole_pkt_is(name, "object-info"))
+		req->command = COMMAND_OBJECT_INFO;
+	else if (s->svc->policy->fetch.bundle_uri_count > 0 && bole_pkt_is(name, "bundle-uri"))
+		req->command = COMMAND_BUNDLE_URI;
 	else
 		return bole_session_refuse(s, BOLE_E_UNSUPPORTED, "unknown command '%s'",
 		                           bole_printable(shown, sizeof shown, name));
@@ -54,7 +77,7 @@ static enum bole_status take_capability(struct bole_session *s, struct request *
 
 	if (bole_caps_value(line, "command", &value))
 		return take_command(s, req, value);
-	if (bole_caps_value(line, "agent", &value) ||
+	if (bole_caps_value(line, "agent", &value) || bole_caps_value(line, "session-id", &value) ||
 	    bole_caps_value(line, "server-option", &value))
 		return BOLE_OK;
 	if (!bole_caps_value(line, "object-format", &value))
@@ -103,8 +126,32 @@ static enum bole_status read_request(struct bole_session *s, struct request *req
 	return BOLE_OK;
 }
 
+static bool take_flag(struct bole_fetch *f, struct bole_bytes line)
+{
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {
+	        {"done", &f->done},
+	        {"thin-pack", &f->thin},
+	        {"ofs-delta", &f->ofs_delta},
+	        {"include-tag", &f->include_tag},
+	        {"no-progress", &f->no_progress},
+	        {"wait-for-done", &f->wait_for_done},
+	};
+
+	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+		if (!bole_pkt_is(line, flags[i].name))
+			continue;
+		*flags[i].flag = true;
+		return true;
+	}
+	return false;
+}
+
 static enum bole_status take_argument(struct bole_fetch *f, struct bole_bytes line)
 {
+	const struct bole_fetch_policy *policy = &f->s->svc->policy->fetch;
 	struct bole_bytes rest;
 	struct bole_oid oid;
 	char shown[80];
@@ -116,23 +163,22 @@ static enum bole_status take_argument(struct bole_fetch *f, struct bole_bytes li
 		f->have_seen = true;
 		return bole_fetch_have(f, rest, &oid, &known);
 	}
-	if (bole_pkt_is(line, "done"))
-		f->done = true;
-	else if (bole_pkt_is(line, "thin-pack"))
-		f->thin = true;
-	else if (bole_pkt_is(line, "ofs-delta"))
-		f->ofs_delta = true;
-	else if (bole_pkt_is(line, "include-tag"))
-		f->include_tag = true;
-	else if (bole_pkt_is(line, "no-progress"))
-		f->no_progress = true;
-	else if (bole_pkt_is(line, "wait-for-done"))
-		f->wait_for_done = true;
-	else
-		return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
-		                           "upload-pack: unknown argument of fetch: '%s'",
-		                           bole_printable(shown, sizeof shown, line));
-	return BOLE_OK;
+	if (take_flag(f, line))
+		return BOLE_OK;
+	if (policy->allow_filter && bole_pkt_word(line, "filter", &rest))
+		return bole_fetch_filter(f, rest);
+	if (policy->ref_in_want && bole_pkt_word(line, "want-ref", &rest))
+		return bole_fetch_want_ref(f, rest);
+	if (policy->sideband_all && bole_pkt_is(line, "sideband-all")) {
+		f->s->band_all = true;
+		return BOLE_OK;
+	}
+	BOLE_TRY(bole_shallow_take(&f->shallow, line, &known));
+	if (known)
+		return BOLE_OK;
+	return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
+	                           "upload-pack: unknown argument of fetch: '%s'",
+	                           bole_printable(shown, sizeof shown, line));
 }
 
 static enum bole_status read_arguments(struct bole_fetch *f)
@@ -163,12 +209,12 @@ static enum bole_status send_acknowledgments(struct bole_fetch *f, bool *ready)
 	struct bole_output *out = f->s->svc->out;
 
 	*ready = false;
-	bole_pkt_text(out, "acknowledgments\n");
+	bole_session_text(f->s, "acknowledgments\n");
 	if (f->haves.count == 0)
-		bole_pkt_text(out, "NAK\n");
+		bole_session_text(f->s, "NAK\n");
 	for (size_t i = 0; i < f->haves.count; i++) {
 		struct bole_pkt_line line;
-		bole_pkt_line_init(&line);
+		bole_session_line(f->s, &line);
 		bole_pkt_line_text(&line, "ACK ");
 		bole_pkt_line_oid(&line, &f->haves.ids[i]);
 		bole_pkt_line_text(&line, "\n");
@@ -177,12 +223,41 @@ static enum bole_status send_acknowledgments(struct bole_fetch *f, bool *ready)
 	if (!f->wait_for_done)
 		BOLE_TRY(bole_fetch_enough(f, ready));
 	if (*ready) {
-		bole_pkt_text(out, "ready\n");
+		bole_session_text(f->s, "ready\n");
 		bole_pkt_delim(out);
 		return BOLE_OK;
 	}
 	bole_pkt_flush(out);
 	return bole_session_flush(f->s);
+}
+
+static enum bole_status send_shallow_info(struct bole_fetch *f)
+{
+	if (!bole_shallow_deepens(&f->shallow) && f->shallow.client.count == 0)
+		return BOLE_OK;
+	bole_session_text(f->s, "shallow-info\n");
+	BOLE_TRY(bole_fetch_deepen(f));
+	bole_pkt_delim(f->s->svc->out);
+	return BOLE_OK;
+}
+
+static enum bole_status send_wanted_refs(struct bole_fetch *f)
+{
+	if (f->wanted_ref_count == 0)
+		return BOLE_OK;
+	bole_session_text(f->s, "wanted-refs\n");
+	for (size_t i = 0; i < f->wanted_ref_count; i++) {
+		struct bole_pkt_line line;
+		bole_session_line(f->s, &line);
+		bole_pkt_line_oid(&line, &f->wanted_refs[i].oid);
+		bole_pkt_line_text(&line, " ");
+		bole_pkt_line_bytes(&line, f->wanted_refs[i].name);
+		bole_pkt_line_text(&line, "\n");
+		bole_pkt_line_write(&line, f->s->svc->out);
+		BOLE_TRY(bole_session_tick(f->s));
+	}
+	bole_pkt_delim(f->s->svc->out);
+	return BOLE_OK;
 }
 
 static enum bole_status fetch(struct bole_fetch *f, bool args_follow)
@@ -202,7 +277,9 @@ static enum bole_status fetch(struct bole_fetch *f, bool args_follow)
 		bole_pkt_flush(f->s->svc->out);
 		return bole_session_flush(f->s);
 	}
-	bole_pkt_text(f->s->svc->out, "packfile\n");
+	BOLE_TRY(send_shallow_info(f));
+	BOLE_TRY(send_wanted_refs(f));
+	bole_session_text(f->s, "packfile\n");
 	f->band = BOLE_SIDEBAND_LARGE;
 	return bole_fetch_send(f);
 }
@@ -214,7 +291,20 @@ static enum bole_status serve_fetch(struct bole_session *s, bool args_follow)
 	bole_fetch_init(&f, s);
 	enum bole_status rc = fetch(&f, args_follow);
 	bole_fetch_release(&f);
+	s->band_all = false;
 	return rc;
+}
+
+static enum bole_status serve(struct bole_session *s, const struct request *req)
+{
+	switch (req->command) {
+	case COMMAND_LS_REFS: return bole_ls_refs(s, req->args_follow);
+	case COMMAND_FETCH: return serve_fetch(s, req->args_follow);
+	case COMMAND_OBJECT_INFO: return bole_object_info(s, req->args_follow);
+	case COMMAND_BUNDLE_URI: return bole_bundle_uri(s, req->args_follow);
+	case COMMAND_NONE: break;
+	}
+	return BOLE_E_INVALID;
 }
 
 enum bole_status bole_upload_pack_v2(struct bole_session *s)
@@ -232,8 +322,7 @@ enum bole_status bole_upload_pack_v2(struct bole_session *s)
 			return BOLE_OK;
 		if (rc != BOLE_OK)
 			return rc;
-		rc = req.command == COMMAND_LS_REFS ? bole_ls_refs(s, req.args_follow)
-		                                    : serve_fetch(s, req.args_follow);
+		rc = serve(s, &req);
 	} while (rc == BOLE_OK && !s->svc->stateless);
 	return rc;
 }

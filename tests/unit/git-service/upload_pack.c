@@ -10,9 +10,10 @@
 #include "git/pack_ingest.h"
 #include "support/git_fixture.h"
 
-#define CAPS_V0                                                                          \
-	"multi_ack thin-pack side-band side-band-64k ofs-delta no-progress include-tag " \
-	"multi_ack_detailed"
+#define CAPS_V0                                                                       \
+	"multi_ack thin-pack side-band side-band-64k ofs-delta shallow deepen-since " \
+	"deepen-not deepen-relative no-progress include-tag "                         \
+	"multi_ack_detailed filter"
 #define TAIL_V0 " symref=HEAD:refs/heads/main object-format=sha1 agent=bole/0.1.0\n"
 
 struct scene {
@@ -122,8 +123,9 @@ Test(upload_pack, version_2_advertises_exactly_what_works)
 
 	scene_open(&c);
 	cr_assert_str_eq(advertisement(&c, 2, true),
-	                 "version 2\nagent=bole/0.1.0\nls-refs=unborn\nfetch=wait-for-done\n"
-	                 "server-option\nobject-format=sha1\n0000\n");
+	                 "version 2\nagent=bole/0.1.0\nls-refs=unborn\n"
+	                 "fetch=shallow wait-for-done filter ref-in-want\n"
+	                 "server-option\nobject-format=sha1\nobject-info\n0000\n");
 	scene_close(&c);
 }
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/* What an operator allows fetches, by the names of git-config(1). */
+#ifndef BOLE_GIT_FETCH_POLICY_H
+#define BOLE_GIT_FETCH_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "git/ref_view.h"
+
+struct bole_fetch_policy {
+	struct bole_ref_view refs;
+	bool allow_filter;
+	bool allow_sparse; /* sparse:oid filters, which cost a walk by path */
+	/* What may be wanted beyond the tips that are listed: the tips of hidden references, the
+	 * commits that listed tips reach, everything in the repository. */
+	bool allow_hidden_tips;
+	bool allow_reachable;
+	bool allow_any;
+	/* Protocol version 2 always allows what is reachable; and any tree, blob or tag of the
+	 * repository, which a partial clone fetches when it needs it. */
+	bool lazy_fetch;
+	bool ref_in_want;
+	bool sideband_all;
+	bool object_info;
+	bool session_id;
+	const char *const *bundle_uris; /* where a clone may get a bundle first */
+	size_t bundle_uri_count;
+};
+
+static inline void bole_fetch_policy_init(struct bole_fetch_policy *policy)
+{
+	*policy = (struct bole_fetch_policy){
+	        .allow_filter = true,
+	        .lazy_fetch = true,
+	        .ref_in_want = true,
+	        .object_info = true,
+	};
+}
+
+#endif /* BOLE_GIT_FETCH_POLICY_H */

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: ISC */
+/* What the configuration says about fetches. Lists are read once, when the node starts or a session
+ * begins, and a repository's own replace the general ones. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "node/internal.h"
+
+enum { LIST_MAX = 256, KEY_MAX = BOLE_REPO_NAME_MAX + 64 };
+
+static const struct {
+	const char *key;
+	size_t offset; /* in struct bole_fetch_policy */
+} switches[] = {
+        {"uploadpack.allowFilter", offsetof(struct bole_fetch_policy, allow_filter)},
+        {"uploadpack.allowSparseFilter", offsetof(struct bole_fetch_policy, allow_sparse)},
+        {"uploadpack.allowTipSHA1InWant", offsetof(struct bole_fetch_policy, allow_hidden_tips)},
+        {"uploadpack.allowReachableSHA1InWant",
+         offsetof(struct bole_fetch_policy, allow_reachable)},
+        {"uploadpack.allowAnySHA1InWant", offsetof(struct bole_fetch_policy, allow_any)},
+        {"uploadpack.allowLazyFetch", offsetof(struct bole_fetch_policy, lazy_fetch)},
+        {"uploadpack.allowRefInWant", offsetof(struct bole_fetch_policy, ref_in_want)},
+        {"uploadpack.allowSidebandAll", offsetof(struct bole_fetch_policy, sideband_all)},
+        {"transfer.advertiseObjectInfo", offsetof(struct bole_fetch_policy, object_info)},
+        {"transfer.advertiseSID", offsetof(struct bole_fetch_policy, session_id)},
+};
+
+static bool *switch_at(struct bole_fetch_policy *policy, size_t i)
+{
+	return (bool *)(void *)((uint8_t *)policy + switches[i].offset);
+}
+
+enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
+                                              const struct bole_config *config)
+{
+	bool value;
+
+	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++) {
+		if (bole_config_bool(config, switches[i].key, false, &value) == BOLE_OK)
+			continue;
+		bole_log(platform, BOLE_LOG_ERROR, "config: %s must be true or false",
+		         switches[i].key);
+		return BOLE_E_INVALID;
+	}
+	return BOLE_OK;
+}
+
+/* repo.<name>.key where there is one, else key. */
+static const char *key_for(const struct bole_config *config, const char *name, const char *key,
+                           char full[KEY_MAX])
+{
+	snprintf(full, KEY_MAX, "repo.%s.%s", name, key);
+	return bole_config_get(config, full) != NULL ? full : key;
+}
+
+/* Adds every value of a key to list; what does not fit is refused. */
+static enum bole_status add_all(const struct bole_config *config, const char *key,
+                                const char **list, size_t *count)
+{
+	const char *value;
+
+	for (size_t i = 0; (value = bole_config_get_nth(config, key, i)) != NULL; i++) {
+		if (*count == LIST_MAX)
+			return BOLE_E_LIMIT;
+		if (*value != '\0')
+			list[(*count)++] = value;
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status read_lists(struct node_fetch_config *c, const struct bole_config *config,
+                                   const char *name, bool push)
+{
+	struct bole_fetch_policy *policy = &c->policy;
+	char full[KEY_MAX];
+
+	c->list = bole_alloc_array(c->alloc, 2 * LIST_MAX, sizeof *c->list);
+	if (c->list == NULL)
+		return BOLE_E_NO_MEMORY;
+	BOLE_TRY(add_all(config, key_for(config, name, "transfer.hideRefs", full), c->list,
+	                 &policy->refs.hide_count));
+	BOLE_TRY(add_all(
+	        config,
+	        key_for(config, name, push ? "receive.hideRefs" : "uploadpack.hideRefs", full),
+	        c->list, &policy->refs.hide_count));
+	policy->refs.hide = c->list;
+	policy->bundle_uris = c->list + LIST_MAX;
+	return add_all(config, key_for(config, name, "uploadpack.bundleURI", full),
+	               c->list + LIST_MAX, &policy->bundle_uri_count);
+}
+
+enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct bole_alloc *alloc,
+                                             const struct bole_config *config, const char *name,
+                                             bool push)
+{
+	char full[KEY_MAX];
+
+	*c = (struct node_fetch_config){.alloc = alloc};
+	bole_fetch_policy_init(&c->policy);
+	if (config == NULL)
+		return BOLE_OK;
+	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++) {
+		bool *value = switch_at(&c->policy, i);
+		/* A repository's value that cannot be read grants nothing. */
+		if (bole_config_bool(config, key_for(config, name, switches[i].key, full), *value,
+		                     value) != BOLE_OK)
+			*value = false;
+	}
+	const char *space =
+	        bole_config_get(config, key_for(config, name, "transfer.namespace", full));
+	if (space != NULL && !bole_namespace_prefix(space, c->space))
+		return BOLE_E_INVALID;
+	c->policy.refs.space = c->space;
+	return read_lists(c, config, name, push);
+}
+
+void bole_node_fetch_config_close(struct node_fetch_config *c)
+{
+	if (c->list != NULL)
+		bole_alloc_free(c->alloc, c->list, 2 * LIST_MAX, sizeof *c->list);
+	c->list = NULL;
+}
