@@ -22,6 +22,9 @@ enum {
 	 * full. */
 	CHECKPOINT_LOG_BYTES = 192 << 10,
 	CHECKPOINT_SHARE = 40, /* of the volume, at most */
+	/* Where reading is fast and memory is not limited: longer runs, so fewer of them. */
+	CHECKPOINT_LOG_LARGE = 32 << 20,
+	CHECKPOINT_SHARE_LARGE = 16,
 	/* Segments more than the base's that deltas may keep. */
 	CHECKPOINT_SPREAD = 2,
 	/* Beside a base, a mount after a clean stop reads so much of deltas and log, at most: this
@@ -45,13 +48,15 @@ struct checkpoint {
 
 bool bole_flash_checkpoint_due(const struct flash_volume *v)
 {
-	uint32_t share = v->segments / CHECKPOINT_SHARE;
+	bool large = v->budget.limit == SIZE_MAX && !v->dev->info.needs_erase;
+	uint32_t share = v->segments / (large ? CHECKPOINT_SHARE_LARGE : CHECKPOINT_SHARE);
+	uint64_t wanted = large ? CHECKPOINT_LOG_LARGE : CHECKPOINT_LOG_BYTES;
 	uint64_t most = (uint64_t)v->segment_bytes * CHECKPOINT_SEGMENTS;
 
-	if (most < CHECKPOINT_LOG_BYTES && share > CHECKPOINT_SEGMENTS)
-		most = (uint64_t)v->segment_bytes * share < CHECKPOINT_LOG_BYTES
+	if (most < wanted && share > CHECKPOINT_SEGMENTS)
+		most = (uint64_t)v->segment_bytes * share < wanted
 		               ? (uint64_t)v->segment_bytes * share
-		               : CHECKPOINT_LOG_BYTES;
+		               : wanted;
 	return !v->checkpointing && !v->read_only &&
 	       (v->tail_bytes > most || v->mem_rows > v->mem_rows_max ||
 	        atomic_load(&v->checkpoint_wanted));

@@ -35,6 +35,11 @@ void bole_flash_filter_add(uint8_t *filter, uint32_t blocks, uint64_t hash)
 	}
 }
 
+void bole_flash_filter_prefetch(const uint8_t *filter, uint32_t blocks, uint64_t hash)
+{
+	__builtin_prefetch(filter + block_at(blocks, hash));
+}
+
 bool bole_flash_filter_has(const uint8_t *filter, uint32_t blocks, uint64_t hash)
 {
 	const uint8_t *block = filter + block_at(blocks, hash);

@@ -11,6 +11,7 @@
 /* Blocks for so many keys; 0 for none, or for more than can be. */
 uint32_t bole_flash_filter_blocks(uint64_t keys);
 void bole_flash_filter_add(uint8_t *filter, uint32_t blocks, uint64_t hash);
+void bole_flash_filter_prefetch(const uint8_t *filter, uint32_t blocks, uint64_t hash);
 bool bole_flash_filter_has(const uint8_t *filter, uint32_t blocks, uint64_t hash);
 
 #endif /* BOLE_FLASH_FILTER_H */

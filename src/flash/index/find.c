@@ -36,7 +36,7 @@ struct probe {
 	uint64_t *kill; /* places, KILL_OF_EXTENT for those of extents */
 	size_t kills;
 	size_t cap;
-	uint64_t few[PROBE_KILLS];
+	uint64_t *few;
 };
 
 static enum bole_status add_kill(struct probe *p, uint64_t place, uint8_t type)
@@ -91,18 +91,18 @@ static enum bole_status ask_mem(struct probe *p, const struct flash_table *mem,
 	return BOLE_OK;
 }
 
-/* Rows from number `from` on. */
+/* Rows [from, rows). */
 static enum bole_status ask_fresh(struct probe *p, const struct flash_memory *m, uint32_t from,
-                                  enum flash_found_where where)
+                                  uint32_t rows, enum flash_found_where where)
 {
 	uint32_t key_len = p->index->domain->key_len;
 
-	if (m->rows <= from)
+	if (rows <= from)
 		return BOLE_OK;
 	if (!p->hashed)
 		p->hash = bole_flash_key_hash(p->v, p->key, key_len);
 	p->hashed = true;
-	uint32_t at = bole_flash_fresh_find(m->fresh, from, m->rows, p->key, p->hash);
+	uint32_t at = bole_flash_fresh_find(m->fresh, from, rows, p->key, p->hash);
 	if (at == FRESH_NONE)
 		return BOLE_OK;
 	struct flash_fresh_row row = bole_flash_fresh_row(m->fresh, at);
@@ -215,6 +215,9 @@ static enum bole_status ask_runs(struct probe *p)
 	if (runs == NULL)
 		return BOLE_OK;
 	uint64_t hash = bole_flash_run_hash(p->v, p->key, INDEX_PREFIX_BYTES);
+	/* One wait for memory instead of one a run. */
+	for (uint32_t i = 0; i < runs->count; i++)
+		bole_flash_run_prefetch(runs->run[i], hash);
 	for (uint32_t i = 0; i < runs->count; i++) {
 		enum bole_status rc = bole_flash_run_find(runs->run[i], p->key, hash, &match);
 		if (rc == BOLE_E_NOT_FOUND)
@@ -258,9 +261,9 @@ static enum bole_status ask_all(struct probe *p)
 	enum bole_status damaged = BOLE_OK;
 
 	BOLE_TRY(ask_mem(p, p->index->now.mem, FOUND_MEM));
-	BOLE_TRY(ask_fresh(p, &p->index->now, 0, FOUND_FRESH));
+	BOLE_TRY(ask_fresh(p, &p->index->now, 0, p->index->now.rows, FOUND_FRESH));
 	BOLE_TRY(ask_mem(p, p->index->frozen.mem, FOUND_FROZEN));
-	BOLE_TRY(ask_fresh(p, &p->index->frozen, 0, FOUND_FROZEN));
+	BOLE_TRY(ask_fresh(p, &p->index->frozen, 0, p->index->frozen.rows, FOUND_FROZEN));
 	BOLE_TRY(ask_runs(p));
 	if (p->only != PROBE_ANY)
 		return BOLE_OK;
@@ -277,7 +280,10 @@ static enum bole_status ask_all(struct probe *p)
 
 static enum bole_status probe(struct probe *p)
 {
-	p->kill = p->few;
+	uint64_t few[PROBE_KILLS];
+
+	p->few = few;
+	p->kill = few;
 	p->kills = 0;
 	p->cap = PROBE_KILLS;
 	enum bole_status rc = ask_all(p);
@@ -320,26 +326,56 @@ enum bole_status bole_flash_index_find(struct flash_volume *v, const struct flas
 	return rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
 }
 
-enum bole_status bole_flash_index_find_since(struct flash_volume *v,
-                                             const struct flash_index *index,
-                                             const struct flash_index *then, const uint8_t *key,
-                                             struct flash_reader *reader, struct flash_found *out)
+enum bole_status bole_flash_index_find_hashed(struct flash_volume *v,
+                                              const struct flash_index *index, const uint8_t *key,
+                                              uint64_t hash, struct flash_reader *reader,
+                                              struct flash_found *out)
 {
-	struct probe p = {.v = v, .index = index, .key = key, .row = first_row, .ctx = out};
+	struct probe p = {.v = v,
+	                  .index = index,
+	                  .key = key,
+	                  .hash = hash,
+	                  .hashed = true,
+	                  .reader = reader,
+	                  .row = first_row,
+	                  .ctx = out,
+	                  .only = PROBE_ANY};
+
+	if (index == NULL)
+		return BOLE_E_NOT_FOUND;
+	enum bole_status rc = probe(&p);
+	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;
+}
+
+enum bole_status bole_flash_index_find_since(struct flash_volume *v,
+                                             const struct flash_index *index, uint32_t rows,
+                                             const struct flash_index *then, const uint8_t *key,
+                                             uint64_t hash, struct flash_reader *reader,
+                                             struct flash_found *out)
+{
+	struct probe p = {.v = v,
+	                  .index = index,
+	                  .key = key,
+	                  .hash = hash,
+	                  .hashed = true,
+	                  .row = first_row,
+	                  .ctx = out};
 
 	if (then == NULL || index == NULL || index->frozen.mem != then->frozen.mem ||
 	    index->frozen.fresh != then->frozen.fresh || index->runs != then->runs ||
 	    index->extents != then->extents)
 		return bole_flash_index_find(v, index, key, reader, out);
 	uint32_t from = index->now.fresh == then->now.fresh ? then->now.rows : 0;
-	if (index->now.mem == then->now.mem && index->now.rows == from)
+	if (index->now.mem == then->now.mem && rows <= from)
 		return BOLE_E_NOT_FOUND;
+	uint64_t few[PROBE_KILLS];
 	p.only = PROBE_ANY;
-	p.kill = p.few;
+	p.few = few;
+	p.kill = few;
 	p.cap = PROBE_KILLS;
 	enum bole_status rc = ask_mem(&p, index->now.mem, FOUND_MEM);
 	if (rc == BOLE_OK)
-		rc = ask_fresh(&p, &index->now, from, FOUND_FRESH);
+		rc = ask_fresh(&p, &index->now, from, rows, FOUND_FRESH);
 	if (p.kill != p.few)
 		bole_alloc_free(v->alloc, p.kill, p.cap, sizeof *p.kill);
 	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_NOT_FOUND : rc;

@@ -215,10 +215,15 @@ BOLE_MUST_USE enum bole_status bole_flash_index_find(struct flash_volume *,
                                                      const struct flash_index *, const uint8_t *key,
                                                      struct flash_reader *,
                                                      struct flash_found *out);
-/* The same for an id that was not found in another version: only what that one has not is asked. */
+/* The same with the id's bole_flash_key_hash. */
 BOLE_MUST_USE enum bole_status
-bole_flash_index_find_since(struct flash_volume *, const struct flash_index *,
-                            const struct flash_index *then, const uint8_t *key,
+bole_flash_index_find_hashed(struct flash_volume *, const struct flash_index *, const uint8_t *key,
+                             uint64_t hash, struct flash_reader *, struct flash_found *out);
+/* The same for an id that was not found in another version: only what that one has not is asked,
+ * and of rows of fresh the first ones: the others are for other ids, the caller says. */
+BOLE_MUST_USE enum bole_status
+bole_flash_index_find_since(struct flash_volume *, const struct flash_index *, uint32_t rows,
+                            const struct flash_index *then, const uint8_t *key, uint64_t hash,
                             struct flash_reader *, struct flash_found *out);
 /* Shows every live row of an id, the one that counts first. trust: rows of runs that start like the
  * id are taken for its rows, without a look at the records. */

@@ -7,9 +7,8 @@
 #include "flash/index/run.h"
 
 enum {
-	LEVEL_FAN_SMALL = 4,  /* runs of a tier that become one: where segments are small */
-	LEVEL_FAN = 8,        /* where memory is limited */
-	LEVEL_FAN_LARGE = 16, /* and where it is not: fewer merges, more runs to ask */
+	LEVEL_FAN_SMALL = 4, /* runs of a tier that become one: where segments are small */
+	LEVEL_FAN = 8,       /* and where they are not */
 	LEVEL_SMALL_SEGMENT = 64 << 10,
 };
 

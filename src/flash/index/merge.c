@@ -29,9 +29,7 @@ struct flash_compaction {
 
 static uint32_t fan(const struct flash_volume *v)
 {
-	if (v->segment_bytes < LEVEL_SMALL_SEGMENT)
-		return LEVEL_FAN_SMALL;
-	return v->budget.limit == SIZE_MAX ? LEVEL_FAN_LARGE : LEVEL_FAN;
+	return v->segment_bytes < LEVEL_SMALL_SEGMENT ? LEVEL_FAN_SMALL : LEVEL_FAN;
 }
 
 static uint32_t tier_of(const struct flash_volume *v, const struct flash_run *run)

@@ -161,6 +161,8 @@ struct flash_run_match {
 	bool more;      /* there may be others: from row + count on, by bole_flash_run_row */
 	uint8_t rows[RUN_MATCH_ROWS * RUN_WIDTH_MAX];
 };
+/* Brings near what find asks first. */
+void bole_flash_run_prefetch(const struct flash_run *, uint64_t hash);
 /* The rows whose first search_len bytes are key's, in order. hash as above. BOLE_E_NOT_FOUND,
  * BOLE_E_CORRUPT, BOLE_E_IO, BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_flash_run_find(struct flash_run *, const uint8_t *key,

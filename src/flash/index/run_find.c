@@ -256,6 +256,14 @@ static bool copy(const struct flash_run *run, const uint8_t *page, uint32_t at, 
 	return true;
 }
 
+void bole_flash_run_prefetch(const struct flash_run *run, uint64_t hash)
+{
+	const uint8_t *filter = atomic_load_explicit(&run->filter, memory_order_acquire);
+
+	if (filter != NULL)
+		bole_flash_filter_prefetch(filter, run->blocks, hash);
+}
+
 enum bole_status bole_flash_run_find(struct flash_run *run, const uint8_t *key, uint64_t hash,
                                      struct flash_run_match *m)
 {

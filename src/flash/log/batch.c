@@ -10,6 +10,7 @@
 
 enum {
 	BATCH_SMALL = 16 << 10, /* kept between commits */
+	BATCH_KEPT = 1 << 20,   /* the same where memory is not limited */
 	BATCH_ROOM = 64 << 10,  /* beside one record of the longest kind */
 };
 
@@ -315,6 +316,8 @@ void bole_flash_batch_close(struct flash_volume *v)
 
 void bole_flash_batch_rest(struct flash_volume *v)
 {
-	if (!v->batch.open && v->batch.cap > BATCH_SMALL + v->unit)
+	size_t kept = v->budget.limit == SIZE_MAX ? BATCH_KEPT : BATCH_SMALL;
+
+	if (!v->batch.open && v->batch.cap > kept + v->unit)
 		bole_flash_batch_close(v);
 }

@@ -11,6 +11,7 @@
 #include "flash/space/mark.h"
 
 enum {
+	PUTS_AHEAD = 8, /* whose slots are brought near */
 	REFS_BYTES = 32 << 10,
 	DROPS_BYTES_MAX = 64 << 20,
 };
@@ -248,15 +249,19 @@ static enum bole_status write_prepared_drops(struct flash_volume *v, const struc
 /* Puts and extents that the index gets. What somebody else published meanwhile is left out. */
 static enum bole_status draft_puts(struct flash_volume *v, struct flash_tx *tx, struct draft *d)
 {
+	const uint32_t rows = d->index->now.rows; /* of others: our own puts are distinct */
 	struct flash_found found;
 	enum bole_status rc;
 
 	for (uint32_t i = 0; i < tx->puts; i++) {
 		struct flash_put *put = &tx->put[i];
+		if (i + PUTS_AHEAD < tx->puts && d->index->now.fresh != NULL)
+			bole_flash_fresh_prefetch(d->index->now.fresh, put[PUTS_AHEAD].hash);
 		if (put->dropped)
 			continue;
 		const struct flash_index *then = put->absent ? bole_flash_tx_seen(tx) : NULL;
-		rc = bole_flash_index_find_since(v, d->index, then, put->key, &v->reader, &found);
+		rc = bole_flash_index_find_since(v, d->index, rows, then, put->key, put->hash,
+		                                 &v->reader, &found);
 		put->duplicate = rc == BOLE_OK;
 		if (rc == BOLE_OK)
 			bole_flash_mark_note(v, tx->repo->domain, put->key);

@@ -99,12 +99,12 @@ static void found_entry(const struct flash_found *found, struct bole_entry *out)
 }
 
 /* What the transaction itself brought. */
-static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
+static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key, uint64_t hash,
                                  struct bole_entry *out)
 {
 	uint32_t at;
 
-	if (bole_flash_tx_find_put(tx, key, &at)) {
+	if (bole_flash_tx_find_put(tx, key, hash, &at)) {
 		*out = (struct bole_entry){
 		        .extent = FLASH_HOME_PUT | (tx->first_put + at),
 		        .stored_bytes = tx->put[at].stored,
@@ -132,18 +132,28 @@ static enum bole_status find_own(const struct flash_tx *tx, const uint8_t *key,
 enum bole_status bole_flash_find(struct flash_snapshot *s, const struct bole_oid *oid,
                                  struct bole_entry *out)
 {
+	uint64_t hash = bole_flash_key_hash(s->v, oid->bytes, s->repo->domain->key_len);
+
+	return bole_flash_find_hashed(s, oid, hash, out);
+}
+
+enum bole_status bole_flash_find_hashed(struct flash_snapshot *s, const struct bole_oid *oid,
+                                        uint64_t hash, struct bole_entry *out)
+{
 	struct flash_found found;
 	enum bole_status rc = BOLE_E_NOT_FOUND;
 
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
 	if (s->tx == NULL || bole_flash_tx_drops(s->tx, oid->bytes) == 0)
-		rc = bole_flash_index_find(s->v, s->index, oid->bytes, &s->reader, &found);
+		rc = bole_flash_index_find_hashed(s->v, s->index, oid->bytes, hash, &s->reader,
+		                                  &found);
 	/* Revoked meanwhile: what was read may be somebody else's. */
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
 	if (rc != BOLE_OK)
-		return s->tx != NULL && find_own(s->tx, oid->bytes, out) == BOLE_OK ? BOLE_OK : rc;
+		return s->tx != NULL && find_own(s->tx, oid->bytes, hash, out) == BOLE_OK ? BOLE_OK
+		                                                                          : rc;
 	if (s->tx != NULL)
 		bole_flash_mark_relied(s->tx, oid->bytes);
 	found_entry(&found, out);

@@ -12,8 +12,76 @@
 enum {
 	TX_DATA_BYTES = 1 << 20, /* puts held in memory; more are spilled to an extent */
 	TX_FIRST_PUTS = 16,
+	ROOM_PUTS = 8192,
+	ROOM_SPARSE = 4,
 	TX_TRIES = 4, /* to commit with what was looked up beside the leader */
 };
+
+/* -- Room for puts, kept for the next transaction where memory is not limited -- */
+
+static void room_free(struct flash_volume *v, struct flash_room *room)
+{
+	bole_alloc_free(v->alloc, room->put, room->puts_cap, sizeof *room->put);
+	bole_alloc_free(v->alloc, room->slot, room->slots, sizeof *room->slot);
+	bole_buffer_release(&room->data);
+}
+
+static void room_take(struct flash_tx *tx)
+{
+	struct flash_volume *v = tx->v;
+
+	bole_flash_lock(v);
+	struct flash_room room = v->room;
+	v->room = (struct flash_room){.slots = 0};
+	bole_flash_unlock(v);
+	if (room.put == NULL)
+		return;
+	tx->data = room.data;
+	tx->put = room.put;
+	tx->puts_cap = room.puts_cap;
+	tx->slot = room.slot;
+	tx->slots = room.slots;
+}
+
+/* All slots become zero again; few puts pay for few. What follows a slot without a gap goes with
+ * it, so that a put which is no longer reached from where it begins is gone, too. */
+static void slots_clear(struct flash_tx *tx)
+{
+	if (tx->puts > tx->puts_cap / ROOM_SPARSE) {
+		memset(tx->slot, 0, tx->slots * sizeof *tx->slot);
+		return;
+	}
+	for (uint32_t i = 0; i < tx->puts; i++)
+		for (uint64_t at = tx->put[i].hash; tx->slot[at & (tx->slots - 1)] != 0; at++)
+			tx->slot[at & (tx->slots - 1)] = 0;
+}
+
+static void room_give(struct flash_tx *tx)
+{
+	struct flash_volume *v = tx->v;
+
+	bool keep = tx->put != NULL && v->budget.limit == SIZE_MAX && tx->puts_cap <= ROOM_PUTS &&
+	            tx->data.cap <= TX_DATA_BYTES;
+	if (keep)
+		slots_clear(tx);
+	tx->data.len = 0;
+	tx->data.rc = BOLE_OK;
+	struct flash_room room = {tx->data, tx->put, tx->puts_cap, tx->slot, tx->slots};
+	if (keep) {
+		bole_flash_lock(v);
+		struct flash_room other = v->room;
+		v->room = room;
+		bole_flash_unlock(v);
+		room = other;
+	}
+	room_free(v, &room);
+}
+
+void bole_flash_room_close(struct flash_volume *v)
+{
+	room_free(v, &v->room);
+	v->room = (struct flash_room){.slots = 0};
+}
 
 enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, struct flash_tx **out)
 {
@@ -32,6 +100,7 @@ enum bole_status bole_flash_tx_begin(struct flash_volume *v, uint32_t repo, stru
 	tx->view->tx = tx;
 	tx->pub.view = &tx->view->pub;
 	bole_buffer_init(&tx->data, v->alloc, 2 * (size_t)TX_DATA_BYTES);
+	room_take(tx);
 	bole_flash_tx_link(tx);
 	*out = tx;
 	return BOLE_OK;
@@ -60,9 +129,10 @@ static uint64_t hash_of(const struct flash_tx *tx, const uint8_t *key)
 	return bole_flash_key_hash(tx->v, key, tx->repo->domain->key_len);
 }
 
-bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint32_t *at)
+bool bole_flash_tx_find_put(const struct flash_tx *tx, const uint8_t *key, uint64_t hash,
+                            uint32_t *at)
 {
-	return find_any(tx, key, hash_of(tx, key), at) && !tx->put[*at].dropped;
+	return find_any(tx, key, hash, at) && !tx->put[*at].dropped;
 }
 
 static void hash_put(struct flash_tx *tx, uint32_t at)
@@ -153,12 +223,12 @@ enum bole_status bole_flash_tx_put(struct flash_tx *tx, const struct bole_oid *o
 		return BOLE_E_INVALID;
 	if (len > tx->v->record_max)
 		return BOLE_E_LIMIT;
-	enum bole_status rc = bole_flash_find(tx->view, oid, &found);
+	uint64_t hash = hash_of(tx, oid->bytes);
+	enum bole_status rc = bole_flash_find_hashed(tx->view, oid, hash, &found);
 	if (rc == BOLE_OK || rc == BOLE_E_GONE)
 		return rc; /* nothing of what is staged to be dropped is found */
-	uint64_t hash = hash_of(tx, oid->bytes);
 	again(tx, oid->bytes);
-	if (find_any(tx, oid->bytes, hash, &at)) {
+	if (tx->drops != NULL && find_any(tx, oid->bytes, hash, &at)) {
 		tx->put[at].dropped = false;
 		return BOLE_OK;
 	}
@@ -306,8 +376,7 @@ static void free_lists(struct flash_tx *tx)
 {
 	struct bole_alloc *alloc = tx->v->alloc;
 
-	bole_alloc_free(alloc, tx->put, tx->puts_cap, sizeof *tx->put);
-	bole_alloc_free(alloc, tx->slot, tx->slots, sizeof *tx->slot);
+	room_give(tx);
 	bole_alloc_free(alloc, tx->spill, tx->spills, sizeof *tx->spill);
 	for (uint32_t i = 0; i < tx->extents; i++)
 		bole_flash_extent_release(tx->extent[i]);
@@ -318,7 +387,6 @@ static void free_lists(struct flash_tx *tx)
 	bole_alloc_free(alloc, tx->auxwrite, tx->auxwrites_cap, sizeof *tx->auxwrite);
 	bole_flash_rows_release(alloc, tx->run);
 	bole_flash_table_release(&tx->v->plain, tx->drops);
-	bole_buffer_release(&tx->data);
 	bole_alloc_free(alloc, tx->window, tx->v->fragment_bytes + bole_flash_read_slack(tx->v), 1);
 }
 

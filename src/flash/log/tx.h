@@ -105,7 +105,7 @@ struct flash_tx {
 	uint32_t puts_cap;
 	uint64_t first_put; /* puts before it are in spills */
 	uint32_t *slot;     /* hash of puts: number + 1 */
-	uint32_t slots;
+	uint32_t slots;     /* twice puts_cap */
 	struct flash_spill *spill;
 	uint32_t spills;
 	struct flash_extent **extent; /* finished, spills included */
@@ -135,6 +135,10 @@ BOLE_MUST_USE enum bole_status bole_flash_snapshot_open(struct flash_volume *, u
 void bole_flash_snapshot_close(struct flash_snapshot *);
 BOLE_MUST_USE enum bole_status bole_flash_find(struct flash_snapshot *, const struct bole_oid *,
                                                struct bole_entry *out);
+/* The same with bole_flash_key_hash of the id. */
+BOLE_MUST_USE enum bole_status bole_flash_find_hashed(struct flash_snapshot *,
+                                                      const struct bole_oid *, uint64_t hash,
+                                                      struct bole_entry *out);
 BOLE_MUST_USE enum bole_status bole_flash_entry_at(struct flash_snapshot *, uint64_t extent,
                                                    uint64_t offset, struct bole_oid *oid,
                                                    struct bole_entry *out);
@@ -185,7 +189,9 @@ void bole_flash_tx_abort(struct flash_tx *);
 BOLE_MUST_USE enum bole_status bole_flash_tx_put(struct flash_tx *, const struct bole_oid *,
                                                  uint8_t type, const struct bole_bytes *pieces,
                                                  size_t count);
-bool bole_flash_tx_find_put(const struct flash_tx *, const uint8_t *key, uint32_t *at);
+/* hash: bole_flash_key_hash. */
+bool bole_flash_tx_find_put(const struct flash_tx *, const uint8_t *key, uint64_t hash,
+                            uint32_t *at);
 BOLE_MUST_USE enum bole_status bole_flash_tx_drop(struct flash_tx *, const struct bole_oid *);
 /* TX_DROP_..., 0 = the id was not dropped. */
 uint8_t bole_flash_tx_drops(const struct flash_tx *, const uint8_t *key);
@@ -208,6 +214,8 @@ bole_flash_tx_resume(struct flash_volume *, const struct bole_tx_token *, struct
 BOLE_MUST_USE enum bole_status bole_flash_tx_commit(struct flash_tx *,
                                                     const struct bole_ref_update *, size_t count,
                                                     size_t *failed);
+/* Frees what the volume keeps for the next transaction. */
+void bole_flash_room_close(struct flash_volume *);
 /* Frees a handle and what it holds in memory; what is on the device stays as it is. */
 void bole_flash_tx_free(struct flash_tx *);
 void bole_flash_prepared_free(struct flash_volume *, struct flash_prepared *, bool drop);

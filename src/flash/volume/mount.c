@@ -16,7 +16,7 @@
 #include "flash/space/clean.h"
 
 enum {
-	MEM_ROWS = 64 << 10,           /* in memtables, where memory is not limited */
+	MEM_ROWS = 256 << 10,          /* in memtables, where memory is not limited */
 	MEM_ROW_BYTES = 96,            /* of one, about */
 	MEM_SHARE = 10,                /* of a limit that they may take */
 	CACHE_BYTES_MIN = 64 << 10,    /* where nothing else is asked for */
@@ -351,6 +351,7 @@ static void free_volume(struct flash_volume *v)
 	bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
 	bole_flash_catalog_close(v);
 	bole_flash_batch_close(v);
+	bole_flash_room_close(v);
 	bole_flash_reader_close(v, &v->reader);
 	bole_flash_cache_close(v->cache);
 	bole_flash_objects_close(v->objects);

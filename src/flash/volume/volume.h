@@ -151,6 +151,15 @@ struct flash_batch {
 	bool open;
 };
 
+/* What a transaction collects its puts in; one is kept for the next transaction. */
+struct flash_room {
+	struct bole_buffer data;
+	struct flash_put *put;
+	uint32_t puts_cap;
+	uint32_t *slot; /* all zero when it is kept */
+	uint32_t slots;
+};
+
 struct flash_clean;
 struct flash_repair;
 struct flash_tx;
@@ -210,6 +219,7 @@ struct flash_volume {
 	bool leading;                        /* (L) */
 	bool checkpointing;                  /* (L) */
 	struct flash_tx *open_txs;           /* (L) */
+	struct flash_room room;              /* (L) empty when somebody has it */
 	bool unlogged;                       /* (L) work was published that no log repeats */
 	bool unsettled;                      /* (L) some level 0 waits to be installed */
 	struct flash_compaction *compaction; /* (L) the merge under way */
