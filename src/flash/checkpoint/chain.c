@@ -183,7 +183,9 @@ static void load_row(struct flash_volume *v, uint32_t segment, const uint8_t *p)
 
 	s->sequence = bole_get_le64(p + SEGMENT_ROW_SEQUENCE_AT);
 	s->erases = bole_get_le32(p + SEGMENT_ROW_ERASES_AT);
+	v->live -= s->live;
 	s->live = bole_get_le32(p + SEGMENT_ROW_LIVE_AT);
+	v->live += s->live;
 	s->named = s->live != 0;
 	s->published = s->named;
 	s->retiring = (p[SEGMENT_ROW_FLAGS_AT] & FLASH_ROW_RETIRING) != 0;

@@ -12,6 +12,7 @@ enum {
 	LATE_SEGMENTS = 32,    /* of log since a checkpoint: commits do not wait for maintain */
 	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
 	AMPLE_SHARE = 24,      /* or this part of the volume */
+	LOOK_SEGMENTS = 512,   /* are counted in no time: that share of commits counts */
 	GARBAGE_MIN = 9,       /* percent of a segment, at the floor */
 	GARBAGE_SURE = 75,     /* whatever the moves cost, there is a gain */
 	GARBAGE_EASY = 50,     /* where nothing is urgent */
@@ -44,19 +45,36 @@ struct room {
 	uint32_t ample;
 };
 
-/* Lock held. */
-static struct room look(const struct flash_volume *v)
+/* Counts what is dead. Lock held. */
+static void count_dead(struct flash_volume *v)
 {
-	struct room room = {.floor = bole_flash_floor(v, FLASH_FOR_DATA)};
-	uint32_t share = v->segments / AMPLE_SHARE;
-
+	v->looked.freed = v->freed;
+	v->looked.pinned = v->pinned;
+	v->looked.helps = 0;
+	v->looked.held = 0;
+	v->looked.uses = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
 		bool dead = bole_flash_segment_dead(v, i);
 		bool pinned =
 		        v->segment[i].state == SEGMENT_PINNED || (dead && bole_flash_pinned(v, i));
-		room.held += pinned;
-		room.helps += dead && !pinned;
+		v->looked.held += pinned;
+		v->looked.helps += dead && !pinned;
 	}
+}
+
+/* roughly: for what is done a little earlier or later, after each commit: where there are many
+ * segments, what was counted lately will do. Lock held. */
+static struct room look(struct flash_volume *v, bool roughly)
+{
+	struct room room = {.floor = bole_flash_floor(v, FLASH_FOR_DATA)};
+	uint32_t share = v->segments / AMPLE_SHARE;
+	bool known = v->looked.freed == v->freed && v->looked.pinned == v->pinned &&
+	             ++v->looked.uses <= v->segments / LOOK_SEGMENTS;
+
+	if (!roughly || !known)
+		count_dead(v);
+	room.helps = v->looked.helps;
+	room.held = v->looked.held;
 	room.free = v->free + room.helps;
 	/* What is held back for merges is of this, too. */
 	uint32_t held =
@@ -166,7 +184,7 @@ static bool merge_for_space(struct flash_volume *v, uint32_t percent, bool leadi
 static enum bole_status try_next(struct flash_volume *v, enum flash_purpose purpose,
                                  uint32_t wanted, bool leading, struct tried *t)
 {
-	struct room room = look(v);
+	struct room room = look(v, false);
 
 	if (room.free >= wanted + HELPERS_MIN || (room.helps != 0 && t->all))
 		return checkpoint_for_space(v, leading, t);
@@ -292,7 +310,7 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 	if (!bole_flash_writable(v))
 		return;
 	bole_flash_lock(v);
-	struct room room = look(v);
+	struct room room = look(v, true);
 	enum chore chore = choose_chore(v, &room, attended);
 	bole_flash_unlock(v);
 	enum bole_status rc = BOLE_OK;
@@ -382,7 +400,7 @@ static enum bole_status step(struct flash_volume *v, unsigned eagerness,
 	bole_flash_mark_retired(v);
 	bole_flash_decay_note(v);
 	bole_flash_lock(v);
-	struct room room = look(v);
+	struct room room = look(v, true);
 	bool due = bole_flash_checkpoint_due(v) || frees(v, &room);
 	bole_flash_unlock(v);
 	/* First of all: a commit that finds nothing blank erases a whole segment. */

@@ -72,17 +72,9 @@ uint64_t bole_flash_capacity(const struct flash_volume *v)
 bool bole_flash_is_full(const struct flash_volume *v)
 {
 	uint64_t most = bole_flash_capacity(v) / 100 * FULL_PERCENT;
-	uint64_t live = 0;
 
-	/* So much is free that it cannot be. */
-	if ((uint64_t)(v->segments - v->free) * v->segment_bytes <= most)
-		return false;
-	for (uint32_t i = 0; i < v->segments; i++)
-		live += v->segment[i].live;
-	if (live <= most)
-		return false;
 	/* What a merge takes out of the index is no reason to refuse anything. */
-	return live > most + bole_flash_merge_gain(v);
+	return v->live > most && v->live > most + bole_flash_merge_gain(v);
 }
 
 uint64_t bole_flash_segment_open(struct flash_volume *v, uint32_t segment)
@@ -152,7 +144,10 @@ void bole_flash_live_add(struct flash_volume *v, uint32_t segment, uint64_t byte
 	struct flash_segment *s = &v->segment[segment];
 
 	/* Only bytes that lie about themselves name more than there is. */
-	s->live = bytes > UINT32_MAX - s->live ? UINT32_MAX : s->live + (uint32_t)bytes;
+	if (bytes > UINT32_MAX - s->live)
+		bytes = UINT32_MAX - s->live;
+	s->live += (uint32_t)bytes;
+	v->live += bytes;
 	s->lived =
 	        bytes > v->segment_bytes - s->lived ? v->segment_bytes : s->lived + (uint32_t)bytes;
 	s->changed = true;
@@ -168,6 +163,7 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 		return;
 	}
 	s->live -= (uint32_t)bytes;
+	v->live -= bytes;
 	s->changed = true;
 	s->freed = v->stamp;
 	s->stuck = false;

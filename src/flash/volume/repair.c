@@ -185,6 +185,8 @@ static enum bole_status set_live(struct repair *r, struct flash_volume *v, const
 		struct flash_segment *s = &v->segment[i];
 		if (s->live == live[i] || live[i] > UINT32_MAX)
 			continue;
+		v->live += live[i];
+		v->live -= s->live;
 		s->live = (uint32_t)live[i];
 		s->changed = true;
 		wrong++;

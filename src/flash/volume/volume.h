@@ -230,27 +230,35 @@ struct flash_volume {
 	struct flash_request *queue;         /* (L) */
 	struct flash_request **queue_end;
 
-	struct flash_segment *segment;       /* (L) */
-	uint32_t free;                       /* (L) segments in state FREE */
-	uint32_t freed;                      /* (L) in state FREED */
-	uint32_t pinned;                     /* (L) in state PINNED */
-	struct flash_pins pins;              /* (L) */
-	uint64_t epoch;                      /* (L) number of the published state */
-	uint64_t stamp;                      /* (L) epoch that what is freed now belongs to */
-	uint32_t bad;                        /* (L) in state BAD */
-	uint32_t retired;                    /* (L) of them: the device was not told */
-	uint32_t failures;                   /* (L) of writing, one after another */
-	uint32_t erase_failures;             /* (L) */
-	uint32_t drafted;                    /* (W) segments whose live bytes a group changes */
-	uint32_t cursor;                     /* (L) where the search for a free one goes on */
-	uint32_t opened;                     /* (L) */
-	const struct flash_repair *repair;   /* while mounting from an older anchor */
-	uint32_t generation;                 /* (L) number of the last checkpoint that was begun */
-	uint32_t levelled;                   /* (L) opened, when levelling was thought of */
-	bool uneven;                         /* (L) wear is apart */
-	enum flash_purpose purpose;          /* (W) of the last reserve */
-	bool refused_full;                   /* (W) the last reserve: no cleaning would help */
-	uint32_t turn;                       /* (L) of the chores after commits */
+	struct flash_segment *segment;     /* (L) */
+	uint32_t free;                     /* (L) segments in state FREE */
+	uint32_t freed;                    /* (L) in state FREED */
+	uint64_t live;                     /* (L) bytes of all segments */
+	uint32_t pinned;                   /* (L) in state PINNED */
+	struct flash_pins pins;            /* (L) */
+	uint64_t epoch;                    /* (L) number of the published state */
+	uint64_t stamp;                    /* (L) epoch that what is freed now belongs to */
+	uint32_t bad;                      /* (L) in state BAD */
+	uint32_t retired;                  /* (L) of them: the device was not told */
+	uint32_t failures;                 /* (L) of writing, one after another */
+	uint32_t erase_failures;           /* (L) */
+	uint32_t drafted;                  /* (W) segments whose live bytes a group changes */
+	uint32_t cursor;                   /* (L) where the search for a free one goes on */
+	uint32_t opened;                   /* (L) */
+	const struct flash_repair *repair; /* while mounting from an older anchor */
+	uint32_t generation;               /* (L) number of the last checkpoint that was begun */
+	uint32_t levelled;                 /* (L) opened, when levelling was thought of */
+	bool uneven;                       /* (L) wear is apart */
+	enum flash_purpose purpose;        /* (W) of the last reserve */
+	bool refused_full;                 /* (W) the last reserve: no cleaning would help */
+	uint32_t turn;                     /* (L) of the chores after commits */
+	struct {
+		uint32_t freed; /* when they were counted */
+		uint32_t pinned;
+		uint32_t helps; /* a checkpoint would free so many */
+		uint32_t held;  /* dead, but pinned */
+		uint32_t uses;
+	} looked;                            /* (L) */
 	bool no_background;                  /* nobody calls maintain */
 	_Atomic uint64_t attended_ns;        /* when maintain was called last */
 	_Atomic uint64_t active_ns;          /* when something was committed last */
