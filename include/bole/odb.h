@@ -69,6 +69,22 @@ struct bole_extent_row {
 	uint8_t type;
 };
 
+/* An extent of a repository's domain. Its number is never given to another one, and the entries of
+ * an extent never change their order: (extent, number in order) names an entry for good, also when
+ * it was collected meanwhile. */
+struct bole_extent_info {
+	uint64_t extent;
+	uint64_t data_bytes;
+	uint32_t rows;
+};
+
+/* One entry of an extent in the order of offsets. */
+struct bole_extent_place {
+	uint64_t offset;
+	uint64_t stored_bytes;
+	uint8_t type;
+};
+
 /* Names a prepared transaction across restarts. */
 struct bole_tx_token {
 	uint8_t bytes[16];
@@ -96,6 +112,23 @@ struct bole_odb_ops {
 	 * opaque; BOLE_END. */
 	enum bole_status (*next)(struct bole_snapshot *, uint64_t *cursor, struct bole_oid *oid,
 	                         struct bole_entry *out);
+
+	/* Extents as such; all four are NULL in a store that has none. */
+
+	/* The extent with the smallest number > after; BOLE_END. */
+	enum bole_status (*extent_next)(struct bole_snapshot *, uint64_t after,
+	                                struct bole_extent_info *out);
+	/* Up to *count entries from number first in the order of offsets on; sets *count. */
+	enum bole_status (*extent_rows)(struct bole_snapshot *, uint64_t extent, uint32_t first,
+	                                struct bole_extent_place *rows, size_t *count);
+	/* The number in that order of the entry at an offset. BOLE_E_NOT_FOUND: none, or what the
+	 * entry says is its extent is a record. */
+	enum bole_status (*extent_order)(struct bole_snapshot *, uint64_t extent, uint64_t offset,
+	                                 uint32_t *order);
+	/* Verified bytes of an extent from offset on, at least one, as many as can be shown in one
+	 * piece. Borrowed until the next call. BOLE_E_NOT_FOUND: collected. */
+	enum bole_status (*extent_view)(struct bole_snapshot *, uint64_t extent, uint64_t offset,
+	                                struct bole_bytes *out);
 };
 
 struct bole_tx_ops {
@@ -151,6 +184,17 @@ BOLE_MUST_USE enum bole_status bole_odb_view(struct bole_snapshot *, const struc
                                              uint64_t pos, struct bole_bytes *out);
 BOLE_MUST_USE enum bole_status bole_odb_next(struct bole_snapshot *, uint64_t *cursor,
                                              struct bole_oid *oid, struct bole_entry *out);
+
+/* BOLE_END, BOLE_E_NOT_FOUND in a store without extents. */
+BOLE_MUST_USE enum bole_status bole_extent_next(struct bole_snapshot *, uint64_t after,
+                                                struct bole_extent_info *out);
+BOLE_MUST_USE enum bole_status bole_extent_rows(struct bole_snapshot *, uint64_t extent,
+                                                uint32_t first, struct bole_extent_place *rows,
+                                                size_t *count);
+BOLE_MUST_USE enum bole_status bole_extent_order(struct bole_snapshot *, uint64_t extent,
+                                                 uint64_t offset, uint32_t *order);
+BOLE_MUST_USE enum bole_status bole_extent_view(struct bole_snapshot *, uint64_t extent,
+                                                uint64_t offset, struct bole_bytes *out);
 
 BOLE_MUST_USE enum bole_status bole_tx_begin(struct bole_store *, uint32_t repo,
                                              struct bole_tx **out);

@@ -165,6 +165,30 @@ static enum bole_status next(struct bole_snapshot *s, uint64_t *cursor, struct b
 	return bole_flash_next(snapshot_of(s), cursor, oid, out);
 }
 
+static enum bole_status extent_next(struct bole_snapshot *s, uint64_t after,
+                                    struct bole_extent_info *out)
+{
+	return bole_flash_extent_next(snapshot_of(s), after, out);
+}
+
+static enum bole_status extent_rows(struct bole_snapshot *s, uint64_t extent, uint32_t first,
+                                    struct bole_extent_place *rows, size_t *count)
+{
+	return bole_flash_extent_rows(snapshot_of(s), extent, first, rows, count);
+}
+
+static enum bole_status extent_order(struct bole_snapshot *s, uint64_t extent, uint64_t offset,
+                                     uint32_t *order)
+{
+	return bole_flash_extent_order(snapshot_of(s), extent, offset, order);
+}
+
+static enum bole_status extent_view(struct bole_snapshot *s, uint64_t extent, uint64_t offset,
+                                    struct bole_bytes *out)
+{
+	return bole_flash_extent_view(snapshot_of(s), extent, offset, out);
+}
+
 static enum bole_status ref_get(struct bole_snapshot *s, struct bole_bytes name,
                                 struct bole_ref *out)
 {
@@ -339,8 +363,18 @@ static const struct bole_store_ops store_ops = {
 };
 static const struct bole_repos_ops repos_ops = {repo_create, repo_find, repo_next, repo_rename,
                                                 repo_remove};
-static const struct bole_odb_ops odb_ops = {snapshot_open, snapshot_close, find,
-                                            entry_at,      view,           next};
+static const struct bole_odb_ops odb_ops = {
+        .snapshot_open = snapshot_open,
+        .snapshot_close = snapshot_close,
+        .find = find,
+        .entry_at = entry_at,
+        .view = view,
+        .next = next,
+        .extent_next = extent_next,
+        .extent_rows = extent_rows,
+        .extent_order = extent_order,
+        .extent_view = extent_view,
+};
 static const struct bole_tx_ops tx_ops = {
         .begin = begin,
         .put = put,

@@ -143,6 +143,42 @@ enum bole_status bole_odb_next(struct bole_snapshot *snapshot, uint64_t *cursor,
 	return snapshot->store->odb->next(snapshot, cursor, oid, out);
 }
 
+enum bole_status bole_extent_next(struct bole_snapshot *snapshot, uint64_t after,
+                                  struct bole_extent_info *out)
+{
+	const struct bole_odb_ops *odb = snapshot->store->odb;
+
+	return odb->extent_next == NULL ? BOLE_END : odb->extent_next(snapshot, after, out);
+}
+
+enum bole_status bole_extent_rows(struct bole_snapshot *snapshot, uint64_t extent, uint32_t first,
+                                  struct bole_extent_place *rows, size_t *count)
+{
+	const struct bole_odb_ops *odb = snapshot->store->odb;
+
+	return odb->extent_rows == NULL ? BOLE_E_NOT_FOUND
+	                                : odb->extent_rows(snapshot, extent, first, rows, count);
+}
+
+enum bole_status bole_extent_order(struct bole_snapshot *snapshot, uint64_t extent, uint64_t offset,
+                                   uint32_t *order)
+{
+	const struct bole_odb_ops *odb = snapshot->store->odb;
+
+	return odb->extent_order == NULL ? BOLE_E_NOT_FOUND
+	                                 : odb->extent_order(snapshot, extent, offset, order);
+}
+
+enum bole_status bole_extent_view(struct bole_snapshot *snapshot, uint64_t extent, uint64_t offset,
+                                  struct bole_bytes *out)
+{
+	const struct bole_odb_ops *odb = snapshot->store->odb;
+
+	*out = (struct bole_bytes){NULL, 0};
+	return odb->extent_view == NULL ? BOLE_E_NOT_FOUND
+	                                : odb->extent_view(snapshot, extent, offset, out);
+}
+
 enum bole_status bole_ref_get(struct bole_snapshot *snapshot, struct bole_bytes name,
                               struct bole_ref *out)
 {

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/gc.h"
+#include "git/bitmap/cache.h"
 #include "node/internal.h"
 
 enum {
@@ -307,6 +308,11 @@ static bool maintain(struct node_background *b)
 	return true;
 }
 
+static enum bole_status tick(void *ctx)
+{
+	return stopping(ctx) ? BOLE_E_CLOSED : BOLE_OK;
+}
+
 /* -- The fiber -- */
 
 static void wait_for_work(struct bole_node *node)
@@ -337,6 +343,8 @@ static void background_main(void *arg)
 			more = true;
 		}
 		report(b);
+		if (bole_git_cache_work(node->cache, node->store, tick, b) == BOLE_OK)
+			more = true;
 		if (!more)
 			wait_for_work(node);
 	}

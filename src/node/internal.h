@@ -48,6 +48,7 @@ struct node_options {
 	bool gc_auto;
 };
 
+struct bole_git_cache;
 struct node_connection;
 struct node_background;
 
@@ -62,8 +63,9 @@ struct bole_node {
 	uint64_t started_ns;
 	_Atomic uint64_t requests_total;
 	_Atomic uint64_t refused_total;
-	_Atomic uint64_t cut_ns;            /* no call waits beyond; BOLE_NEVER until close */
-	_Atomic bool stopping;              /* the background's sign to end */
+	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
+	_Atomic bool stopping;   /* the background's sign to end */
+	struct bole_git_cache *cache;
 	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */

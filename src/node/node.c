@@ -6,9 +6,13 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/bitmap/cache.h"
 #include "node/internal.h"
 
-enum { ACCEPT_STACK = 32 * 1024 };
+enum {
+	ACCEPT_STACK = 32 * 1024,
+	CACHE_PART = 4, /* of node.memory that indexes of repositories may take */
+};
 
 /* -- configuration -- */
 
@@ -185,6 +189,10 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	if (rc == BOLE_OK)
 		rc = check_words(node);
 	bole_budget_init(&node->budget, platform->alloc, (size_t)node->options.memory_max);
+	if (rc == BOLE_OK)
+		rc = bole_git_cache_open(platform, &node->budget.alloc,
+		                         (size_t)(node->options.memory_max / CACHE_PART),
+		                         &node->cache);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)
 		rc = bole_node_background_start(node);
@@ -256,6 +264,7 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 	if (node->git != NULL)
 		node->git->ops->close(node->git);
 	bole_node_background_free(node);
+	bole_git_cache_close(node->cache);
 	BOLE_ASSERT(atomic_load(&node->budget.used) == 0);
 	platform->ops->cond_destroy(platform, &node->work);
 	platform->ops->cond_destroy(platform, &node->room);

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/bitmap/cache.h"
 #include "git/pkt_line.h"
 #include "node/internal.h"
 
@@ -167,6 +168,7 @@ static void fill_service(struct run *run)
 	};
 	run->service.platform = node->platform;
 	run->service.alloc = &q->budget.alloc;
+	run->service.cache = node->cache;
 	run->service.store = node->store;
 	run->service.policy = &run->policy;
 	run->service.in = &run->in;
@@ -291,6 +293,8 @@ static enum bole_status serve(struct run *run)
 	if (rc == BOLE_OK && q->service == NODE_RECEIVE_PACK && !q->advertise &&
 	    run->service.repo.id != 0)
 		bole_node_settle_head(node, &run->service.repo);
+	if (q->service == NODE_RECEIVE_PACK && !q->advertise)
+		bole_git_cache_changed(node->cache, run->service.repo.id);
 	if (run->service.refs_deleted + run->service.refs_moved > 0)
 		bole_node_background_note(node, run->service.repo.id,
 		                          run->service.refs_deleted > 0);

@@ -136,6 +136,13 @@ enum bole_status bole_flash_extent_nth(const struct flash_extent *e, uint32_t or
 	return sane(e, out);
 }
 
+enum bole_status bole_flash_extent_row_of(const struct flash_extent *e, const uint8_t *p,
+                                          struct flash_extent_row *out)
+{
+	order_row(p, out);
+	return sane(e, out);
+}
+
 enum bole_status bole_flash_extent_key(const struct flash_extent *e, uint32_t number, uint8_t *key)
 {
 	uint8_t row[RUN_WIDTH_MAX];

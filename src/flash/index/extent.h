@@ -33,6 +33,10 @@ BOLE_MUST_USE enum bole_status bole_flash_extent_at(const struct flash_extent *,
 /* A row (< rows) by its number in the order of offsets. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_nth(const struct flash_extent *, uint32_t order,
                                                      struct flash_extent_row *out);
+/* From a row of its order that a cursor shows. */
+BOLE_MUST_USE enum bole_status bole_flash_extent_row_of(const struct flash_extent *,
+                                                        const uint8_t *row,
+                                                        struct flash_extent_row *out);
 /* The id of a row by its number in the table. */
 BOLE_MUST_USE enum bole_status bole_flash_extent_key(const struct flash_extent *, uint32_t number,
                                                      uint8_t *key);

@@ -198,6 +198,87 @@ static enum bole_status view_extent(struct flash_snapshot *s, const struct flash
 	return BOLE_OK;
 }
 
+/* -- Extents as such -- */
+
+enum bole_status bole_flash_extent_next(struct flash_snapshot *s, uint64_t after,
+                                        struct bole_extent_info *out)
+{
+	uint32_t count = bole_flash_index_extents(s->index);
+	uint32_t low = 0;
+	uint32_t high = count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		if (s->index->extents->by_id[mid]->id <= after)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == count)
+		return BOLE_END;
+	const struct flash_extent *extent = s->index->extents->by_id[low];
+	*out = (struct bole_extent_info){
+	        .extent = extent->id, .data_bytes = extent->data_bytes, .rows = extent->rows};
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_extent_rows(struct flash_snapshot *s, uint64_t id, uint32_t first,
+                                        struct bole_extent_place *rows, size_t *count)
+{
+	enum { AHEAD = 8 };
+	const struct flash_extent *extent = bole_flash_index_extent(s->index, id);
+	struct flash_run_cursor c;
+	const uint8_t *p;
+	size_t n = 0;
+	enum bole_status rc = BOLE_OK;
+
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
+	if (extent == NULL || first > extent->rows)
+		return BOLE_E_NOT_FOUND;
+	if (extent->damaged)
+		return BOLE_E_CORRUPT;
+	size_t most = *count < extent->rows - first ? *count : extent->rows - first;
+	*count = 0;
+	if (most == 0)
+		return BOLE_OK;
+	bole_flash_run_cursor_init(&c, extent->order, AHEAD);
+	for (c.next = first; n < most && rc == BOLE_OK; n++) {
+		struct flash_extent_row row;
+		rc = bole_flash_run_next(&c, &p);
+		if (rc == BOLE_OK)
+			rc = bole_flash_extent_row_of(extent, p, &row);
+		if (rc == BOLE_OK)
+			rows[n] = (struct bole_extent_place){row.offset, row.stored, row.type};
+	}
+	bole_flash_run_cursor_close(&c);
+	*count = n;
+	return rc == BOLE_OK && bole_flash_pin_gone(&s->pin) ? BOLE_E_GONE : rc;
+}
+
+enum bole_status bole_flash_extent_order(struct flash_snapshot *s, uint64_t id, uint64_t offset,
+                                         uint32_t *order)
+{
+	const struct flash_extent *extent = bole_flash_index_extent(s->index, id);
+	struct flash_extent_row row;
+
+	return extent == NULL ? BOLE_E_NOT_FOUND
+	                      : bole_flash_extent_at(extent, offset, &row, order);
+}
+
+enum bole_status bole_flash_extent_view(struct flash_snapshot *s, uint64_t id, uint64_t offset,
+                                        struct bole_bytes *out)
+{
+	const struct flash_extent *extent = bole_flash_index_extent(s->index, id);
+
+	if (bole_flash_pin_gone(&s->pin))
+		return BOLE_E_GONE;
+	if (extent == NULL || offset >= extent->data_bytes)
+		return BOLE_E_NOT_FOUND;
+	enum bole_status rc = view_large(s, extent, offset, extent->data_bytes, out);
+	return rc == BOLE_OK && bole_flash_pin_gone(&s->pin) ? BOLE_E_GONE : rc;
+}
+
 /* A put of this transaction: in memory, or in the extent that it was spilled to. */
 static enum bole_status view_put(struct flash_snapshot *s, uint64_t number, uint64_t pos,
                                  struct bole_bytes *out)

@@ -142,6 +142,16 @@ BOLE_MUST_USE enum bole_status bole_flash_find_hashed(struct flash_snapshot *,
 BOLE_MUST_USE enum bole_status bole_flash_entry_at(struct flash_snapshot *, uint64_t extent,
                                                    uint64_t offset, struct bole_oid *oid,
                                                    struct bole_entry *out);
+BOLE_MUST_USE enum bole_status bole_flash_extent_next(struct flash_snapshot *, uint64_t after,
+                                                      struct bole_extent_info *out);
+BOLE_MUST_USE enum bole_status bole_flash_extent_rows(struct flash_snapshot *, uint64_t id,
+                                                      uint32_t first,
+                                                      struct bole_extent_place *rows,
+                                                      size_t *count);
+BOLE_MUST_USE enum bole_status bole_flash_extent_order(struct flash_snapshot *, uint64_t id,
+                                                       uint64_t offset, uint32_t *order);
+BOLE_MUST_USE enum bole_status bole_flash_extent_view(struct flash_snapshot *, uint64_t id,
+                                                      uint64_t offset, struct bole_bytes *out);
 BOLE_MUST_USE enum bole_status bole_flash_view(struct flash_snapshot *, const struct bole_entry *,
                                                uint64_t pos, struct bole_bytes *out);
 BOLE_MUST_USE enum bole_status bole_flash_next(struct flash_snapshot *, uint64_t *cursor,

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "bole/limits.h"
+#include "git/fetch/pack_emit_impl.h"
 #include "git/fetch/reach.h"
 
 enum {
@@ -19,22 +20,6 @@ enum {
 	DEFLATE_LEVEL = 1,
 	DEFLATE_STEP_BYTES = 32 * 1024,
 	HEADER_BYTES = 12,
-};
-
-/* Hashes what passes in large pieces. */
-struct hashing_writer {
-	struct bole_writer writer;
-	struct bole_writer *next;
-	struct bole_hash hash;
-};
-
-struct emission {
-	struct bole_pack_plan *plan;
-	struct hashing_writer hashing;
-	struct bole_output out;
-	uint8_t *buffer;
-	uint8_t *deflated;
-	struct bole_deflater *deflater;
 };
 
 static enum bole_status hashing_write(struct bole_writer *self, const void *src, size_t len)
@@ -149,15 +134,14 @@ static bool place_base(struct emission *em, uint32_t base, struct bole_entry_hea
 
 /* -- Entries -- */
 
-static void write_head(struct emission *em, const struct bole_entry_head *head)
+void bole_emit_head(struct emission *em, const struct bole_entry_head *head)
 {
 	uint8_t bytes[BOLE_ENTRY_HEAD_MAX];
 
 	bole_output_write(&em->out, bytes, bole_entry_head_format(head, em->plan->algo, bytes));
 }
 
-/* Copies the stored bytes of an entry from pos on. */
-static enum bole_status copy_rest(struct emission *em, const struct bole_entry *entry, uint64_t pos)
+enum bole_status bole_emit_rest(struct emission *em, const struct bole_entry *entry, uint64_t pos)
 {
 	struct bole_bytes shown;
 
@@ -180,7 +164,7 @@ static enum bole_status open_deflater(struct emission *em)
 	return em->deflated != NULL ? BOLE_OK : BOLE_E_NO_MEMORY;
 }
 
-static enum bole_status write_whole(struct emission *em, const struct bole_entry *entry)
+enum bole_status bole_emit_whole(struct emission *em, const struct bole_entry *entry)
 {
 	struct bole_entry_head head = {.type = entry->type};
 	enum bole_status rc = BOLE_OK;
@@ -188,9 +172,9 @@ static enum bole_status write_whole(struct emission *em, const struct bole_entry
 	size_t done = 0;
 
 	BOLE_TRY(open_deflater(em));
-	BOLE_TRY(bole_object_read_entry(em->plan->reader, entry, &content));
+	BOLE_TRY(bole_object_read_entry(em->reader, entry, &content));
 	head.inflated_bytes = content.len;
-	write_head(em, &head);
+	bole_emit_head(em, &head);
 	if (bole_deflate_bound(content.len) <= DEFLATE_STEP_BYTES) {
 		size_t len =
 		        bole_deflate_whole(em->deflater, content, em->deflated, DEFLATE_STEP_BYTES);
@@ -219,9 +203,8 @@ static enum bole_status write_whole(struct emission *em, const struct bole_entry
 	return BOLE_OK;
 }
 
-/* Parses the head of an entry; *all is the entry when one view showed it whole, else empty. */
-static enum bole_status read_head(struct emission *em, const struct bole_entry *entry,
-                                  struct bole_entry_head *head, struct bole_bytes *all)
+enum bole_status bole_emit_read_head(struct emission *em, const struct bole_entry *entry,
+                                     struct bole_entry_head *head, struct bole_bytes *all)
 {
 	struct bole_snapshot *snapshot = em->plan->job.snapshot;
 	uint8_t start[BOLE_ENTRY_HEAD_MAX];
@@ -264,22 +247,22 @@ static enum bole_status write_entry(struct emission *em, uint32_t item)
 		bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
 		plan->job.placed(plan->job.placed_ctx, &oid, start);
 	}
-	BOLE_TRY(read_head(em, &entry, &head, &all));
+	BOLE_TRY(bole_emit_read_head(em, &entry, &head, &all));
 	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = head.head_bytes;
 		BOLE_TRY(base_item(em, &entry, &head, &base, &all));
 		if (!place_base(em, base, &head)) {
-			BOLE_TRY(write_whole(em, &entry));
+			BOLE_TRY(bole_emit_whole(em, &entry));
 			reach_set64(reach_value(plan, item)->emitted, start);
 			return em->out.rc;
 		}
-		write_head(em, &head);
+		bole_emit_head(em, &head);
 	}
 	if (all.len != 0) {
 		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
 		BOLE_TRY(bole_reach_spend(plan, all.len / 4));
 	} else {
-		BOLE_TRY(copy_rest(em, &entry, skip));
+		BOLE_TRY(bole_emit_rest(em, &entry, skip));
 	}
 	reach_set64(reach_value(plan, item)->emitted, start);
 	return em->out.rc;
@@ -294,12 +277,16 @@ static enum bole_status write_pack(struct emission *em)
 	struct bole_writer *next = em->hashing.next;
 	struct bole_oid sum;
 
-	if (plan->order_count > UINT32_MAX)
+	uint64_t count = bole_pack_plan_objects(plan);
+
+	if (count > UINT32_MAX)
 		return BOLE_E_LIMIT;
-	bole_put_be32(header + 8, (uint32_t)plan->order_count);
+	bole_put_be32(header + 8, (uint32_t)count);
 	bole_output_write(&em->out, header, sizeof(header));
 	plan->phase = "Writing objects";
-	plan->total = plan->order_count;
+	plan->total = count;
+	if (plan->pick != NULL)
+		BOLE_TRY(bole_emit_pick(em, plan->pick));
 	for (size_t i = 0; i < plan->order_count; i++) {
 		plan->done = i;
 		BOLE_TRY(write_entry(em, plan->order[i]));
@@ -313,7 +300,8 @@ static enum bole_status write_pack(struct emission *em)
 
 enum bole_status bole_pack_emit(struct bole_pack_plan *plan, struct bole_writer *writer)
 {
-	struct emission em = {.plan = plan};
+	struct emission em = {.plan = plan, .reader = plan->reader};
+
 	struct bole_alloc *alloc = plan->job.alloc;
 
 	em.hashing.writer = (struct bole_writer){hashing_write, hashing_flush};

@@ -34,9 +34,10 @@ struct bole_reach {
 	const struct bole_id_list *grafts;
 	const struct bole_filter *filter; /* or NULL */
 	const struct bole_ref_view *refs; /* whose tags may be added; NULL = all */
-	bool include_tags; /* add annotated tags (refs/tags/…) whose target is sent */
-	bool thin;         /* the receiver has the haves: delta bases may be left out */
-	bool ofs_delta;    /* the receiver understands offset deltas */
+	bool include_tags;          /* add annotated tags (refs/tags/…) whose target is sent */
+	bool thin;                  /* the receiver has the haves: delta bases may be left out */
+	bool ofs_delta;             /* the receiver understands offset deltas */
+	struct bole_bitmap *bitmap; /* borrowed; NULL = walk */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
 	/* Every entry of the pack as it begins, in order, before its first byte is written: for an
@@ -54,6 +55,8 @@ BOLE_MUST_USE enum bole_status bole_pack_plan_open(const struct bole_reach *,
                                                    struct bole_pack_plan **out);
 void bole_pack_plan_close(struct bole_pack_plan *);
 uint64_t bole_pack_plan_objects(const struct bole_pack_plan *);
+/* The bitmap of the job served. */
+bool bole_pack_plan_by_sets(const struct bole_pack_plan *);
 /* Writes the pack: header, entries as stored (bases rewritten where they moved), trailer. */
 BOLE_MUST_USE enum bole_status bole_pack_emit(struct bole_pack_plan *, struct bole_writer *);
 

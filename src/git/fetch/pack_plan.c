@@ -2,7 +2,10 @@
 /* From a walk to the list of what is sent. */
 #include "base/check.h"
 #include "base/memory.h"
+#include "git/bitmap/pick.h"
 #include "git/fetch/reach.h"
+#include "git/negotiate.h"
+#include "git/ref_view.h"
 
 enum {
 	DIGITS = 256,
@@ -152,7 +155,7 @@ static enum bole_status plan_walk(struct bole_pack_plan *plan)
 	return choose(plan);
 }
 
-enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_pack_plan **out)
+static enum bole_status open_walk(const struct bole_reach *job, struct bole_pack_plan **out)
 {
 	struct bole_pack_plan *plan = bole_alloc_zeroed(job->alloc, 1, sizeof(*plan));
 
@@ -179,6 +182,72 @@ enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_p
 	return BOLE_OK;
 }
 
+static enum bole_status pick_tick(void *ctx)
+{
+	const struct bole_reach *job = ctx;
+
+	return job->cancelled != NULL && job->cancelled(job->cancelled_ctx) ? BOLE_E_CLOSED
+	                                                                    : BOLE_OK;
+}
+
+static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack_plan **out)
+{
+	struct bole_reach ticking = *job;
+	struct bole_pick_job pick = {
+	        .platform = job->platform,
+	        .alloc = job->alloc,
+	        .snapshot = job->snapshot,
+	        .bitmap = job->bitmap,
+	        .wants = job->wants,
+	        .want_count = job->want_count,
+	        .haves = job->haves,
+	        .have_count = job->have_count,
+	        .include_tags = job->include_tags,
+	        .tick = pick_tick,
+	        .tick_ctx = &ticking,
+	};
+	struct bole_pack_plan *plan = bole_alloc_zeroed(job->alloc, 1, sizeof(*plan));
+
+	if (plan == NULL)
+		return BOLE_E_NO_MEMORY;
+	plan->job = *job;
+	plan->algo = job->snapshot->repo.algo;
+	bole_oid_map_init(&plan->map, job->platform, job->alloc, plan->algo,
+	                  sizeof(struct reach_value));
+	enum bole_status rc = bole_pick_open(&pick, &plan->pick);
+
+	if (rc != BOLE_OK) {
+		bole_pack_plan_close(plan);
+		return rc;
+	}
+	plan->pick->walk.tick = NULL; /* the job's own was for the plan */
+	*out = plan;
+	return BOLE_OK;
+}
+
+/* Sets know whole histories only, and every tag. */
+static bool may_pick(const struct bole_reach *job)
+{
+	const struct bole_ref_view *view = job->refs;
+
+	return job->bitmap != NULL && job->ofs_delta && job->placed == NULL &&
+	       job->filter == NULL && (job->grafts == NULL || job->grafts->count == 0) &&
+	       (!job->include_tags || view == NULL ||
+	        (view->space == NULL && view->hide_count == 0));
+}
+
+enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_pack_plan **out)
+{
+	*out = NULL;
+	if (may_pick(job)) {
+		enum bole_status rc = open_pick(job, out);
+
+		if (rc == BOLE_OK || rc == BOLE_E_CLOSED || rc == BOLE_E_GONE)
+			return rc;
+	}
+	return open_walk(job, out);
+}
+
 void bole_pack_plan_close(struct bole_pack_plan *plan)
 {
 	if (plan == NULL)
@@ -186,6 +255,7 @@ void bole_pack_plan_close(struct bole_pack_plan *plan)
 	struct bole_alloc *alloc = plan->job.alloc;
 
 	walk_release(plan);
+	bole_pick_close(plan->pick);
 	while (plan->reader != NULL && bole_object_reader_shrink(plan->reader, CLOSE_OBJECTS))
 		plan->job.platform->ops->yield(plan->job.platform);
 	bole_alloc_free(alloc, plan->order, plan->order_cap, sizeof(*plan->order));
@@ -194,7 +264,12 @@ void bole_pack_plan_close(struct bole_pack_plan *plan)
 	bole_alloc_free(alloc, plan, 1, sizeof(*plan));
 }
 
+bool bole_pack_plan_by_sets(const struct bole_pack_plan *plan)
+{
+	return plan->pick != NULL;
+}
+
 uint64_t bole_pack_plan_objects(const struct bole_pack_plan *plan)
 {
-	return plan->order_count;
+	return plan->pick != NULL ? plan->pick->count : plan->order_count;
 }

@@ -59,8 +59,11 @@ struct reach_seen {
 
 enum { REACH_SEEN = 4096 };
 
+struct bole_pick;
+
 struct bole_pack_plan {
 	struct bole_reach job;
+	struct bole_pick *pick; /* instead of the walk and its order */
 	uint8_t algo;
 	struct bole_filter filter;
 	struct bole_object_reader *reader;

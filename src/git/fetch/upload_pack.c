@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "git/bitmap/cache.h"
 #include "git/fetch/pack_emit.h"
 #include "git/fetch/upload_pack_impl.h"
 
@@ -236,6 +237,7 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .grafts = &f->shallow.grafts,
 	        .filter = f->filter.active ? &f->filter : NULL,
 	        .refs = &s->refs,
+	        .bitmap = bole_git_cache_bitmap(svc->cache, svc->repo.id),
 	        .include_tags = f->include_tag,
 	        .thin = f->thin,
 	        .ofs_delta = f->ofs_delta,
@@ -245,10 +247,14 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .cancelled_ctx = svc->cancelled_ctx,
 	};
 	enum bole_status rc = bole_pack_plan_open(&reach, &plan);
+	bool by_sets = rc == BOLE_OK && bole_pack_plan_by_sets(plan);
 	if (rc == BOLE_OK)
 		rc = send_plan(f, plan);
 	if (plan != NULL)
 		bole_pack_plan_close(plan);
+	if (reach.bitmap != NULL && !by_sets)
+		bole_git_cache_changed(svc->cache, svc->repo.id);
+	bole_bitmap_release(reach.bitmap);
 	rc = bole_session_check(s, rc, "upload-pack: cannot send the pack");
 	bole_sideband_close(&s->band);
 	s->band_open = false;

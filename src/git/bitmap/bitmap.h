@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/* Which objects a commit reaches, as sets of positions, so that a fetch need not walk.
+ *   bitmap.c   an index: positions, sets, what they hold
+ *   walk.c     adding what an object reaches to a set
+ *   build.c    making one, or a new one from an old one and what came since
+ *   pick.c     wants and haves as sets: what is sent
+ *   cache.c    the indexes of a node's repositories, in memory and in the store
+ *
+ * Every object of a repository's domain gets a position. An extent's entries have consecutive ones
+ * in the order of their offsets; objects that lie elsewhere follow in the order in which they were
+ * met. Positions are only ever added, and an object keeps its own wherever the store moves it. What
+ * a commit reaches never changes either, so an index is never wrong; it is only behind. What came
+ * after it is walked, and a snapshot that lacks one of its extents does without it.
+ *
+ * The sets belong to selected commits. Each names another one as its base, which is an ancestor, so
+ * its set is that of the base and some more: runs of positions, as pairs of gap and length. */
+#ifndef BOLE_GIT_BITMAP_H
+#define BOLE_GIT_BITMAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "bole/odb.h"
+#include "bole/platform.h"
+#include "git/oid_map.h"
+
+#define BITMAP_NONE UINT32_MAX
+
+/* Consecutive positions: an extent's, or of objects that are known by their ids (extent 0). */
+struct bitmap_segment {
+	uint64_t extent;
+	uint32_t first;
+	uint32_t count;
+	uint32_t at;      /* its first in offsets, or in ids */
+	uint32_t end_low; /* of the last entry of the extent */
+};
+
+struct bitmap_set {
+	uint8_t commit[BOLE_OID_BYTES_MAX];
+	uint32_t base; /* number of another set before it, or BITMAP_NONE */
+	uint32_t at;   /* in runs */
+	uint32_t len;
+	uint32_t objects;
+};
+
+/* Immutable once it is built; shared. */
+struct bole_bitmap {
+	_Atomic uint32_t refs;
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	uint8_t algo;
+	size_t key_bytes;
+	uint32_t positions;
+	uint32_t objects; /* of the largest set */
+	struct bitmap_segment *segments;
+	uint32_t segment_count;
+	uint32_t segment_cap;
+	uint32_t *offsets; /* of entries of extents */
+	uint32_t offset_count;
+	uint32_t offset_cap;
+	struct bole_buffer ids; /* raw, of objects in no extent */
+	struct bole_oid_index by_id;
+	struct bitmap_set *sets;
+	uint32_t set_count;
+	uint32_t set_cap;
+	struct bole_oid_index by_commit;
+	struct bole_buffer runs;
+	/* One more set: everything that branches and tags reach; and the ids that they name. */
+	struct bitmap_set all;
+	struct bole_buffer tips; /* raw ids, sorted, each once */
+};
+
+/* A set in memory: a bit for each position. */
+struct bitmap_bits {
+	uint64_t *words;
+	size_t count; /* of words */
+};
+
+static inline bool bitmap_has(const struct bitmap_bits *bits, uint32_t position)
+{
+	return (bits->words[position / 64] >> position % 64 & 1) != 0;
+}
+
+static inline void bitmap_add(struct bitmap_bits *bits, uint32_t position)
+{
+	bits->words[position / 64] |= UINT64_C(1) << position % 64;
+}
+
+struct bole_bitmap *bole_bitmap_retain(struct bole_bitmap *);
+/* NULL is fine. */
+void bole_bitmap_release(struct bole_bitmap *);
+
+/* The segment of a position (< positions). */
+const struct bitmap_segment *bole_bitmap_segment(const struct bole_bitmap *, uint32_t position);
+/* The position of an object, as an entry found in a snapshot, or BITMAP_NONE: it came later. */
+BOLE_MUST_USE enum bole_status bole_bitmap_position(const struct bole_bitmap *,
+                                                    struct bole_snapshot *, const struct bole_oid *,
+                                                    const struct bole_entry *, uint32_t *out);
+/* The set of a commit, or NULL. */
+const struct bitmap_set *bole_bitmap_find(const struct bole_bitmap *, const struct bole_oid *);
+/* Adds what a set holds. BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_bitmap_unite(const struct bole_bitmap *,
+                                                 const struct bitmap_set *, struct bitmap_bits *);
+/* Every extent of the index is in the snapshot as it was. */
+bool bole_bitmap_fits(const struct bole_bitmap *, struct bole_snapshot *);
+size_t bole_bitmap_bytes(const struct bole_bitmap *);
+
+/* -- Making (build.c) -- */
+
+struct bole_bitmap_job {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc; /* lives as long as the index */
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *old;             /* borrowed; NULL = from nothing */
+	enum bole_status (*tick)(void *ctx); /* asked now and then; an error ends it; may be NULL */
+	void *tick_ctx;
+};
+/* From old and what the snapshot has. Yields. *out may be old itself, retained, when nothing is
+ * new.
+ */
+BOLE_MUST_USE enum bole_status bole_bitmap_build(const struct bole_bitmap_job *,
+                                                 struct bole_bitmap **out);
+
+/* -- Inside -- */
+
+struct bole_bitmap *bole_bitmap_new(struct bole_platform *, struct bole_alloc *, uint8_t algo);
+BOLE_MUST_USE enum bole_status bole_bitmap_add_extent(struct bole_bitmap *, struct bole_snapshot *,
+                                                      const struct bole_extent_info *);
+BOLE_MUST_USE enum bole_status bole_bitmap_add_id(struct bole_bitmap *, const struct bole_oid *,
+                                                  uint32_t *position);
+/* commit NULL: the set of everything. bits: what is new. */
+BOLE_MUST_USE enum bole_status bole_bitmap_add_set(struct bole_bitmap *, const struct bole_oid *,
+                                                   uint32_t base, const struct bitmap_bits *bits);
+
+#endif /* BOLE_GIT_BITMAP_H */

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: ISC */
+/* Selected are commits of HEAD's first-parent chain: all of the newest, then every NEAR-th, then
+ * every FAR-th; each is the base of the next. One more set is of all that branches and tags reach.
+ * A new index begins as a copy of the old one, so its cost follows what is new. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "bole/store.h"
+#include "git/bitmap/walk.h"
+
+enum {
+	ALL_WITHIN = 128, /* commits from HEAD */
+	NEAR_WITHIN = 2048,
+	NEAR = 8,
+	FAR = 64,
+	CHAIN_MAX = 1 << 22,
+	SYMBOLIC_MAX = 5,
+};
+
+struct build {
+	const struct bole_bitmap_job *job;
+	struct bole_bitmap *b;
+	const struct bole_bitmap *old;
+	struct bitmap_walk walk;
+	struct bitmap_bits set;
+	struct bitmap_bits fresh;
+	struct bole_buffer chain; /* raw ids, the newest first */
+	uint32_t base;            /* the set that `set` holds */
+};
+
+/* -- Copies -- */
+
+static void *copied(struct bole_alloc *alloc, const void *from, uint32_t count, size_t size)
+{
+	void *to = bole_alloc_array(alloc, count, size);
+
+	if (to != NULL && count > 0)
+		memcpy(to, from, count * size);
+	return to;
+}
+
+static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *b)
+{
+	uint32_t ids = (uint32_t)(old->ids.len / old->key_bytes);
+
+	if (old->segment_count > 0) {
+		b->segments =
+		        copied(b->alloc, old->segments, old->segment_count, sizeof *b->segments);
+		b->segment_cap = b->segments == NULL ? 0 : old->segment_count;
+	}
+	if (old->offset_count > 0) {
+		b->offsets = copied(b->alloc, old->offsets, old->offset_count, sizeof *b->offsets);
+		b->offset_cap = b->offsets == NULL ? 0 : old->offset_count;
+	}
+	if (old->set_count > 0) {
+		b->sets = copied(b->alloc, old->sets, old->set_count, sizeof *b->sets);
+		b->set_cap = b->sets == NULL ? 0 : old->set_count;
+	}
+	if (b->segment_cap < old->segment_count || b->offset_cap < old->offset_count ||
+	    b->set_cap < old->set_count)
+		return BOLE_E_NO_MEMORY;
+	b->segment_count = old->segment_count;
+	b->offset_count = old->offset_count;
+	b->set_count = old->set_count;
+	b->positions = old->positions;
+	bole_buffer_append(&b->ids, old->ids.ptr, old->ids.len);
+	/* The set of everything comes last, and anew. */
+	bole_buffer_append(&b->runs, old->runs.ptr, old->all.at);
+	BOLE_TRY(b->ids.rc);
+	BOLE_TRY(b->runs.rc);
+	for (uint32_t i = 0; i < ids; i++)
+		BOLE_TRY(bole_oid_index_add(&b->by_id, i));
+	for (uint32_t i = 0; i < b->set_count; i++)
+		BOLE_TRY(bole_oid_index_add(&b->by_commit, i));
+	return BOLE_OK;
+}
+
+static enum bole_status new_extents(struct build *build, struct bole_snapshot *snapshot)
+{
+	struct bole_bitmap *b = build->b;
+	struct bole_extent_info info = {.extent = 0};
+	enum bole_status rc;
+
+	while ((rc = bole_extent_next(snapshot, info.extent, &info)) == BOLE_OK) {
+		bool known = false;
+
+		for (uint32_t i = 0; i < b->segment_count && !known; i++)
+			known = b->segments[i].extent == info.extent;
+		if (!known)
+			BOLE_TRY(bole_bitmap_add_extent(b, snapshot, &info));
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* -- The chain -- */
+
+static enum bole_status head_of(struct bole_snapshot *snapshot, struct bole_oid *out)
+{
+	struct bole_bytes name = bole_bytes_z("HEAD");
+	struct bole_ref ref;
+
+	for (int i = 0; i < SYMBOLIC_MAX; i++) {
+		BOLE_TRY(bole_ref_get(snapshot, name, &ref));
+		if (!ref.symbolic) {
+			*out = ref.oid;
+			return BOLE_OK;
+		}
+		name = ref.target;
+	}
+	return BOLE_E_NOT_FOUND;
+}
+
+/* From HEAD's commit back to one that has a set (whose number is then the base), or to the root. */
+static enum bole_status follow_chain(struct build *build, struct bole_oid at)
+{
+	struct bole_bitmap *b = build->b;
+	struct bole_commit commit;
+	struct bole_bytes content;
+	uint8_t type;
+
+	for (size_t n = 0; n < CHAIN_MAX; n++) {
+		const struct bitmap_set *set = bole_bitmap_find(b, &at);
+
+		if (set != NULL) {
+			build->base = (uint32_t)(set - b->sets);
+			return BOLE_OK;
+		}
+		BOLE_TRY(bole_object_read(build->walk.reader, &at, &type, &content));
+		if (type != BOLE_OBJECT_COMMIT)
+			return n == 0 ? BOLE_OK : BOLE_E_CORRUPT;
+		if (bole_commit_parse(content, b->algo, &commit) != BOLE_OK)
+			return BOLE_E_CORRUPT;
+		bole_buffer_append(&build->chain, at.bytes, b->key_bytes);
+		BOLE_TRY(build->chain.rc);
+		if (commit.parent_count == 0)
+			return BOLE_OK;
+		bole_commit_parent(&commit, b->algo, 0, &at);
+		if (n % 256 == 255)
+			b->platform->ops->yield(b->platform);
+	}
+	return BOLE_E_LIMIT;
+}
+
+static void forget(struct bitmap_bits *bits)
+{
+	if (bits->count > 0)
+		memset(bits->words, 0, bits->count * sizeof *bits->words);
+}
+
+static enum bole_status select_commit(struct build *build, const struct bole_oid *oid)
+{
+	struct bitmap_reach reach = {.set = &build->set, .fresh = &build->fresh};
+
+	forget(&build->fresh);
+	BOLE_TRY(bole_bitmap_reach(&build->walk, &reach, oid));
+	BOLE_TRY(bole_bitmap_bits_grow(&build->walk, &build->fresh));
+	BOLE_TRY(bole_bitmap_add_set(build->b, oid, build->base, &build->fresh));
+	build->base = build->b->set_count - 1;
+	return BOLE_OK;
+}
+
+/* Of the i-th commit (from 1) of a chain of count. */
+static bool selected(size_t i, size_t count)
+{
+	if (count - i < ALL_WITHIN)
+		return true;
+	return i % (count - i < NEAR_WITHIN ? NEAR : FAR) == 0;
+}
+
+static enum bole_status select_chain(struct build *build)
+{
+	struct bole_bitmap *b = build->b;
+	size_t count = build->chain.len / b->key_bytes;
+
+	BOLE_TRY(bole_bitmap_bits_grow(&build->walk, &build->set));
+	if (build->base != BITMAP_NONE)
+		BOLE_TRY(bole_bitmap_unite(b, &b->sets[build->base], &build->set));
+	for (size_t i = 1; i <= count; i++) {
+		struct bole_oid oid;
+
+		if (!selected(i, count))
+			continue;
+		bole_oid_from_raw(build->chain.ptr + (count - i) * b->key_bytes, b->algo, &oid);
+		BOLE_TRY(select_commit(build, &oid));
+	}
+	return BOLE_OK;
+}
+
+/* -- All branches and tags -- */
+
+static int by_id_20(const void *a, const void *b)
+{
+	return memcmp(a, b, 20);
+}
+
+static int by_id_32(const void *a, const void *b)
+{
+	return memcmp(a, b, 32);
+}
+
+static enum bole_status list_tips(struct bole_bitmap *b, struct bole_snapshot *snapshot)
+{
+	static const char *const prefixes[] = {"refs/heads/", "refs/tags/"};
+	size_t width = b->key_bytes;
+
+	b->tips.len = 0;
+	for (size_t i = 0; i < 2; i++) {
+		struct bole_bytes prefix = bole_bytes_z(prefixes[i]);
+		struct bole_ref ref = {.name = bole_bytes_of("", 0)};
+		enum bole_status rc;
+
+		while ((rc = bole_ref_next(snapshot, prefix, ref.name, &ref)) == BOLE_OK)
+			if (!ref.symbolic)
+				bole_buffer_append(&b->tips, ref.oid.bytes, width);
+		if (rc != BOLE_END)
+			return rc;
+	}
+	BOLE_TRY(b->tips.rc);
+	if (b->tips.len == 0)
+		return BOLE_OK;
+	qsort(b->tips.ptr, b->tips.len / width, width, width == 20 ? by_id_20 : by_id_32);
+	size_t kept = width;
+	for (size_t at = width; at < b->tips.len; at += width) {
+		if (memcmp(b->tips.ptr + at, b->tips.ptr + kept - width, width) == 0)
+			continue;
+		memmove(b->tips.ptr + kept, b->tips.ptr + at, width);
+		kept += width;
+	}
+	b->tips.len = kept;
+	return BOLE_OK;
+}
+
+/* Every tip of the old index is still one: what it knew of all of them still holds. */
+static bool only_more(const struct bole_bitmap *old, const struct bole_bitmap *b)
+{
+	size_t width = b->key_bytes;
+	size_t at = 0;
+
+	for (size_t i = 0; i < old->tips.len; i += width) {
+		while (at < b->tips.len && memcmp(b->tips.ptr + at, old->tips.ptr + i, width) < 0)
+			at += width;
+		if (at == b->tips.len || memcmp(b->tips.ptr + at, old->tips.ptr + i, width) != 0)
+			return false;
+	}
+	return true;
+}
+
+static enum bole_status select_all(struct build *build)
+{
+	struct bitmap_reach reach = {.set = &build->set, .fresh = &build->fresh};
+	struct bole_bitmap *b = build->b;
+	struct bole_oid oid;
+
+	forget(&build->fresh);
+	if (build->old != NULL && only_more(build->old, b)) {
+		BOLE_TRY(bole_bitmap_bits_grow(&build->walk, &build->fresh));
+		BOLE_TRY(bole_bitmap_unite(build->old, &build->old->all, &build->fresh));
+		for (size_t i = 0; i < (b->positions + (size_t)63) / 64; i++) {
+			uint64_t more = build->fresh.words[i] & ~build->set.words[i];
+
+			build->fresh.words[i] = more;
+			build->set.words[i] |= more;
+		}
+	}
+	for (size_t at = 0; at < b->tips.len; at += b->key_bytes) {
+		bole_oid_from_raw(b->tips.ptr + at, b->algo, &oid);
+		BOLE_TRY(bole_bitmap_reach(&build->walk, &reach, &oid));
+	}
+	BOLE_TRY(bole_bitmap_bits_grow(&build->walk, &build->fresh));
+	return bole_bitmap_add_set(b, NULL, build->base, &build->fresh);
+}
+
+static enum bole_status make(struct build *build, struct bole_snapshot *snapshot)
+{
+	struct bole_bitmap *b = build->b;
+	struct bole_oid head;
+
+	if (build->old != NULL)
+		BOLE_TRY(copy(build->old, b));
+	BOLE_TRY(new_extents(build, snapshot));
+	BOLE_TRY(list_tips(b, snapshot));
+	BOLE_TRY(bole_bitmap_walk_open(&build->walk, b->platform, b->alloc, snapshot, b));
+	build->walk.making = b;
+	build->walk.tick = build->job->tick;
+	build->walk.tick_ctx = build->job->tick_ctx;
+	if (head_of(snapshot, &head) == BOLE_OK)
+		BOLE_TRY(follow_chain(build, head));
+	BOLE_TRY(select_chain(build));
+	return select_all(build);
+}
+
+/* Nothing came since. */
+static bool same(const struct bole_bitmap *old, const struct bole_bitmap *b)
+{
+	return old != NULL && old->set_count == b->set_count && old->positions == b->positions &&
+	       old->tips.len == b->tips.len && old->all.objects == b->all.objects &&
+	       (b->tips.len == 0 || memcmp(old->tips.ptr, b->tips.ptr, b->tips.len) == 0);
+}
+
+enum bole_status bole_bitmap_build(const struct bole_bitmap_job *job, struct bole_bitmap **out)
+{
+	struct build build = {.base = BITMAP_NONE, .job = job};
+
+	*out = NULL;
+	if (job->old != NULL && bole_bitmap_fits(job->old, job->snapshot))
+		build.old = job->old;
+	build.b = bole_bitmap_new(job->platform, job->alloc, job->snapshot->repo.algo);
+	if (build.b == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_buffer_init(&build.chain, job->alloc, SIZE_MAX);
+	enum bole_status rc = make(&build, job->snapshot);
+	if (build.walk.index != NULL) {
+		bole_bitmap_bits_free(&build.walk, &build.set);
+		bole_bitmap_bits_free(&build.walk, &build.fresh);
+		bole_bitmap_walk_close(&build.walk);
+	}
+	bole_buffer_release(&build.chain);
+	if (rc == BOLE_OK && same(build.old, build.b)) {
+		bole_bitmap_release(build.b);
+		build.b = bole_bitmap_retain(job->old);
+	}
+	if (rc != BOLE_OK) {
+		bole_bitmap_release(build.b);
+		return rc;
+	}
+	*out = build.b;
+	return BOLE_OK;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+#include "git/bitmap/cache.h"
+
+#include <inttypes.h>
+
+#include "base/check.h"
+#include "bole/store.h"
+
+enum {
+	SLOTS = 64,
+	/* Of the time since an index was made, the part that the next may take. */
+	REST_FACTOR = 16,
+};
+#define QUIET_NS UINT64_C(500000000)   /* changes come in bursts */
+#define RETRY_NS UINT64_C(60000000000) /* after a failure */
+
+struct slot {
+	uint32_t repo; /* 0 = free */
+	struct bole_bitmap *bitmap;
+	uint64_t used;      /* the cache's clock */
+	uint64_t due_ns;    /* not before; 0 = it is not due */
+	uint64_t rested_ns; /* no work before */
+};
+
+struct bole_git_cache {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	struct bole_mutex lock;
+	size_t bytes_max;
+	uint64_t clock;
+	struct slot slots[SLOTS];
+};
+
+enum bole_status bole_git_cache_open(struct bole_platform *platform, struct bole_alloc *alloc,
+                                     size_t bytes_max, struct bole_git_cache **out)
+{
+	struct bole_git_cache *cache = bole_alloc_zeroed(alloc, 1, sizeof *cache);
+
+	*out = cache;
+	if (cache == NULL)
+		return BOLE_E_NO_MEMORY;
+	cache->platform = platform;
+	cache->alloc = alloc;
+	cache->bytes_max = bytes_max;
+	platform->ops->mutex_init(platform, &cache->lock);
+	return BOLE_OK;
+}
+
+void bole_git_cache_close(struct bole_git_cache *cache)
+{
+	if (cache == NULL)
+		return;
+	for (size_t i = 0; i < SLOTS; i++)
+		bole_bitmap_release(cache->slots[i].bitmap);
+	cache->platform->ops->mutex_destroy(cache->platform, &cache->lock);
+	bole_alloc_free(cache->alloc, cache, 1, sizeof *cache);
+}
+
+/* Lock held. The slot of a repository; the one that was not used for longest gives way. */
+static struct slot *slot_of(struct bole_git_cache *cache, uint32_t repo)
+{
+	struct slot *oldest = &cache->slots[0];
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &cache->slots[i];
+
+		if (s->repo == repo) {
+			s->used = ++cache->clock;
+			return s;
+		}
+		if (s->used < oldest->used)
+			oldest = s;
+	}
+	bole_bitmap_release(oldest->bitmap);
+	*oldest = (struct slot){.repo = repo, .used = ++cache->clock};
+	return oldest;
+}
+
+static void make_due(const struct bole_git_cache *cache, struct slot *s)
+{
+	uint64_t now = cache->platform->ops->now_ns(cache->platform);
+
+	if (s->due_ns == 0)
+		s->due_ns = now + QUIET_NS > s->rested_ns ? now + QUIET_NS : s->rested_ns;
+}
+
+struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache, uint32_t repo)
+{
+	struct bole_bitmap *bitmap = NULL;
+
+	if (cache == NULL || repo == 0)
+		return NULL;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	struct slot *s = slot_of(cache, repo);
+	if (s->bitmap != NULL)
+		bitmap = bole_bitmap_retain(s->bitmap);
+	else
+		make_due(cache, s);
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+	return bitmap;
+}
+
+void bole_git_cache_changed(struct bole_git_cache *cache, uint32_t repo)
+{
+	if (cache == NULL || repo == 0)
+		return;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	make_due(cache, slot_of(cache, repo));
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+/* Lock held. What was not used for longest goes until there is room. */
+static void trim(struct bole_git_cache *cache, const struct slot *keep)
+{
+	for (;;) {
+		struct slot *oldest = NULL;
+		size_t bytes = 0;
+
+		for (size_t i = 0; i < SLOTS; i++) {
+			struct slot *s = &cache->slots[i];
+
+			if (s->bitmap == NULL)
+				continue;
+			bytes += bole_bitmap_bytes(s->bitmap);
+			if (s != keep && (oldest == NULL || s->used < oldest->used))
+				oldest = s;
+		}
+		if (bytes <= cache->bytes_max || oldest == NULL)
+			return;
+		bole_bitmap_release(oldest->bitmap);
+		oldest->bitmap = NULL;
+	}
+}
+
+static void keep(struct bole_git_cache *cache, uint32_t repo, struct bole_bitmap *bitmap,
+                 uint64_t rested_ns)
+{
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	struct slot *s = slot_of(cache, repo);
+	s->rested_ns = rested_ns;
+	if (bitmap != NULL) {
+		bole_bitmap_release(s->bitmap);
+		s->bitmap = bitmap;
+		trim(cache, s);
+	}
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+/* Takes a repository that is due; 0 = none is. */
+static uint32_t take_due(struct bole_git_cache *cache, struct bole_bitmap **old)
+{
+	uint64_t now = cache->platform->ops->now_ns(cache->platform);
+	struct slot *first = NULL;
+	uint32_t repo = 0;
+
+	*old = NULL;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &cache->slots[i];
+
+		if (s->repo != 0 && s->due_ns != 0 && s->due_ns <= now &&
+		    (first == NULL || s->due_ns < first->due_ns))
+			first = s;
+	}
+	if (first != NULL) {
+		repo = first->repo;
+		first->due_ns = 0;
+		if (first->bitmap != NULL)
+			*old = bole_bitmap_retain(first->bitmap);
+	}
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+	return repo;
+}
+
+enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_store *store,
+                                     enum bole_status (*tick)(void *ctx), void *ctx)
+{
+	struct bole_platform *platform = cache->platform;
+	struct bole_bitmap *old;
+	struct bole_bitmap *made = NULL;
+	struct bole_snapshot *snapshot;
+	uint32_t repo = take_due(cache, &old);
+
+	if (repo == 0)
+		return BOLE_END;
+	uint64_t start = platform->ops->now_ns(platform);
+	enum bole_status rc = bole_snapshot_open(store, repo, &snapshot);
+	if (rc == BOLE_OK) {
+		struct bole_bitmap_job job = {.platform = platform,
+		                              .alloc = cache->alloc,
+		                              .snapshot = snapshot,
+		                              .old = old,
+		                              .tick = tick,
+		                              .tick_ctx = ctx};
+		rc = bole_bitmap_build(&job, &made);
+		bole_snapshot_close(snapshot);
+	}
+	uint64_t now = platform->ops->now_ns(platform);
+	if (rc == BOLE_OK && made != old)
+		bole_log(platform, BOLE_LOG_INFO,
+		         "bitmaps: repository %" PRIu32 ": %" PRIu32 " sets over %" PRIu32
+		         " objects, %zu KiB, in %" PRIu64 " ms",
+		         repo, made->set_count + 1, made->positions, bole_bitmap_bytes(made) >> 10,
+		         (now - start) / 1000000);
+	else if (rc != BOLE_OK && rc != BOLE_E_CLOSED && rc != BOLE_E_NOT_FOUND)
+		bole_log(platform, BOLE_LOG_WARN, "bitmaps: repository %" PRIu32 ": %s", repo,
+		         bole_status_text(rc));
+	keep(cache, repo, made, rc == BOLE_OK ? now + (now - start) * REST_FACTOR : now + RETRY_NS);
+	bole_bitmap_release(old);
+	return rc == BOLE_E_CLOSED ? rc : BOLE_OK;
+}

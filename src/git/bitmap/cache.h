@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+/* What a node keeps between requests, for all of its repositories: the sets of what commits reach.
+ * Any fiber or thread. */
+#ifndef BOLE_GIT_BITMAP_CACHE_H
+#define BOLE_GIT_BITMAP_CACHE_H
+
+#include "bole/store.h"
+#include "git/bitmap/bitmap.h"
+
+struct bole_git_cache;
+
+/* bytes_max: of all indexes that are kept. */
+BOLE_MUST_USE enum bole_status bole_git_cache_open(struct bole_platform *, struct bole_alloc *,
+                                                   size_t bytes_max, struct bole_git_cache **out);
+/* NULL is fine. Nobody uses it any more. */
+void bole_git_cache_close(struct bole_git_cache *);
+
+/* The index of a repository, retained, or NULL; then it is due. cache may be NULL. */
+struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *, uint32_t repo);
+/* The repository has changed. cache may be NULL. */
+void bole_git_cache_changed(struct bole_git_cache *, uint32_t repo);
+/* Makes the index that is due for longest, once it has been due for a moment. tick: asked now and
+ * then, an error ends the work. BOLE_END: nothing is due. */
+BOLE_MUST_USE enum bole_status bole_git_cache_work(struct bole_git_cache *, struct bole_store *,
+                                                   enum bole_status (*tick)(void *ctx), void *ctx);
+
+#endif /* BOLE_GIT_BITMAP_CACHE_H */

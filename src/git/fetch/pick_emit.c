@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: ISC */
+/* The entries of a pick, in the order of their positions. Where most of an extent is sent, what
+ * lies together goes out together, as it is stored: only the heads of offset deltas are looked at,
+ * and one is written anew when its base did not keep its distance. Elsewhere entries go one by one.
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "bole/store.h"
+#include "git/fetch/pack_emit_impl.h"
+
+enum {
+	REGIONS_FIRST = 64,
+	DENSE_PART = 2, /* of an extent's entries */
+};
+
+/* From this position on (of those that are sent) an entry lies in the pack at its offset in its
+ * extent plus shift; an entry of no extent at shift. */
+struct region {
+	uint32_t position;
+	uint64_t shift;
+};
+
+struct pick_emission {
+	struct emission *em;
+	struct bole_pick *pick;
+	struct bole_snapshot *snapshot;
+	const struct bitmap_segment *segment;
+	const uint32_t *offsets; /* of its entries */
+	struct region *regions;
+	size_t region_count;
+	size_t region_cap;
+	struct bole_bytes chunk; /* of the extent, borrowed */
+	uint64_t chunk_at;
+	uint64_t run_from; /* bytes of the extent that go out as they are, not written yet */
+	uint64_t run_to;
+};
+
+/* -- Where entries are in the pack -- */
+
+static uint64_t own_offset(const struct pick_emission *pe, uint32_t position)
+{
+	const struct bole_bitmap *b = pe->pick->bitmap;
+
+	if (position >= b->positions)
+		return 0;
+	const struct bitmap_segment *s =
+	        pe->segment != NULL && position - pe->segment->first < pe->segment->count
+	                ? pe->segment
+	                : bole_bitmap_segment(b, position);
+	return s->extent == 0 ? 0 : b->offsets[s->at + (position - s->first)];
+}
+
+static enum bole_status note_place(struct pick_emission *pe, uint32_t position, uint64_t emitted)
+{
+	struct bole_alloc *alloc = pe->em->plan->job.alloc;
+	uint64_t shift = emitted - own_offset(pe, position);
+
+	if (pe->region_count > 0 && pe->regions[pe->region_count - 1].shift == shift &&
+	    position < pe->pick->bitmap->positions)
+		return BOLE_OK;
+	if (pe->region_count == pe->region_cap) {
+		size_t cap = pe->region_cap == 0 ? REGIONS_FIRST : pe->region_cap * 2;
+		struct region *regions =
+		        bole_alloc_resize(alloc, pe->regions, pe->region_cap, cap, sizeof *regions);
+		if (regions == NULL)
+			return BOLE_E_NO_MEMORY;
+		pe->regions = regions;
+		pe->region_cap = cap;
+	}
+	pe->regions[pe->region_count++] = (struct region){position, shift};
+	return BOLE_OK;
+}
+
+/* Of an entry that has been written. */
+static uint64_t emitted_at(const struct pick_emission *pe, uint32_t position)
+{
+	size_t low = 0;
+	size_t high = pe->region_count;
+
+	BOLE_ASSERT(high > 0);
+	/* Bases are near. */
+	for (size_t step = 1; step < high; step *= 4) {
+		if (pe->regions[high - step].position <= position) {
+			low = high - step;
+			break;
+		}
+		high -= step;
+	}
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (pe->regions[mid].position <= position)
+			low = mid;
+		else
+			high = mid;
+	}
+	return own_offset(pe, position) + pe->regions[low].shift;
+}
+
+static bool is_sent(const struct pick_emission *pe, uint32_t position)
+{
+	return position != BITMAP_NONE && bitmap_has(&pe->pick->send, position);
+}
+
+/* -- Bases -- */
+
+/* The entry of the segment's extent that starts at an offset before number `from`, or BITMAP_NONE.
+ */
+static uint32_t row_before(const struct pick_emission *pe, uint32_t from, uint64_t offset)
+{
+	uint32_t low = 0;
+	uint32_t high = from;
+
+	for (uint32_t step = 8; step < high; step *= 4) {
+		if (pe->offsets[high - step] <= offset) {
+			low = high - step;
+			break;
+		}
+		high -= step;
+	}
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (pe->offsets[mid] < offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < from && pe->offsets[low] == offset ? low : BITMAP_NONE;
+}
+
+/* Makes a delta's head right for this pack, where it will start at `start`. False: the receiver
+ * will not have the base. */
+static enum bole_status place_base(struct pick_emission *pe, const struct bole_entry *entry,
+                                   uint32_t position, uint64_t start, struct bole_entry_head *head,
+                                   bool *out)
+{
+	struct bole_oid oid = head->base;
+	uint32_t base = BITMAP_NONE;
+	struct bole_entry unused;
+
+	*out = false;
+	if (head->type == BOLE_ENTRY_OFS_DELTA) {
+		if (head->base_distance > entry->offset)
+			return BOLE_E_CORRUPT;
+		uint64_t offset = entry->offset - head->base_distance;
+
+		if (pe->segment != NULL && pe->segment->extent == entry->extent) {
+			uint32_t row = row_before(pe, position - pe->segment->first, offset);
+			if (row != BITMAP_NONE)
+				base = pe->segment->first + row;
+		}
+		if (!is_sent(pe, base)) {
+			pe->chunk.len = 0;
+			BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent, offset, &oid,
+			                           &unused));
+			BOLE_TRY(bole_pick_position(pe->pick, &oid, &base));
+		}
+	} else {
+		pe->chunk.len = 0;
+		BOLE_TRY(bole_pick_position(pe->pick, &oid, &base));
+	}
+	if (is_sent(pe, base) && base < position) {
+		head->type = BOLE_ENTRY_OFS_DELTA;
+		head->base_distance = start - emitted_at(pe, base);
+		*out = true;
+	} else if (base != BITMAP_NONE &&
+	           (is_sent(pe, base) ||
+	            (pe->em->plan->job.thin && bitmap_has(&pe->pick->have, base)))) {
+		head->type = BOLE_ENTRY_REF_DELTA;
+		head->base = oid;
+		*out = true;
+	}
+	return BOLE_OK;
+}
+
+/* -- One by one -- */
+
+static enum bole_status emit_entry(struct pick_emission *pe, struct bole_entry *entry,
+                                   uint32_t position)
+{
+	struct emission *em = pe->em;
+	uint64_t start = em->out.written;
+	struct bole_entry_head head;
+	struct bole_bytes all;
+	struct bole_oid oid;
+	size_t skip = 0;
+	bool placed;
+
+	pe->chunk.len = 0;
+	BOLE_TRY(bole_emit_read_head(em, entry, &head, &all));
+	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
+		skip = head.head_bytes;
+		BOLE_TRY(place_base(pe, entry, position, start, &head, &placed));
+		all.len = 0; /* it was borrowed */
+		if (!placed) {
+			if (entry->type == 0)
+				BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent,
+				                           entry->offset, &oid, entry));
+			BOLE_TRY(bole_emit_whole(em, entry));
+			return note_place(pe, position, start);
+		}
+		bole_emit_head(em, &head);
+	}
+	if (all.len != 0) {
+		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
+		BOLE_TRY(bole_reach_spend(em->plan, all.len / 4));
+	} else {
+		BOLE_TRY(bole_emit_rest(em, entry, skip));
+	}
+	BOLE_TRY(em->out.rc);
+	return note_place(pe, position, start);
+}
+
+static uint64_t end_of(const struct pick_emission *pe, uint32_t row)
+{
+	return row + 1 < pe->segment->count ? pe->offsets[row + 1] : pe->segment->end_low;
+}
+
+/* An entry of an extent by itself; where it was collected, the object is somewhere else. */
+static enum bole_status emit_row(struct pick_emission *pe, uint32_t row)
+{
+	uint32_t position = pe->segment->first + row;
+	struct bole_entry entry = {
+	        .extent = pe->segment->extent,
+	        .offset = pe->offsets[row],
+	        .stored_bytes = end_of(pe, row) - pe->offsets[row],
+	};
+	uint64_t start = pe->em->out.written;
+	enum bole_status rc = emit_entry(pe, &entry, position);
+	struct bole_oid oid;
+
+	if (rc != BOLE_E_NOT_FOUND)
+		return rc;
+	if (pe->em->out.written != start)
+		return BOLE_E_CORRUPT; /* a part of it is out */
+	BOLE_TRY(bole_odb_entry_at(pe->snapshot, pe->segment->extent, pe->offsets[row], &oid,
+	                           &entry));
+	BOLE_TRY(bole_odb_find(pe->snapshot, &oid, &entry));
+	return emit_entry(pe, &entry, position);
+}
+
+static enum bole_status emit_id(struct pick_emission *pe, const struct bole_oid *oid,
+                                uint32_t position)
+{
+	struct bole_entry entry;
+
+	BOLE_TRY(bole_odb_find(pe->snapshot, oid, &entry));
+	return emit_entry(pe, &entry, position);
+}
+
+/* -- Together -- */
+
+static enum bole_status show(struct pick_emission *pe, uint64_t at)
+{
+	if (pe->chunk.len > 0 && at >= pe->chunk_at && at - pe->chunk_at < pe->chunk.len)
+		return BOLE_OK;
+	pe->chunk.len = 0;
+	BOLE_TRY(bole_extent_view(pe->snapshot, pe->segment->extent, at, &pe->chunk));
+	pe->chunk_at = at;
+	return BOLE_OK;
+}
+
+/* Writes what waits to go out as it is. */
+static enum bole_status flush_run(struct pick_emission *pe)
+{
+	struct emission *em = pe->em;
+
+	while (pe->run_from < pe->run_to) {
+		BOLE_TRY(show(pe, pe->run_from));
+		size_t skip = (size_t)(pe->run_from - pe->chunk_at);
+		uint64_t left = pe->run_to - pe->run_from;
+		size_t n = pe->chunk.len - skip < left ? pe->chunk.len - skip : (size_t)left;
+
+		bole_output_write(&em->out, pe->chunk.ptr + skip, n);
+		BOLE_TRY(em->out.rc);
+		BOLE_TRY(bole_reach_spend(em->plan, n / 4));
+		pe->run_from += n;
+	}
+	return BOLE_OK;
+}
+
+/* The first bytes of an entry, from the chunk or, where it ends, by themselves. */
+static enum bole_status row_head(struct pick_emission *pe, const struct bole_entry *entry,
+                                 struct bole_entry_head *head)
+{
+	size_t need = entry->stored_bytes < BOLE_ENTRY_HEAD_MAX ? (size_t)entry->stored_bytes
+	                                                        : BOLE_ENTRY_HEAD_MAX;
+	struct bole_bytes all;
+
+	if (pe->chunk.len == 0 || entry->offset < pe->chunk_at ||
+	    entry->offset - pe->chunk_at >= pe->chunk.len) {
+		BOLE_TRY(flush_run(pe));
+		BOLE_TRY(show(pe, entry->offset));
+	}
+	const uint8_t *p = pe->chunk.ptr + (entry->offset - pe->chunk_at);
+	size_t room = pe->chunk.len - (size_t)(entry->offset - pe->chunk_at);
+
+	/* Most entries are no deltas, or their heads are whole. */
+	head->type = p[0] >> 4 & 7;
+	if (head->type != BOLE_ENTRY_OFS_DELTA && head->type != BOLE_ENTRY_REF_DELTA)
+		return BOLE_OK;
+	if (room >= need)
+		return bole_entry_head_parse(bole_bytes_of(p, need), pe->em->plan->algo, head) ==
+		                       BOLE_OK
+		               ? BOLE_OK
+		               : BOLE_E_CORRUPT;
+	BOLE_TRY(flush_run(pe));
+	pe->chunk.len = 0;
+	return bole_emit_read_head(pe->em, entry, head, &all);
+}
+
+static enum bole_status extend_run(struct pick_emission *pe, const struct bole_entry *entry,
+                                   uint32_t position, uint64_t start)
+{
+	if (pe->run_from == pe->run_to || pe->run_to != entry->offset) {
+		BOLE_TRY(flush_run(pe));
+		pe->run_from = entry->offset;
+	}
+	pe->run_to = entry->offset + entry->stored_bytes;
+	return note_place(pe, position, start);
+}
+
+static enum bole_status emit_in_run(struct pick_emission *pe, uint32_t row)
+{
+	uint32_t position = pe->segment->first + row;
+	struct bole_entry entry = {
+	        .extent = pe->segment->extent,
+	        .offset = pe->offsets[row],
+	        .stored_bytes = end_of(pe, row) - pe->offsets[row],
+	};
+	struct bole_entry_head head;
+
+	BOLE_TRY(row_head(pe, &entry, &head));
+	uint64_t start = pe->em->out.written + (pe->run_to - pe->run_from);
+
+	if (head.type == BOLE_ENTRY_OFS_DELTA && head.base_distance <= entry.offset) {
+		uint32_t base = row_before(pe, row, entry.offset - head.base_distance);
+
+		if (base != BITMAP_NONE && is_sent(pe, pe->segment->first + base) &&
+		    emitted_at(pe, pe->segment->first + base) == start - head.base_distance)
+			return extend_run(pe, &entry, position, start);
+	} else if (head.type != BOLE_ENTRY_REF_DELTA) {
+		return extend_run(pe, &entry, position, start);
+	}
+	BOLE_TRY(flush_run(pe));
+	return emit_entry(pe, &entry, position);
+}
+
+/* -- Segments -- */
+
+/* The next position that is sent, from `at` on, or `end`. */
+static uint32_t next_sent(const struct bitmap_bits *bits, uint32_t at, uint32_t end)
+{
+	while (at < end) {
+		uint64_t word = bits->words[at / 64] >> at % 64;
+
+		if (word != 0) {
+			at += (uint32_t)__builtin_ctzll(word);
+			break;
+		}
+		at += 64 - at % 64;
+	}
+	return at < end ? at : end;
+}
+
+static uint32_t count_sent(const struct bitmap_bits *bits, uint32_t first, uint32_t end)
+{
+	uint32_t count = 0;
+
+	for (uint32_t at = next_sent(bits, first, end); at < end; at = next_sent(bits, at + 1, end))
+		count++;
+	return count;
+}
+
+static enum bole_status emit_extent(struct pick_emission *pe)
+{
+	const struct bitmap_segment *s = pe->segment;
+	const struct bitmap_bits *send = &pe->pick->send;
+	uint32_t end = s->first + s->count;
+	bool dense = count_sent(send, s->first, end) >= s->count / DENSE_PART;
+	enum bole_status rc = BOLE_OK;
+
+	for (uint32_t at = next_sent(send, s->first, end); at < end && rc == BOLE_OK;
+	     at = next_sent(send, at + 1, end)) {
+		pe->em->plan->done++;
+		rc = dense ? emit_in_run(pe, at - s->first) : emit_row(pe, at - s->first);
+		if (rc != BOLE_E_NOT_FOUND || !dense)
+			continue;
+		/* A part of the extent was collected: what waits is there, the rest one by one. */
+		dense = false;
+		if (pe->run_from != pe->run_to)
+			return BOLE_E_CORRUPT;
+		rc = emit_row(pe, at - s->first);
+	}
+	if (rc == BOLE_OK)
+		rc = flush_run(pe);
+	pe->chunk.len = 0;
+	return rc;
+}
+
+static enum bole_status emit_ids(struct pick_emission *pe)
+{
+	const struct bole_bitmap *b = pe->pick->bitmap;
+	const struct bitmap_segment *s = pe->segment;
+	const struct bitmap_bits *send = &pe->pick->send;
+	uint32_t end = s->first + s->count;
+	struct bole_oid oid;
+
+	for (uint32_t at = next_sent(send, s->first, end); at < end;
+	     at = next_sent(send, at + 1, end)) {
+		bole_oid_from_raw(b->ids.ptr + (size_t)(s->at + (at - s->first)) * b->key_bytes,
+		                  b->algo, &oid);
+		pe->em->plan->done++;
+		BOLE_TRY(emit_id(pe, &oid, at));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status emit_all(struct pick_emission *pe)
+{
+	const struct bole_bitmap *b = pe->pick->bitmap;
+	const struct bitmap_walk *walk = &pe->pick->walk;
+	struct bole_oid oid;
+
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		pe->segment = &b->segments[i];
+		pe->offsets = b->offsets + pe->segment->at;
+		pe->run_from = pe->run_to = 0;
+		BOLE_TRY(pe->segment->extent != 0 ? emit_extent(pe) : emit_ids(pe));
+	}
+	pe->segment = NULL;
+	for (size_t i = 0; i < walk->extra_count; i++) {
+		uint32_t position = b->positions + (uint32_t)i;
+
+		if (!is_sent(pe, position))
+			continue;
+		bole_oid_from_raw(bole_oid_map_key(&walk->met, walk->extra[i]), b->algo, &oid);
+		pe->em->plan->done++;
+		BOLE_TRY(emit_id(pe, &oid, position));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)
+{
+	struct pick_emission pe = {.em = em, .pick = pick, .snapshot = pick->walk.snapshot};
+
+	em->reader = pick->walk.reader;
+	enum bole_status rc = emit_all(&pe);
+	bole_alloc_free(em->plan->job.alloc, pe.regions, pe.region_cap, sizeof *pe.regions);
+	return rc;
+}

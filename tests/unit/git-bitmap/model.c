@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: ISC */
+/* Sets of what commits reach beside a model that walks plain tables: random histories through packs
+ * and records, branches that vanish, collections, cleaning, restarts; indexes made anew and from
+ * old ones; random wants and haves. What is picked must be exactly what the wants reach and the
+ * haves do not; the pack of it must resolve, link and hash in a store that has the haves. */
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bole/block_sim.h"
+#include "git/bitmap/pick.h"
+#include "git/fetch/pack_emit.h"
+#include "support/gcworld.h"
+#include "support/packworld.h"
+#include "support/suite_help.h"
+
+enum { TIPS = 3 };
+
+static struct gcworld w;
+static struct bole_bitmap *bitmap;
+static unsigned picks;   /* by sets */
+static unsigned behind;  /* with objects that came after the index */
+static unsigned refused; /* the index does not fit any more */
+
+static void rebuild(bool afresh)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *made = NULL;
+
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	struct bole_bitmap_job job = {.platform = &w.test.base,
+	                              .alloc = &w.test.alloc,
+	                              .snapshot = snapshot,
+	                              .old = afresh ? NULL : bitmap};
+	cr_assert_eq(bole_bitmap_build(&job, &made), BOLE_OK);
+	bole_snapshot_close(snapshot);
+	bole_bitmap_release(bitmap);
+	bitmap = made;
+}
+
+/* What nodes reach, by the model. */
+static void reach(const int *tips, int count, bool *set)
+{
+	int *stack = calloc((size_t)w.count * GC_LINKS_MAX + TIPS, sizeof *stack);
+	int at = 0;
+
+	cr_assert_not_null(stack);
+	for (int i = 0; i < count; i++)
+		stack[at++] = tips[i];
+	while (at > 0) {
+		int n = stack[--at];
+
+		if (set[n])
+			continue;
+		set[n] = true;
+		for (int i = 0; i < w.nodes[n].link_count; i++)
+			stack[at++] = w.nodes[n].links[i];
+	}
+	free(stack);
+}
+
+static void oids_of(const int *tips, int count, struct bole_oid *out)
+{
+	for (int i = 0; i < count; i++)
+		out[i] = w.nodes[tips[i]].oid;
+}
+
+/* Emits the pack and puts it into the target, which says whether it is whole and right. */
+static void transfer(struct packworld *target, const int *wants, int want_count, const int *haves,
+                     int have_count, uint64_t expected)
+{
+	struct bole_oid want[GC_BRANCHES + TIPS], have[TIPS];
+	struct bole_buffer_writer writer;
+	struct bole_buffer pack;
+	struct bole_snapshot *snapshot;
+	struct bole_pack_plan *plan;
+
+	oids_of(wants, want_count, want);
+	oids_of(haves, have_count, have);
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	struct bole_reach job = {.platform = &w.test.base,
+	                         .alloc = &w.test.alloc,
+	                         .snapshot = snapshot,
+	                         .wants = want,
+	                         .want_count = (size_t)want_count,
+	                         .haves = have,
+	                         .have_count = (size_t)have_count,
+	                         .thin = true,
+	                         .ofs_delta = true,
+	                         .bitmap = bitmap};
+	bole_buffer_init(&pack, &w.test.alloc, SIZE_MAX);
+	bole_buffer_writer_init(&writer, &pack);
+	cr_assert_eq(bole_pack_plan_open(&job, &plan), BOLE_OK);
+	if (expected != 0)
+		cr_assert_eq(bole_pack_plan_objects(plan), expected);
+	cr_assert_eq(bole_pack_emit(plan, &writer.writer), BOLE_OK);
+	bole_pack_plan_close(plan);
+	bole_snapshot_close(snapshot);
+	enum bole_status rc = packworld_push(target, pack.ptr, pack.len, NULL, &want[0]);
+	cr_assert_eq(rc, BOLE_OK, "%s", target->report.error);
+	bole_buffer_release(&pack);
+}
+
+/* The pick itself, object by object. */
+static bool check_pick(const int *wants, int want_count, const int *haves, int have_count,
+                       const bool *send)
+{
+	struct bole_oid want[GC_BRANCHES + TIPS], have[TIPS];
+	struct bole_snapshot *snapshot;
+	struct bole_pick *pick;
+	uint64_t count = 0;
+
+	oids_of(wants, want_count, want);
+	oids_of(haves, have_count, have);
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	struct bole_pick_job job = {.platform = &w.test.base,
+	                            .alloc = &w.test.alloc,
+	                            .snapshot = snapshot,
+	                            .bitmap = bitmap,
+	                            .wants = want,
+	                            .want_count = (size_t)want_count,
+	                            .haves = have,
+	                            .have_count = (size_t)have_count};
+	enum bole_status rc = bole_pick_open(&job, &pick);
+	if (rc == BOLE_E_NOT_FOUND) {
+		bole_snapshot_close(snapshot);
+		refused++;
+		return false;
+	}
+	cr_assert_eq(rc, BOLE_OK);
+	for (int i = 0; i < w.count; i++) {
+		uint32_t position;
+
+		count += send[i];
+		cr_assert_eq(bole_pick_position(pick, &w.nodes[i].oid, &position), BOLE_OK);
+		bool in = position != BITMAP_NONE && bitmap_has(&pick->send, position);
+		cr_assert_eq(in, send[i], "node %d of type %u", i, w.nodes[i].type);
+	}
+	cr_assert_eq(pick->count, count);
+	picks++;
+	behind += pick->walk.extra_count > 0;
+	bole_pick_close(pick);
+	bole_snapshot_close(snapshot);
+	return true;
+}
+
+static void compare(uint64_t *seed)
+{
+	int wants[GC_BRANCHES + TIPS], haves[TIPS];
+	int want_count = 0, have_count = 0;
+	bool *live = calloc((size_t)w.count + 1, 1);
+	bool *send = calloc((size_t)w.count + 1, 1);
+	bool *have = calloc((size_t)w.count + 1, 1);
+	bool all = test_random(seed) % 3 == 0;
+
+	cr_assert(live != NULL && send != NULL && have != NULL);
+	for (int i = 0; i < GC_BRANCHES; i++) {
+		bool again = false;
+		if (w.branch[i] == GC_NONE)
+			continue;
+		reach(&w.branch[i], 1, live);
+		for (int k = 0; k < want_count; k++)
+			again |= wants[k] == w.branch[i];
+		if (!again && (all || test_random(seed) % 4 == 0))
+			wants[want_count++] = w.branch[i];
+	}
+	/* Anything live may be there already. */
+	for (int tries = 0; tries < 200 && w.count > 0 && !all; tries++) {
+		int n = (int)(test_random(seed) % (uint64_t)w.count);
+		if (live[n] && have_count < TIPS && w.nodes[n].type == BOLE_OBJECT_COMMIT &&
+		    tries % 50 == 0)
+			haves[have_count++] = n;
+	}
+	uint64_t count = 0;
+	reach(haves, have_count, have);
+	reach(wants, want_count, send);
+	for (int i = 0; i < w.count; i++) {
+		send[i] = send[i] && !have[i];
+		count += send[i];
+	}
+	if (want_count > 0) {
+		bool picked = check_pick(wants, want_count, haves, have_count, send);
+		struct packworld target;
+
+		packworld_open(&target, w.repo.algo, 1);
+		if (have_count > 0)
+			transfer(&target, haves, have_count, NULL, 0, 0);
+		transfer(&target, wants, want_count, haves, have_count, picked ? count : 0);
+		(void)packworld_verify(&target);
+		packworld_close(&target);
+	}
+	free(live);
+	free(send);
+	free(have);
+}
+
+static void step(uint64_t *seed)
+{
+	int branch = (int)(test_random(seed) % GC_BRANCHES);
+	int from = w.branch[test_random(seed) % GC_BRANCHES];
+	int commits = 1 + (int)(test_random(seed) % 12);
+	struct bole_maintain_options eager = {.eagerness = 2};
+	struct bole_gc_result result;
+
+	switch (test_random(seed) % 12) {
+	case 0: gcworld_delete(&w, branch); break;
+	case 1: gcworld_write(&w, branch, from, commits); break;
+	case 2:
+	case 3: gcworld_push(&w, branch, from, commits * 6, true); break;
+	case 4: gcworld_push(&w, 0, w.branch[0], commits * 12, true); break;
+	case 5: gcworld_write(&w, 0, w.branch[0], commits); break;
+	case 6: cr_assert_eq(gcworld_collect(&w, NULL, &result), BOLE_OK); break;
+	case 7:
+		for (int i = 0; i < 30; i++)
+			if (bole_store_maintain(w.store, &eager, NULL) != BOLE_OK)
+				break;
+		break;
+	case 8: rebuild(test_random(seed) % 3 == 0); break;
+	default:
+		if (bitmap == NULL)
+			rebuild(true);
+		compare(seed);
+	}
+}
+
+static void play(const char *geometry, uint8_t algo, uint64_t seed, unsigned steps)
+{
+	struct bole_block_sim_options options;
+	struct bole_block *device = NULL;
+	struct test_platform test;
+
+	test_platform_init(&test, seed);
+	if (geometry != NULL) {
+		cr_assert_eq(bole_block_sim_geometry(geometry, &options), BOLE_OK);
+		if (options.size_bytes > 16 << 20)
+			options.size_bytes = 16 << 20;
+		options.seed = seed;
+		cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &device), BOLE_OK);
+	}
+	gcworld_open(&w, device, algo, seed);
+	for (unsigned i = 0; i < steps; i++)
+		step(&seed);
+	bole_bitmap_release(bitmap);
+	bitmap = NULL;
+	gcworld_close(&w);
+	if (device != NULL)
+		bole_block_close(device);
+	test_platform_release(&test);
+}
+
+Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
+{
+	uint64_t seed = test_seed(61);
+
+	play(NULL, BOLE_HASH_SHA1, seed, 100);
+	play("virtio", BOLE_HASH_SHA1, seed + 1, 120);
+	play("nor4k", BOLE_HASH_SHA256, seed + 2, 100);
+	fprintf(stderr, "%u picks, %u of them of newer objects, %u without the index\n", picks,
+	        behind, refused);
+	cr_assert_gt(picks, 30);
+	cr_assert_gt(behind, 5);
+}
