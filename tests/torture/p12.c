@@ -174,11 +174,11 @@ static bool run_one(struct fault *f, const struct stand *from, const struct stan
 			(void)fprintf(stderr, "%s: %s, %s\n", f->where, bole_status_text(rc),
 			              w->store == NULL ? "closed" : "open");
 		f->u->count.trials += more;
-		/* What cannot be read is as good as damaged; a mark that is short of memory is
-		 * given up. */
-		bool refused = (kind == 1 && w->status == BOLE_E_CORRUPT) ||
-		               (stand->op == WORK_GC && w->status == BOLE_E_GONE);
-		if (rc == BOLE_E_CORRUPT && w->why[0] != 0 && !refused)
+		/* A mark that is short of memory is given up. */
+		bool refused = stand->op == WORK_GC && w->status == BOLE_E_GONE;
+		if (w->status == BOLE_E_CORRUPT)
+			bad(f, "an error of the device is told as damage", w->status);
+		else if (rc == BOLE_E_CORRUPT && w->why[0] != 0 && !refused)
 			bad(f, "a wrong answer", rc);
 		else if (rc != BOLE_OK && !more)
 			bad(f, "refused without a fault", rc);

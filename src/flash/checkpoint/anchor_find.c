@@ -20,6 +20,7 @@ struct finder {
 	struct flash_anchor *best;
 	bool found;
 	bool damaged;   /* our magic, wrong checksum */
+	bool unread;    /* the device did not give something */
 	bool torn;      /* a slot that an interrupted write may have left */
 	bool dirty;     /* something that is neither zero nor erased */
 	uint32_t other; /* a version that we do not know, and the newest anchor that has it */
@@ -73,7 +74,7 @@ static enum bole_status consider(struct finder *f, const uint8_t *p, size_t len,
 	return BOLE_OK;
 }
 
-/* Reads what can hold a slot at off. Errors of the device count as damage. */
+/* Reads what can hold a slot at off. */
 static bool read_at(struct finder *f, uint64_t off, size_t len)
 {
 	uint64_t size = f->dev->info.size_bytes;
@@ -85,7 +86,7 @@ static bool read_at(struct finder *f, uint64_t off, size_t len)
 		len = (size_t)(size - off);
 	len -= len % f->dev->info.read_unit;
 	if (len < ANCHOR_SLOT_RAW_MIN || bole_block_read(f->dev, off, f->buf, len) != BOLE_OK) {
-		f->damaged |= len >= ANCHOR_SLOT_RAW_MIN;
+		f->unread |= len >= ANCHOR_SLOT_RAW_MIN;
 		return false;
 	}
 	return true;
@@ -145,7 +146,8 @@ static enum bole_status find_managed(struct finder *f, struct flash_anchor_place
 		place->missing[i] = newest == 0;
 		place->at[i] = newest == 0 ? 0 : (uint32_t)((last - base) / g.slot_bytes);
 	}
-	place->doubt = f->torn || generation[0] != generation[1];
+	place->doubt = f->torn || f->unread || generation[0] != generation[1];
+	place->unread = f->unread;
 	return BOLE_OK;
 }
 
@@ -322,7 +324,8 @@ static enum bole_status find_raw(struct finder *f, struct flash_anchor_place *pl
 		BOLE_TRY(find_everywhere(&ring[0]));
 		BOLE_TRY(find_everywhere(&ring[1]));
 	}
-	place->doubt = f->torn || ring[0].newest != ring[1].newest;
+	place->doubt = f->torn || f->unread || ring[0].newest != ring[1].newest;
+	place->unread = f->unread;
 	for (uint32_t i = 0; i < 2; i++) {
 		place->missing[i] = ring[i].newest == 0;
 		place->at[i] = ring[i].slot;
@@ -355,6 +358,10 @@ static enum bole_status explain(const struct finder *f, struct bole_platform *pl
 	if (f->damaged) {
 		say(platform, BOLE_LOG_ERROR, name, "a Bole volume whose anchors are all damaged");
 		return BOLE_E_CORRUPT;
+	}
+	if (f->unread) {
+		say(platform, BOLE_LOG_ERROR, name, "the device gives no anchor");
+		return BOLE_E_IO;
 	}
 	say(platform, BOLE_LOG_ERROR, name,
 	    f->dirty ? "this is not a Bole volume: it holds other data"

@@ -269,9 +269,9 @@ static enum bole_status ask_all(struct probe *p)
 		return BOLE_OK;
 	for (uint32_t i = 0; i < bole_flash_index_extents(p->index); i++) {
 		enum bole_status rc = ask_extent(p, p->index->extents->extent[i]);
-		/* Another may have it. */
+		/* Another may have it. What could not be read may be sound. */
 		if (rc == BOLE_E_CORRUPT || rc == BOLE_E_IO)
-			damaged = BOLE_E_CORRUPT;
+			damaged = damaged == BOLE_E_IO ? BOLE_E_IO : rc;
 		else
 			BOLE_TRY(rc);
 	}

@@ -77,10 +77,10 @@ static void *load_part(struct flash_run *run, uint32_t first, uint32_t pages, si
 	if (rc == BOLE_OK)
 		return dst;
 	bole_flash_cache_return(v->cache, dst, bytes);
-	if (rc == BOLE_E_NO_MEMORY)
-		returns = bole_flash_cache_returns(v->cache);
-	else
-		returns = KEEP_DAMAGED;
+	/* What the device refused it may give the next time. */
+	if (rc == BOLE_E_IO)
+		return NULL;
+	returns = rc == BOLE_E_NO_MEMORY ? bole_flash_cache_returns(v->cache) : KEEP_DAMAGED;
 	atomic_store_explicit(refused, returns, memory_order_relaxed);
 	return NULL;
 }

@@ -415,7 +415,7 @@ static enum bole_status judge(struct flash_log_scan *s)
 		        "%s: the anchors of the newest %u checkpoints are lost, although they were "
 		        "durable: not a power cut; run fsck",
 		        v->dev->info.name, s->ahead);
-		return BOLE_E_CORRUPT;
+		return v->anchor_place.unread ? BOLE_E_IO : BOLE_E_CORRUPT;
 	}
 	return BOLE_OK;
 }

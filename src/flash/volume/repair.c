@@ -124,8 +124,10 @@ static enum bole_status fall_back(struct repair *r)
 
 /* -- A volume that mounts -- */
 
-/* The first derived aux record of a repository that cannot be read; *key is borrowed from s. */
-static bool broken_aux(struct flash_snapshot *s, struct bole_alloc *alloc, struct bole_aux_key *out)
+/* The first derived aux record of a repository that is damaged; *key is borrowed from s. One that
+ * the device does not give this time is none. BOLE_E_NOT_FOUND. */
+static enum bole_status broken_aux(struct flash_snapshot *s, struct bole_alloc *alloc,
+                                   struct bole_aux_key *out)
 {
 	struct bole_bytes after = {NULL, 0};
 
@@ -144,10 +146,10 @@ static bool broken_aux(struct flash_snapshot *s, struct bole_alloc *alloc, struc
 		enum bole_status rc = bole_flash_aux_get(s, out, alloc, &value, &len);
 		if (rc == BOLE_OK)
 			alloc->resize(alloc->ctx, value, len == 0 ? 1 : len, 0, 1);
-		if (rc == BOLE_E_CORRUPT || rc == BOLE_E_IO)
-			return true;
+		if (rc != BOLE_OK)
+			return rc == BOLE_E_CORRUPT ? BOLE_OK : rc;
 	}
-	return false;
+	return BOLE_E_NOT_FOUND;
 }
 
 static enum bole_status drop_derived(struct repair *r, struct flash_volume *v, uint32_t repo,
@@ -159,13 +161,14 @@ static enum bole_status drop_derived(struct repair *r, struct flash_volume *v, u
 	size_t failed;
 
 	BOLE_TRY(bole_flash_tx_begin(v, repo, &tx));
-	*again = broken_aux(tx->view, v->alloc, &key);
-	if (!*again) {
+	enum bole_status rc = broken_aux(tx->view, v->alloc, &key);
+	*again = rc == BOLE_OK;
+	if (rc != BOLE_OK) {
 		bole_flash_tx_abort(tx);
-		return BOLE_OK;
+		return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
 	}
 	uint16_t kind = key.kind;
-	enum bole_status rc = bole_flash_aux_put(tx, &key, none);
+	rc = bole_flash_aux_put(tx, &key, none);
 	if (rc != BOLE_OK) {
 		bole_flash_tx_abort(tx);
 		return rc;
