@@ -40,9 +40,9 @@ struct bole_store_stats {
 	uint64_t reads;         /* device read calls since open */
 	uint64_t programs;
 	uint64_t erases;
-	uint64_t moved_bytes; /* copied by the cleaner since open */
-	uint64_t index_bytes; /* programmed for runs of the index since open */
-	uint64_t checkpoint_bytes;
+	uint64_t moved_bytes;      /* copied by the cleaner since open */
+	uint64_t index_bytes;      /* programmed for runs of the index since open */
+	uint64_t checkpoint_bytes; /* written since open */
 	uint64_t operation_ns_max; /* worst single call of maintain since open */
 	uint32_t segments;
 	uint32_t segments_free;
@@ -51,8 +51,11 @@ struct bole_store_stats {
 	uint32_t index_runs; /* sorted runs that a lookup may have to ask */
 	uint32_t wear_max;   /* erases of a segment; 0 where the device manages itself */
 	uint32_t wear_min;
-	uint64_t wear_sum; /* mean = wear_sum / segments */
+	uint64_t wear_sum; /* mean = wear_sum / (segments - segments_bad) */
 	bool end_of_life;  /* too few good segments are left: read-only for good */
+	/* Things that were durable and are damaged or gone, as far as opening could tell: what is
+	 * shown is the rest, and the store is read-only (bole_flash_check names them). */
+	uint64_t lost;
 };
 
 /* What a step of maintenance did. */
@@ -159,9 +162,10 @@ struct bole_flash_open_options {
 /* Writes an empty volume over whatever is there. BOLE_E_NO_SPACE: the device is too small. */
 BOLE_MUST_USE enum bole_status bole_flash_format(struct bole_block *, struct bole_platform *,
                                                  const struct bole_flash_format_options *);
-/* Mounts. The device is borrowed and must outlive the store. BOLE_E_NOT_FOUND: no volume here (all
- * zero or foreign bytes); BOLE_E_UNSUPPORTED: a newer format (its number is logged);
- * BOLE_E_CORRUPT: a volume, but damaged beyond what a cut explains (logged; run fsck). */
+/* Mounts. The device is borrowed and must outlive the store. Where something that was durable is
+ * damaged, the rest is shown, read-only, and stats say so (lost). BOLE_E_NOT_FOUND: no volume here
+ * (all zero or foreign bytes); BOLE_E_UNSUPPORTED: a newer format (its number is logged);
+ * BOLE_E_CORRUPT: a volume, but damaged so that nothing can be shown (logged; run fsck). */
 BOLE_MUST_USE enum bole_status bole_flash_open(struct bole_block *, struct bole_platform *,
                                                struct bole_alloc *,
                                                const struct bole_flash_open_options *,
@@ -189,11 +193,12 @@ BOLE_MUST_USE enum bole_status bole_flash_check(struct bole_block *, struct bole
                                                 struct bole_alloc *,
                                                 const struct bole_flash_check_report *,
                                                 struct bole_flash_check_result *out);
-/* Repairs what needs no guess, then checks as above; the volume may not be mounted. A newest
- * checkpoint that is damaged gives way to an older one when the log goes on from there to what the
- * newest held; derived aux records that cannot be read are removed; counts of what lives are set
- * right. Each of these is atomic, and before it the volume is as it was. What is done is reported
- * as a finding that is no error. */
+/* Repairs without a guess, then checks as above; the volume may not be mounted. A newest checkpoint
+ * that is damaged gives way to an older one when the log goes on from there to what the newest
+ * held; else what bole_flash_open would show of a damaged volume is what counts from then on, and
+ * what that gives up is named. Derived aux records that are damaged are removed; counts of what
+ * lives are set right. Each of these is atomic, and before it the volume is as it was. What is done
+ * is reported as a finding that is no error. */
 BOLE_MUST_USE enum bole_status bole_flash_repair(struct bole_block *, struct bole_platform *,
                                                  struct bole_alloc *,
                                                  const struct bole_flash_check_report *,

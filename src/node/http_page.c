@@ -130,7 +130,10 @@ static void put_store(struct node_response *r)
 	         " MiB used, store: %.15s%s%s, up %" PRIu64 " s, %" PRIu64 " requests.</p>\n",
 	         stats.objects, stats.used_bytes >> 20, stats.capacity_bytes >> 20,
 	         node->store->info.kind, node->store->info.read_only ? ", read-only" : "",
-	         stats.end_of_life ? ", worn out" : "", up_s, atomic_load(&node->requests_total));
+	         stats.lost != 0     ? ", damaged"
+	         : stats.end_of_life ? ", worn out"
+	                             : "",
+	         up_s, atomic_load(&node->requests_total));
 	put(r, line);
 	put_work(r, &stats);
 }

@@ -166,10 +166,23 @@ static enum bole_status passed(struct model_reader *r, enum bole_status rc)
 	if (rc == BOLE_OK || !r->tolerant || r->why[0] != 0)
 		return rc;
 	r->errors++;
+	r->things++;
 	return BOLE_OK;
 }
 
-static enum bole_status read_objects(struct model_reader *r, struct bole_snapshot *s,
+static enum bole_status passed_object(struct model_reader *r, unsigned slot, unsigned n,
+                                      enum bole_status rc)
+{
+	enum bole_status is = passed(r, rc);
+
+	if (rc == BOLE_OK || is != BOLE_OK)
+		return is;
+	r->things -= r->bad[slot][n];
+	r->bad[slot][n] = 1;
+	return is;
+}
+
+static enum bole_status read_objects(struct model_reader *r, struct bole_snapshot *s, unsigned slot,
                                      struct model_repo *out)
 {
 	struct bole_oid oid;
@@ -185,16 +198,21 @@ static enum bole_status read_objects(struct model_reader *r, struct bole_snapsho
 			return WRONG(r, "object %u is listed twice", n);
 		out->present[n] = 1;
 		const struct model_object *o = model_object(out->algo, n);
-		rc = passed(r, read_entry(r, s, o, &e, n));
+		rc = passed_object(r, slot, n, read_entry(r, s, o, &e, n));
 		if (rc == BOLE_OK && r->thorough)
-			rc = passed(r, entry_back(r, s, &oid, &e, n));
+			rc = passed_object(r, slot, n, entry_back(r, s, &oid, &e, n));
 		if (rc != BOLE_OK)
 			return rc;
 	}
-	return rc == BOLE_END ? BOLE_OK : passed(r, rc);
+	if (rc == BOLE_END)
+		return BOLE_OK;
+	/* The list ends at what is damaged: which object that is shows when it is asked for. */
+	rc = passed(r, rc);
+	r->things -= rc == BOLE_OK;
+	return rc;
 }
 
-static enum bole_status find_objects(struct model_reader *r, struct bole_snapshot *s,
+static enum bole_status find_objects(struct model_reader *r, struct bole_snapshot *s, unsigned slot,
                                      struct model_repo *out)
 {
 	for (unsigned n = 0; n < MODEL_OBJECTS; n++) {
@@ -213,7 +231,7 @@ static enum bole_status find_objects(struct model_reader *r, struct bole_snapsho
 		}
 		if (rc == BOLE_OK)
 			rc = read_entry(r, s, o, &e, n);
-		rc = passed(r, rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc);
+		rc = passed_object(r, slot, n, rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc);
 		if (rc != BOLE_OK)
 			return rc;
 	}
@@ -316,11 +334,11 @@ static enum bole_status read_repo(struct model_reader *r, struct bole_store *sto
 	rc = read_refs(r, s, m);
 	if (rc == BOLE_OK) {
 		r->at = "objects";
-		rc = read_objects(r, s, m);
+		rc = read_objects(r, s, slot, m);
 	}
 	if (rc == BOLE_OK) {
 		r->at = "objects by id";
-		rc = find_objects(r, s, m);
+		rc = find_objects(r, s, slot, m);
 	}
 	if (rc == BOLE_OK) {
 		r->at = "aux";
@@ -339,6 +357,8 @@ enum bole_status model_read(struct model_reader *r, struct bole_store *store,
 	memset(out, 0, sizeof *out);
 	r->why[0] = 0;
 	r->errors = 0;
+	r->things = 0;
+	memset(r->bad, 0, sizeof r->bad);
 	r->at = "repositories";
 	while ((rc = bole_repo_next(store, repo.name, &repo)) == BOLE_OK) {
 		rc = read_repo(r, store, &repo, out);

@@ -105,11 +105,20 @@ static void use(struct mutant *m, struct bole_block *device)
 	struct model_state seen;
 
 	world_init(&w, device, m->random);
+	w.damaged = true;
 	reader.alloc = &w.lean.alloc;
 	w.lean.loud = m->u->verbose;
 	(void)!bole_flash_check(device, &w.lean.base, &w.lean.alloc, NULL, &result);
 	m->u->count.trials++;
 	enum bole_status rc = world_open(&w);
+	if (rc == BOLE_OK && w.lost != 0) {
+		(void)model_read(&reader, w.store, &seen);
+		(void)world_close(&w);
+		rc = bole_flash_repair(device, &w.lean.base, &w.lean.alloc, NULL, &result);
+		if (rc == BOLE_OK)
+			rc = world_open(&w);
+		m->u->extra[1]++;
+	}
 	m->u->extra[0] += rc == BOLE_OK;
 	if (rc == BOLE_OK) {
 		(void)model_read(&reader, w.store, &seen);

@@ -66,6 +66,9 @@ static void look(struct trial *t, bool sound)
 	}
 	if (memcmp(&seen, &w->now, sizeof seen) == 0 || memcmp(&seen, &w->next, sizeof seen) == 0)
 		return;
+	/* It was said when the store was opened. */
+	if (w->lost != 0 && !sound)
+		return;
 	model_difference(&w->now, &seen, why, sizeof why);
 	BAD(t, "without an error: %s", why);
 }
@@ -74,6 +77,12 @@ static bool open_world(struct trial *t, bool sound)
 {
 	enum bole_status rc = world_open(&t->world);
 
+	if (rc == BOLE_OK && t->world.lost != 0) {
+		t->noticed = true;
+		if (sound)
+			BAD(t, "something is lost; log: %s", t->world.lean.last_error);
+		return true;
+	}
 	if (rc == BOLE_OK)
 		return true;
 	t->noticed = true;
@@ -90,9 +99,11 @@ static void work(struct trial *t, uint64_t number)
 	for (unsigned i = 0; i < OPS; i++) {
 		enum work_op op = world_draw(w, (unsigned)number);
 		enum bole_status rc = op == WORK_PREPARE ? BOLE_OK : world_do(w, op);
-		if (rc == BOLE_OK)
+		if (rc == BOLE_OK && w->lost == 0)
 			continue;
 		t->noticed = true;
+		if (rc == BOLE_OK)
+			return; /* a new mount found damage, and said so */
 		t->u->extra[2]++;
 		/* That something is damaged is a good answer here, for any operation. */
 		bool damaged = strstr(w->why, bole_status_text(BOLE_E_CORRUPT)) != NULL;
@@ -108,6 +119,32 @@ static void arm(struct trial *t, uint64_t n)
 	for (int f = 0; f < BOLE_SIM_FAULTS; f++)
 		bole_block_sim_plan_fault(t->device, (enum bole_block_sim_fault)f, 0, 0);
 	bole_block_sim_plan_fault(t->device, t->kind->fault, n, UINT64_MAX);
+}
+
+/* What is lost is given up: the volume goes on without it. */
+static void mend(struct trial *t)
+{
+	struct world *w = &t->world;
+	struct bole_flash_check_result result;
+	enum bole_status rc =
+	        bole_flash_repair(t->device, &w->lean.base, &w->lean.alloc, NULL, &result);
+
+	if (rc != BOLE_OK) {
+		BAD(t, "repairing: %s; log: %s", bole_status_text(rc), w->lean.last_error);
+		return;
+	}
+	rc = world_open(w);
+	if (rc == BOLE_OK && (w->lost != 0 || w->store->info.read_only))
+		BAD(t, "after a repair %llu things are lost; log: %s", (unsigned long long)w->lost,
+		    w->lean.last_error);
+	else if (rc != BOLE_OK)
+		BAD(t, "mounting after a repair: %s; log: %s", bole_status_text(rc),
+		    w->lean.last_error);
+	if (rc != BOLE_OK)
+		return;
+	w->lost = 1; /* what is missing was said before */
+	look(t, false);
+	(void)world_close(w);
 }
 
 /* The fault comes at the n-th call from the given moment on. */
@@ -134,6 +171,8 @@ static void go(struct trial *t, unsigned when, uint64_t n, uint64_t number)
 		return;
 	look(t, t->kind->read);
 	(void)world_close(&t->world);
+	if (t->world.lost != 0)
+		mend(t);
 }
 
 static void attempt(struct trial *t, struct bole_block *stand, const struct world *before,
@@ -157,6 +196,7 @@ static void attempt(struct trial *t, struct bole_block *stand, const struct worl
 	world_init(&t->world, t->device, number);
 	t->world.lean.loud = t->u->verbose;
 	t->world.small = true;
+	t->world.damaged = true;
 	t->world.now = before->now;
 	t->world.next = before->now;
 	t->noticed = false;

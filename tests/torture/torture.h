@@ -111,6 +111,8 @@ struct model_reader {
 	/* An error of one object or value is counted and passed over. */
 	bool tolerant;
 	unsigned errors;
+	unsigned things; /* objects that had any, and what else had */
+	uint8_t bad[MODEL_REPOS][MODEL_OBJECTS];
 	const char *at; /* what was being read */
 	char why[160];
 };
@@ -192,6 +194,8 @@ struct world {
 	struct bole_store *store;
 	uint64_t random;
 	bool small;             /* few objects a transaction */
+	bool damaged;           /* the device lies or has lost something: damage is expected */
+	uint64_t lost;          /* that the store said when it was opened */
 	unsigned maintain_most; /* steps of maintain a call of the op */
 	/* Acknowledged; and what the operation in flight makes of it. */
 	struct model_state now;
@@ -206,6 +210,8 @@ struct world {
 	char why[200];           /* of a result that is not what the oracle says */
 };
 void world_init(struct world *, struct bole_block *device, uint64_t seed);
+/* A store that says that it has lost something is as good as none, unless damage is expected: then
+ * lost says how much. */
 enum bole_status world_open(struct world *);
 enum bole_status world_close(struct world *);
 /* Does one operation. BOLE_OK: done or skipped, now == next. BOLE_E_CORRUPT with why: the store

@@ -32,7 +32,17 @@ enum bole_status world_open(struct world *w)
 {
 	for (unsigned i = 0; i < MODEL_PREPARED; i++)
 		w->tx[i] = NULL;
-	return bole_flash_open(w->device, &w->lean.base, &w->lean.alloc, NULL, &w->store);
+	enum bole_status rc =
+	        bole_flash_open(w->device, &w->lean.base, &w->lean.alloc, NULL, &w->store);
+	if (rc != BOLE_OK)
+		return rc;
+	struct bole_store_stats stats = {.lost = 0};
+	rc = bole_store_stats(w->store, &stats);
+	w->lost = stats.lost;
+	if (rc == BOLE_OK && (w->lost == 0 || w->damaged))
+		return BOLE_OK;
+	(void)world_close(w);
+	return BOLE_E_CORRUPT;
 }
 
 enum bole_status world_close(struct world *w)

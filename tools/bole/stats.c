@@ -10,8 +10,8 @@
 
 static const char help[] =
         "usage: bole stats STORE [--sample N]\n\n"
-        "Prints the figures of a store: space, wear, what was read and written per byte since\n"
-        "it was opened, memory.\n\n"
+        "Prints the figures of a store. Space, objects, wear and what is lost are the store's\n"
+        "own and last; from \"commits\" on they count since this command opened it.\n\n"
         "  --sample N   read N objects first, spread over all repositories\n";
 
 struct sample {
@@ -50,6 +50,7 @@ static void print_space(const struct bole_cli *cli, const struct bole_store_stat
 	number(cli, "segment_bytes", s->segment_bytes);
 	number(cli, "index_runs", s->index_runs);
 	number(cli, "end_of_life", s->end_of_life);
+	number(cli, "lost", s->lost);
 }
 
 static void print_work(const struct bole_cli *cli, const struct bole_store_stats *s)
@@ -79,8 +80,10 @@ static void print(const struct bole_cli *cli, const struct bole_store_info *info
 		printf("%-24s %s\n", "kind", info->kind);
 	print_space(cli, s);
 	number(cli, "wear_max", s->wear_max);
-	ratio(cli, "wear_mean", s->wear_sum, s->segments);
+	ratio(cli, "wear_mean", s->wear_sum, s->segments - s->segments_bad);
 	number(cli, "wear_min", s->wear_min);
+	if (!cli->json)
+		puts("\nsince it was opened:");
 	print_work(cli, s);
 	ratio(cli, "read_per_byte", sample->device_bytes, sample->bytes);
 	ratio(cli, "reads_per_get", sample->device_reads, sample->gets);

@@ -86,7 +86,7 @@ struct flash_anchor_place {
 	/* The newest one is in one area only, or something behind it is torn: a cut may have left
 	 * what reads otherwise the next time. It is written again before anything relies on it. */
 	bool doubt;
-	bool unread; /* the device did not give some of them: there may be a newer one */
+	bool unread;         /* the device did not give some of them: there may be a newer one */
 	uint64_t programmed; /* bytes so far */
 	uint64_t erased;
 };

@@ -315,11 +315,18 @@ static enum bole_status first_row(void *ctx, const struct flash_found *found)
 	return BOLE_END; /* enough */
 }
 
+/* The row of a record that was damaged when it was replayed has no type: it tells that the id is
+ * not merely absent. */
+static enum bole_status first_sound(void *ctx, const struct flash_found *found)
+{
+	return found->type == 0 ? BOLE_E_CORRUPT : first_row(ctx, found);
+}
+
 enum bole_status bole_flash_index_find(struct flash_volume *v, const struct flash_index *index,
                                        const uint8_t *key, struct flash_reader *reader,
                                        struct flash_found *out)
 {
-	enum bole_status rc = bole_flash_index_each(v, index, key, reader, false, first_row, out);
+	enum bole_status rc = bole_flash_index_each(v, index, key, reader, false, first_sound, out);
 
 	if (rc == BOLE_END)
 		return BOLE_OK;
@@ -337,7 +344,7 @@ enum bole_status bole_flash_index_find_hashed(struct flash_volume *v,
 	                  .hash = hash,
 	                  .hashed = true,
 	                  .reader = reader,
-	                  .row = first_row,
+	                  .row = first_sound,
 	                  .ctx = out,
 	                  .only = PROBE_ANY};
 
@@ -358,7 +365,7 @@ enum bole_status bole_flash_index_find_since(struct flash_volume *v,
 	                  .key = key,
 	                  .hash = hash,
 	                  .hashed = true,
-	                  .row = first_row,
+	                  .row = first_sound,
 	                  .ctx = out};
 
 	if (then == NULL || index == NULL || index->frozen.mem != then->frozen.mem ||

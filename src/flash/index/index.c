@@ -294,7 +294,7 @@ enum bole_status bole_flash_index_kill(struct flash_volume *v, struct flash_inde
 		BOLE_TRY(bole_flash_mem_kill(&v->plain, &index->now.mem, key_of(index, key),
 		                             found->place, type));
 	}
-	index->objects--;
+	index->objects -= index->objects != 0; /* a number from the device */
 	return BOLE_OK;
 }
 

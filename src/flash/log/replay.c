@@ -5,7 +5,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/log/batch.h"
-#include "flash/volume/mount.h"
+#include "flash/log/scan.h"
+#include "flash/volume/repair.h"
 
 /* The extents that a batch publishes verify to the last fragment. */
 static enum bole_status batch_complete(struct flash_log_scan *s, const struct flash_batch_at *b,
@@ -70,7 +71,7 @@ static enum bole_status settle_end(struct flash_log_scan *s)
 	bool complete;
 
 	for (uint32_t i = 0; i < s->batches; i++) {
-		if (s->batch[i].sequence <= s->durable)
+		if (s->batch[i].sequence <= s->durable || s->batch[i].damaged)
 			continue;
 		enum bole_status rc = bole_flash_batch_hold(s, &s->batch[i]);
 		if (rc != BOLE_OK && rc != BOLE_E_CORRUPT)
@@ -101,8 +102,19 @@ static enum bole_status apply_batch(struct flash_log_scan *s, struct flash_apply
 	enum bole_status rc;
 
 	a->again = (b->flags & FLASH_BATCH_AGAIN) != 0;
-	while ((rc = bole_flash_batch_next(s, b, &pos, &r, &offset)) == BOLE_OK)
-		BOLE_TRY(bole_flash_apply(a, &r, b->segment, offset));
+	if (b->damaged)
+		return bole_flash_batch_salvage(s, a, b);
+	while ((rc = bole_flash_batch_next(s, b, &pos, &r, &offset)) == BOLE_OK) {
+		enum bole_status applied = bole_flash_apply(a, &r, b->segment, offset);
+		if (applied != BOLE_E_CORRUPT || !s->v->salvage)
+			BOLE_TRY(applied);
+		else
+			bole_flash_lost(s->v,
+			                "batch %llu: the record of kind %u in segment %u at offset "
+			                "%u does not fit what is left",
+			                (unsigned long long)b->sequence, r.kind, b->segment,
+			                offset);
+	}
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
@@ -175,7 +187,7 @@ enum bole_status bole_flash_recover(struct flash_log_scan *s)
 	a.again = true;
 	v->batch.flags = FLASH_BATCH_AGAIN;
 	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++)
-		if (s->batch[i].sequence > s->durable)
+		if (s->batch[i].sequence > s->durable && !s->batch[i].damaged)
 			rc = copy_batch(s, &s->batch[i], &a, &any);
 	bole_flash_apply_release(&a);
 	/* A full volume: what is left stays where it is. It verified, and the checkpoint that

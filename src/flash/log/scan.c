@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/log/batch.h"
-#include "flash/volume/mount.h"
+#include "flash/log/scan.h"
 #include "flash/volume/repair.h"
 
 enum {
@@ -36,8 +36,8 @@ void bole_flash_log_scan_release(struct flash_log_scan *s)
 }
 
 /* Shows the segment from offset on: at least `least` bytes unless it ends before. */
-static enum bole_status show(struct flash_log_scan *s, uint32_t segment, uint32_t offset,
-                             uint32_t least, struct bole_bytes *out)
+enum bole_status bole_flash_scan_show(struct flash_log_scan *s, uint32_t segment, uint32_t offset,
+                                      uint32_t least, struct bole_bytes *out)
 {
 	struct flash_volume *v = s->v;
 	uint32_t rest = v->segment_bytes - offset;
@@ -73,24 +73,13 @@ static uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-struct trailer {
-	uint32_t flags;
-	uint32_t bytes;
-	uint32_t records;
-	uint64_t sequence;
-	uint64_t durable;
-	uint64_t chain;
-	uint64_t digest;
-	uint64_t link;
-};
-
 /* A trailer that verifies by itself. */
-static bool trailer_get(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
-                        uint32_t at, const uint8_t *p, struct trailer *out)
+bool bole_flash_scan_trailer(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
+                             uint32_t at, const uint8_t *p, struct flash_trailer *out)
 {
 	if (bole_get_le32(p + TRAILER_MAGIC_AT) != TRAILER_MAGIC)
 		return false;
-	*out = (struct trailer){
+	*out = (struct flash_trailer){
 	        .flags = bole_get_le32(p + TRAILER_FLAGS_AT),
 	        .bytes = bole_get_le32(p + TRAILER_BYTES_AT),
 	        .records = bole_get_le32(p + TRAILER_RECORDS_AT),
@@ -105,15 +94,17 @@ static bool trailer_get(const struct flash_volume *v, uint32_t segment, uint64_t
 }
 
 /* A batch that was written after a checkpoint whose anchor is nowhere to be found. */
-static void note_anchor(struct flash_log_scan *s, const struct trailer *t)
+static void note_anchor(struct flash_log_scan *s, const struct flash_trailer *t)
 {
 	const struct flash_volume *v = s->v;
 	uint32_t newest = v->repair == NULL ? v->anchor.checkpoint : v->repair->newest.checkpoint;
 	uint32_t after = t->flags >> FLASH_BATCH_AFTER_SHIFT;
 	uint32_t ahead = (after - newest) & FLASH_BATCH_AFTER_MASK;
 
-	if (after != 0 && ahead <= FLASH_BATCH_AFTER_MASK / 2 && ahead > s->ahead)
-		s->ahead = ahead;
+	if (after == 0 || ahead == 0 || ahead > FLASH_BATCH_AFTER_MASK / 2)
+		return;
+	s->ahead = ahead > s->ahead ? ahead : s->ahead;
+	s->ahead_last = larger(s->ahead_last, t->sequence);
 }
 
 enum parse { PARSE_OK, PARSE_SHORT, PARSE_BAD };
@@ -121,7 +112,7 @@ enum parse { PARSE_OK, PARSE_SHORT, PARSE_BAD };
 /* Walks the records that start at offset and checks the batch as a whole. SHORT: the bytes end
  * before the batch does. */
 static enum parse parse_batch(const struct flash_volume *v, uint32_t segment, uint64_t sequence,
-                              uint32_t offset, struct bole_bytes bytes, struct trailer *t)
+                              uint32_t offset, struct bole_bytes bytes, struct flash_trailer *t)
 {
 	uint32_t pos = offset;
 	uint32_t records = 0;
@@ -134,7 +125,9 @@ static enum parse parse_batch(const struct flash_volume *v, uint32_t segment, ui
 		if (at + TRAILER_BYTES - offset > bytes.len)
 			return PARSE_SHORT;
 		bool end = at - pos < RECORD_HEAD_BYTES || p[RECORD_KIND_AT] == 0;
-		if (end && trailer_get(v, segment, sequence, at, bytes.ptr + (at - offset), t) &&
+		if (end &&
+		    bole_flash_scan_trailer(v, segment, sequence, at, bytes.ptr + (at - offset),
+		                            t) &&
 		    t->bytes == at + TRAILER_BYTES - offset) {
 			uint64_t seed = bole_flash_seed(v->key, segment, sequence, offset);
 			return t->records == records && bole_flash_sum(bytes.ptr, at - offset,
@@ -173,8 +166,8 @@ static const uint8_t *copy_batch(struct flash_log_scan *s, const uint8_t *bytes,
 }
 
 /* Batches are kept for replay while there is memory, so that the log is read once. */
-static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t,
-                             const uint8_t *bytes)
+enum bole_status bole_flash_scan_keep(struct flash_log_scan *s, const struct flash_trailer *t,
+                                      const uint8_t *bytes)
 {
 	const uint8_t *copy = NULL;
 
@@ -215,18 +208,18 @@ static enum bole_status keep(struct flash_log_scan *s, const struct trailer *t,
 }
 
 /* Accepts the batches from the position on, to the first one that is not next. */
-static enum bole_status follow(struct flash_log_scan *s)
+enum bole_status bole_flash_scan_follow(struct flash_log_scan *s)
 {
 	static const uint32_t least[] = {1, 2 * SCAN_FIRST, SCAN_STEP, SCAN_BYTES};
 	struct flash_volume *v = s->v;
 	struct bole_bytes bytes;
-	struct trailer t;
+	struct flash_trailer t;
 
 	while (s->pos + TRAILER_BYTES <= v->segment_bytes) {
 		enum parse got = PARSE_SHORT;
 		/* Most batches are short and lie in what was read for the one before. */
 		for (size_t i = 0; got == PARSE_SHORT && i < 4; i++) {
-			BOLE_TRY(show(s, s->segment, s->pos, least[i], &bytes));
+			BOLE_TRY(bole_flash_scan_show(s, s->segment, s->pos, least[i], &bytes));
 			got = parse_batch(v, s->segment, s->segment_sequence, s->pos, bytes, &t);
 		}
 		if (got != PARSE_OK || t.sequence != s->expect || t.chain != s->link ||
@@ -241,22 +234,14 @@ static enum bole_status follow(struct flash_log_scan *s)
 			return BOLE_OK;
 		}
 		s->sealed = false;
-		BOLE_TRY(keep(s, &t, bytes.ptr));
+		BOLE_TRY(bole_flash_scan_keep(s, &t, bytes.ptr));
 	}
 	return BOLE_OK;
 }
 
-struct log_head {
-	uint64_t sequence;
-	uint64_t next_sequence;
-	uint64_t batch;
-	uint64_t link;
-	uint32_t next;
-	bool ok;
-};
-
 /* The head of a segment, if it is one of a log. */
-static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, struct log_head *h)
+enum bole_status bole_flash_scan_head(struct flash_log_scan *s, uint32_t segment,
+                                      struct flash_log_head *h)
 {
 	struct flash_volume *v = s->v;
 	size_t cap = SEGMENT_HEAD_BYTES + bole_flash_read_slack(v);
@@ -266,7 +251,7 @@ static enum bole_status head_get(struct flash_log_scan *s, uint32_t segment, str
 	BOLE_ASSERT(cap <= s->buf_cap);
 	s->buf_len = 0;
 	BOLE_TRY(bole_flash_read(v, segment, 0, SEGMENT_HEAD_BYTES, s->buf, &p));
-	*h = (struct log_head){
+	*h = (struct flash_log_head){
 	        .sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT),
 	        .next_sequence = bole_get_le64(p + SEGMENT_NEXT_SEQUENCE_AT),
 	        .batch = bole_get_le64(p + SEGMENT_BATCH_AT),
@@ -292,9 +277,9 @@ static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *
 	uint32_t was_next = s->next;
 	uint64_t was_sequence = s->segment_sequence;
 	uint64_t was_next_sequence = s->next_sequence;
-	struct log_head h;
+	struct flash_log_head h;
 
-	BOLE_TRY(head_get(s, segment, &h));
+	BOLE_TRY(bole_flash_scan_head(s, segment, &h));
 	*entered = h.ok && h.batch == s->expect && h.link == s->link;
 	if (!*entered)
 		return BOLE_OK;
@@ -303,7 +288,7 @@ static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *
 	s->next = h.next;
 	s->next_sequence = h.next_sequence;
 	s->pos = SEGMENT_HEAD_BYTES;
-	BOLE_TRY(follow(s));
+	BOLE_TRY(bole_flash_scan_follow(s));
 	if (s->batches == was) {
 		/* A head without a batch: the segment will be opened again. */
 		s->segment = was_segment;
@@ -328,13 +313,13 @@ static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, 
 {
 	struct flash_volume *v = s->v;
 	struct bole_bytes bytes;
-	struct trailer t;
+	struct flash_trailer t;
 
 	for (uint64_t end = bole_round_up((uint64_t)from + TRAILER_BYTES, v->unit);
 	     end <= v->segment_bytes; end += v->unit) {
 		uint32_t at = (uint32_t)end - TRAILER_BYTES;
-		BOLE_TRY(show(s, segment, at, TRAILER_BYTES, &bytes));
-		if (trailer_get(v, segment, sequence, at, bytes.ptr, &t) &&
+		BOLE_TRY(bole_flash_scan_show(s, segment, at, TRAILER_BYTES, &bytes));
+		if (bole_flash_scan_trailer(v, segment, sequence, at, bytes.ptr, &t) &&
 		    t.sequence >= s->expect) {
 			s->seen_durable = larger(s->seen_durable, t.durable);
 			note_anchor(s, &t);
@@ -360,16 +345,19 @@ static enum bole_status look_ahead(struct flash_log_scan *s)
 
 /* An anchor in doubt may hide that there was a newer one, which told of another place of the log.
  * Batches were written there after it was durable, never before. */
-static enum bole_status look_everywhere(struct flash_log_scan *s)
+enum bole_status bole_flash_scan_heads(struct flash_log_scan *s)
 {
 	struct flash_volume *v = s->v;
 
 	for (uint32_t i = 0; i < v->segments; i++) {
-		struct log_head h;
+		struct flash_log_head h;
 		if (v->segment[i].state == SEGMENT_BAD)
 			continue;
-		BOLE_TRY(head_get(s, i, &h));
-		if (h.ok && h.sequence >> 32 > v->anchor.opened && h.batch >= s->expect)
+		BOLE_TRY(bole_flash_scan_head(s, i, &h));
+		if (!h.ok)
+			continue;
+		s->opened = (uint32_t)larger(s->opened, larger(h.sequence, h.next_sequence) >> 32);
+		if (h.sequence >> 32 > v->anchor.opened && h.batch >= s->expect)
 			BOLE_TRY(look_behind(s, i, h.sequence, SEGMENT_HEAD_BYTES));
 	}
 	return BOLE_OK;
@@ -387,8 +375,8 @@ static enum bole_status judge(struct flash_log_scan *s)
 		BOLE_TRY(look_behind(s, s->segment, s->segment_sequence, s->pos));
 	/* Later segments of the same life: their heads name later batches. */
 	for (uint32_t n = 0; n < v->segments; n++) {
-		struct log_head h;
-		BOLE_TRY(head_get(s, segment, &h));
+		struct flash_log_head h;
+		BOLE_TRY(bole_flash_scan_head(s, segment, &h));
 		/* Without a head that verifies, the one before tells what it was to be. */
 		BOLE_TRY(look_behind(s, segment, h.ok ? h.sequence : planned, SEGMENT_HEAD_BYTES));
 		if (!h.ok || h.batch < s->expect || h.sequence >> 32 <= last >> 32)
@@ -397,8 +385,8 @@ static enum bole_status judge(struct flash_log_scan *s)
 		last = h.sequence;
 		planned = h.next_sequence;
 	}
-	if (v->anchor_place.doubt && v->repair == NULL)
-		BOLE_TRY(look_everywhere(s));
+	if (v->anchor_place.doubt)
+		BOLE_TRY(bole_flash_scan_heads(s));
 	if (s->sealed && !s->confirmed_ahead && v->dev->info.needs_erase)
 		BOLE_TRY(look_ahead(s));
 	if (s->seen_durable >= s->expect) {
@@ -422,7 +410,7 @@ static enum bole_status judge(struct flash_log_scan *s)
 
 /* From the position to where the log ends. The end is looked at again with fresh eyes: to take one
  * wrong read for it would lose what was acknowledged. */
-static enum bole_status walk(struct flash_log_scan *s)
+enum bole_status bole_flash_scan_walk(struct flash_log_scan *s)
 {
 	uint32_t before;
 
@@ -432,7 +420,7 @@ static enum bole_status walk(struct flash_log_scan *s)
 		s->buf_len = 0;
 		s->step = 0;
 		if (s->pos != 0)
-			BOLE_TRY(follow(s));
+			BOLE_TRY(bole_flash_scan_follow(s));
 		for (uint32_t n = 0; n < s->v->segments && entered; n++)
 			BOLE_TRY(enter(s, s->next, &entered));
 	} while (s->batches != before);
@@ -461,7 +449,7 @@ static enum bole_status go_on(struct flash_log_scan *s, const struct flash_ancho
 	s->segment_sequence = newest->log_sequence;
 	s->next = s->pos == 0 ? newest->log_segment : newest->log_next;
 	s->next_sequence = s->pos == 0 ? newest->log_sequence : newest->log_next_sequence;
-	return walk(s);
+	return bole_flash_scan_walk(s);
 }
 
 enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volume *v)
@@ -489,10 +477,12 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	s->buf = bole_alloc_array(v->alloc, s->buf_cap, 1);
 	if (s->buf == NULL)
 		return BOLE_E_NO_MEMORY;
-	BOLE_TRY(walk(s));
-	if (v->repair != NULL)
-		BOLE_TRY(go_on(s, &v->repair->newest));
-	return judge(s);
+	enum bole_status rc = bole_flash_scan_walk(s);
+	if (rc == BOLE_OK && v->repair != NULL && v->repair->newest.generation != a->generation)
+		rc = go_on(s, &v->repair->newest);
+	if (rc == BOLE_OK)
+		rc = judge(s);
+	return rc == BOLE_E_CORRUPT && v->salvage ? bole_flash_log_salvage(s) : rc;
 }
 
 /* Shows a batch that was accepted. It is verified whole whenever it was read again: other bytes
@@ -500,13 +490,13 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 static enum bole_status show_batch(struct flash_log_scan *s, const struct flash_batch_at *b,
                                    struct bole_bytes *out)
 {
-	struct trailer t;
+	struct flash_trailer t;
 
 	*out = (struct bole_bytes){b->copy, b->bytes};
 	if (b->copy != NULL)
 		return BOLE_OK;
 	for (unsigned tries = 0; tries < SCAN_TRIES; tries++) {
-		BOLE_TRY(show(s, b->segment, b->offset, b->bytes, out));
+		BOLE_TRY(bole_flash_scan_show(s, b->segment, b->offset, b->bytes, out));
 		if (s->shown == b->sequence)
 			return BOLE_OK;
 		if (parse_batch(s->v, b->segment, b->segment_sequence, b->offset, *out, &t) ==

@@ -266,7 +266,8 @@ static enum bole_status take_row(void *ctx, const struct flash_walk_row *row)
 static enum bole_status collect(struct flash_snapshot *s)
 {
 	const struct flash_volume *v = s->v;
-	uint64_t rows = s->index->objects + 1;
+	/* A number from the device: it may be anything. */
+	uint64_t rows = s->index->objects < ORDERS_MAX ? s->index->objects + 1 : ORDERS_MAX;
 
 	if (s->order == NULL) {
 		uint64_t cap = v->budget.limit == SIZE_MAX

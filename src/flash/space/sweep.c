@@ -45,7 +45,7 @@ static void die(struct flash_sweep *s, uint64_t place, uint64_t stored)
 	s->dead[bole_flash_place_segment(place)] += (uint32_t)bytes;
 	s->result->objects_dropped++;
 	s->result->bytes_dropped += stored;
-	s->index->objects--;
+	s->index->objects -= s->index->objects != 0;
 }
 
 static enum bole_status keep_run(struct flash_sweep *s, struct flash_run *run)
@@ -239,7 +239,7 @@ static enum bole_status sweep_row(void *ctx, uint32_t number, const uint8_t *key
 	bole_flash_put_be40(p + INDEX_PLACE_AT, bole_flash_place(s->slot, number));
 	p[INDEX_TYPE_AT] = INDEX_KILL | INDEX_EXTENT_ROW;
 	s->result->objects_dropped++;
-	s->index->objects--;
+	s->index->objects -= s->index->objects != 0;
 	return BOLE_OK;
 }
 

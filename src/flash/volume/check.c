@@ -470,11 +470,30 @@ static void check_live(struct check *c)
 			        c->v->segment[i].live, (unsigned long long)c->live[i]);
 }
 
+/* What the mount could not show. */
+static void check_losses(struct check *c)
+{
+	const struct flash_volume *v = c->v;
+	uint64_t told = 0;
+
+	for (size_t at = 0; at < v->losses.len; told++) {
+		const char *line = (const char *)v->losses.ptr + at;
+		const char *end = memchr(line, '\n', v->losses.len - at);
+		size_t len = end == NULL ? v->losses.len - at : (size_t)(end - line);
+		finding(c, true, "%.*s", (int)len, line);
+		at += len + 1;
+	}
+	if (told < v->lost)
+		finding(c, true, "%llu more things are damaged or gone: the log names them",
+		        (unsigned long long)(v->lost - told));
+}
+
 static enum bole_status check_volume(struct check *c)
 {
 	struct flash_volume *v = c->v;
 	struct flash_snapshot *s;
 
+	check_losses(c);
 	check_anchors(c);
 	for (uint32_t i = 0; i < v->elements; i++)
 		BOLE_TRY(check_fragments(c, v->element[i].stream, v->element[i].fragment,

@@ -23,6 +23,7 @@ enum {
 	CACHE_BYTES_FREELY = 64 << 20, /* where memory is not limited */
 	CACHE_SHARE = 64,              /* of the memory, else */
 	CACHE_PAGES_SHARE = 3,         /* for pages; the rest is for records */
+	LOSSES_BYTES = 64 << 10,
 };
 
 /* -- Format -- */
@@ -147,7 +148,10 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 		v->segment[s->segment].state = SEGMENT_TAIL;
 		v->segment[s->segment].written = s->pos;
 	}
-	v->segment[s->next].state = SEGMENT_RESERVED;
+	/* What damage has left may name a segment that holds something. */
+	struct flash_segment *next = &v->segment[s->next];
+	if (next->live == 0 && next->state != SEGMENT_TAIL && next->state != SEGMENT_BAD)
+		next->state = SEGMENT_RESERVED;
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
 }
 
@@ -192,13 +196,18 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 }
 
 /* What is written from here on comes after the newest anchor, although it is not read. */
-static enum bole_status succeed(struct flash_volume *v)
+static enum bole_status succeed(struct flash_volume *v, uint32_t ahead)
 {
 	const struct flash_anchor *newest = &v->repair->newest;
 
 	v->anchor.generation = newest->generation;
 	if (newest->checkpoint > v->generation)
 		v->generation = newest->checkpoint;
+	/* Anchors that are lost may turn up again: they must not look like the newest. */
+	if (v->repair->salvage) {
+		v->anchor.generation += v->geometry.slots + (uint64_t)ahead;
+		v->generation += ahead;
+	}
 	return v->read_only ? BOLE_OK : bole_flash_repair_spare(v);
 }
 
@@ -252,13 +261,15 @@ static enum bole_status mount(struct flash_volume *v)
 		for (uint32_t i = 0; i < v->repos; i++)
 			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
 		v->merge_room = bole_flash_merge_room(v);
+		if (v->salvage && !v->read_only)
+			rc = bole_flash_salvage_count(v);
 		settle_segments(v);
 		v->growth += v->tail_bytes;
 		bole_flash_check_end(v, false);
 		if (sealed)
 			v->log.durable = v->log.batch - 1;
-		if (v->repair != NULL)
-			rc = succeed(v);
+		if (rc == BOLE_OK && v->repair != NULL)
+			rc = succeed(v, s.ahead);
 		if (rc == BOLE_OK && !sealed && !v->read_only)
 			rc = after_cut(v, &s);
 		else if (rc == BOLE_OK && v->anchor_place.doubt && !v->read_only)
@@ -359,6 +370,7 @@ static void free_volume(struct flash_volume *v)
 		bole_flash_element_release(v, &v->element[i]);
 	bole_alloc_free(v->alloc, v->segment, v->segments, sizeof *v->segment);
 	bole_flash_anchor_release(v->alloc, &v->anchor);
+	bole_buffer_release(&v->losses);
 	v->platform->ops->cond_destroy(v->platform, &v->cond);
 	v->platform->ops->mutex_destroy(v->platform, &v->lock);
 	BOLE_ASSERT(atomic_load(&v->budget.used) == 0);
@@ -370,7 +382,11 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
                                         const struct bole_flash_open_options *options,
                                         struct flash_volume **out)
 {
-	return bole_flash_volume_open_older(dev, platform, alloc, options, NULL, out);
+	enum bole_status rc =
+	        bole_flash_volume_open_older(dev, platform, alloc, options, NULL, out);
+
+	return rc == BOLE_E_CORRUPT ? bole_flash_salvage(dev, platform, alloc, options, false, out)
+	                            : rc;
 }
 
 enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
@@ -389,10 +405,12 @@ enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
 	v->platform = platform;
 	v->outer = alloc;
 	v->repair = repair;
+	v->salvage = repair != NULL && repair->salvage;
 	v->no_background = options != NULL && options->no_background;
 	atomic_init(&v->attended_ns, 0); /* nobody has begun */
 	v->read_only = dev->info.read_only || (options != NULL && options->read_only);
 	bole_budget_init(&v->budget, alloc, limit == 0 ? SIZE_MAX : limit);
+	bole_buffer_init(&v->losses, &v->budget.alloc, LOSSES_BYTES);
 	v->mem_rows_max = limit == 0 ? MEM_ROWS : limit / MEM_SHARE / MEM_ROW_BYTES;
 	init_tables(v);
 	enum bole_status rc =

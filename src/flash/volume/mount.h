@@ -54,6 +54,7 @@ struct flash_batch_at {
 	uint32_t next; /* the log's segment after this batch's */
 	uint64_t next_sequence;
 	const uint8_t *copy; /* NULL = read it */
+	bool damaged;        /* only its trailer verifies */
 };
 struct flash_log_scan {
 	struct flash_volume *v;
@@ -69,6 +70,8 @@ struct flash_log_scan {
 	uint64_t durable;      /* the highest durable_seq of an accepted trailer */
 	uint64_t seen_durable; /* of any valid trailer, beyond the end too */
 	uint32_t ahead;        /* checkpoints that trailers know beyond the newest one found */
+	uint64_t ahead_last;   /* the last batch that does */
+	bool newest;           /* the place that the newest anchor names was taken up */
 	/* Where the scan stands. */
 	uint32_t segment;
 	uint32_t pos;

@@ -22,7 +22,7 @@
 #include "flash/index/auxtable.h"
 #include "flash/volume/mount.h"
 
-enum { REPAIR_LINE = 200, REPAIR_ANCHORS = 16 };
+enum { REPAIR_LINE = 512 };
 
 struct repair {
 	struct bole_block *dev;
@@ -76,50 +76,6 @@ enum bole_status bole_flash_repair_spare(struct flash_volume *v)
 	}
 	bole_alloc_free(v->alloc, buf, room, 1);
 	return BOLE_OK;
-}
-
-static enum bole_status open_older(struct repair *r, const struct flash_repair *with,
-                                   bool read_only, struct flash_volume **out)
-{
-	const struct bole_flash_open_options options = {.read_only = read_only};
-
-	return bole_flash_volume_open_older(r->dev, r->platform, r->alloc, &options, with, out);
-}
-
-/* The state from an older anchor on, if it reaches the newest one's. */
-static enum bole_status try_older(struct repair *r, const struct flash_anchor *older,
-                                  const struct flash_anchor *newest)
-{
-	struct flash_repair with = {.older = *older, .newest = *newest};
-	struct flash_volume *v;
-
-	BOLE_TRY(open_older(r, &with, true, &v));
-	(void)bole_flash_volume_close(v);
-	BOLE_TRY(open_older(r, &with, false, &v));
-	enum bole_status rc = bole_flash_checkpoint(v);
-	enum bole_status closed = bole_flash_volume_close(v);
-	if (rc == BOLE_OK)
-		rc = closed;
-	if (rc == BOLE_OK)
-		say(r,
-		    "the newest checkpoint is damaged: the one before it and the log count now "
-		    "(anchor %llu instead of %llu)",
-		    (unsigned long long)older->generation, (unsigned long long)newest->generation);
-	return rc;
-}
-
-static enum bole_status fall_back(struct repair *r)
-{
-	struct flash_anchor all[REPAIR_ANCHORS];
-	uint32_t count = 0;
-	enum bole_status rc = bole_flash_anchor_all(r->dev, r->alloc, REPAIR_ANCHORS, all, &count);
-	enum bole_status tried = BOLE_E_CORRUPT;
-
-	for (uint32_t i = 1; i < count && rc == BOLE_OK && tried == BOLE_E_CORRUPT; i++)
-		tried = try_older(r, &all[i], &all[0]);
-	for (uint32_t i = 0; i < count; i++)
-		bole_flash_anchor_release(r->alloc, &all[i]);
-	return rc == BOLE_OK ? tried : rc;
 }
 
 /* -- A volume that mounts -- */
@@ -202,6 +158,24 @@ static enum bole_status set_live(struct repair *r, struct flash_volume *v, const
 	return BOLE_OK;
 }
 
+/* What damage has left is made what counts. */
+static enum bole_status settle(struct repair *r)
+{
+	struct flash_volume *v;
+
+	BOLE_TRY(bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, true, &v));
+	enum bole_status rc = bole_flash_checkpoint(v);
+	for (size_t at = 0; at < v->losses.len;) {
+		const char *line = (const char *)v->losses.ptr + at;
+		const char *end = memchr(line, '\n', v->losses.len - at);
+		size_t len = end == NULL ? v->losses.len - at : (size_t)(end - line);
+		say(r, "given up: %.*s", (int)len, line);
+		at += len + 1;
+	}
+	enum bole_status closed = bole_flash_volume_close(v);
+	return rc == BOLE_OK ? closed : rc;
+}
+
 static enum bole_status mend(struct repair *r, struct flash_volume *v)
 {
 	for (uint32_t i = 0; i < v->repos; i++) {
@@ -235,13 +209,13 @@ enum bole_status bole_flash_repair(struct bole_block *dev, struct bole_platform 
 	if (dev->info.read_only)
 		return BOLE_E_READ_ONLY;
 	/* Looking changes nothing. */
-	enum bole_status rc = bole_flash_volume_open(dev, platform, alloc, &look, &v);
+	enum bole_status rc = bole_flash_volume_open_older(dev, platform, alloc, &look, NULL, &v);
 	if (rc == BOLE_OK)
 		(void)bole_flash_volume_close(v);
 	else if (rc == BOLE_E_CORRUPT)
-		rc = fall_back(&r);
+		rc = settle(&r);
 	if (rc == BOLE_OK)
-		rc = bole_flash_volume_open(dev, platform, alloc, NULL, &v);
+		rc = bole_flash_volume_open_older(dev, platform, alloc, NULL, NULL, &v);
 	if (rc == BOLE_OK) {
 		rc = mend(&r, v);
 		enum bole_status closed = bole_flash_volume_close(v);

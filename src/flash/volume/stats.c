@@ -28,6 +28,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 {
 	bole_flash_lock(v);
 	count_segments(v, out);
+	out->lost = v->lost;
 	out->capacity_bytes = bole_flash_capacity(v);
 	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
 	uint64_t free = (uint64_t)v->free + v->freed + v->pinned;
@@ -53,6 +54,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	out->erases = atomic_load(&v->counters.erases);
 	out->moved_bytes = atomic_load(&v->counters.moved);
 	out->index_bytes = atomic_load(&v->counters.index);
+	out->checkpoint_bytes = atomic_load(&v->counters.checkpoint_bytes);
 	out->read_bytes = atomic_load(&v->counters.read);
 	out->reads = atomic_load(&v->counters.reads);
 	out->flushes = atomic_load(&v->counters.flushes);

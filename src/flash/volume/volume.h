@@ -211,8 +211,11 @@ struct flash_volume {
 	struct flash_cache *cache;     /* of their pages */
 	struct flash_objects *objects; /* small records */
 	bool read_only;                /* asked for, or the volume's features demand it */
-	_Atomic bool failed; /* writing does not work: read-only until it is opened again */
-	_Atomic bool worn;   /* too few good segments, or numbers: read-only for good */
+	_Atomic bool failed;       /* writing does not work: read-only until it is opened again */
+	_Atomic bool worn;         /* too few good segments, or numbers: read-only for good */
+	bool salvage;              /* mounted with what damage has left */
+	uint64_t lost;             /* things that were durable and are not shown */
+	struct bole_buffer losses; /* a line each, as far as there is room */
 
 	struct bole_mutex lock;
 	struct bole_cond cond;

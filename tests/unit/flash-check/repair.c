@@ -176,8 +176,11 @@ Test(flash_repair, a_damaged_newest_checkpoint_gives_way_to_the_one_before)
 		uint64_t cuts = 0;
 		setup(devices[d]);
 		bole_block_sim_flip(device, newest_element(), 0x10);
-		check_eq(bole_flash_open(device, &test.base, &test.alloc, NULL, &store),
-		         BOLE_E_CORRUPT);
+		struct bole_store_stats stats;
+		mount(device);
+		OK(bole_store_stats(store, &stats));
+		check(store->info.read_only && stats.lost != 0);
+		OK(bole_store_close(store));
 		check(check_errors(device) > 0);
 		for (uint64_t at = 1;; at++) {
 			struct bole_block *copy;
@@ -203,12 +206,10 @@ Test(flash_repair, a_damaged_newest_checkpoint_gives_way_to_the_one_before)
 	}
 }
 
-/* Goal: repair gives up, changing nothing, when the base is damaged. */
-Test(flash_repair, a_damaged_base_is_left_alone)
+/* Goal: a damaged base costs nothing either while the log from before it is there. */
+Test(flash_repair, a_damaged_base_gives_way_to_the_log)
 {
 	struct bole_flash_check_result result;
-	struct bole_block_sim_counters before;
-	struct bole_block_sim_counters after;
 
 	setup("sd");
 	struct flash_volume *v = open_volume(device, true);
@@ -216,15 +217,12 @@ Test(flash_repair, a_damaged_base_is_left_alone)
 	uint64_t at = bole_flash_position(v, f->segment, f->offset) + RECORD_HEAD_BYTES + 30;
 	OK(bole_flash_volume_close(v));
 	bole_block_sim_flip(device, at, 0x10);
-	bole_block_sim_counters(device, &before);
+	check(check_errors(device) > 0);
 	OK(repair(device, &result));
-	bole_block_sim_counters(device, &after);
-	check(result.errors > 0);
-	check_eq(result.repaired, 0);
-	check_eq(after.programs, before.programs);
-	/* The byte comes right again: so does all else. */
-	bole_block_sim_flip(device, at, 0x10);
+	check_eq(result.errors, 0);
+	check(result.repaired != 0);
 	expect_all(device);
+	check_eq(check_errors(device), 0);
 	teardown();
 }
 

@@ -197,8 +197,12 @@ Test(flash_faults, no_flipped_bit_changes_what_is_read)
 		enum bole_status rc =
 		        bole_flash_open(v.device, &m.test.base, &m.test.alloc, &options, &v.store);
 		if (rc == BOLE_OK) {
+			struct bole_store_stats stats;
 			uint64_t digest;
+			OK(bole_store_stats(v.store, &stats));
 			rc = model_digest(v.store, &m.test.alloc, &digest);
+			if (rc == BOLE_OK && stats.lost != 0)
+				rc = BOLE_E_CORRUPT; /* so it said */
 			if (rc == BOLE_OK && digest != m.digest[m.steps]) {
 				(void)fprintf(stderr, "a flip at %llu changes what is read\n",
 				              (unsigned long long)at);

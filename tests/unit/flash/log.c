@@ -87,6 +87,20 @@ static enum bole_status mount(void)
 	return bole_flash_open(disk, &test.base, &test.alloc, NULL, &store);
 }
 
+/* Mounted, but something that was durable is missing: so it says, and takes no writes. */
+static void mount_damaged(void)
+{
+	struct bole_store_stats stats;
+	struct bole_repo made;
+
+	OK(mount());
+	OK(bole_store_stats(store, &stats));
+	check(stats.lost != 0);
+	check(store->info.read_only);
+	check_eq(bole_repo_create(store, "new", BOLE_HASH_SHA1, "refs/heads/a", &made),
+	         BOLE_E_READ_ONLY);
+}
+
 /* The offset on the device of the last batch's end, by the volume's own word. */
 static uint64_t log_end(void)
 {
@@ -127,9 +141,20 @@ Test(flash_log, a_bad_batch_that_was_durable_is_corruption)
 	stop();
 	/* The trailer of the third says that the second was flushed. */
 	bole_block_sim_flip(disk, log_end() - 2 * UNIT + 100, 1);
-	check_eq(mount(), BOLE_E_CORRUPT);
+	mount_damaged();
+	check(stands_at(3));
+	OK(bole_store_close(store));
 	OK(bole_flash_check(disk, &test.base, &test.alloc, NULL, &result));
 	cr_assert_gt(result.errors, 0);
+	OK(bole_flash_repair(disk, &test.base, &test.alloc, NULL, &result));
+	cr_assert_gt(result.repaired, 0);
+	OK(mount());
+	check(stands_at(3));
+	publish(4);
+	OK(bole_store_close(store));
+	OK(mount());
+	check(stands_at(4));
+	OK(bole_store_close(store));
 	teardown();
 }
 
@@ -141,7 +166,8 @@ Test(flash_log, after_a_clean_stop_every_batch_counts_as_durable)
 	OK(bole_store_close(store));
 	/* The seal is the last unit, the second publication the one before. */
 	bole_block_sim_flip(disk, log_end() - 2 * UNIT + 100, 1);
-	check_eq(mount(), BOLE_E_CORRUPT);
+	mount_damaged();
+	OK(bole_store_close(store));
 	teardown();
 }
 
@@ -176,7 +202,9 @@ Test(flash_log, a_batch_outside_the_chain_is_not_accepted)
 		plant(d);
 		if (d == WRONG_DURABLE) {
 			/* It claims that itself was flushed before it was written. */
-			check_eq(mount(), BOLE_E_CORRUPT);
+			mount_damaged();
+			check(stands_at(1));
+			OK(bole_store_close(store));
 			teardown();
 			continue;
 		}

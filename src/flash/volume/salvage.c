@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/* Mounting what damage has left. A volume whose newest checkpoint or log is damaged, although they
+ * were durable, is mounted for reading from the anchor that loses least:
+ *
+ * 1. an older one, if its checkpoint is whole and the log leads from there to where the newest took
+ *    over: all that was acknowledged is there;
+ * 2. the newest one, with the holes of the log left out (flash/log/salvage.c);
+ * 3. an older one, with the holes of the log left out.
+ *
+ * What is not shown is said in the log, in the figures and by the check. Repair does the same for
+ * writing: then the volume goes on from there. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/volume/repair.h"
+
+enum { SALVAGE_ANCHORS = 16, LOST_LINE = 480 };
+
+void bole_flash_lost(struct flash_volume *v, const char *format, ...)
+{
+	char line[LOST_LINE];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(line, sizeof line - 1, format, args);
+	va_end(args);
+	v->lost++;
+	bole_log(v->platform, BOLE_LOG_ERROR, "%s: %s", v->dev->info.name, line);
+	size_t len = strlen(line);
+	line[len++] = '\n';
+	if (v->losses.rc == BOLE_OK)
+		bole_buffer_append(&v->losses, line, len);
+}
+
+/* Where damage hides what names things, nothing that was ever written is free. */
+static bool written(struct flash_volume *v, uint32_t segment, uint8_t *buf)
+{
+	const uint8_t *p;
+
+	if (bole_flash_read(v, segment, 0, SEGMENT_HEAD_BYTES, buf, &p) != BOLE_OK)
+		return true;
+	return !bole_flash_anchor_blank(p, SEGMENT_HEAD_BYTES);
+}
+
+enum bole_status bole_flash_salvage_count(struct flash_volume *v)
+{
+	size_t room = SEGMENT_HEAD_BYTES + bole_flash_read_slack(v);
+	uint64_t *live = bole_alloc_zeroed(v->alloc, v->segments, sizeof *live);
+	uint8_t *buf = bole_alloc_array(v->alloc, room, 1);
+	bool known = false;
+	enum bole_status rc = live == NULL || buf == NULL ? BOLE_E_NO_MEMORY
+	                                                  : bole_flash_count_live(v, live, &known);
+
+	for (uint32_t i = 0; i < v->segments && rc == BOLE_OK; i++) {
+		struct flash_segment *s = &v->segment[i];
+		uint64_t bytes = live[i];
+		if (!known && bytes < s->live)
+			bytes = s->live;
+		if (!known && bytes == 0 && s->state != SEGMENT_BAD && written(v, i, buf))
+			bytes = 1;
+		s->changed |= s->live != bytes;
+		s->live = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
+		s->published |= bytes != 0;
+	}
+	bole_alloc_free(v->alloc, live, v->segments, sizeof *live);
+	bole_alloc_free(v->alloc, buf, room, 1);
+	return rc;
+}
+
+struct attempt {
+	struct bole_block *dev;
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	struct bole_flash_open_options options;
+	struct flash_anchor anchor[SALVAGE_ANCHORS];
+	uint32_t count;
+	bool write;
+};
+
+static void conclude(const struct attempt *a, struct flash_volume *v, uint32_t from)
+{
+	if (from != 0)
+		bole_flash_lost(v,
+		                "the newest checkpoint is damaged: the one before it and the log "
+		                "count (anchor %llu instead of %llu); what collections removed "
+		                "since is back",
+		                (unsigned long long)a->anchor[from].generation,
+		                (unsigned long long)a->anchor[0].generation);
+	if (!a->write)
+		bole_log(v->platform, BOLE_LOG_ERROR,
+		         "%s: %llu things that were durable are damaged or gone: the volume is "
+		         "read-only; bole fsck names them, with --repair it goes on without them",
+		         v->dev->info.name, (unsigned long long)v->lost);
+}
+
+static enum bole_status try_from(struct attempt *a, uint32_t from, bool salvage,
+                                 struct flash_volume **out)
+{
+	struct flash_repair with = {
+	        .older = a->anchor[from], .newest = a->anchor[0], .salvage = salvage};
+
+	a->options.read_only = true;
+	BOLE_TRY(bole_flash_volume_open_older(a->dev, a->platform, a->alloc, &a->options, &with,
+	                                      out));
+	if (a->write) {
+		/* It can be mounted: now in earnest. */
+		(void)bole_flash_volume_close(*out);
+		a->options.read_only = false;
+		BOLE_TRY(bole_flash_volume_open_older(a->dev, a->platform, a->alloc, &a->options,
+		                                      &with, out));
+	}
+	conclude(a, *out, from);
+	return BOLE_OK;
+}
+
+static enum bole_status try_all(struct attempt *a, struct flash_volume **out)
+{
+	enum bole_status rc = BOLE_E_CORRUPT;
+
+	for (uint32_t i = 1; i < a->count && rc == BOLE_E_CORRUPT; i++)
+		rc = try_from(a, i, false, out);
+	for (uint32_t i = 0; i < a->count && rc == BOLE_E_CORRUPT; i++)
+		rc = try_from(a, i, true, out);
+	return rc;
+}
+
+enum bole_status bole_flash_salvage(struct bole_block *dev, struct bole_platform *platform,
+                                    struct bole_alloc *alloc,
+                                    const struct bole_flash_open_options *options, bool write,
+                                    struct flash_volume **out)
+{
+	struct attempt a = {.dev = dev, .platform = platform, .alloc = alloc, .write = write};
+
+	if (options != NULL)
+		a.options = *options;
+	enum bole_status rc =
+	        bole_flash_anchor_all(dev, alloc, SALVAGE_ANCHORS, a.anchor, &a.count);
+	if (rc == BOLE_OK)
+		rc = try_all(&a, out);
+	for (uint32_t i = 0; i < a.count; i++)
+		bole_flash_anchor_release(alloc, &a.anchor[i]);
+	return rc;
+}
