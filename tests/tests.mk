@@ -29,3 +29,8 @@ $(IMAGE)/bole-noflush.elf: tests/image/noflush.c $(IMAGE_LINKED)
 	$(Q)$(CC) $(IMAGE_OWN) -c $< -o $@.o
 	$(Q)$(call IMAGE_LD,-Xlinker --wrap=bole_block_flush $@.o,$@)
 test-tools: $(IMAGE)/bole-noflush.elf
+
+# Git's files both ways: REPOS random repositories from SEED on.
+.PHONY: test-files
+test-files: build/host/bole ## Git's files written and read, over REPOS (1000) random repositories
+	@BOLE=$(CURDIR)/build/host/bole REPOS=$(or $(REPOS),1000) SEED=$(or $(SEED),1) tests/interop/files.sh

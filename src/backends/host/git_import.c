@@ -62,10 +62,9 @@ static void progress(struct import *import, const char *phase, uint64_t done, ui
 
 static bool ref_wanted(const struct import *import, const struct bole_ref *ref)
 {
-	return !ref->symbolic && bole_bytes_start(ref->name, bole_bytes_z("refs/")) &&
-	       (import->options->all_refs ||
-	        bole_bytes_start(ref->name, bole_bytes_z("refs/heads/")) ||
-	        bole_bytes_start(ref->name, bole_bytes_z("refs/tags/")));
+	return import->options->all_refs ||
+	       (!ref->symbolic && (bole_bytes_start(ref->name, bole_bytes_z("refs/heads/")) ||
+	                           bole_bytes_start(ref->name, bole_bytes_z("refs/tags/"))));
 }
 
 /* The next reference that is imported. */
@@ -109,7 +108,8 @@ static enum bole_status collect(struct import *import)
 	enum bole_status rc;
 
 	while ((rc = ref_next(import, &ref)) == BOLE_OK)
-		BOLE_TRY(add_want(import, &ref.oid));
+		if (!ref.symbolic)
+			BOLE_TRY(add_want(import, &ref.oid));
 	if (rc != BOLE_END || import->want_count == 0)
 		return rc == BOLE_END ? BOLE_OK : rc;
 	struct bole_reach reach = {
@@ -259,9 +259,12 @@ static enum bole_status update_make(struct import *import, const struct bole_ref
 	*update = (struct bole_ref_update){
 	        .name = ref->name,
 	        .expect = BOLE_EXPECT_ABSENT,
-	        .action = BOLE_REF_SET,
+	        .action = ref->symbolic ? BOLE_REF_SYMBOLIC : BOLE_REF_SET,
 	        .oid = ref->oid,
+	        .target = ref->target,
 	};
+	if (ref->symbolic)
+		return BOLE_OK;
 	BOLE_TRY(bole_object_peel(import->reader, import->repo.algo, &ref->oid, &update->peeled,
 	                          &type));
 	update->has_peeled = !bole_oid_equal(&update->peeled, &update->oid);
