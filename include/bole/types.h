@@ -27,6 +27,9 @@ struct bole_reader {
 struct bole_writer {
 	enum bole_status (*write)(struct bole_writer *self, const void *src, size_t len);
 	enum bole_status (*flush)(struct bole_writer *self);
+	/* Several pieces as one write; may be NULL. */
+	enum bole_status (*gather)(struct bole_writer *self, const struct bole_bytes *pieces,
+	                           size_t count);
 };
 
 #endif /* BOLE_TYPES_H */

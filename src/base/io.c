@@ -108,6 +108,15 @@ void bole_output_write(struct bole_output *out, const void *src, size_t len)
 	if (out->rc != BOLE_OK || len == 0)
 		return;
 	out->written += len;
+	if (len >= out->cap && out->len > 0 && out->writer->gather != NULL) {
+		/* A packet and its head in one call of the system. */
+		struct bole_bytes pieces[] = {bole_bytes_of(out->buf, out->len),
+		                              bole_bytes_of(src, len)};
+
+		out->len = 0;
+		out->rc = out->writer->gather(out->writer, pieces, 2);
+		return;
+	}
 	if (len > out->cap - out->len)
 		output_drain(out);
 	if (out->rc != BOLE_OK)
@@ -164,7 +173,7 @@ static enum bole_status buffer_writer_flush(struct bole_writer *self)
 
 void bole_buffer_writer_init(struct bole_buffer_writer *writer, struct bole_buffer *buffer)
 {
-	writer->writer.write = buffer_writer_write;
-	writer->writer.flush = buffer_writer_flush;
+	writer->writer =
+	        (struct bole_writer){.write = buffer_writer_write, .flush = buffer_writer_flush};
 	writer->buffer = buffer;
 }

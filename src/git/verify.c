@@ -153,7 +153,8 @@ static enum bole_status hash_flush(struct bole_writer *self)
 
 static enum bole_status blob_check(struct verify *verify, uint64_t size)
 {
-	struct hash_writer writer = {{hash_write, hash_flush}, verify->platform, {0}};
+	struct hash_writer writer = {
+	        {.write = hash_write, .flush = hash_flush}, verify->platform, {0}};
 	struct bole_oid oid;
 	char head[32];
 	uint64_t len;

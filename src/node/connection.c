@@ -167,6 +167,16 @@ static enum bole_status connection_write(struct bole_writer *self, const void *s
 	return bole_node_connection_send(c, &piece, 1);
 }
 
+static enum bole_status connection_gather(struct bole_writer *self, const struct bole_bytes *pieces,
+                                          size_t count)
+{
+	struct node_connection *c =
+	        (struct node_connection *)(void *)((uint8_t *)self -
+	                                           offsetof(struct node_connection, writer));
+
+	return bole_node_connection_send(c, pieces, count);
+}
+
 static enum bole_status connection_flush(struct bole_writer *self)
 {
 	(void)self;
@@ -365,7 +375,7 @@ static bool start(struct bole_node *node, struct bole_stream *stream, bool http)
 	c->node = node;
 	c->stream = stream;
 	c->reader.read = connection_read;
-	c->writer = (struct bole_writer){connection_write, connection_flush};
+	c->writer = (struct bole_writer){connection_write, connection_flush, connection_gather};
 	stream->ops->peer(stream, c->peer, sizeof c->peer);
 	platform->ops->mutex_lock(platform, &node->lock);
 	list_add(node, c);

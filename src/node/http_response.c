@@ -168,7 +168,7 @@ void bole_node_response_init(struct node_response *r, struct node_connection *c,
                              const struct bole_http_request *request, struct bole_alloc *alloc)
 {
 	*r = (struct node_response){
-	        .writer = {response_write, response_flush},
+	        .writer = {.write = response_write, .flush = response_flush},
 	        .connection = c,
 	        .request = request,
 	        .status = 200,

@@ -77,7 +77,7 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 {
 	struct stream_ends ends = {
 	        .reader = {ends_read},
-	        .writer = {ends_write, ends_flush},
+	        .writer = {.write = ends_write, .flush = ends_flush},
 	        .stream = stream,
 	};
 	struct bole_service_policy policy = {.receive_enable = true};

@@ -102,7 +102,7 @@ enum bole_status packworld_fetch_with(struct packworld *world,
                                       const struct bole_oid *haves, size_t have_count,
                                       struct maker_bytes *out)
 {
-	struct maker_writer writer = {{maker_write, maker_flush}, out};
+	struct maker_writer writer = {{.write = maker_write, .flush = maker_flush}, out};
 	struct bole_snapshot *snapshot;
 	struct bole_pack_plan *plan;
 	enum bole_status rc = bole_snapshot_open(world->store, world->repo.id, &snapshot);

@@ -99,7 +99,7 @@ static void show(void *ctx, const char *phase, uint64_t done, uint64_t total)
 static int write_bundle(struct bole_cli *cli, struct bole_snapshot *snapshot,
                         const struct selection *chosen, FILE *file, const char *path)
 {
-	struct file_writer writer = {{file_write, file_flush}, file};
+	struct file_writer writer = {{.write = file_write, .flush = file_flush}, file};
 	struct bole_export_report report;
 	struct bole_cli_progress progress;
 

@@ -70,7 +70,7 @@ static void print_value(const struct bole_kv_item *item, struct bole_bytes value
 
 static int get_value(const struct bole_cli *cli, struct bole_kv_view *view, const char *text)
 {
-	struct out_writer writer = {{out_write, out_flush}, 0};
+	struct out_writer writer = {{.write = out_write, .flush = out_flush}, 0};
 	struct bole_bytes key = bole_cli_bytes(text);
 	struct bole_kv_item item;
 	struct bole_bytes value;

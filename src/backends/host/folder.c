@@ -251,7 +251,7 @@ static enum bole_status folder_create(struct bole_folder *self, struct bole_new_
 		bole_alloc_free(folder->alloc, file, 1, sizeof *file);
 		return rc;
 	}
-	file->file = (struct bole_new_file){{new_write, new_flush}, new_end};
+	file->file = (struct bole_new_file){{.write = new_write, .flush = new_flush}, new_end};
 	file->folder = folder;
 	*out = &file->file;
 	return BOLE_OK;

@@ -226,7 +226,7 @@ static enum bole_status pack_copy(struct import *import, struct bole_tx *tx)
 	uint8_t *buf = bole_alloc_array(import->alloc, INPUT_BYTES, 1);
 	if (buf == NULL)
 		return failed(import, rc, "cannot copy the objects");
-	import->writer = (struct bole_writer){socket_write, socket_flush};
+	import->writer = (struct bole_writer){.write = socket_write, .flush = socket_flush};
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, import->sockets) != 0 ||
 	    pthread_create(&thread, NULL, pack_thread, import) != 0) {
 		rc = failed(import, BOLE_E_IO, "cannot start a thread");

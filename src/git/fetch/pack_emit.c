@@ -304,7 +304,7 @@ enum bole_status bole_pack_emit(struct bole_pack_plan *plan, struct bole_writer 
 
 	struct bole_alloc *alloc = plan->job.alloc;
 
-	em.hashing.writer = (struct bole_writer){hashing_write, hashing_flush};
+	em.hashing.writer = (struct bole_writer){.write = hashing_write, .flush = hashing_flush};
 	em.hashing.next = writer;
 	bole_hash_init(&em.hashing.hash, plan->algo);
 	em.buffer = bole_alloc_array(alloc, OUTPUT_BYTES, 1);

@@ -23,7 +23,7 @@ static enum bole_status checked_flush(struct bole_writer *self)
 
 void bole_checked_init(struct bole_checked *c, uint8_t algo, struct bole_writer *next)
 {
-	c->writer = (struct bole_writer){checked_write, checked_flush};
+	c->writer = (struct bole_writer){.write = checked_write, .flush = checked_flush};
 	c->next = next;
 	c->algo = algo;
 	bole_hash_init(&c->hash, algo);

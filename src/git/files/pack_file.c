@@ -81,8 +81,10 @@ static enum bole_status file_flush(struct bole_writer *self)
 void bole_pack_file_init(struct bole_pack_file *file, struct bole_alloc *alloc, uint8_t algo,
                          struct bole_writer *next)
 {
-	*file = (struct bole_pack_file){
-	        .writer = {file_write, file_flush}, .next = next, .alloc = alloc, .algo = algo};
+	*file = (struct bole_pack_file){.writer = {.write = file_write, .flush = file_flush},
+	                                .next = next,
+	                                .alloc = alloc,
+	                                .algo = algo};
 }
 
 void bole_pack_file_release(struct bole_pack_file *file)
