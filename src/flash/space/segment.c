@@ -157,8 +157,9 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 {
 	struct flash_segment *s = &v->segment[segment];
 
-	if (s->live < bytes && v->salvage)
-		return; /* they are counted anew */
+	/* What added these bytes may be among what is gone: better too many live than too few. */
+	if (v->salvage)
+		return;
 	if (s->live < bytes) {
 		/* Counts come from the device: what it says is wrong, and nothing is freed. */
 		bole_flash_fail(v, "counting what lives");

@@ -35,38 +35,24 @@ void bole_flash_lost(struct flash_volume *v, const char *format, ...)
 		bole_buffer_append(&v->losses, line, len);
 }
 
-/* Where damage hides what names things, nothing that was ever written is free. */
-static bool written(struct flash_volume *v, uint32_t segment, uint8_t *buf)
-{
-	const uint8_t *p;
-
-	if (bole_flash_read(v, segment, 0, SEGMENT_HEAD_BYTES, buf, &p) != BOLE_OK)
-		return true;
-	return !bole_flash_anchor_blank(p, SEGMENT_HEAD_BYTES);
-}
-
 enum bole_status bole_flash_salvage_count(struct flash_volume *v)
 {
-	size_t room = SEGMENT_HEAD_BYTES + bole_flash_read_slack(v);
 	uint64_t *live = bole_alloc_zeroed(v->alloc, v->segments, sizeof *live);
-	uint8_t *buf = bole_alloc_array(v->alloc, room, 1);
 	bool known = false;
-	enum bole_status rc = live == NULL || buf == NULL ? BOLE_E_NO_MEMORY
-	                                                  : bole_flash_count_live(v, live, &known);
+	enum bole_status rc =
+	        live == NULL ? BOLE_E_NO_MEMORY : bole_flash_count_live(v, live, &known);
 
 	for (uint32_t i = 0; i < v->segments && rc == BOLE_OK; i++) {
 		struct flash_segment *s = &v->segment[i];
 		uint64_t bytes = live[i];
+		/* Damage hides what names things: of what was said to live nothing is given up. */
 		if (!known && bytes < s->live)
 			bytes = s->live;
-		if (!known && bytes == 0 && s->state != SEGMENT_BAD && written(v, i, buf))
-			bytes = 1;
 		s->changed |= s->live != bytes;
 		s->live = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
 		s->published |= bytes != 0;
 	}
 	bole_alloc_free(v->alloc, live, v->segments, sizeof *live);
-	bole_alloc_free(v->alloc, buf, room, 1);
 	return rc;
 }
 
