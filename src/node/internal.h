@@ -49,6 +49,7 @@ struct node_options {
 };
 
 struct bole_git_cache;
+struct bole_pack_cache;
 struct node_connection;
 struct node_background;
 
@@ -66,6 +67,7 @@ struct bole_node {
 	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
 	_Atomic bool stopping;   /* the background's sign to end */
 	struct bole_git_cache *cache;
+	struct bole_pack_cache *packs;
 	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */

@@ -7,10 +7,12 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/bitmap/cache.h"
+#include "git/pack_cache.h"
 #include "node/internal.h"
 
 enum {
 	ACCEPT_STACK = 32 * 1024,
+	PACKS_PART = 8, /* of node.memory that packs which were sent may take */
 	CACHE_PART = 4, /* of node.memory that indexes of repositories may take */
 };
 
@@ -193,6 +195,10 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 		rc = bole_git_cache_open(platform, &node->budget.alloc,
 		                         (size_t)(node->options.memory_max / CACHE_PART),
 		                         &node->cache);
+	if (rc == BOLE_OK)
+		rc = bole_pack_cache_open(platform, &node->budget.alloc,
+		                          (size_t)(node->options.memory_max / PACKS_PART),
+		                          &node->packs);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)
 		rc = bole_node_background_start(node);
@@ -265,6 +271,7 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 		node->git->ops->close(node->git);
 	bole_node_background_free(node);
 	bole_git_cache_close(node->cache);
+	bole_pack_cache_close(node->packs);
 	BOLE_ASSERT(atomic_load(&node->budget.used) == 0);
 	platform->ops->cond_destroy(platform, &node->work);
 	platform->ops->cond_destroy(platform, &node->room);

@@ -55,8 +55,8 @@ BOLE_MUST_USE enum bole_status bole_pack_plan_open(const struct bole_reach *,
                                                    struct bole_pack_plan **out);
 void bole_pack_plan_close(struct bole_pack_plan *);
 uint64_t bole_pack_plan_objects(const struct bole_pack_plan *);
-/* The bitmap of the job served. */
-bool bole_pack_plan_by_sets(const struct bole_pack_plan *);
+/* The bitmap of the job should have served, and did not. */
+bool bole_pack_plan_behind(const struct bole_pack_plan *);
 /* Writes the pack: header, entries as stored (bases rewritten where they moved), trailer. */
 BOLE_MUST_USE enum bole_status bole_pack_emit(struct bole_pack_plan *, struct bole_writer *);
 

@@ -238,14 +238,18 @@ static bool may_pick(const struct bole_reach *job)
 
 enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_pack_plan **out)
 {
+	bool behind = may_pick(job);
+
 	*out = NULL;
-	if (may_pick(job)) {
+	if (behind) {
 		enum bole_status rc = open_pick(job, out);
 
 		if (rc == BOLE_OK || rc == BOLE_E_CLOSED || rc == BOLE_E_GONE)
 			return rc;
 	}
-	return open_walk(job, out);
+	BOLE_TRY(open_walk(job, out));
+	(*out)->behind = behind;
+	return BOLE_OK;
 }
 
 void bole_pack_plan_close(struct bole_pack_plan *plan)
@@ -264,9 +268,9 @@ void bole_pack_plan_close(struct bole_pack_plan *plan)
 	bole_alloc_free(alloc, plan, 1, sizeof(*plan));
 }
 
-bool bole_pack_plan_by_sets(const struct bole_pack_plan *plan)
+bool bole_pack_plan_behind(const struct bole_pack_plan *plan)
 {
-	return plan->pick != NULL;
+	return plan->behind;
 }
 
 uint64_t bole_pack_plan_objects(const struct bole_pack_plan *plan)

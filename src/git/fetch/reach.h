@@ -63,6 +63,7 @@ struct bole_pick;
 
 struct bole_pack_plan {
 	struct bole_reach job;
+	bool behind;            /* the job's bitmap did not serve */
 	struct bole_pick *pick; /* instead of the walk and its order */
 	uint8_t algo;
 	struct bole_filter filter;

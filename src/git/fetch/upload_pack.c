@@ -7,10 +7,15 @@
 #include "git/bitmap/cache.h"
 #include "git/fetch/pack_emit.h"
 #include "git/fetch/upload_pack_impl.h"
+#include "git/pack_cache.h"
 
 #define COUNTING "Counting objects" /* the emission's phase before the first byte */
 
-enum { WANTED_REFS_FIRST = 16 };
+enum {
+	WANTED_REFS_FIRST = 16,
+	CACHED_SLICE = 1 << 18,       /* of a kept pack, between two yields */
+	CACHED_OBJECTS_MAX = 1 << 15, /* a pack of more would be too long to keep */
+};
 
 void bole_fetch_init(struct bole_fetch *f, struct bole_session *s)
 {
@@ -192,31 +197,100 @@ static void on_progress(void *ctx, const char *phase, uint64_t done, uint64_t to
 		bole_sideband_on_progress(ctx, phase, done, total);
 }
 
-static enum bole_status send_plan(struct bole_fetch *f, struct bole_pack_plan *plan)
+static enum bole_status end_pack(struct bole_fetch *f, uint64_t objects, uint64_t start,
+                                 const char *how)
 {
 	struct bole_service *svc = f->s->svc;
-	uint64_t start = svc->out->written;
 
-	if (bole_pack_plan_objects(plan) > 0)
-		bole_sideband_on_progress(&f->s->band, COUNTING, bole_pack_plan_objects(plan),
-		                          bole_pack_plan_objects(plan));
-	BOLE_TRY(bole_pack_emit(plan, &f->s->band.writer));
 	bole_sideband_push(&f->s->band);
 	if (f->band != BOLE_SIDEBAND_NONE)
 		bole_pkt_flush(svc->out);
 	BOLE_TRY(bole_session_flush(f->s));
 	bole_log(svc->platform, BOLE_LOG_INFO,
-	         "git: %s: %s: sent %" PRIu64 " objects, %" PRIu64 " bytes",
-	         svc->peer == NULL ? "-" : svc->peer, svc->repo.name, bole_pack_plan_objects(plan),
-	         svc->out->written - start);
+	         "git: %s: %s: sent %" PRIu64 " objects, %" PRIu64 " bytes%s",
+	         svc->peer == NULL ? "-" : svc->peer, svc->repo.name, objects,
+	         svc->out->written - start, how);
 	return BOLE_OK;
+}
+
+static void count_objects(struct bole_fetch *f, uint64_t objects)
+{
+	if (objects > 0)
+		bole_sideband_on_progress(&f->s->band, COUNTING, objects, objects);
+}
+
+static enum bole_status send_plan(struct bole_fetch *f, struct bole_pack_plan *plan,
+                                  const uint8_t *key)
+{
+	struct bole_pack_cache *packs = f->s->svc->packs;
+	struct bole_writer *writer = &f->s->band.writer;
+	uint64_t objects = bole_pack_plan_objects(plan);
+	uint64_t start = f->s->svc->out->written;
+	struct bole_pack_tee tee;
+
+	count_objects(f, objects);
+	if (key == NULL || objects > CACHED_OBJECTS_MAX) {
+		if (key != NULL)
+			bole_pack_cache_forget(packs, key);
+		BOLE_TRY(bole_pack_emit(plan, writer));
+		return end_pack(f, objects, start, "");
+	}
+	bole_pack_tee_init(&tee, packs, writer);
+	enum bole_status rc = bole_pack_emit(plan, &tee.writer);
+	if (rc == BOLE_OK && !tee.lost)
+		bole_pack_cache_keep(packs, key, objects, &tee.kept);
+	else
+		bole_pack_cache_forget(packs, key);
+	bole_buffer_release(&tee.kept);
+	return rc == BOLE_OK ? end_pack(f, objects, start, "") : rc;
+}
+
+/* Slices, so that others have their turns and one that hung up is noticed. */
+static enum bole_status send_cached(struct bole_fetch *f, struct bole_cached_pack *pack)
+{
+	struct bole_writer *writer = &f->s->band.writer;
+	uint64_t start = f->s->svc->out->written;
+	enum bole_status rc = BOLE_OK;
+
+	count_objects(f, pack->objects);
+	for (size_t at = 0; at < pack->bytes.len && rc == BOLE_OK; at += CACHED_SLICE) {
+		size_t left = pack->bytes.len - at;
+
+		rc = writer->write(writer, pack->bytes.ptr + at,
+		                   left < CACHED_SLICE ? left : CACHED_SLICE);
+		if (rc == BOLE_OK)
+			rc = bole_session_yield(f->s);
+	}
+	uint64_t objects = pack->objects;
+	bole_cached_pack_release(f->s->svc->packs, pack);
+	BOLE_TRY(rc);
+	return end_pack(f, objects, start, ", kept from before");
+}
+
+static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach,
+                                  const uint8_t *key)
+{
+	struct bole_service *svc = f->s->svc;
+	struct bole_pack_plan *plan = NULL;
+
+	reach->bitmap = bole_git_cache_bitmap(svc->cache, svc->repo.id);
+	enum bole_status rc = bole_pack_plan_open(reach, &plan);
+	if (rc != BOLE_OK && key != NULL)
+		bole_pack_cache_forget(svc->packs, key);
+	if (reach->bitmap != NULL && plan != NULL && bole_pack_plan_behind(plan))
+		bole_git_cache_changed(svc->cache, svc->repo.id);
+	if (rc == BOLE_OK)
+		rc = send_plan(f, plan, key);
+	if (plan != NULL)
+		bole_pack_plan_close(plan);
+	bole_bitmap_release(reach->bitmap);
+	return rc;
 }
 
 enum bole_status bole_fetch_send(struct bole_fetch *f)
 {
 	struct bole_session *s = f->s;
 	struct bole_service *svc = s->svc;
-	struct bole_pack_plan *plan = NULL;
 	bool bare = f->band == BOLE_SIDEBAND_NONE;
 
 	/* The walk has its own sets; negotiation's memory is of no more use. */
@@ -237,7 +311,6 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .grafts = &f->shallow.grafts,
 	        .filter = f->filter.active ? &f->filter : NULL,
 	        .refs = &s->refs,
-	        .bitmap = bole_git_cache_bitmap(svc->cache, svc->repo.id),
 	        .include_tags = f->include_tag,
 	        .thin = f->thin,
 	        .ofs_delta = f->ofs_delta,
@@ -246,15 +319,12 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .cancelled = svc->cancelled,
 	        .cancelled_ctx = svc->cancelled_ctx,
 	};
-	enum bole_status rc = bole_pack_plan_open(&reach, &plan);
-	bool by_sets = rc == BOLE_OK && bole_pack_plan_by_sets(plan);
-	if (rc == BOLE_OK)
-		rc = send_plan(f, plan);
-	if (plan != NULL)
-		bole_pack_plan_close(plan);
-	if (reach.bitmap != NULL && !by_sets)
-		bole_git_cache_changed(svc->cache, svc->repo.id);
-	bole_bitmap_release(reach.bitmap);
+	uint8_t key[PACK_CACHE_KEY_BYTES];
+	bool keyed = svc->packs != NULL && bole_pack_cache_key(&reach, svc->repo.id, key);
+	struct bole_cached_pack *pack = keyed ? bole_pack_cache_get(svc->packs, key) : NULL;
+	enum bole_status rc =
+	        pack != NULL ? send_cached(f, pack) : send_made(f, &reach, keyed ? key : NULL);
+
 	rc = bole_session_check(s, rc, "upload-pack: cannot send the pack");
 	bole_sideband_close(&s->band);
 	s->band_open = false;
