@@ -395,8 +395,11 @@ void bole_flash_tx_free(struct flash_tx *tx)
 	bole_flash_tx_unlink(tx);
 	if (tx->streaming)
 		bole_flash_stream_release(&tx->stream, false);
+	/* Whoever removes the repository takes what is prepared along. */
+	bole_flash_lock(tx->v);
 	if (tx->prepared != NULL)
 		tx->prepared->tx = NULL;
+	bole_flash_unlock(tx->v);
 	free_lists(tx);
 	if (tx->fresh != NULL)
 		bole_flash_snapshot_close(tx->fresh);
