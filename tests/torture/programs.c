@@ -50,5 +50,11 @@ const struct torture_program torture_programs[] = {
          2,
          0,
          {"mounted", NULL, NULL}},
+        {"p14",
+         "flips under a mounted volume, short and full disks, lies",
+         torture_p14,
+         1,
+         0,
+         {"noticed", "without effect", "writes refused"}},
 };
 const unsigned torture_program_count = sizeof torture_programs / sizeof *torture_programs;

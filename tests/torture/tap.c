@@ -17,7 +17,10 @@ static enum bole_status tap_read(struct bole_block *b, uint64_t off, void *dst, 
 {
 	if (due(&tap_of(b)->fail_read))
 		return BOLE_E_IO;
-	return bole_block_read(tap_of(b)->under, off, dst, len);
+	enum bole_status rc = bole_block_read(tap_of(b)->under, off, dst, len);
+	if (due(&tap_of(b)->short_read))
+		memset((uint8_t *)dst + len / 2, 0, len - len / 2);
+	return rc;
 }
 
 enum bole_status tap_issue(struct bole_block *under, const struct tap_op *op)
@@ -38,6 +41,9 @@ static enum bole_status pass(struct bole_block *b, const struct tap_op *op)
 	t->ops++;
 	if (op->kind == TAP_FLUSH ? due(&t->fail_flush)
 	                          : op->kind != TAP_DISCARD && due(&t->fail_write))
+		return BOLE_E_IO;
+	if (t->full_from != 0 && (op->kind == TAP_PROGRAM || op->kind == TAP_ERASE) &&
+	    op->off + op->len > t->full_from)
 		return BOLE_E_IO;
 	if (t->hook != NULL && !t->in_hook) {
 		t->in_hook = true;

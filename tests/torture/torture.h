@@ -142,6 +142,8 @@ struct tap {
 	uint64_t fail_read;
 	uint64_t fail_write; /* programs and erases */
 	uint64_t fail_flush;
+	uint64_t short_read; /* the n-th read brings its first half, then zeros */
+	uint64_t full_from;  /* writes that reach this place fail; 0 = none */
 };
 /* Forwards to under, which stays the caller's. */
 void tap_init(struct tap *, struct bole_block *under);

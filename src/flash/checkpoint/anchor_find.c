@@ -184,7 +184,9 @@ static enum bole_status first_of(struct ring *r, uint32_t block, uint64_t *gener
 
 	*generation = 0;
 	*blank = false;
-	if (bole_block_is_bad(r->f->dev, off, bad) != BOLE_OK || *bad) {
+	/* A device that was cut short ends before its areas do. */
+	if (off >= r->f->dev->info.size_bytes ||
+	    bole_block_is_bad(r->f->dev, off, bad) != BOLE_OK || *bad) {
 		*bad = true;
 		return BOLE_OK;
 	}
