@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* P14: what else happens to a disk. Bytes of it change under a mounted volume, those of its anchors
  * too; it is cut short; its host has no room for what lies beyond some place; reads end early, the
- * rest is zero; it says that it has flushed and has not, and power goes. What is read is right or
- * an error, nothing is missing in silence (but what a flush that was none has lost), and a repair
- * makes what is left a volume that takes writes. */
+ * rest is zero; it says that it has flushed and has not, and power goes; two mount it at once. What
+ * is read is right or an error, nothing is missing in silence (but what a flush that was none has
+ * lost), and a repair makes what is left a volume that takes writes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -19,9 +19,11 @@ enum about {
 	ABOUT_FULL,
 	ABOUT_SHORT,
 	ABOUT_LIES,
+	ABOUT_TWICE,
 	ABOUTS
 };
-static const char *const abouts[ABOUTS] = {"live", "anchors", "truncated", "full", "short", "lies"};
+static const char *const abouts[ABOUTS] = {"live",  "anchors", "truncated", "full",
+                                           "short", "lies",    "twice"};
 
 struct attack {
 	struct torture_unit *u;
@@ -105,8 +107,8 @@ static void look(struct attack *t, bool sound)
 	}
 	if (memcmp(&seen, &w->now, sizeof seen) == 0 || memcmp(&seen, &w->next, sizeof seen) == 0)
 		return;
-	/* A flush that was none may have lost anything; else it was said. */
-	if (!sound && (w->lost != 0 || t->about == ABOUT_LIES))
+	/* A flush that was none, or another writer, may have lost anything; else it was said. */
+	if (!sound && (w->lost != 0 || t->about == ABOUT_LIES || t->about == ABOUT_TWICE))
 		return;
 	model_difference(&w->now, &seen, why, sizeof why);
 	BAD(t, "without an error: %s", why);
@@ -201,6 +203,29 @@ static void recover(struct attack *t)
 	t->flip_in = 0;
 }
 
+/* Somebody else mounts the disk and writes, too: a virtual disk that two machines were given. */
+static void intrude(struct attack *t, uint64_t number)
+{
+	static struct world other;
+
+	world_init(&other, t->device, number + 1);
+	other.small = true;
+	other.damaged = true;
+	other.now = t->world.now;
+	other.next = t->world.now;
+	if (world_open(&other) != BOLE_OK)
+		return;
+	for (unsigned i = 0; i < OPS && other.store != NULL; i++)
+		if (world_do(&other, world_draw(&other, (unsigned)number)) != BOLE_OK)
+			break;
+	for (unsigned i = 0; i < MODEL_PREPARED; i++)
+		other.tx[i] = NULL;
+	if (other.store != NULL)
+		(void)world_close(&other);
+	if (other.lean.blocks != 0)
+		BAD(t, "memory of the other is never given back");
+}
+
 static void go(struct attack *t, uint64_t number)
 {
 	struct world *w = &t->world;
@@ -208,6 +233,8 @@ static void go(struct attack *t, uint64_t number)
 
 	prepare(t);
 	if (open_world(t, false)) {
+		if (t->about == ABOUT_TWICE)
+			intrude(t, number);
 		if (w->lost == 0)
 			work(t, number);
 		if (t->about != ABOUT_LIES && w->store != NULL) {
