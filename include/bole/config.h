@@ -34,6 +34,10 @@ BOLE_MUST_USE enum bole_status bole_config_command_line(struct bole_config *, co
 const char *bole_config_get(const struct bole_config *, const char *key);
 /* The i-th value of a multi-valued key, or NULL. */
 const char *bole_config_get_nth(const struct bole_config *, const char *key, size_t i);
+/* Every entry in order: start with *cursor 0. key has section and key in lower case. False: none
+ * is left. Borrowed from the config. */
+bool bole_config_next(const struct bole_config *, size_t *cursor, const char **key,
+                      const char **value);
 /* Git's booleans: true yes on 1 and a key without "="; false no off 0 and the empty value. No such
  * key: missing. Anything else: missing and BOLE_E_INVALID. */
 enum bole_status bole_config_bool(const struct bole_config *, const char *key, bool missing,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bole/config.h"
+#include "bole/hooks.h"
 #include "bole/platform.h"
 #include "bole/store.h"
 
@@ -24,7 +25,10 @@ struct bole_node;
  *   receive.create      a push creates a missing repository false
  *   init.defaultObjectFormat  of what such a push finds: sha1 or sha256
  *   receive.denyNonFastForwards, receive.denyDeletes
- *   repo.<name>.…       the same keys for one repository
+ *   receive.…           limits, fsck, options, certificates of pushes
+ *   auth.token, access.rule   who may read and write what
+ *   limit.…             how often a peer may ask
+ *   repo.<name>.…       the receive keys for one repository
  *   node.…              limits: connections, requests, memory, timeouts
  *   gc.…                when garbage is collected
  */
@@ -34,6 +38,11 @@ struct bole_node;
  * BOLE_E_INVALID (configuration; logged), BOLE_E_BUSY (port taken), BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_node_start(struct bole_platform *, struct bole_store *,
                                                const struct bole_config *, struct bole_node **out);
+/* The same with hooks (bole/hooks.h), borrowed until close; NULL = none. */
+BOLE_MUST_USE enum bole_status bole_node_start_hooked(struct bole_platform *, struct bole_store *,
+                                                      const struct bole_config *,
+                                                      const struct bole_hooks *,
+                                                      struct bole_node **out);
 /* The ports in use (0 = off). */
 uint16_t bole_node_http_port(const struct bole_node *);
 uint16_t bole_node_git_port(const struct bole_node *);

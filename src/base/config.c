@@ -444,6 +444,16 @@ const char *bole_config_get_nth(const struct bole_config *c, const char *key, si
 	return NULL;
 }
 
+bool bole_config_next(const struct bole_config *c, size_t *cursor, const char **key,
+                      const char **value)
+{
+	if (*cursor >= c->count)
+		return false;
+	*key = c->entries[*cursor].key;
+	*value = c->entries[(*cursor)++].value;
+	return true;
+}
+
 static bool word_is(const char *text, const char *word)
 {
 	size_t i = 0;

@@ -126,6 +126,11 @@ void bole_sideband_progress(struct bole_sideband *band, const char *text)
 		send_text(band, BOLE_BAND_PROGRESS, text);
 }
 
+void bole_sideband_say(struct bole_sideband *band, const char *text)
+{
+	send_text(band, BOLE_BAND_PROGRESS, text);
+}
+
 void bole_sideband_error(struct bole_sideband *band, const char *text)
 {
 	send_text(band, BOLE_BAND_ERROR, text);

@@ -54,6 +54,8 @@ void bole_sideband_close(struct bole_sideband *);
 void bole_sideband_push(struct bole_sideband *);
 /* Band 2: text for the user, sent at once. */
 void bole_sideband_progress(struct bole_sideband *, const char *text);
+/* The same also for a client that wants no progress: hooks, warnings, why a push failed. */
+void bole_sideband_say(struct bole_sideband *, const char *text);
 /* Band 3: the fatal error; nothing may follow. */
 void bole_sideband_error(struct bole_sideband *, const char *text);
 /* The shape of bole_reach.progress and bole_ingest.progress: "phase: 42% (21/50)", a few times a

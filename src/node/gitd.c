@@ -136,6 +136,10 @@ static const char *text_of(enum bole_node_verdict verdict)
 {
 	if (verdict == NODE_READ_ONLY)
 		return "pushing is not enabled here (receive.enable)";
+	if (verdict == NODE_UNKNOWN)
+		return "a name and a token are needed, which only HTTP can take";
+	if (verdict == NODE_FORBIDDEN)
+		return "pushing is not allowed here";
 	return verdict == NODE_FAILED ? "the store failed; its log says why" : "no such repository";
 }
 
@@ -156,10 +160,12 @@ void bole_node_gitd_serve(struct node_connection *c)
 	atomic_fetch_add(&c->node->requests_total, 1);
 	enum bole_node_verdict verdict = NODE_NOT_FOUND;
 	if (why == NULL) {
-		verdict = bole_node_verdict(c->node, parsed.service, parsed.name);
+		verdict = bole_node_verdict(c->node, parsed.service, NULL, parsed.name);
 		if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
 			why = text_of(verdict);
 	}
+	if (why == NULL && bole_node_throttle(c, NULL, parsed.name) > 0)
+		why = "too many requests; try again in a while";
 	if (why == NULL && !bole_node_enter(c))
 		why = "the server is busy; try again shortly";
 	if (why != NULL) {

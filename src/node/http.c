@@ -81,6 +81,23 @@ static bool serve_page(struct node_connection *c, const struct bole_http_request
 	return true;
 }
 
+/* A browser asks before it sends what a form could not. */
+static bool serve_options(struct node_connection *c, const struct bole_http_request *r)
+{
+	static const char allow[] = "Allow: GET, HEAD, POST\r\n";
+	static const char cors[] =
+	        "Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
+	        "Access-Control-Allow-Headers: Authorization, Content-Type, Git-Protocol\r\n"
+	        "Access-Control-Max-Age: 86400\r\n";
+	bool close = r->close || r->has_length || r->chunked;
+	bool asked = r->origin.len > 0 && bole_config_get(c->node->config, "http.allowOrigin");
+
+	return bole_node_respond_text(c, r, asked ? 200 : 405, asked ? cors : allow, close,
+	                              asked ? "ok" : "only GET, HEAD and POST are served") ==
+	               BOLE_OK &&
+	       !close;
+}
+
 static bool serve_one(struct node_connection *c)
 {
 	struct bole_http_request request = {0};
@@ -111,7 +128,9 @@ static bool serve_one(struct node_connection *c)
 	}
 	if (rc != BOLE_OK)
 		return false;
-	if (!serve_page(c, &request, path, &keep))
+	if (request.method == BOLE_HTTP_OPTIONS)
+		keep = serve_options(c, &request);
+	else if (!serve_page(c, &request, path, &keep))
 		keep = bole_node_http_git(c, &request, path, query);
 	if (!keep)
 		bole_node_connection_linger(c);

@@ -16,6 +16,8 @@ struct git_target {
 	enum { TARGET_NONE, TARGET_REFS, TARGET_SERVICE } kind;
 	enum node_service service;
 	char name[BOLE_REPO_NAME_MAX + 1];
+	char user[NODE_USER_MAX];
+	const char *who; /* user, or NULL: anonymous */
 };
 
 /* Takes the repository out of "/name.git" + tail. */
@@ -68,17 +70,79 @@ static bool answer_busy(struct node_connection *c, const struct bole_http_reques
 	return answer(c, r, 503, "Retry-After: 5\r\n", "the server is busy; try again shortly");
 }
 
+static bool answer_wait(struct node_connection *c, const struct bole_http_request *r,
+                        unsigned seconds)
+{
+	char extra[40];
+
+	snprintf(extra, sizeof extra, "Retry-After: %u\r\n", seconds);
+	return answer(c, r, 429, extra, "too many requests; try again in a while");
+}
+
+static bool answer_unknown(struct node_connection *c, const struct bole_http_request *r)
+{
+	return answer(c, r, 401, "WWW-Authenticate: Basic realm=\"bole\", charset=\"UTF-8\"\r\n",
+	              "a name and a token are needed");
+}
+
 static bool answer_verdict(struct node_connection *c, const struct bole_http_request *r,
                            enum bole_node_verdict verdict, const char *name)
 {
 	char text[BOLE_REPO_NAME_MAX + 64];
 
+	if (verdict == NODE_UNKNOWN)
+		return answer_unknown(c, r);
+	if (verdict == NODE_FORBIDDEN)
+		return answer(c, r, 403, NULL, "this user may not push here");
 	if (verdict == NODE_READ_ONLY)
 		return answer(c, r, 403, NULL, "pushing is not enabled here (receive.enable)");
 	if (verdict == NODE_FAILED)
 		return answer(c, r, 500, NULL, "the store failed; its log says why");
 	snprintf(text, sizeof text, "no such repository: %s", name);
 	return answer(c, r, 404, NULL, text);
+}
+
+/* -- who asks -- */
+
+/* Finds out the user, how often this peer may ask, and whether it may have this. True: go on; else
+ * it has been answered, and *keep says whether the connection goes on. */
+static bool admit(struct node_connection *c, const struct bole_http_request *r,
+                  struct git_target *t, bool *keep)
+{
+	struct bole_node *node = c->node;
+	struct bole_bytes address = bole_node_address(c);
+	unsigned wait = 0;
+
+	if (r->authorization.len > 0)
+		wait = bole_node_rates_look(node->rates, NODE_RATE_FAILED, address);
+	if (wait > 0) {
+		*keep = answer_wait(c, r, wait);
+		return false;
+	}
+	enum node_identity who = NODE_ANONYMOUS;
+	if (bole_node_access_has_users(node->access))
+		who = bole_node_access_identify(node->access, r->authorization, t->user);
+	if (who == NODE_WRONG) {
+		(void)bole_node_rates_take(node->rates, NODE_RATE_FAILED, address);
+		*keep = answer_unknown(c, r);
+		return false;
+	}
+	t->who = who == NODE_USER ? t->user : NULL;
+	wait = bole_node_throttle(c, t->who, t->name);
+	if (wait > 0) {
+		*keep = answer_wait(c, r, wait);
+		return false;
+	}
+	enum bole_node_verdict verdict = bole_node_verdict(node, t->service, t->who, t->name);
+	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT) {
+		*keep = answer_verdict(c, r, verdict, t->name);
+		return false;
+	}
+	if (!bole_node_enter(c)) {
+		*keep = answer_busy(c, r);
+		return false;
+	}
+	return true;
 }
 
 /* -- GET …/info/refs?service=… -- */
@@ -99,6 +163,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	struct node_response response;
 	struct bole_bytes_reader nothing;
 	char type[64];
+	bool keep = false;
 
 	if (r->method == BOLE_HTTP_POST)
 		return answer(c, r, 405, "Allow: GET, HEAD\r\n", "info/refs is read by GET");
@@ -111,11 +176,8 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 		t->service = NODE_RECEIVE_PACK;
 	else
 		return answer(c, r, 403, NULL, "this service is not offered");
-	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
-	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
-		return answer_verdict(c, r, verdict, t->name);
-	if (!bole_node_enter(c))
-		return answer_busy(c, r);
+	if (!admit(c, r, t, &keep))
+		return keep;
 
 	bole_node_response_init(&response, c, r, &c->node->budget.alloc);
 	snprintf(type, sizeof type, "application/x-git-%s-advertisement",
@@ -128,6 +190,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	        .connection = c,
 	        .service = t->service,
 	        .name = t->name,
+	        .user = t->who,
 	        .version = bole_node_protocol_version(r->git_protocol),
 	        .stateless = true,
 	        .advertise = true,
@@ -210,6 +273,7 @@ static bool run_service(struct node_connection *c, const struct bole_http_reques
 	        .connection = c,
 	        .service = t->service,
 	        .name = t->name,
+	        .user = t->who,
 	        .version = bole_node_protocol_version(r->git_protocol),
 	        .stateless = true,
 	        .reader = &body->reader,
@@ -225,6 +289,7 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 	struct node_body body;
 	char type[64];
 	bool fetch = t->service == NODE_UPLOAD_PACK;
+	bool keep = false;
 	uint64_t limit = fetch ? c->node->options.fetch_body_max : UINT64_MAX;
 
 	if (r->method != BOLE_HTTP_POST)
@@ -235,13 +300,10 @@ static bool serve_service(struct node_connection *c, const struct bole_http_requ
 		return answer(c, r, 415, NULL, "the Content-Type is not this service's");
 	if (r->content_length > limit)
 		return answer(c, r, 413, NULL, "the request body is too large");
-	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->name);
-	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT)
-		return answer_verdict(c, r, verdict, t->name);
-	if (!bole_node_enter(c))
-		return answer_busy(c, r);
+	if (!admit(c, r, t, &keep))
+		return keep;
 
-	bool keep = false;
+	keep = false;
 	enum bole_status rc = bole_node_body_open(&body, c, r, &c->node->budget.alloc, limit);
 	if (rc == BOLE_OK)
 		keep = run_service(c, r, t, &body);

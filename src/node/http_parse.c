@@ -83,8 +83,7 @@ static bool next_line(struct bole_bytes *rest, struct bole_bytes *line)
 static enum bole_status parse_method(struct bole_bytes word, struct bole_http_request *r,
                                      struct bole_http_refusal *refusal)
 {
-	static const char *const others[] = {"PUT",   "DELETE",  "OPTIONS",
-	                                     "TRACE", "CONNECT", "PATCH"};
+	static const char *const others[] = {"PUT", "DELETE", "TRACE", "CONNECT", "PATCH"};
 
 	if (word.len == 0)
 		return refuse(refusal, 400, "the request line has no method");
@@ -98,6 +97,8 @@ static enum bole_status parse_method(struct bole_bytes word, struct bole_http_re
 		r->method = BOLE_HTTP_HEAD;
 	else if (bole_bytes_equal(word, bole_bytes_z("POST")))
 		r->method = BOLE_HTTP_POST;
+	else if (bole_bytes_equal(word, bole_bytes_z("OPTIONS")))
+		r->method = BOLE_HTTP_OPTIONS;
 	else {
 		for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
 			if (bole_bytes_equal(word, bole_bytes_z(others[i])))
@@ -270,6 +271,11 @@ static enum bole_status take_field(struct bole_http_request *r, const struct fie
 		                 refusal);
 	if (bole_http_is(f->name, "git-protocol"))
 		return take_once(&r->git_protocol, f->value, "more than one Git-Protocol", refusal);
+	if (bole_http_is(f->name, "authorization"))
+		return take_once(&r->authorization, f->value, "more than one Authorization",
+		                 refusal);
+	if (bole_http_is(f->name, "origin"))
+		return take_once(&r->origin, f->value, "more than one Origin", refusal);
 	if (bole_http_is(f->name, "user-agent"))
 		r->user_agent = f->value;
 	if (bole_http_is(f->name, "connection") && list_has(f->value, "close"))

@@ -22,7 +22,7 @@ enum {
 	BOLE_HTTP_TRAILERS_MAX = 4096,
 };
 
-enum bole_http_method { BOLE_HTTP_GET, BOLE_HTTP_HEAD, BOLE_HTTP_POST };
+enum bole_http_method { BOLE_HTTP_GET, BOLE_HTTP_HEAD, BOLE_HTTP_POST, BOLE_HTTP_OPTIONS };
 
 /* What a head says; all text is borrowed from it, empty where absent. */
 struct bole_http_request {
@@ -34,6 +34,8 @@ struct bole_http_request {
 	struct bole_bytes content_encoding;
 	struct bole_bytes git_protocol;
 	struct bole_bytes user_agent;
+	struct bole_bytes authorization;
+	struct bole_bytes origin;
 	uint64_t content_length;
 	bool has_length;
 	bool chunked;

@@ -9,7 +9,8 @@
 #include "node/internal.h"
 
 enum {
-	HEAD_BYTES = 768,
+	HEAD_BYTES = 1536,
+	ORIGIN_MAX = 256,
 	SIZE_LINE = 20,
 };
 /* A flush sooner after the first byte waits for the rest: most answers are short and go at once. */
@@ -23,6 +24,7 @@ static const char *reason(unsigned status)
 	} reasons[] = {
 	        {200, "OK"},
 	        {400, "Bad Request"},
+	        {401, "Unauthorized"},
 	        {403, "Forbidden"},
 	        {404, "Not Found"},
 	        {405, "Method Not Allowed"},
@@ -32,6 +34,7 @@ static const char *reason(unsigned status)
 	        {414, "URI Too Long"},
 	        {415, "Unsupported Media Type"},
 	        {417, "Expectation Failed"},
+	        {429, "Too Many Requests"},
 	        {431, "Request Header Fields Too Large"},
 	        {500, "Internal Server Error"},
 	        {501, "Not Implemented"},
@@ -82,17 +85,44 @@ static void format_date(struct bole_platform *platform, char *dst, size_t cap)
 	         second / 3600, second / 60 % 60, second % 60);
 }
 
+/* What lets a page of another origin read the answer (the Fetch standard, "CORS protocol"). */
+static void format_cors(const struct node_response *r, char *dst, size_t cap)
+{
+	struct bole_bytes origin = r->request == NULL ? bole_bytes_of(NULL, 0) : r->request->origin;
+	const struct bole_config *config = r->connection->node->config;
+	const char *allowed;
+
+	dst[0] = '\0';
+	if (origin.len == 0 || origin.len > ORIGIN_MAX)
+		return;
+	for (size_t i = 0; (allowed = bole_config_get_nth(config, "http.allowOrigin", i)) != NULL;
+	     i++) {
+		bool any = strcmp(allowed, "*") == 0;
+
+		if (!any && !bole_bytes_equal(origin, bole_bytes_z(allowed)))
+			continue;
+		snprintf(dst, cap,
+		         "Access-Control-Allow-Origin: %s\r\n"
+		         "Access-Control-Expose-Headers: Content-Type, Retry-After, "
+		         "WWW-Authenticate\r\n%s",
+		         allowed, any ? "" : "Vary: Origin\r\n");
+		return;
+	}
+}
+
 /* how: "Content-Length: n\r\n", "Transfer-Encoding: chunked\r\n" or "". */
 static struct bole_bytes format_head(const struct node_response *r, const char *how,
                                      char head[HEAD_BYTES])
 {
 	char date[48];
+	char cors[ORIGIN_MAX + 160];
 
 	format_date(r->connection->node->platform, date, sizeof date);
+	format_cors(r, cors, sizeof cors);
 	int len = snprintf(head, HEAD_BYTES,
-	                   "HTTP/1.1 %u %s\r\nServer: bole\r\n%sContent-Type: %s\r\n%s%s%s\r\n",
+	                   "HTTP/1.1 %u %s\r\nServer: bole\r\n%sContent-Type: %s\r\n%s%s%s%s\r\n",
 	                   r->status, reason(r->status), date, r->content_type,
-	                   r->extra == NULL ? "" : r->extra, how,
+	                   r->extra == NULL ? "" : r->extra, cors, how,
 	                   r->close ? "Connection: close\r\n" : "");
 	BOLE_ASSERT(len > 0);
 	BOLE_ASSERT(len < HEAD_BYTES);

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "bole/node.h"
 #include "git/service.h"
+#include "node/access.h"
 #include "node/http_parse.h"
 
 #define NODE_SECOND_NS UINT64_C(1000000000)
@@ -59,6 +60,12 @@ struct bole_node {
 	const struct bole_config *config;
 	struct node_options options;
 	struct bole_budget budget;
+	struct node_access *access;
+	struct node_rates *rates;
+	const struct bole_hooks *hooks;
+	struct bole_fsck_options fsck; /* of every repository without settings of its own */
+	struct bole_oid *fsck_skip;
+	size_t fsck_skip_count;
 	struct bole_listener *http;
 	struct bole_listener *git;
 	uint64_t started_ns;
@@ -147,6 +154,7 @@ struct node_request {
 	struct node_connection *connection;
 	enum node_service service;
 	const char *name; /* of the repository */
+	const char *user; /* NULL = anonymous */
 	int version;
 	bool stateless;
 	bool advertise;
@@ -163,9 +171,17 @@ enum bole_node_verdict {
 	NODE_ABSENT,    /* granted, and the repository is to be created by the push */
 	NODE_NOT_FOUND, /* no such repository, or not for this peer */
 	NODE_READ_ONLY, /* pushes are not enabled */
+	NODE_UNKNOWN,   /* somebody might, but not without a name */
+	NODE_FORBIDDEN, /* seen by this user, but not to be written */
 	NODE_FAILED,    /* the store cannot say */
 };
-enum bole_node_verdict bole_node_verdict(struct bole_node *, enum node_service, const char *name);
+/* user NULL = anonymous. What is not to be seen reads like what is not there. */
+enum bole_node_verdict bole_node_verdict(struct bole_node *, enum node_service, const char *user,
+                                         const char *name);
+/* One more request of this peer, for this repository: 0, or the seconds that it has to wait. */
+unsigned bole_node_throttle(struct node_connection *, const char *user, const char *name);
+/* peer without its port. */
+struct bole_bytes bole_node_address(const struct node_connection *);
 /* Waits for a place among the requests; false: too busy. Pair with bole_node_leave. Peers that have
  * been waited for too long lose theirs to who waits here. */
 bool bole_node_enter(struct node_connection *);
@@ -198,6 +214,24 @@ BOLE_MUST_USE enum bole_status bole_node_fetch_config_open(struct node_fetch_con
                                                            const struct bole_config *,
                                                            const char *name, bool push);
 void bole_node_fetch_config_close(struct node_fetch_config *);
+
+/* -- what pushes may do (push_config.c) -- */
+
+/* Reads what holds for every repository; BOLE_E_INVALID: logged. */
+BOLE_MUST_USE enum bole_status bole_node_push_config(struct bole_node *);
+void bole_node_push_config_close(struct bole_node *);
+/* repo.<name>.key if it is there, else key. What cannot be read counts as `strict`. */
+bool bole_node_repo_bool(struct bole_node *, const char *name, const char *key, bool missing,
+                         bool strict);
+/* The policy of one push; the parts of it that have to live as long. */
+struct node_push {
+	struct bole_node *node;
+	const char *user;
+	const char *repo;
+	struct bole_fsck_options fsck;
+};
+void bole_node_push_policy(struct bole_node *, const char *user, const char *name,
+                           struct node_push *, struct bole_service_policy *out);
 
 /* -- transports -- */
 

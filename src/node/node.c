@@ -173,6 +173,13 @@ static enum bole_status listen_on(struct bole_node *node, const char *key, const
 enum bole_status bole_node_start(struct bole_platform *platform, struct bole_store *store,
                                  const struct bole_config *config, struct bole_node **out)
 {
+	return bole_node_start_hooked(platform, store, config, NULL, out);
+}
+
+enum bole_status bole_node_start_hooked(struct bole_platform *platform, struct bole_store *store,
+                                        const struct bole_config *config,
+                                        const struct bole_hooks *hooks, struct bole_node **out)
+{
 	struct bole_node *node = bole_alloc_zeroed(platform->alloc, 1, sizeof *node);
 
 	*out = NULL;
@@ -181,6 +188,7 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	node->platform = platform;
 	node->store = store;
 	node->config = config;
+	node->hooks = hooks;
 	node->started_ns = platform->ops->now_ns(platform);
 	atomic_init(&node->cut_ns, BOLE_NEVER);
 	platform->ops->mutex_init(platform, &node->lock);
@@ -190,6 +198,12 @@ enum bole_status bole_node_start(struct bole_platform *platform, struct bole_sto
 	enum bole_status rc = read_options(node);
 	if (rc == BOLE_OK)
 		rc = check_words(node);
+	if (rc == BOLE_OK)
+		rc = bole_node_access_open(platform, platform->alloc, config, &node->access);
+	if (rc == BOLE_OK)
+		rc = bole_node_rates_open(platform, platform->alloc, config, &node->rates);
+	if (rc == BOLE_OK)
+		rc = bole_node_push_config(node);
 	bole_budget_init(&node->budget, platform->alloc, (size_t)node->options.memory_max);
 	if (rc == BOLE_OK)
 		rc = bole_git_cache_open(platform, &node->budget.alloc,
@@ -272,6 +286,9 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 	bole_node_background_free(node);
 	bole_git_cache_close(node->cache);
 	bole_pack_cache_close(node->packs);
+	bole_node_push_config_close(node);
+	bole_node_rates_close(node->rates);
+	bole_node_access_close(node->access);
 	BOLE_ASSERT(atomic_load(&node->budget.used) == 0);
 	platform->ops->cond_destroy(platform, &node->work);
 	platform->ops->cond_destroy(platform, &node->room);

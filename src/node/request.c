@@ -27,6 +27,7 @@ struct run {
 	struct bole_service service;
 	struct bole_service_policy policy;
 	struct node_fetch_config fetch;
+	struct node_push push;
 	struct bole_input in;
 	struct bole_output out;
 	struct bole_mutex lock;
@@ -41,21 +42,6 @@ const char *bole_node_service_name(enum node_service service)
 
 /* -- policy -- */
 
-/* repo.<name>.key if it is there, else key. What cannot be read counts as `strict`. */
-static bool repo_bool(struct bole_node *node, const char *name, const char *key, bool strict)
-{
-	char full[KEY_MAX];
-	bool value = false;
-
-	snprintf(full, sizeof full, "repo.%s.%s", name, key);
-	if (bole_config_get(node->config, full) == NULL)
-		snprintf(full, sizeof full, "%s", key);
-	if (bole_config_bool(node->config, full, false, &value) == BOLE_OK)
-		return value;
-	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a boolean", full);
-	return strict;
-}
-
 /* The format that an absent repository is advertised in. */
 static uint8_t default_format(struct bole_node *node, const char *name)
 {
@@ -68,22 +54,65 @@ static uint8_t default_format(struct bole_node *node, const char *name)
 	return value != NULL && strcmp(value, "sha256") == 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 }
 
+/* Whoever may not see it is told what whoever asks for nothing is told. */
+static enum bole_node_verdict hidden(const struct bole_node *node, const char *user)
+{
+	return user == NULL && bole_node_access_has_users(node->access) ? NODE_UNKNOWN
+	                                                                : NODE_NOT_FOUND;
+}
+
+static enum bole_node_verdict push_verdict(struct bole_node *node, const char *user,
+                                           const char *name, bool found)
+{
+	if (!bole_node_repo_bool(node, name, "receive.enable", false, false))
+		return found ? NODE_READ_ONLY : NODE_NOT_FOUND;
+	if (!bole_node_access_repo(node->access, user, name, NODE_WRITE)) {
+		if (user == NULL && bole_node_access_has_users(node->access))
+			return NODE_UNKNOWN;
+		return found ? NODE_FORBIDDEN : NODE_NOT_FOUND;
+	}
+	if (found)
+		return NODE_GRANTED;
+	bool create = bole_node_repo_bool(node, name, "receive.create", false, false) &&
+	              bole_node_access_repo(node->access, user, name, NODE_INIT);
+	return create ? NODE_ABSENT : NODE_NOT_FOUND;
+}
+
 enum bole_node_verdict bole_node_verdict(struct bole_node *node, enum node_service service,
-                                         const char *name)
+                                         const char *user, const char *name)
 {
 	struct bole_repo repo;
-	enum bole_status rc = bole_repo_find(node->store, name, &repo);
 
+	if (!bole_node_access_repo(node->access, user, name, NODE_READ))
+		return hidden(node, user);
+	enum bole_status rc = bole_repo_find(node->store, name, &repo);
 	if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
 		return NODE_FAILED;
 	bool found = rc == BOLE_OK;
 	if (service == NODE_UPLOAD_PACK)
 		return found ? NODE_GRANTED : NODE_NOT_FOUND;
-	bool push = repo_bool(node, name, "receive.enable", false);
-	if (found)
-		return push ? NODE_GRANTED : NODE_READ_ONLY;
-	bool create = push && repo_bool(node, name, "receive.create", false);
-	return create ? NODE_ABSENT : NODE_NOT_FOUND;
+	return push_verdict(node, user, name, found);
+}
+
+/* -- rates -- */
+
+struct bole_bytes bole_node_address(const struct node_connection *c)
+{
+	const char *colon = strrchr(c->peer, ':');
+
+	return bole_bytes_of(c->peer, colon == NULL ? strlen(c->peer) : (size_t)(colon - c->peer));
+}
+
+unsigned bole_node_throttle(struct node_connection *c, const char *user, const char *name)
+{
+	struct node_rates *rates = c->node->rates;
+	unsigned wait = bole_node_rates_take(rates, NODE_RATE_ADDRESS, bole_node_address(c));
+
+	if (wait == 0 && user != NULL)
+		wait = bole_node_rates_take(rates, NODE_RATE_USER, bole_bytes_z(user));
+	if (wait == 0)
+		wait = bole_node_rates_take(rates, NODE_RATE_REPOSITORY, bole_bytes_z(name));
+	return wait;
 }
 
 /* -- room -- */
@@ -159,13 +188,8 @@ static void fill_service(struct run *run)
 	struct node_request *q = run->request;
 	struct bole_node *node = q->connection->node;
 
-	run->policy = (struct bole_service_policy){
-	        .receive_enable = repo_bool(node, q->name, "receive.enable", false),
-	        .deny_non_fast_forward =
-	                repo_bool(node, q->name, "receive.denyNonFastForwards", true),
-	        .deny_delete = repo_bool(node, q->name, "receive.denyDeletes", true),
-	        .fetch = run->fetch.policy,
-	};
+	bole_node_push_policy(node, q->user, q->name, &run->push, &run->policy);
+	run->policy.fetch = run->fetch.policy;
 	run->service.platform = node->platform;
 	run->service.alloc = &q->budget.alloc;
 	run->service.cache = node->cache;
@@ -284,7 +308,7 @@ static enum bole_status serve(struct run *run)
 	if (rc == BOLE_OK) {
 		rc = call_service(run);
 	} else if (rc == BOLE_E_NOT_FOUND &&
-	           bole_node_verdict(node, q->service, q->name) == NODE_ABSENT) {
+	           bole_node_verdict(node, q->service, q->user, q->name) == NODE_ABSENT) {
 		run->service.repo = (struct bole_repo){0};
 		snprintf(run->service.repo.name, sizeof run->service.repo.name, "%s", q->name);
 		rc = call_absent(run);

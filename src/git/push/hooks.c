@@ -25,7 +25,7 @@ static void on_say(struct bole_push_info *info, const char *text)
 
 	snprintf(line, sizeof line, "%s\n",
 	         bole_printable(shown, sizeof shown, bole_bytes_z(text)));
-	bole_sideband_progress(&call->p->s->band, line);
+	bole_sideband_say(&call->p->s->band, line);
 }
 
 static enum bole_status on_read(struct bole_push_info *info, const struct bole_oid *oid,

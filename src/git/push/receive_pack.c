@@ -56,7 +56,7 @@ static void on_warning(void *ctx, const char *line)
 	char text[240];
 
 	snprintf(text, sizeof text, "warning: %s\n", line);
-	bole_sideband_progress(&p->s->band, text);
+	bole_sideband_say(&p->s->band, text);
 }
 
 static int compare_oids(const void *a, const void *b)

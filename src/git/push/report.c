@@ -66,7 +66,7 @@ static void tell_errors(struct bole_push *p)
 
 	if (p->unpack[0] != 'o') {
 		snprintf(text, sizeof text, "error: unpack: %s\n", p->unpack);
-		bole_sideband_progress(&p->s->band, text);
+		bole_sideband_say(&p->s->band, text);
 	}
 	for (size_t i = 0; i < p->count; i++) {
 		const struct bole_command *c = &p->commands[i];
@@ -74,7 +74,7 @@ static void tell_errors(struct bole_push *p)
 			continue;
 		snprintf(text, sizeof text, "error: %s: %s\n",
 		         bole_printable(shown, sizeof shown, c->name), c->error);
-		bole_sideband_progress(&p->s->band, text);
+		bole_sideband_say(&p->s->band, text);
 	}
 }
 
