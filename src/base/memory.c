@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 
-enum { ALIGN_ANY = 16, BUFFER_FIRST_BYTES = 64 };
+enum { ALIGN_ANY = 16, ALIGN_PAGE = 4096, BUFFER_FIRST_BYTES = 64 };
 
 _Static_assert(alignof(max_align_t) <= ALIGN_ANY, "blocks must fit any type");
 
@@ -51,6 +51,24 @@ void bole_alloc_free(struct bole_alloc *alloc, void *ptr, size_t count, size_t s
 {
 	if (ptr != NULL)
 		alloc->resize(alloc->ctx, ptr, count * size, 0, ALIGN_ANY);
+}
+
+static size_t large_align(size_t bytes)
+{
+	return bytes >= BOLE_LARGE_BYTES ? ALIGN_PAGE : ALIGN_ANY;
+}
+
+void *bole_alloc_large(struct bole_alloc *alloc, size_t bytes)
+{
+	BOLE_ASSERT(bytes != 0);
+	return bytes > PTRDIFF_MAX ? NULL
+	                           : alloc->resize(alloc->ctx, NULL, 0, bytes, large_align(bytes));
+}
+
+void bole_alloc_large_free(struct bole_alloc *alloc, void *ptr, size_t bytes)
+{
+	if (ptr != NULL)
+		alloc->resize(alloc->ctx, ptr, bytes, 0, large_align(bytes));
 }
 
 /* -- Budget -- */

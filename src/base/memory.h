@@ -22,6 +22,13 @@ void *bole_alloc_resize(struct bole_alloc *, void *ptr, size_t old_count, size_t
 /* ptr may be NULL; count and size as allocated. */
 void bole_alloc_free(struct bole_alloc *, void *ptr, size_t count, size_t size);
 
+/* For what is read all over: from this length on a platform may use large pages (alloc.h). Not
+ * zeroed; NULL = no memory. */
+#define BOLE_LARGE_BYTES ((size_t)2 << 20)
+void *bole_alloc_large(struct bole_alloc *, size_t bytes);
+/* ptr may be NULL. */
+void bole_alloc_large_free(struct bole_alloc *, void *ptr, size_t bytes);
+
 /* An allocator that refuses (NULL) beyond limit bytes and counts; thread-safe. Everything from it
  * is given back before the budget goes away; used is then 0. */
 struct bole_budget {

@@ -30,7 +30,7 @@ static void *test_resize(void *ctx, void *ptr, size_t old_size, size_t new_size,
 	struct test_platform *self = ctx;
 
 	assert((ptr == NULL) == (old_size == 0));
-	assert(align != 0 && (align & (align - 1)) == 0 && align <= 64);
+	assert(align != 0 && (align & (align - 1)) == 0 && align <= 4096);
 	if (new_size == 0) {
 		free(ptr);
 		if (ptr != NULL) {

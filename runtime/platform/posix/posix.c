@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
+
+enum { SMALL_PAGE = 4096, LARGE_PAGE = 2 << 20 };
 
 uint64_t posix_now_ns(void)
 {
@@ -96,8 +99,14 @@ static void *alloc_resize(void *ctx, void *ptr, size_t old_size, size_t new_size
 	if (align <= _Alignof(max_align_t))
 		return realloc(ptr, new_size);
 	void *moved = NULL;
+	bool large = align == SMALL_PAGE && new_size >= LARGE_PAGE;
+	if (large)
+		align = LARGE_PAGE;
 	if (posix_memalign(&moved, align, new_size) != 0)
 		return NULL;
+	/* Advice: without large pages it is as good as any other memory. */
+	if (large)
+		(void)madvise(moved, new_size, MADV_HUGEPAGE);
 	if (ptr != NULL) {
 		memcpy(moved, ptr, old_size < new_size ? old_size : new_size);
 		free(ptr);

@@ -13,6 +13,7 @@ enum {
 	CACHE_PARTS_MAX = 8,
 	CACHE_PART_SLOTS = 64, /* fewer than these are not worth a part */
 	CACHE_CHAIN = 1,       /* slots a chain, about */
+	CACHE_SLABS = 4,       /* of a part, if it has slabs of large pages at all */
 };
 
 struct part {
@@ -21,6 +22,8 @@ struct part {
 	uint32_t bits;
 	uint32_t cap;
 	uint32_t count;
+	uint32_t slab_slots;     /* that are allocated at once */
+	uint8_t **slab;          /* NULL where that is one */
 	struct flash_slot *hand; /* in the ring, or NULL */
 	uint64_t hits;
 	uint64_t misses;
@@ -80,6 +83,17 @@ static enum bole_status open_part(struct flash_cache *c, struct part *p, uint32_
 		return BOLE_E_NO_MEMORY;
 	p->bits = bits;
 	p->cap = cap;
+	p->slab_slots = (uint32_t)(BOLE_LARGE_BYTES / slot_bytes(c));
+	if (p->slab_slots == 0 || cap / CACHE_SLABS < p->slab_slots)
+		p->slab_slots = 1;
+	p->cap -= cap % p->slab_slots;
+	if (p->slab_slots > 1)
+		p->slab = bole_alloc_zeroed(c->alloc, p->cap / p->slab_slots, sizeof *p->slab);
+	if (p->slab_slots > 1 && p->slab == NULL) {
+		bole_alloc_free(c->alloc, p->chain, (size_t)1 << bits, sizeof(struct flash_slot *));
+		p->chain = NULL;
+		return BOLE_E_NO_MEMORY;
+	}
 	c->platform->ops->mutex_init(c->platform, &p->lock);
 	return BOLE_OK;
 }
@@ -127,9 +141,13 @@ static void close_part(struct flash_cache *c, struct part *p)
 	for (uint32_t i = 0; i < p->count; i++) {
 		struct flash_slot *next = s->ring;
 		BOLE_ASSERT(atomic_load(&s->pins) == 0);
-		bole_alloc_free(c->alloc, s, slot_bytes(c), 1);
+		if (p->slab == NULL)
+			bole_alloc_free(c->alloc, s, slot_bytes(c), 1);
 		s = next;
 	}
+	for (uint32_t i = 0; p->slab != NULL && i < p->cap / p->slab_slots; i++)
+		bole_alloc_large_free(c->alloc, p->slab[i], BOLE_LARGE_BYTES);
+	bole_alloc_free(c->alloc, p->slab, p->cap / p->slab_slots, sizeof *p->slab);
 	bole_alloc_free(c->alloc, p->chain, (size_t)1 << p->bits, sizeof(struct flash_slot *));
 	c->platform->ops->mutex_destroy(c->platform, &p->lock);
 }
@@ -205,6 +223,21 @@ static struct flash_slot *evict(struct part *p)
 	return NULL;
 }
 
+/* One more member, out of a slab. Lock held; NULL: no memory, or there are no slabs. */
+static struct flash_slot *slab_slot(struct flash_cache *c, struct part *p)
+{
+	if (p->slab == NULL || p->count == p->cap)
+		return NULL;
+	uint8_t **slab = &p->slab[p->count / p->slab_slots];
+	if (*slab == NULL)
+		*slab = bole_alloc_large(c->alloc, BOLE_LARGE_BYTES);
+	if (*slab == NULL)
+		return NULL;
+	struct flash_slot *s = (void *)(*slab + (size_t)(p->count % p->slab_slots) * slot_bytes(c));
+	*s = (struct flash_slot){.data = (uint8_t *)(s + 1)};
+	return s;
+}
+
 static struct flash_slot *new_slot(struct flash_cache *c)
 {
 	struct flash_slot *s = bole_alloc_array(c->alloc, slot_bytes(c), 1);
@@ -219,19 +252,25 @@ struct flash_slot *bole_flash_cache_claim(struct flash_cache *c, uint64_t sequen
 {
 	struct part *p = part_of(c, mix(sequence, page));
 	struct flash_slot *s = NULL;
+	bool lone = false;
 
 	lock(c, p);
 	bool full = p->count >= p->cap;
 	if (full)
 		s = evict(p);
+	else
+		s = slab_slot(c, p);
+	if (s == NULL && p->slab != NULL && !full)
+		s = evict(p);
 	if (s == NULL) {
 		unlock(c, p);
 		s = new_slot(c);
+		lone = true;
 		lock(c, p);
 	}
 	if (s == NULL) {
 		s = evict(p);
-	} else if (!s->member && p->count < p->cap) {
+	} else if (!s->member && p->count < p->cap && (p->slab == NULL || !lone)) {
 		s->member = true;
 		s->ring = p->hand == NULL ? s : p->hand->ring;
 		if (p->hand == NULL)

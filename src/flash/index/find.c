@@ -30,10 +30,11 @@ struct probe {
 	void *ctx;
 	uint64_t hash; /* of the key; only when hashed */
 	bool hashed;
-	uint64_t only;  /* ask for the row with this place: no record is read */
-	bool trust;     /* a row that starts like the id is its row */
-	uint32_t run;   /* the one that is asked */
-	uint64_t *kill; /* places, KILL_OF_EXTENT for those of extents */
+	uint64_t run_hash; /* of its prefix */
+	uint64_t only;     /* ask for the row with this place: no record is read */
+	bool trust;        /* a row that starts like the id is its row */
+	uint32_t run;      /* the one that is asked */
+	uint64_t *kill;    /* places, KILL_OF_EXTENT for those of extents */
 	size_t kills;
 	size_t cap;
 	uint64_t *few;
@@ -214,12 +215,9 @@ static enum bole_status ask_runs(struct probe *p)
 
 	if (runs == NULL)
 		return BOLE_OK;
-	uint64_t hash = bole_flash_run_hash(p->v, p->key, INDEX_PREFIX_BYTES);
-	/* One wait for memory instead of one a run. */
-	for (uint32_t i = 0; i < runs->count; i++)
-		bole_flash_run_prefetch(runs->run[i], hash);
 	for (uint32_t i = 0; i < runs->count; i++) {
-		enum bole_status rc = bole_flash_run_find(runs->run[i], p->key, hash, &match);
+		enum bole_status rc =
+		        bole_flash_run_find(runs->run[i], p->key, p->run_hash, &match);
 		if (rc == BOLE_E_NOT_FOUND)
 			continue;
 		BOLE_TRY(rc);
@@ -256,10 +254,31 @@ static enum bole_status ask_extent(struct probe *p, struct flash_extent *e)
 	}
 }
 
+/* Brings near what will be asked: one wait for memory instead of one a part. */
+static void prefetch(struct probe *p)
+{
+	const struct flash_index *index = p->index;
+	const struct flash_runs *runs = index->runs;
+
+	if (!p->hashed)
+		p->hash = bole_flash_key_hash(p->v, p->key, index->domain->key_len);
+	p->hashed = true;
+	if (index->now.rows != 0)
+		bole_flash_fresh_prefetch(index->now.fresh, p->hash);
+	if (index->frozen.rows != 0)
+		bole_flash_fresh_prefetch(index->frozen.fresh, p->hash);
+	if (runs == NULL)
+		return;
+	p->run_hash = bole_flash_run_hash(p->v, p->key, INDEX_PREFIX_BYTES);
+	for (uint32_t i = 0; i < runs->count; i++)
+		bole_flash_run_prefetch(runs->run[i], p->run_hash);
+}
+
 static enum bole_status ask_all(struct probe *p)
 {
 	enum bole_status damaged = BOLE_OK;
 
+	prefetch(p);
 	BOLE_TRY(ask_mem(p, p->index->now.mem, FOUND_MEM));
 	BOLE_TRY(ask_fresh(p, &p->index->now, 0, p->index->now.rows, FOUND_FRESH));
 	BOLE_TRY(ask_mem(p, p->index->frozen.mem, FOUND_FROZEN));

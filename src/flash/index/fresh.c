@@ -108,10 +108,12 @@ static size_t slots_bytes(uint32_t slots)
 
 static struct fresh_slots *slots_new(struct bole_alloc *alloc, uint32_t slots)
 {
-	struct fresh_slots *s = bole_alloc_zeroed(alloc, slots_bytes(slots), 1);
+	struct fresh_slots *s = bole_alloc_large(alloc, slots_bytes(slots));
 
-	if (s != NULL)
-		s->mask = slots - 1;
+	if (s == NULL)
+		return NULL;
+	memset(s, 0, slots_bytes(slots));
+	s->mask = slots - 1;
 	return s;
 }
 
@@ -200,11 +202,11 @@ void bole_flash_fresh_release(struct flash_fresh *f)
 		return;
 	for (struct fresh_slots *s = slots_of(f); s != NULL;) {
 		struct fresh_slots *before = s->before;
-		bole_alloc_free(f->alloc, s, slots_bytes(s->mask + 1), 1);
+		bole_alloc_large_free(f->alloc, s, slots_bytes(s->mask + 1));
 		s = before;
 	}
 	for (uint32_t i = 0; i < FRESH_CHUNKS; i++)
-		bole_alloc_free(f->alloc, f->chunk[i], chunk_rows(i), f->width);
+		bole_alloc_large_free(f->alloc, f->chunk[i], (size_t)chunk_rows(i) * f->width);
 	bole_alloc_free(f->alloc, f, 1, sizeof *f);
 }
 
@@ -249,7 +251,7 @@ enum bole_status bole_flash_fresh_add(struct flash_fresh *f, uint32_t rows, cons
 	BOLE_TRY(grow_slots(f));
 	uint32_t chunk = chunk_of(rows);
 	if (f->chunk[chunk] == NULL)
-		f->chunk[chunk] = bole_alloc_array(f->alloc, chunk_rows(chunk), f->width);
+		f->chunk[chunk] = bole_alloc_large(f->alloc, (size_t)chunk_rows(chunk) * f->width);
 	if (f->chunk[chunk] == NULL)
 		return BOLE_E_NO_MEMORY;
 	uint8_t *p = row_at(f, rows);

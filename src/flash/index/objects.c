@@ -18,6 +18,7 @@ enum {
 	OBJECTS_BLOCK_MAX = 64 << 10,
 	OBJECTS_BLOCK_MIN = 8 << 10,
 	OBJECTS_BLOCKS = 4,    /* of a part, at least */
+	OBJECTS_SLABS = 4,     /* of a part, if it has slabs of large pages at all */
 	OBJECTS_TYPICAL = 100, /* bytes a record at least, about: how many buckets there are */
 	OBJECTS_BUCKET = 8,    /* records */
 	OBJECTS_LINE = 64,
@@ -51,6 +52,7 @@ struct part {
 	uint32_t bits;
 	uint32_t blocks; /* at most */
 	uint32_t count;
+	uint32_t slab;  /* blocks that are allocated at once */
 	uint32_t now;   /* block that is being filled */
 	uint32_t turn;  /* counts those that wanted in */
 	uint32_t *fill; /* bytes in each block */
@@ -137,6 +139,10 @@ enum bole_status bole_flash_objects_open(struct bole_platform *platform, struct 
 			p->bits++;
 		p->blocks =
 		        share < bucket_bytes(p) ? 0 : (uint32_t)((share - bucket_bytes(p)) / block);
+		p->slab = p->blocks / OBJECTS_SLABS < BOLE_LARGE_BYTES / block
+		                  ? 1
+		                  : (uint32_t)(BOLE_LARGE_BYTES / block);
+		p->blocks -= p->blocks % p->slab;
 		platform->ops->mutex_init(platform, &p->lock);
 	}
 	*out = o;
@@ -145,8 +151,8 @@ enum bole_status bole_flash_objects_open(struct bole_platform *platform, struct 
 
 static void close_part(struct flash_objects *o, struct part *p)
 {
-	for (uint32_t i = 0; i < p->count; i++)
-		bole_alloc_free(o->alloc, p->block[i], o->block_bytes, 1);
+	for (uint32_t i = 0; i < p->count; i += p->slab)
+		bole_alloc_large_free(o->alloc, p->block[i], (size_t)p->slab * o->block_bytes);
 	bole_alloc_free(o->alloc, p->block, p->blocks, sizeof *p->block);
 	bole_alloc_free(o->alloc, p->fill, p->blocks, sizeof *p->fill);
 	if (p->bucket != NULL)
@@ -279,9 +285,12 @@ static bool make_room(struct flash_objects *o, struct part *p, uint32_t bytes, b
 	if (p->count != 0 && o->block_bytes - p->fill[p->now] >= bytes)
 		return true;
 	if (p->count < p->blocks) {
-		uint8_t *block = bole_alloc_array(o->alloc, o->block_bytes, 1);
-		if (block != NULL) {
-			p->block[p->count] = block;
+		if (p->count % p->slab == 0)
+			p->block[p->count] =
+			        bole_alloc_large(o->alloc, (size_t)p->slab * o->block_bytes);
+		else
+			p->block[p->count] = p->block[p->count - 1] + o->block_bytes;
+		if (p->block[p->count] != NULL) {
 			p->now = p->count++;
 			return true;
 		}

@@ -219,9 +219,10 @@ static void get_phase(const char *name, uint64_t gets, bool there)
 	uint8_t want[ENGINE_VALUE];
 	uint64_t random = 5;
 	uint64_t seen = 0;
+	char text[64];
 
 	engine.read_begin();
-	double start = bench_seconds();
+	struct spent start = spent_now();
 	for (uint64_t i = 0; i < gets; i++) {
 		uint64_t n = bench_below(&random, next_key);
 		key_of(there ? n : n + (1ull << 40), key);
@@ -233,11 +234,12 @@ static void get_phase(const char *name, uint64_t gets, bool there)
 			seen++;
 		}
 	}
-	double seconds = bench_seconds() - start;
+	struct spent end = spent_now();
 	engine.read_end();
 	MUST(!there || seen > 0);
-	if (name != NULL)
-		figure(name, (double)gets / seconds);
+	figure(name, (double)gets / (end.wall - start.wall));
+	bench_name(text, "%s: CPU us", name);
+	figure(text, (end.cpu - start.cpu) * 1e6 / (double)gets);
 }
 
 static void warm(void)
