@@ -36,6 +36,8 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *platform, struct bole_
 	if (b == NULL)
 		return NULL;
 	atomic_init(&b->refs, 1);
+	atomic_init(&b->verbatim, 0);
+	atomic_init(&b->sum_state, BITMAP_SUM_NONE);
 	b->platform = platform;
 	b->alloc = alloc;
 	b->algo = algo;
@@ -259,6 +261,25 @@ bool bole_bitmap_fits(const struct bole_bitmap *b, struct bole_snapshot *snapsho
 			return false;
 	}
 	return true;
+}
+
+const uint8_t *bole_bitmap_sum(const struct bole_bitmap *b, uint64_t extent)
+{
+	return atomic_load_explicit(&b->sum_state, memory_order_acquire) == BITMAP_SUM_SET &&
+	                       b->sum_extent == extent
+	               ? b->sum
+	               : NULL;
+}
+
+void bole_bitmap_set_sum(struct bole_bitmap *b, uint64_t extent, const struct bole_oid *sum)
+{
+	uint32_t none = BITMAP_SUM_NONE;
+
+	if (!atomic_compare_exchange_strong(&b->sum_state, &none, BITMAP_SUM_BEING_SET))
+		return; /* once */
+	b->sum_extent = extent;
+	memcpy(b->sum, sum->bytes, b->key_bytes);
+	atomic_store_explicit(&b->sum_state, BITMAP_SUM_SET, memory_order_release);
 }
 
 /* -- Sets -- */

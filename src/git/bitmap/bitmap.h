@@ -71,7 +71,15 @@ struct bole_bitmap {
 	/* One more set: everything that branches and tags reach; and the ids that they name. */
 	struct bitmap_set all;
 	struct bole_buffer tips; /* raw ids, sorted, each once */
+	/* Found out by whoever sends first: an extent that goes out as it is when all of it does,
+	 * and the hash of the pack that it then is by itself. */
+	_Atomic uint64_t verbatim;
+	_Atomic uint32_t sum_state; /* enum bitmap_sum_state */
+	uint64_t sum_extent;
+	uint8_t sum[BOLE_OID_BYTES_MAX];
 };
+
+enum bitmap_sum_state { BITMAP_SUM_NONE, BITMAP_SUM_BEING_SET, BITMAP_SUM_SET };
 
 /* A set in memory: a bit for each position. */
 struct bitmap_bits {
@@ -105,6 +113,9 @@ const struct bitmap_set *bole_bitmap_find(const struct bole_bitmap *, const stru
 BOLE_MUST_USE enum bole_status bole_bitmap_unite(const struct bole_bitmap *,
                                                  const struct bitmap_set *, struct bitmap_bits *);
 /* Every extent of the index is in the snapshot as it was. */
+/* The hash of a pack of one whole extent; NULL = nobody knows it yet. */
+const uint8_t *bole_bitmap_sum(const struct bole_bitmap *, uint64_t extent);
+void bole_bitmap_set_sum(struct bole_bitmap *, uint64_t extent, const struct bole_oid *);
 bool bole_bitmap_fits(const struct bole_bitmap *, struct bole_snapshot *);
 size_t bole_bitmap_bytes(const struct bole_bitmap *);
 

@@ -65,6 +65,12 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 	b->offset_count = old->offset_count;
 	b->set_count = old->set_count;
 	b->positions = old->positions;
+	atomic_store(&b->verbatim, atomic_load(&old->verbatim));
+	if (atomic_load_explicit(&old->sum_state, memory_order_acquire) == BITMAP_SUM_SET) {
+		b->sum_extent = old->sum_extent;
+		memcpy(b->sum, old->sum, sizeof b->sum);
+		atomic_store(&b->sum_state, BITMAP_SUM_SET);
+	}
 	bole_buffer_append(&b->ids, old->ids.ptr, old->ids.len);
 	/* The set of everything comes last, and anew. */
 	bole_buffer_append(&b->runs, old->runs.ptr, old->all.at);

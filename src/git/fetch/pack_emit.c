@@ -26,7 +26,8 @@ static enum bole_status hashing_write(struct bole_writer *self, const void *src,
 {
 	struct hashing_writer *writer = (struct hashing_writer *)self;
 
-	bole_hash_update(&writer->hash, src, len);
+	if (!writer->idle)
+		bole_hash_update(&writer->hash, src, len);
 	return writer->next->write(writer->next, src, len);
 }
 
@@ -281,6 +282,9 @@ static enum bole_status write_pack(struct emission *em)
 
 	if (count > UINT32_MAX)
 		return BOLE_E_LIMIT;
+	uint64_t extent = plan->pick == NULL ? 0 : bole_emit_pick_extent(plan->pick);
+
+	em->hashing.idle = extent != 0 && bole_bitmap_sum(plan->pick->bitmap, extent) != NULL;
 	bole_put_be32(header + 8, (uint32_t)count);
 	bole_output_write(&em->out, header, sizeof(header));
 	plan->phase = "Writing objects";
@@ -293,7 +297,16 @@ static enum bole_status write_pack(struct emission *em)
 	}
 	plan->done = plan->total;
 	BOLE_TRY(bole_output_flush(&em->out));
-	bole_hash_final(&em->hashing.hash, &sum);
+	if (em->hashing.idle)
+		bole_oid_from_raw(bole_bitmap_sum(plan->pick->bitmap, extent), plan->algo, &sum);
+	else
+		bole_hash_final(&em->hashing.hash, &sum);
+	/* Only now it may be known that the extent went out as it is. */
+	if (plan->pick != NULL && !em->hashing.idle) {
+		extent = bole_emit_pick_extent(plan->pick);
+		if (extent != 0)
+			bole_bitmap_set_sum(plan->pick->bitmap, extent, &sum);
+	}
 	BOLE_TRY(next->write(next, sum.bytes, bole_hash_bytes(plan->algo)));
 	return next->flush(next);
 }

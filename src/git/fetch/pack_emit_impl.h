@@ -14,6 +14,7 @@ struct hashing_writer {
 	struct bole_writer writer;
 	struct bole_writer *next;
 	struct bole_hash hash;
+	bool idle; /* the hash is known */
 };
 
 struct emission {
@@ -37,6 +38,9 @@ BOLE_MUST_USE enum bole_status bole_emit_whole(struct emission *, const struct b
 BOLE_MUST_USE enum bole_status bole_emit_read_head(struct emission *, const struct bole_entry *,
                                                    struct bole_entry_head *,
                                                    struct bole_bytes *all);
+/* The extent that is all of the pick and goes out as it is, so that the pack is known by its
+ * number; 0 = it is not so simple, or nobody knows yet. */
+uint64_t bole_emit_pick_extent(const struct bole_pick *);
 /* Every entry of a pick (pick_emit.c). */
 BOLE_MUST_USE enum bole_status bole_emit_pick(struct emission *, struct bole_pick *);
 

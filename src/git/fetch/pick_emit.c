@@ -12,6 +12,7 @@
 
 enum {
 	REGIONS_FIRST = 64,
+	PACK_HEAD_BYTES = 12,
 	DENSE_PART = 2, /* of an extent's entries */
 };
 
@@ -35,6 +36,7 @@ struct pick_emission {
 	uint64_t chunk_at;
 	uint64_t run_from; /* bytes of the extent that go out as they are, not written yet */
 	uint64_t run_to;
+	uint64_t alone; /* entries that went out one by one */
 };
 
 /* -- Where entries are in the pack -- */
@@ -190,6 +192,7 @@ static enum bole_status emit_entry(struct pick_emission *pe, struct bole_entry *
 	bool placed;
 
 	pe->chunk.len = 0;
+	pe->alone++;
 	BOLE_TRY(bole_emit_read_head(em, entry, &head, &all));
 	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = head.head_bytes;
@@ -375,14 +378,32 @@ static uint32_t count_sent(const struct bitmap_bits *bits, uint32_t first, uint3
 	return count;
 }
 
+/* All of an extent of which it is known that nothing needs to change. */
+static enum bole_status emit_verbatim(struct pick_emission *pe)
+{
+	const struct bitmap_segment *s = pe->segment;
+
+	BOLE_TRY(note_place(pe, s->first, pe->em->out.written));
+	pe->run_from = pe->offsets[0];
+	pe->run_to = s->end_low;
+	pe->em->plan->done += s->count;
+	enum bole_status rc = flush_run(pe);
+	pe->chunk.len = 0;
+	return rc == BOLE_E_NOT_FOUND ? BOLE_E_CORRUPT : rc; /* a part of it is out */
+}
+
 static enum bole_status emit_extent(struct pick_emission *pe)
 {
 	const struct bitmap_segment *s = pe->segment;
 	const struct bitmap_bits *send = &pe->pick->send;
 	uint32_t end = s->first + s->count;
-	bool dense = count_sent(send, s->first, end) >= s->count / DENSE_PART;
+	uint32_t count = count_sent(send, s->first, end);
+	bool dense = count >= s->count / DENSE_PART;
+	uint64_t alone = pe->alone;
 	enum bole_status rc = BOLE_OK;
 
+	if (count == s->count && atomic_load(&pe->pick->bitmap->verbatim) == s->extent)
+		return emit_verbatim(pe);
 	for (uint32_t at = next_sent(send, s->first, end); at < end && rc == BOLE_OK;
 	     at = next_sent(send, at + 1, end)) {
 		pe->em->plan->done++;
@@ -398,6 +419,10 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 	if (rc == BOLE_OK)
 		rc = flush_run(pe);
 	pe->chunk.len = 0;
+	/* One is remembered: that of the first, large pack. */
+	if (rc == BOLE_OK && count == s->count && pe->alone == alone &&
+	    atomic_load(&pe->pick->bitmap->verbatim) == 0)
+		atomic_store(&pe->pick->bitmap->verbatim, s->extent);
 	return rc;
 }
 
@@ -442,6 +467,25 @@ static enum bole_status emit_all(struct pick_emission *pe)
 		BOLE_TRY(emit_id(pe, &oid, position));
 	}
 	return BOLE_OK;
+}
+
+uint64_t bole_emit_pick_extent(const struct bole_pick *pick)
+{
+	const struct bole_bitmap *b = pick->bitmap;
+	uint64_t extent = atomic_load(&b->verbatim);
+
+	if (extent == 0)
+		return 0;
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		const struct bitmap_segment *s = &b->segments[i];
+
+		if (s->extent != extent)
+			continue;
+		bool whole = pick->count == s->count && b->offsets[s->at] == PACK_HEAD_BYTES &&
+		             count_sent(&pick->send, s->first, s->first + s->count) == s->count;
+		return whole ? extent : 0;
+	}
+	return 0;
 }
 
 enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)

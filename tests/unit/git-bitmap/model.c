@@ -21,6 +21,7 @@ static struct gcworld w;
 static struct bole_bitmap *bitmap;
 static unsigned picks;   /* by sets */
 static unsigned behind;  /* with objects that came after the index */
+static unsigned whole;   /* packs that are an extent as it is */
 static unsigned refused; /* the index does not fit any more */
 
 static void rebuild(bool afresh)
@@ -189,6 +190,12 @@ static void compare(uint64_t *seed)
 		transfer(&target, wants, want_count, haves, have_count, picked ? count : 0);
 		(void)packworld_verify(&target);
 		packworld_close(&target);
+		/* Again, with what the first time has found out. */
+		if (have_count == 0) {
+			packworld_open(&target, w.repo.algo, 1);
+			transfer(&target, wants, want_count, NULL, 0, picked ? count : 0);
+			packworld_close(&target);
+		}
 	}
 	free(live);
 	free(send);
@@ -217,6 +224,17 @@ static void step(uint64_t *seed)
 				break;
 		break;
 	case 8: rebuild(test_random(seed) % 3 == 0); break;
+	case 9: /* one pack, and all of it */
+		for (int i = 0; i < GC_BRANCHES; i++)
+			if (w.branch[i] != GC_NONE)
+				gcworld_delete(&w, i);
+		cr_assert_eq(gcworld_collect(&w, NULL, &result), BOLE_OK);
+		gcworld_push(&w, 0, GC_NONE, 150, true);
+		rebuild(true);
+		compare(seed);
+		whole += bitmap->sum_state == BITMAP_SUM_SET;
+		compare(seed);
+		break;
 	default:
 		if (bitmap == NULL)
 			rebuild(true);
@@ -260,4 +278,5 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 	        behind, refused);
 	cr_assert_gt(picks, 30);
 	cr_assert_gt(behind, 5);
+	cr_assert_gt(whole, 0);
 }
