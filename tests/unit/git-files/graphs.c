@@ -127,10 +127,10 @@ Test(graphs, that_are_split_are_a_chain)
 		gitfiles_open(&f, algos[i]);
 		gitfiles_history(&f, 65);
 		make_log(&f);
-		gitfiles_sh(
-		        &f,
-		        "cd w; for b in main~40 main~20 main~5 main b0 b1 b2 b3 b4 b5; do git rev-parse "
-		        "$b | git commit-graph write --stdin-commits --split=no-merge; done");
+		gitfiles_sh(&f,
+		            "cd w; for b in main~40 main~20 main~5 main b0 b1 b2 b3 b4 b5; do git "
+		            "rev-parse "
+		            "$b | git commit-graph write --stdin-commits --split=no-merge; done");
 		struct bole_bytes chain = gitfiles_read(&f,
 		                                        "w/.git/objects/info/commit-graphs/*chain"),
 		                  rest = chain;

@@ -190,7 +190,8 @@ Test(bundles, with_strange_heads_are_refused)
 	        "# v2 git bundle\n-1234\n\n",
 	        "# v2 git bundle\n1234567890123456789012345678901234567890 ../x\n\n",
 	        "# v2 git bundle\n1234567890123456789012345678901234567890\n\n",
-	        "# v3 git bundle\n1234567890123456789012345678901234567890 HEAD\n@object-format=sha1\n\n",
+	        "# v3 git bundle\n1234567890123456789012345678901234567890 HEAD\n"
+	        "@object-format=sha1\n\n",
 	        "not a bundle at all, but long enough",
 	};
 	struct bole_bundle_head head;

@@ -143,7 +143,7 @@ static void expect_jgit(const char *path)
 	while ((rc = bole_reftable_next(&walk, &ref, &deleted)) == BOLE_OK) {
 		snprintf(name, sizeof name, "%.*s", (int)ref.name.len, (const char *)ref.name.ptr);
 		cr_assert_lt(strcmp(before, name), 0);
-		strcpy(before, name);
+		memcpy(before, name, sizeof before);
 		cr_assert_not(deleted);
 		cr_assert_eq(ref.has_peeled, strcmp(name, "refs/tags/v1") == 0);
 		count++;
