@@ -105,6 +105,13 @@ static void test_platform_random(struct bole_platform *platform, void *dst, size
 	pthread_mutex_unlock(&self->lock);
 }
 
+uint8_t test_algo(void)
+{
+	const char *name = getenv("GIT_DEFAULT_HASH");
+
+	return name != NULL && strcmp(name, "sha256") == 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
+}
+
 uint64_t test_seed(uint64_t otherwise)
 {
 	const char *text = getenv("SEED");

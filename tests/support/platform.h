@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bole/oid.h"
 #include "bole/platform.h"
 
 enum { TEST_FIBERS_MAX = 256 };
@@ -45,6 +46,8 @@ void test_platform_join(struct test_platform *);
 /* The same; then ends the program when memory leaked. */
 void test_platform_release(struct test_platform *);
 
+/* The object format that a suite runs for: GIT_DEFAULT_HASH as git knows it, else SHA-1. */
+uint8_t test_algo(void);
 /* Environment SEED, else `otherwise`; prints it so that a failure can be repeated. */
 uint64_t test_seed(uint64_t otherwise);
 /* splitmix64: the next number of a sequence. */

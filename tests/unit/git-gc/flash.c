@@ -65,7 +65,7 @@ Test(gc_flash, random_branches_are_collected_cleaned_and_mounted_again)
 			options.size_bytes = 16 << 20;
 		options.seed = seed;
 		cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &device), BOLE_OK);
-		gcworld_open(&w, device, BOLE_HASH_SHA1, seed + i);
+		gcworld_open(&w, device, test_algo(), seed + i);
 		for (unsigned step = 0; step < 40; step++)
 			random_step(&seed);
 		collect();
@@ -125,7 +125,7 @@ Test(gc_flash, a_cut_at_every_operation_leaves_all_of_the_garbage_or_none)
 		cr_assert_eq(bole_block_sim_geometry(geometries[i], &options), BOLE_OK);
 		options.seed = seed;
 		cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &base), BOLE_OK);
-		gcworld_open(&w, base, BOLE_HASH_SHA1, seed + i);
+		gcworld_open(&w, base, test_algo(), seed + i);
 		int tip = gcworld_push(&w, 0, GC_NONE, 30, true);
 		(void)gcworld_push(&w, 1, tip, 60, true);
 		(void)gcworld_write(&w, 2, tip, 4);
@@ -190,7 +190,7 @@ Test(gc_flash, a_small_volume_collects_however_much_is_looked_up_meanwhile)
 	cr_assert_eq(bole_block_sim_geometry("virtio", &sim), BOLE_OK);
 	sim.size_bytes = 16 << 20;
 	cr_assert_eq(bole_block_sim_open(&test.alloc, &sim, &device), BOLE_OK);
-	gcworld_open(&w, device, BOLE_HASH_SHA1, 40);
+	gcworld_open(&w, device, test_algo(), 40);
 	w.options = &small;
 	gcworld_reopen(&w);
 	int tip = gcworld_push(&w, 0, GC_NONE, 250, true);

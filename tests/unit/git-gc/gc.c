@@ -17,7 +17,7 @@ static struct gcworld w;
 
 static void open_world(uint64_t seed)
 {
-	gcworld_open(&w, NULL, BOLE_HASH_SHA1, seed);
+	gcworld_open(&w, NULL, test_algo(), seed);
 }
 
 static void collect(struct bole_gc_result *result)
@@ -113,9 +113,9 @@ Test(gc, a_delta_base_stays_with_all_that_it_reaches)
 	delta_begin(&delta, old_tree.len, new_tree.len);
 	delta_copy(&delta, 0, (uint32_t)new_tree.len);
 	struct packmaker pack;
-	packmaker_init(&pack, BOLE_HASH_SHA1);
+	packmaker_init(&pack, test_algo());
 	uint64_t at = packmaker_ref(&pack, &w.nodes[base].oid, &delta);
-	cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, BOLE_OBJECT_TREE,
+	cr_assert_eq(bole_object_id(test_algo(), BOLE_OBJECT_TREE,
 	                            bole_bytes_of(new_tree.ptr, new_tree.len), false, &oid),
 	             BOLE_OK);
 	struct bole_bytes piece = bole_bytes_of(pack.out.ptr + at, pack.out.len - at);
@@ -150,12 +150,12 @@ Test(gc, a_base_that_no_lookup_returns_keeps_its_own_base)
 	int blobs[3];
 
 	open_world(13);
-	packmaker_init(&pack, BOLE_HASH_SHA1);
+	packmaker_init(&pack, test_algo());
 	for (int i = 0; i < 3; i++) {
 		struct maker_bytes delta = {0};
 		struct bole_oid oid;
 
-		cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, BOLE_OBJECT_BLOB, bole_bytes_z(text[i]),
+		cr_assert_eq(bole_object_id(test_algo(), BOLE_OBJECT_BLOB, bole_bytes_z(text[i]),
 		                            false, &oid),
 		             BOLE_OK);
 		uint64_t at;
@@ -233,7 +233,7 @@ Test(gc, a_submodule_is_not_followed)
 	oid.bytes[3] ^= 1;
 	tree_entry(&text, "160000", "b", &oid);
 	struct packmaker pack;
-	packmaker_init(&pack, BOLE_HASH_SHA1);
+	packmaker_init(&pack, test_algo());
 	uint64_t at = packmaker_object(&pack, BOLE_OBJECT_TREE, text.ptr, text.len, &oid);
 	struct bole_bytes piece = bole_bytes_of(pack.out.ptr + at, pack.out.len - at);
 	cr_assert_eq(bole_tx_put(tx, &oid, BOLE_OBJECT_TREE, &piece, 1), BOLE_OK);
@@ -429,7 +429,7 @@ static void worker(void *arg)
 		}
 		struct bole_tx *tx = gcworld_begin(&w);
 		pthread_mutex_lock(&w.lock);
-		struct bole_oid oid = from == GC_NONE ? (struct bole_oid){.algo = BOLE_HASH_SHA1}
+		struct bole_oid oid = from == GC_NONE ? (struct bole_oid){.algo = test_algo()}
 		                                      : w.nodes[from].oid;
 		pthread_mutex_unlock(&w.lock);
 		if (from != GC_NONE && bole_odb_find(tx->view, &oid, &entry) != BOLE_OK)

@@ -134,10 +134,10 @@ Test(faults, ingestion_reports_each_failed_call_of_the_store)
 		bool done = false;
 
 		/* A thin pack on what an earlier push has brought. */
-		packmaker_init(&base, BOLE_HASH_SHA1);
+		packmaker_init(&base, test_algo());
 		packmaker_history(&base, 3, 3);
 		packmaker_finish(&base);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_history(&maker, 6, 4);
 		uint8_t first[600];
 		uint64_t seed = 3;
@@ -145,14 +145,14 @@ Test(faults, ingestion_reports_each_failed_call_of_the_store)
 
 		test_random_bytes(&seed, first, sizeof(first));
 		cr_assert_eq(
-		        bole_object_id(BOLE_HASH_SHA1, 3, bole_bytes_of(first, 600), false, &blob),
+		        bole_object_id(test_algo(), 3, bole_bytes_of(first, 600), false, &blob),
 		        BOLE_OK);
 		delta_begin(&delta, 600, 4);
 		delta_insert(&delta, "thin", 4);
 		packmaker_ref(&maker, &blob, &delta);
 		packmaker_finish(&maker);
 		for (uint64_t n = 1; !done; n++) {
-			packworld_open(&world, BOLE_HASH_SHA1, 1);
+			packworld_open(&world, test_algo(), 1);
 			cr_assert_eq(packworld_push(&world, base.out.ptr, base.out.len, NULL, NULL),
 			             BOLE_OK);
 			uint64_t before = packworld_verify(&world);
@@ -188,13 +188,13 @@ Test(faults, ingestion_notices_bytes_that_change_in_the_store)
 	bool done = false;
 	size_t noticed = 0;
 
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_history(&maker, 900, 4);
 	packmaker_finish(&maker);
 	for (uint64_t n = 1; !done; n++) {
 		struct packworld world;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		world.store->info.extent_bytes_min = 1;
 		put_between(world.store);
 		fault.damage_at = n;
@@ -221,8 +221,8 @@ Test(faults, emission_reports_each_failed_call_of_the_store)
 	struct packmaker maker;
 	bool done = false;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packworld_open(&world, test_algo(), 1);
+	packmaker_init(&maker, test_algo());
 	struct bole_oid head = packmaker_history(&maker, 10, 4);
 
 	packmaker_finish(&maker);

@@ -36,10 +36,10 @@ Test(flash, packs_survive_a_restart_and_come_out_whole)
 		             BOLE_OK);
 		cr_assert_eq(bole_flash_format(device, &world.platform.base, &format), BOLE_OK);
 		mount(&world, device);
-		cr_assert_eq(bole_repo_create(world.store, "main", BOLE_HASH_SHA1,
-		                              "refs/heads/main", &world.repo),
+		cr_assert_eq(bole_repo_create(world.store, "main", test_algo(), "refs/heads/main",
+		                              &world.repo),
 		             BOLE_OK);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		struct bole_oid head = packmaker_history(&maker, commits[i], 5);
 
 		packmaker_finish(&maker);
@@ -50,7 +50,7 @@ Test(flash, packs_survive_a_restart_and_come_out_whole)
 		mount(&world, device);
 		cr_assert_eq(packworld_verify(&world), maker.count);
 		cr_assert_eq(packworld_fetch(&world, &head, 1, NULL, 0, &pack), BOLE_OK);
-		packworld_open(&other, BOLE_HASH_SHA1, 2);
+		packworld_open(&other, test_algo(), 2);
 		cr_assert_eq(packworld_push(&other, pack.ptr, pack.len, NULL, NULL), BOLE_OK, "%s",
 		             other.report.error);
 		cr_assert_eq(packworld_verify(&other), maker.count - 1);

@@ -18,7 +18,7 @@ static struct bole_oid blob_oid;
 static void begin(struct packmaker *maker)
 {
 	memset(blob, 'x', sizeof(blob));
-	packmaker_init(maker, BOLE_HASH_SHA1);
+	packmaker_init(maker, test_algo());
 	packmaker_object(maker, 3, blob, LEN, &blob_oid);
 }
 
@@ -51,6 +51,9 @@ static void invalid(struct packmaker *maker, const char *why)
 
 Test(hostile, headers_and_trailers)
 {
+	/* Where an object is missing the trailer is read as one; that of SHA-256 here happens to
+	 * begin like a long commit. */
+	enum bole_status beyond = test_algo() == BOLE_HASH_SHA1 ? BOLE_E_INVALID : BOLE_E_LIMIT;
 	struct packmaker maker;
 
 	begin(&maker);
@@ -73,7 +76,7 @@ Test(hostile, headers_and_trailers)
 	invalid(&maker, "checksum");
 	begin(&maker);
 	packmaker_finish_count(&maker, 2, 2);
-	invalid(&maker, "");
+	refused(&maker, beyond, "");
 	begin(&maker);
 	packmaker_finish_count(&maker, 2, UINT32_MAX);
 	refused(&maker, BOLE_E_LIMIT, "objects");
@@ -94,7 +97,7 @@ Test(hostile, sizes_that_lie)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		struct packmaker maker;
 
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_entry(&maker, 3, sizes[i], 0, NULL, blob, LEN);
 		packmaker_finish(&maker);
 		invalid(&maker, sizes[i] < LEN ? "longer" : "shorter");
@@ -102,7 +105,7 @@ Test(hostile, sizes_that_lie)
 	for (unsigned bits = 40; bits < 64; bits += 23) {
 		struct packmaker maker;
 
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_entry(&maker, 3, (uint64_t)1 << bits, 0, NULL, blob, LEN);
 		packmaker_finish(&maker);
 		refused(&maker, BOLE_E_LIMIT, "limit");
@@ -113,7 +116,7 @@ Test(hostile, size_that_overflows_its_varint)
 {
 	struct packmaker maker;
 
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	uint8_t head[24];
 
 	memset(head, 0xff, sizeof(head));
@@ -148,18 +151,18 @@ Test(hostile, zlib_data)
 	packmaker_finish(&maker);
 	invalid(&maker, "");
 	/* No zlib at all, and a preset dictionary. */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_head(&maker, 3, 4, 0, NULL);
 	maker_append(&maker.out, "abcdefgh", 8);
 	packmaker_finish(&maker);
 	invalid(&maker, "zlib");
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_head(&maker, 3, 4, 0, NULL);
 	maker_append(&maker.out, "\x78\xbb\0\0\0\1\3\0", 8);
 	packmaker_finish(&maker);
 	invalid(&maker, "zlib");
 	/* A wrong Adler-32. */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_object(&maker, 3, blob, LEN, NULL);
 	maker.out.ptr[maker.out.len - 1] ^= 1;
 	packmaker_finish(&maker);
@@ -171,7 +174,7 @@ Test(hostile, entry_types_that_do_not_exist)
 	for (unsigned type = 0; type < 8; type += 5) {
 		struct packmaker maker;
 
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_entry(&maker, (uint8_t)type, LEN, 0, NULL, blob, LEN);
 		packmaker_finish(&maker);
 		invalid(&maker, "");
@@ -222,7 +225,7 @@ Test(hostile, missing_bases_and_circles)
 	begin(&maker);
 	same(&delta);
 	memset(&a, 0x41, sizeof(a));
-	a.algo = BOLE_HASH_SHA1;
+	a.algo = test_algo();
 	packmaker_ref(&maker, &a, &delta);
 	packmaker_finish(&maker);
 	invalid(&maker, "4141414141414141414141414141414141414141");
@@ -230,10 +233,10 @@ Test(hostile, missing_bases_and_circles)
 	/* Two blobs, each a delta on the other; and one on itself. */
 	memset(blob, 'x', sizeof(blob));
 	blob[0] = 1;
-	cr_assert_eq(bole_object_id(1, 3, bole_bytes_of(blob, LEN), false, &a), BOLE_OK);
+	cr_assert_eq(bole_object_id(test_algo(), 3, bole_bytes_of(blob, LEN), false, &a), BOLE_OK);
 	blob[0] = 2;
-	cr_assert_eq(bole_object_id(1, 3, bole_bytes_of(blob, LEN), false, &b), BOLE_OK);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	cr_assert_eq(bole_object_id(test_algo(), 3, bole_bytes_of(blob, LEN), false, &b), BOLE_OK);
+	packmaker_init(&maker, test_algo());
 	for (uint8_t i = 1; i <= 2; i++) {
 		delta_begin(&delta, LEN, LEN);
 		delta_insert(&delta, &i, 1);
@@ -242,7 +245,7 @@ Test(hostile, missing_bases_and_circles)
 	}
 	packmaker_finish(&maker);
 	invalid(&maker, "circle");
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	same(&delta);
 	uint64_t at = packmaker_ref(&maker, &a, &delta);
 
@@ -348,11 +351,11 @@ Test(hostile, a_chain_built_by_many_pushes)
 	begin(&maker);
 	tip = blob_oid;
 	packmaker_finish(&maker);
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
+	packworld_open(&world, test_algo(), 1);
 	world.limits.delta_depth_max = 120;
 	while ((rc = packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL)) == BOLE_OK) {
 		packmaker_release(&maker);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		uint64_t at = 0;
 
 		for (uint32_t i = 0; i < 50; i++) {
@@ -364,7 +367,8 @@ Test(hostile, a_chain_built_by_many_pushes)
 			            : packmaker_ofs(&maker, at, &delta);
 		}
 		memcpy(blob, &depth, 4);
-		cr_assert_eq(bole_object_id(1, 3, bole_bytes_of(blob, LEN), false, &tip), BOLE_OK);
+		cr_assert_eq(bole_object_id(test_algo(), 3, bole_bytes_of(blob, LEN), false, &tip),
+		             BOLE_OK);
 		packmaker_finish(&maker);
 		cr_assert_lt(depth, 1000);
 	}
@@ -389,7 +393,7 @@ Test(hostile, a_chain_behind_a_base_that_is_sent_again)
 		struct bole_oid tip;
 		uint64_t at = 12;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		world.limits.delta_depth_max = DEPTH;
 		begin(&maker);
 		for (uint32_t i = 0; i < DEPTH; i++) {
@@ -405,7 +409,7 @@ Test(hostile, a_chain_behind_a_base_that_is_sent_again)
 		packmaker_release(&maker);
 		if (extent / 2 == 1)
 			world.store->info.extent_bytes_min = 1;
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		at = packmaker_object(&maker, 3, blob, LEN, &tip);
 		delta_begin(&delta, LEN, LEN);
 		delta_insert(&delta, "next", 4);
@@ -437,7 +441,7 @@ Test(hostile, delta_and_zlib_bombs)
 
 	cr_assert_not_null(zeros);
 	/* Five entries: 64 KiB, then four times sixteen copies of the last: 4 GiB. */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	at = packmaker_object(&maker, 3, zeros, BASE, NULL);
 	for (int i = 0; i < 4; i++) {
 		delta_begin(&delta, len, len * TIMES);
@@ -450,7 +454,7 @@ Test(hostile, delta_and_zlib_bombs)
 	refused(&maker, BOLE_E_LIMIT, "limit");
 
 	/* 1 GiB of zeros in about 1 MB: 64 blobs of 16 MiB. */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	for (uint32_t i = 0; i < 64; i++) {
 		memcpy(zeros, &i, 4);
 		packmaker_object(&maker, 3, zeros, 16 << 20, NULL);
@@ -561,11 +565,11 @@ Test(hostile, names_that_are_all_prefixes_of_each_other)
 			name[i] = '-';
 			maker_append(&tree, "100644 ", 7);
 			maker_append(&tree, name, i + 2);
-			maker_append(&tree, blob_oid.bytes, 20);
+			maker_append(&tree, blob_oid.bytes, bole_hash_bytes(test_algo()));
 		}
 		packmaker_object(&maker, 2, tree.ptr, tree.len, NULL);
 		packmaker_finish(&maker);
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
 		             BOLE_OK, "%s", world.report.error);
 		packmaker_release(&maker);
@@ -588,7 +592,7 @@ Test(hostile, links_to_nothing_or_to_another_type)
 	char hex[BOLE_OID_HEX_MAX + 1];
 
 	memset(&other, 0x42, sizeof(other));
-	other.algo = BOLE_HASH_SHA1;
+	other.algo = test_algo();
 	memset(other.bytes + 20, 0, 12);
 	/* A tree entry, a commit's tree, a commit's parent, a tag's object. */
 	for (int i = 0; i < 5; i++) {
@@ -667,13 +671,13 @@ Test(hostile, truncation_at_every_byte)
 {
 	struct packmaker maker;
 
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_history(&maker, 4, 3);
 	packmaker_finish(&maker);
 	for (size_t extent = 0; extent < 2; extent++) {
 		struct packworld world;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		if (extent)
 			world.store->info.extent_bytes_min = 200;
 		for (size_t len = 0; len < maker.out.len; len++) {
@@ -696,13 +700,13 @@ Test(hostile, flipped_bits)
 	struct packmaker maker;
 	size_t taken = 0;
 
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_history(&maker, 2, 3);
 	packmaker_finish(&maker);
 	for (size_t bit = 0; bit < maker.out.len * 8; bit += bit < 400 ? 1 : 5) {
 		struct packworld world;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		world.store->info.extent_bytes_min = bit % 2 == 0 ? 200 : 1 << 20;
 		maker.out.ptr[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		enum bole_status rc =
@@ -715,7 +719,7 @@ Test(hostile, flipped_bits)
 			struct bole_oid sum;
 
 			maker_append(&again, maker.out.ptr, maker.out.len - 20);
-			bole_hash_init(&hash, BOLE_HASH_SHA1);
+			bole_hash_init(&hash, test_algo());
 			bole_hash_update(&hash, again.ptr, again.len);
 			bole_hash_final(&hash, &sum);
 			maker_append(&again, sum.bytes, 20);
@@ -739,8 +743,8 @@ Test(hostile, limits_that_are_given)
 		struct packworld world;
 		struct packmaker maker;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packworld_open(&world, test_algo(), 1);
+		packmaker_init(&maker, test_algo());
 		packmaker_history(&maker, 20, 3);
 		packmaker_finish(&maker);
 		switch (i) {

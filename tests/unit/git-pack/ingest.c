@@ -67,8 +67,8 @@ Test(ingest, leaves_what_follows_the_pack)
 	struct packworld world;
 	struct packmaker maker;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packworld_open(&world, test_algo(), 1);
+	packmaker_init(&maker, test_algo());
 	packmaker_object(&maker, 3, "hello", 5, NULL);
 	packmaker_finish(&maker);
 	maker_append(&maker.out, "0000next", 8);
@@ -84,8 +84,8 @@ Test(ingest, takes_an_empty_pack_and_version_three)
 		struct packworld world;
 		struct packmaker maker;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packworld_open(&world, test_algo(), 1);
+		packmaker_init(&maker, test_algo());
 		packmaker_finish_count(&maker, version, 0);
 		push_ok(&world, &maker);
 		cr_assert_eq(packworld_verify(&world), 0);
@@ -105,8 +105,7 @@ static void edit_delta(struct maker_bytes *delta, size_t len, uint8_t value)
 static void blob_oid(uint8_t *blob, size_t len, uint8_t first, struct bole_oid *oid)
 {
 	blob[0] = first;
-	cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, 3, bole_bytes_of(blob, len), false, oid),
-	             BOLE_OK);
+	cr_assert_eq(bole_object_id(test_algo(), 3, bole_bytes_of(blob, len), false, oid), BOLE_OK);
 }
 
 /* Goal: an id delta may come before its base, even many times over. */
@@ -122,10 +121,10 @@ Test(ingest, resolves_id_deltas_whose_bases_follow)
 		uint8_t blob[LEN];
 
 		memset(blob, 'x', sizeof(blob));
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		if (extent)
 			world.store->info.extent_bytes_min = 100;
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		for (int i = CHAIN; i > 0; i--) {
 			blob_oid(blob, LEN, (uint8_t)(i - 1), &oid);
 			edit_delta(&delta, LEN, (uint8_t)i);
@@ -158,9 +157,9 @@ Test(ingest, finds_the_bases_of_a_thin_pack_in_the_domain)
 		uint8_t blob[LEN];
 
 		memset(blob, 'x', sizeof(blob));
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		blob_oid(blob, LEN, 0, &oid);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_object(&maker, 3, blob, LEN, NULL);
 		packmaker_finish(&maker);
 		push_ok(&world, &maker);
@@ -168,7 +167,7 @@ Test(ingest, finds_the_bases_of_a_thin_pack_in_the_domain)
 
 		if (extent)
 			world.store->info.extent_bytes_min = 40;
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		edit_delta(&delta, LEN, 1);
 		uint64_t at = packmaker_ref(&maker, &oid, &delta);
 
@@ -182,7 +181,7 @@ Test(ingest, finds_the_bases_of_a_thin_pack_in_the_domain)
 		struct packworld empty;
 		char hex[BOLE_OID_HEX_MAX + 1];
 
-		packworld_open(&empty, BOLE_HASH_SHA1, 1);
+		packworld_open(&empty, test_algo(), 1);
 		cr_assert_eq(packworld_push(&empty, maker.out.ptr, maker.out.len, NULL, NULL),
 		             BOLE_E_INVALID);
 		cr_assert(strstr(empty.report.error, bole_oid_format(&oid, hex)) != NULL, "%s",
@@ -209,10 +208,10 @@ Test(ingest, keeps_the_first_copy_of_an_object)
 		memset(blob, 'x', sizeof(blob));
 		blob_oid(blob, LEN, 1, &one);
 		blob_oid(blob, LEN, 0, &zero);
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		if (extent)
 			world.store->info.extent_bytes_min = 64;
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		/* 0 as a delta on 1, 1 as a delta on 0, and 0 whole at last: a circle of ids. */
 		edit_delta(&delta, LEN, 0);
 		packmaker_ref(&maker, &one, &delta);
@@ -228,7 +227,7 @@ Test(ingest, keeps_the_first_copy_of_an_object)
 		packmaker_release(&maker);
 
 		/* Once more the circle, now closed over what is stored. */
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		edit_delta(&delta, LEN, 0);
 		packmaker_ref(&maker, &one, &delta);
 		edit_delta(&delta, LEN, 1);
@@ -249,14 +248,14 @@ Test(ingest, streams_a_blob_that_is_larger_than_its_memory)
 	struct packworld world;
 	struct packmaker maker;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
+	packworld_open(&world, test_algo(), 1);
 	uint8_t *bytes = bole_alloc_zeroed(&world.platform.alloc, LEN, 1);
 	uint64_t seed = 5;
 
 	cr_assert_not_null(bytes);
 	for (size_t i = 0; i < LEN; i += 64)
 		test_random_bytes(&seed, bytes + i, 8);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	maker.level = 1;
 	packmaker_object(&maker, 3, bytes, LEN, NULL);
 	packmaker_finish(&maker);
@@ -283,11 +282,11 @@ Test(ingest, resolves_large_families_in_little_memory)
 		uint64_t seed = 9, at;
 		uint8_t *blob;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		blob = bole_alloc_array(&world.platform.alloc, BYTES, 1);
 		cr_assert_not_null(blob);
 		test_random_bytes(&seed, blob, BYTES);
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		at = packmaker_object(&maker, 3, blob, BYTES, &base);
 		for (int i = 0; i < CHAIN; i++) {
 			uint8_t edit[4] = {(uint8_t)i, 1, 2, 3};
@@ -300,7 +299,7 @@ Test(ingest, resolves_large_families_in_little_memory)
 				delta_insert(&delta, edit, 4);
 				delta_copy(&delta, 4, BYTES - 4);
 				memcpy(blob, edit, 4);
-				cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, 3,
+				cr_assert_eq(bole_object_id(test_algo(), 3,
 				                            bole_bytes_of(blob, BYTES), false, &id),
 				             BOLE_OK);
 				made = order == 2 ? packmaker_ref(&maker, &parent, &delta)
@@ -333,11 +332,11 @@ Test(ingest, survives_every_failed_allocation)
 		struct packworld world;
 		bool done = false;
 
-		packmaker_init(&maker, BOLE_HASH_SHA1);
+		packmaker_init(&maker, test_algo());
 		packmaker_history(&maker, 12, 3);
 		packmaker_finish(&maker);
 		for (uint64_t n = 1; !done; n++) {
-			packworld_open(&world, BOLE_HASH_SHA1, 1);
+			packworld_open(&world, test_algo(), 1);
 			if (extent)
 				world.store->info.extent_bytes_min = 256;
 			world.platform.fail_at = world.platform.grows + n;
@@ -369,8 +368,8 @@ Test(ingest, stops_when_the_client_has_gone)
 	struct packworld world;
 	struct packmaker maker;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packworld_open(&world, test_algo(), 1);
+	packmaker_init(&maker, test_algo());
 	packmaker_history(&maker, 400, 3);
 	packmaker_finish(&maker);
 	world.cancelled = always;
@@ -387,8 +386,8 @@ Test(ingest, takes_fifty_thousand_objects_in_24_mebibytes)
 	struct packworld world;
 	struct packmaker maker;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packworld_open(&world, test_algo(), 1);
+	packmaker_init(&maker, test_algo());
 	packmaker_history(&maker, COMMITS, 3);
 	packmaker_finish(&maker);
 	cr_assert_gt(maker.count, 50000);

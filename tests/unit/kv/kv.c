@@ -118,7 +118,7 @@ Test(kv, an_emptied_directory_vanishes_and_equal_contents_have_equal_trees)
 	struct bole_kv_log *log;
 	struct bole_oid trees[3];
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	set("a", "1");
 	set("d/e/f", "2");
 	cr_assert_eq(bole_kv_remove(kv, z("d/e/f"), NULL, NULL), BOLE_OK);
@@ -157,7 +157,7 @@ Test(kv, bad_keys_are_refused)
 	struct bole_kv_view *view;
 	struct bole_bytes value;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	view = view_open(NULL);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		cr_assert_not(bole_kv_key_valid(z(bad[i])), "%s", bad[i]);
@@ -191,7 +191,7 @@ Test(kv, a_key_is_never_a_value_and_a_directory)
 {
 	struct bole_kv_tx *tx;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	set("a/b", "1");
 	set("v", "2");
 	cr_assert_eq(bole_kv_set(kv, z("a"), z("x"), NULL, NULL), BOLE_E_EXISTS);
@@ -238,7 +238,7 @@ Test(kv, transactions_that_touch_different_keys_both_succeed)
 	struct bole_kv_tx *two;
 	struct bole_bytes value;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	set("x", "0");
 	set("y", "0");
 	cr_assert_eq(bole_kv_begin(kv, NULL, &one), BOLE_OK);
@@ -281,7 +281,7 @@ Test(kv, a_change_of_what_was_read_or_written_is_a_conflict)
 		struct bole_kv_tx *tx;
 		struct bole_bytes value;
 
-		setup(BOLE_HASH_SHA1);
+		setup(test_algo());
 		set("k", "0");
 		cr_assert_eq(bole_kv_begin(kv, NULL, &tx), BOLE_OK);
 		if (rows[i].reads != NULL)
@@ -306,7 +306,7 @@ Test(kv, commits_carry_their_message_author_and_zone)
 	struct bole_kv_commit commit;
 	struct bole_kv_log *log;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	cr_assert_eq(bole_kv_set(kv, z("k"), z("v"), &info, NULL), BOLE_OK);
 	test.wall = -1; /* no clock: one second after the parent */
 	set("k", "w");
@@ -342,7 +342,7 @@ Test(kv, branches_are_created_listed_deleted_and_independent)
 	struct bole_oid oid;
 	char hex[BOLE_OID_HEX_MAX + 1];
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	cr_assert_eq(bole_kv_branch_create(kv, "side", NULL), BOLE_E_NOT_FOUND);
 	cr_assert_eq(bole_kv_set(kv, z("k"), z("1"), NULL, &oid), BOLE_OK);
 	bole_oid_format(&oid, hex);
@@ -389,7 +389,7 @@ Test(kv, large_values_stream)
 	uint64_t seed = test_seed(8);
 	size_t len = 3 << 20;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	uint8_t *data = bole_alloc_array(&test.alloc, len, 1);
 	test_random_bytes(&seed, data, len);
 	cr_assert_eq(bole_kv_set(kv, z("big"), bole_bytes_of(data, len), NULL, NULL), BOLE_OK);
@@ -411,7 +411,7 @@ Test(kv, opening_names_what_is_wrong)
 	struct bole_kv_options options = {.repo = "other"};
 	struct bole_kv *other;
 
-	setup(BOLE_HASH_SHA1);
+	setup(test_algo());
 	cr_assert_eq(bole_kv_open(&test.base, &test.alloc, store, &options, &other),
 	             BOLE_E_NOT_FOUND);
 	options.create = true;
@@ -436,7 +436,7 @@ Test(kv, every_failed_allocation_is_an_answer_and_loses_nothing)
 	bool done = false;
 
 	for (uint64_t n = 1; !done; n += 1 + n / 16) {
-		setup(BOLE_HASH_SHA1);
+		setup(test_algo());
 		set("a/b", "0");
 		test.fail_at = test.grows + n;
 		enum bole_status rc = bole_kv_set(kv, z("a/c"), z("1"), NULL, NULL);
