@@ -10,7 +10,14 @@
 #include "bench/load.h"
 #include "support/suite_help.h"
 
-enum { GROUP = 4, LEN_SMALL = 2000, LEN_LARGE = 30000, MARK_EVERY = 4 };
+enum {
+	GROUP = 4,
+	LEN_SMALL = 2000,
+	LEN_LARGE = 30000,
+	MARK_EVERY = 4,
+	CYCLES = 1000,
+	SECONDS_MAX = 3600
+};
 
 struct full_case {
 	const struct bench_args *args;
@@ -164,7 +171,7 @@ static void cycle(struct state *s, uint64_t n)
 static void one(const void *ctx)
 {
 	const struct full_case *c = ctx;
-	uint64_t cycles = c->args->quick ? 10 : 250;
+	uint64_t cycles = c->args->quick ? 10 : CYCLES;
 	struct state s = {.usable = 1, .random = c->args->seed};
 	char name[96];
 	uint64_t n = 0;
@@ -214,7 +221,7 @@ int main(int argc, char **argv)
 		c.args = &args;
 		bench_name(name, "full device, %s", c.geometry);
 		if (bench_wanted(&args, name))
-			bench_case(name, 900, one, &c);
+			bench_case(name, SECONDS_MAX, one, &c);
 	}
 	return 0;
 }

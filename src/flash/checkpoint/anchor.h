@@ -10,8 +10,13 @@
 #include "bole/platform.h"
 #include "flash/index/index.h"
 #include "flash/volume/checksum.h"
+#include "flash/volume/flash_format.h"
 
-enum { ANCHOR_LABEL_BYTES = 32, ANCHOR_ID_BYTES = 16, ANCHOR_FEATURES_KNOWN = 0 };
+enum {
+	ANCHOR_LABEL_BYTES = 32,
+	ANCHOR_ID_BYTES = 16,
+	ANCHOR_FEATURES_KNOWN = FLASH_INCOMPAT_SHORT_RUNS,
+};
 
 /* Where the volume's parts are; fixed by format. */
 struct flash_geometry {

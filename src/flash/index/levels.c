@@ -45,13 +45,47 @@ bool bole_flash_net_add(struct flash_net *n, const uint8_t *row)
 
 /* -- The pin -- */
 
+/* Fewer rows are not worth pages of their own: they go into the checkpoint as they are. */
+static uint64_t least_rows(const struct flash_volume *v)
+{
+	uint64_t page = bole_flash_page_fit(v, FLASH_PAGE_ROWS, INDEX_ROW_BYTES);
+
+	return page < v->segment_bytes / 1024 ? page : v->segment_bytes / 1024;
+}
+
+/* Pages of the runs that the next checkpoint writes for a domain. Each item may be a row and a
+ * kill.
+ */
+static uint64_t level_pages(const struct flash_volume *v, const struct flash_index *index)
+{
+	uint64_t frozen = index == NULL ? 0 : bole_flash_memory_rows(&index->frozen);
+	uint64_t items = bole_flash_index_mem_rows(index) < least_rows(v)
+	                         ? 0
+	                         : bole_flash_index_mem_rows(index);
+
+	/* What is frozen comes first, when it could not be written. */
+	return bole_flash_run_pages_for(v, 2 * items) + bole_flash_run_pages_for(v, 2 * frozen);
+}
+
+/* Rows that go into it as they are. */
+static uint64_t few(const struct flash_volume *v, const struct flash_index *index)
+{
+	return bole_flash_index_mem_rows(index) < least_rows(v) ? bole_flash_index_mem_rows(index)
+	                                                        : 0;
+}
+
 void bole_flash_mem_count(struct flash_volume *v, const struct flash_index *old,
                           const struct flash_index *index)
 {
 	uint64_t less = bole_flash_index_mem_rows(old);
+	uint64_t pages = level_pages(v, old);
 
 	v->mem_rows += bole_flash_index_mem_rows(index);
 	v->mem_rows -= less < v->mem_rows ? less : v->mem_rows;
+	v->mem_few += few(v, index);
+	v->mem_few -= few(v, old) < v->mem_few ? few(v, old) : v->mem_few;
+	v->mem_pages += level_pages(v, index);
+	v->mem_pages -= pages < v->mem_pages ? pages : v->mem_pages;
 }
 
 struct flash_index *bole_flash_index_swap(struct flash_volume *v, struct flash_domain *domain,
@@ -63,14 +97,6 @@ struct flash_index *bole_flash_index_swap(struct flash_volume *v, struct flash_d
 	domain->index = index;
 	bole_flash_mem_count(v, old, index);
 	return old;
-}
-
-/* Fewer rows are not worth pages of their own: they go into the checkpoint as they are. */
-static uint64_t least_rows(const struct flash_volume *v)
-{
-	uint64_t page = bole_flash_page_fit(v, FLASH_PAGE_ROWS, INDEX_ROW_BYTES);
-
-	return page < v->segment_bytes / 1024 ? page : v->segment_bytes / 1024;
 }
 
 void bole_flash_index_freeze(struct flash_volume *v, struct flash_domain *domain)

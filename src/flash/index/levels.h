@@ -55,8 +55,8 @@ void bole_flash_runs_forget(struct flash_domain *);
  * Not for the leader. */
 BOLE_MUST_USE enum bole_status bole_flash_merge_step(struct flash_volume *, uint32_t rows,
                                                      bool *did);
-/* For want of space: merges all that there is room for where at least so many percent of the result
- * are gained, and at least a segment; what was under way is ended first. leading: by the caller.
+/* For want of space: merges all that there is room for, where the most is gained and that is at
+ * least so many percent of the result; what was under way is ended first. leading: by the caller.
  * BOLE_END: there is nothing of the kind. */
 BOLE_MUST_USE enum bole_status bole_flash_merge_now(struct flash_volume *, uint32_t percent,
                                                     bool leading);

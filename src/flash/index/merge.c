@@ -15,12 +15,14 @@ enum {
 	MERGE_STEP_ROWS = 4096,
 	LEVEL_RUNS_TIMES = 3, /* so many times the fan are merged whatever their sizes */
 	SLOT_BITMAP_BYTES = INDEX_SLOTS / 8,
+	EXTENT_KILLS_SHARE = 64, /* of the volume at most is held back for kills in extents */
 };
 
 struct flash_compaction {
 	struct flash_domain *domain; /* held */
 	struct flash_runs *inputs;   /* a list of our own */
 	bool oldest;                 /* nothing is older than what is merged */
+	uint64_t rows;               /* that are left, at most */
 	struct flash_merge merge;
 	struct flash_run_builder builder;
 	struct flash_net net;
@@ -100,6 +102,21 @@ static void compaction_free(struct flash_volume *v, struct flash_compaction *c)
 	bole_alloc_free(v->alloc, c, 1, sizeof *c);
 }
 
+/* Rows that a merge of the newest runs leaves, at most. Lock held. */
+static uint64_t rows_left(const struct flash_index *index, uint32_t count)
+{
+	uint64_t rows = 0;
+	uint64_t live = index->objects;
+
+	for (uint32_t i = 0; i < count; i++)
+		rows += index->runs->run[i]->rows;
+	/* Kills of rows of extents stay. Those of others go, when nothing is older. */
+	if (count != index->runs->count || bole_flash_index_extents(index) != 0)
+		return rows;
+	live += bole_flash_memory_rows(&index->now) + bole_flash_memory_rows(&index->frozen);
+	return rows < live ? rows : live;
+}
+
 /* Of the newest runs of a domain. Lock held. NULL: no memory. */
 static struct flash_compaction *compaction_open(struct flash_volume *v, struct flash_domain *domain,
                                                 uint32_t count)
@@ -121,6 +138,7 @@ static struct flash_compaction *compaction_open(struct flash_volume *v, struct f
 	for (uint32_t i = 0; i < count; i++)
 		c->inputs->run[i] = bole_flash_run_retain(domain->index->runs->run[i]);
 	c->oldest = count == domain->index->runs->count;
+	c->rows = rows_left(domain->index, count);
 	for (uint32_t i = 0; i < bole_flash_index_extents(domain->index); i++) {
 		uint32_t slot = domain->index->extents->extent[i]->slot;
 		c->slots[slot / 8] |= (uint8_t)(1u << slot % 8);
@@ -142,21 +160,6 @@ static struct flash_compaction *choose(struct flash_volume *v)
 }
 
 /* -- For want of space -- */
-
-/* Rows that a merge of the newest runs leaves, at most. Lock held. */
-static uint64_t rows_left(const struct flash_index *index, uint32_t count)
-{
-	uint64_t rows = 0;
-	uint64_t live = index->objects;
-
-	for (uint32_t i = 0; i < count; i++)
-		rows += index->runs->run[i]->rows;
-	/* Kills of rows of extents stay. Those of others go, when nothing is older. */
-	if (count != index->runs->count || bole_flash_index_extents(index) != 0)
-		return rows;
-	live += bole_flash_memory_rows(&index->now) + bole_flash_memory_rows(&index->frozen);
-	return rows < live ? rows : live;
-}
 
 /* Pages that the newest runs have more than what a merge of them leaves. Lock held. */
 static uint64_t pages_gained(const struct flash_volume *v, const struct flash_index *index,
@@ -188,16 +191,31 @@ uint64_t bole_flash_merge_gain(const struct flash_volume *v)
 	return pages * v->page_bytes;
 }
 
+/* Rows of runs that a merge of all that a domain has can leave, or a sweep and the merge behind it
+ * write; those that a sweep may have to kill in extents are few, or it is an extent that goes. */
+static uint64_t rows_to_merge(const struct flash_volume *v, const struct flash_index *index)
+{
+	uint64_t extents = 0;
+	uint64_t most = (uint64_t)v->segments / EXTENT_KILLS_SHARE * v->segment_bytes;
+
+	for (uint32_t i = 0; i < bole_flash_index_extents(index); i++)
+		extents += index->extents->extent[i]->rows;
+	uint64_t rows = index->objects > extents ? index->objects - extents : 0;
+	return rows + (extents < most / INDEX_ROW_BYTES ? extents : most / INDEX_ROW_BYTES);
+}
+
 uint32_t bole_flash_merge_room(const struct flash_volume *v)
 {
 	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < v->repos; i++) {
 		const struct flash_index *index = v->repo[i]->domain->index;
-		uint64_t pages = index == NULL ? 0 : bole_flash_run_pages_for(v, index->objects);
+		uint64_t pages =
+		        index == NULL ? 0 : bole_flash_run_pages_for(v, rows_to_merge(v, index));
 		most = pages > most ? pages : most;
 	}
-	return (uint32_t)(most / segment_pages(v)) + 1;
+	/* The last one is not full, nor may be the first. */
+	return (uint32_t)(most / segment_pages(v)) + 2;
 }
 
 /* As many of the newest runs as there is room to merge, where the most is gained. Lock held. */
@@ -208,7 +226,7 @@ static struct flash_compaction *choose_for_space(struct flash_volume *v, uint32_
 	        v->free > floor + 1 ? (uint64_t)(v->free - floor - 1) * segment_pages(v) : 0;
 	struct flash_domain *domain = NULL;
 	uint32_t count = 0;
-	uint64_t most = segment_pages(v) - 1;
+	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < v->repos; i++) {
 		struct flash_domain *d = v->repo[i]->domain;
@@ -229,11 +247,7 @@ static struct flash_compaction *choose_for_space(struct flash_volume *v, uint32_
 
 static enum bole_status open_merge(struct flash_volume *v, struct flash_compaction *c)
 {
-	uint64_t rows = 0;
-
-	for (uint32_t i = 0; i < c->inputs->count; i++)
-		rows += c->inputs->run[i]->rows;
-	BOLE_TRY(bole_flash_run_begin(&c->builder, v, &bole_flash_index_shape, rows, true,
+	BOLE_TRY(bole_flash_run_begin(&c->builder, v, &bole_flash_index_shape, c->rows, true,
 	                              FLASH_FOR_MERGING));
 	enum bole_status rc =
 	        bole_flash_merge_open(&c->merge, v, c->inputs->run, c->inputs->count,

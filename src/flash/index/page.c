@@ -7,7 +7,8 @@
 
 uint32_t bole_flash_page_size(const struct flash_volume *v)
 {
-	uint32_t least = v->dev->info.needs_erase ? PAGE_BYTES_RAW_MIN : PAGE_BYTES_MANAGED;
+	bool small = v->dev->info.needs_erase || bole_flash_short_runs(v);
+	uint32_t least = small ? PAGE_BYTES_RAW_MIN : PAGE_BYTES_MANAGED;
 
 	return v->unit > least ? v->unit : least;
 }

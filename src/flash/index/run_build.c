@@ -26,7 +26,9 @@ static void open_filter(struct flash_run_builder *b, uint64_t rows_max)
 	uint32_t blocks = bole_flash_filter_blocks(rows_max);
 	size_t bytes = (size_t)blocks * FILTER_BLOCK_BYTES;
 
-	if (blocks == 0)
+	/* To read the one page of rows is as good. */
+	bool lone = rows_max <= b->run->page_rows && bole_flash_short_runs(b->v);
+	if (blocks == 0 || lone)
 		return;
 	b->filter = bole_flash_cache_reserve(b->v->cache, bytes);
 	if (b->filter == NULL)
@@ -287,7 +289,8 @@ static enum bole_status put_rest(struct flash_run_builder *b)
 		BOLE_TRY(end_page(b, FLASH_PAGE_ROWS, b->filled, run->shape.width));
 	if (!bole_flash_run_count(run))
 		return BOLE_E_LIMIT;
-	BOLE_TRY(put_fences(b, run->row_pages));
+	if (run->fence_pages != 0)
+		BOLE_TRY(put_fences(b, run->row_pages));
 	BOLE_TRY(put_filter(b));
 	BOLE_TRY(put_out(b));
 	if (run->chunks == b->chunks_cap)
@@ -306,7 +309,8 @@ static void keep(struct flash_run_builder *b)
 {
 	struct flash_run *run = b->run;
 	size_t bytes = (size_t)run->row_pages * sizeof(uint32_t);
-	uint32_t *fence = bole_flash_cache_reserve(b->v->cache, bytes);
+	uint32_t *fence =
+	        run->fence_pages == 0 ? NULL : bole_flash_cache_reserve(b->v->cache, bytes);
 
 	if (fence != NULL)
 		memcpy(fence, b->fence, bytes);
@@ -321,7 +325,8 @@ static void release(struct flash_run_builder *b)
 	struct flash_volume *v = b->v;
 	struct flash_run *run = b->run;
 	bool useful = b->open.segment != SEGMENT_NONE &&
-	              v->segment_bytes - b->open.pos >= 2 * v->page_bytes;
+	              v->segment_bytes - b->open.pos >=
+	                      (bole_flash_short_runs(v) ? 1u : 2u) * v->page_bytes;
 
 	bole_flash_open_give(v, &b->open, useful);
 	bole_alloc_free(v->alloc, b->buf, buffer_pages(b), v->page_bytes);

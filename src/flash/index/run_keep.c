@@ -91,7 +91,7 @@ const uint32_t *bole_flash_run_fences(struct flash_run *run)
 	uint32_t *none = NULL;
 	size_t bytes = (size_t)run->row_pages * sizeof(uint32_t);
 
-	if (fence != NULL || run->row_pages < 2)
+	if (fence != NULL || run->row_pages < 2 || run->fence_pages == 0)
 		return fence;
 	/* The first lookup guesses: most runs are asked once after a mount and say no. */
 	if (atomic_load_explicit(&run->sought, memory_order_relaxed) == 0) {

@@ -10,7 +10,7 @@
 #include "flash/log/batch.h"
 #include "flash/log/tx.h"
 
-enum { GROUP_MAX = 256, SPACE_TRIES = 64 };
+enum { GROUP_MAX = 256, SPACE_TRIES = 64, PREPARED_ROW_BYTES = 64 };
 
 static bool alone(const struct flash_request *req)
 {
@@ -112,10 +112,11 @@ static uint64_t growth_of(const struct flash_request *req)
 		bytes += bole_flash_ref_encoded(&req->updates[i]);
 	for (uint32_t i = 0; i < req->tx->auxwrites; i++)
 		bytes += req->tx->auxwrite[i].key_len + (uint64_t)RECORD_HEAD_BYTES + 64;
-	/* A row, and one that kills. */
-	return bytes +
-	       (req->tx->puts + (uint64_t)(req->tx->drops == NULL ? 0 : req->tx->drops->items)) *
-	               2 * INDEX_ROW_BYTES;
+	/* Rows of what is published are counted in memory. */
+	uint64_t drops = req->tx->drops == NULL ? 0 : req->tx->drops->items;
+	if (req->kind == FLASH_REQUEST_PREPARE)
+		bytes += (req->tx->puts + drops) * PREPARED_ROW_BYTES;
+	return bytes;
 }
 
 /* What the transaction's user wrote; spilled puts are an extent too. */

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "flash/index/extent.h"
 #include "flash/index/levels.h"
 #include "flash/volume/open.h"
 
@@ -11,6 +12,7 @@ enum {
 	READ_TIMES = 8,      /* bytes read in a step for each that may be programmed */
 	AGE_MAX = 1 << 20,   /* openings since a segment was written, that count */
 	SCORE_ONE = 1 << 10, /* fixed point */
+	FRAGMENT_SHARE = 32, /* of a segment of records are heads and padding, about */
 };
 
 /* -- The victim -- */
@@ -31,17 +33,40 @@ static uint64_t gain(const struct flash_volume *v, uint32_t segment)
 	const struct flash_segment *s = &v->segment[segment];
 	uint64_t room = v->segment_bytes;
 
-	if (s->kind == FLASH_SEGMENT_DATA)
+	if (s->kind == FLASH_SEGMENT_DATA && s->parts)
 		room = s->lived + (uint64_t)v->segment_bytes - s->written;
+	/* Records that were moved in short fragments come into longer ones. */
+	if (s->kind == FLASH_SEGMENT_DATA && !s->parts)
+		room = v->segment_bytes - v->segment_bytes / FRAGMENT_SHARE;
 	if (s->kind == FLASH_SEGMENT_INDEX)
 		room = s->lived < v->segment_bytes - v->page_bytes
 		               ? s->lived
 		               : v->segment_bytes - v->page_bytes;
 	uint64_t bytes = room > s->live ? room - s->live : 0;
-	/* To move a fragment or a page rewrites a map, which is garbage next: it must be worth it.
-	 * Merges free pages by themselves. */
+	/* To move a fragment, or a page of an extent, rewrites a map, which is garbage next: it
+	 * must be worth it. Merges free pages by themselves. */
 	bool parts = s->kind == FLASH_SEGMENT_INDEX || s->parts;
 	return parts && bytes < v->segment_bytes / 2 ? 0 : bytes;
+}
+
+/* The same when space is wanted now: pages of runs are moved for any of them. Lock held. */
+static uint64_t gain_now(const struct flash_volume *v, uint32_t segment, bool extents)
+{
+	const struct flash_segment *s = &v->segment[segment];
+
+	if (s->kind != FLASH_SEGMENT_INDEX || extents)
+		return gain(v, segment);
+	uint32_t room = v->segment_bytes - v->page_bytes;
+	return room > s->live ? room - s->live : 0;
+}
+
+static bool any_extents(const struct flash_volume *v)
+{
+	for (uint32_t i = 0; i < v->repos; i++)
+		if (v->repo[i]->domain->index != NULL &&
+		    bole_flash_index_extents(v->repo[i]->domain->index) != 0)
+			return true;
+	return false;
 }
 
 /* Age x (1 - u) / (1 + u): what died long ago and will not go on dying is worth more. */
@@ -63,11 +88,12 @@ static uint32_t choose_for_space(const struct flash_volume *v, const struct flas
 	uint64_t most = 0;
 	uint64_t best_score = 0;
 	uint32_t best = SEGMENT_NONE;
+	bool parts = !step->hurry || any_extents(v);
 
 	for (uint32_t i = 0; i < v->segments; i++) {
-		if (!candidate(v, i) || gain(v, i) <= most)
+		if (!candidate(v, i) || gain_now(v, i, parts) <= most)
 			continue;
-		most = gain(v, i);
+		most = gain_now(v, i, parts);
 		best = i;
 	}
 	if (best == SEGMENT_NONE || most < least || most <= v->unit)

@@ -372,7 +372,6 @@ static void count(struct flash_volume *v, const struct flash_clean *c)
 			v->segment[c->target].published = true;
 			bole_flash_live_add(v, c->target, m->bytes);
 			bole_flash_live_sub(v, c->walk.segment, m->bytes);
-			v->growth += 2 * (uint64_t)INDEX_ROW_BYTES;
 		}
 		bole_flash_hold_end(v, c->target, m->bytes);
 	}

@@ -7,19 +7,24 @@
 #include "flash/log/batch.h"
 #include "flash/space/clean.h"
 #include "flash/space/decay.h"
+#include "flash/space/mark.h"
 
 enum {
-	LATE_SEGMENTS = 32,    /* of log since a checkpoint: commits do not wait for maintain */
-	AMPLE_SEGMENTS = 4,    /* above the floor: nothing is urgent */
-	AMPLE_SHARE = 24,      /* or this part of the volume */
-	LOOK_SEGMENTS = 512,   /* are counted in no time: that share of commits counts */
-	GARBAGE_MIN = 9,       /* percent of a segment, at the floor */
+	LATE_SEGMENTS = 32,  /* of log since a checkpoint: commits do not wait for maintain */
+	AMPLE_SEGMENTS = 4,  /* above the floor: nothing is urgent */
+	AMPLE_SHARE = 24,    /* or this part of the volume */
+	LOOK_SEGMENTS = 512, /* are counted in no time: that share of commits counts */
+	GARBAGE_MIN = 9,     /* percent of a segment, at the floor */
+	GARBAGE_LEAST = 4,
+	FOREVER_PERCENT = 97,  /* of what is promised can be full of what is updated */
 	GARBAGE_SURE = 75,     /* whatever the moves cost, there is a gain */
 	GARBAGE_EASY = 50,     /* where nothing is urgent */
 	GARBAGE_EAGER = 10,    /* level 2 cleans whatever has so much */
 	STEP_BYTES = 64 << 10, /* programmed by a step, about */
 	STEP_BYTES_RAW = 8 << 10,
-	DEBT_TIMES = 4, /* bytes cleaned for each byte written, when space is short */
+	STEP_UNITS = 16,       /* so many at least */
+	STEP_UNITS_COMMIT = 8, /* after a commit: less is put together */
+	DEBT_TIMES = 4,        /* bytes cleaned for each byte written, when space is short */
 	DEBT_TIMES_MAX = 16,
 	READY_IN_COMMITS = 2, /* segments erased ahead where commits do it */
 	COMMITS_AT_FIRST = 16,
@@ -30,7 +35,8 @@ enum {
 	SPACE_ROUNDS = 4096,
 	IDLE_CHECKPOINTS = 3, /* in a row: there is nothing to gain any more */
 	MERGE_PERCENT = 33,   /* of what it leaves, that a merge should gain to come before moves */
-	SPARE_SEGMENTS = 4,   /* above the floor of references, which cleaning for data leaves */
+	MERGE_PERCENT_LAST = 5,
+	SPARE_SEGMENTS = 4, /* above the floor of references, which cleaning for data leaves */
 };
 #define IDLE_NS     UINT64_C(1000000000)
 #define ATTENDED_NS UINT64_C(2000000000) /* maintain was called so recently: somebody does */
@@ -106,9 +112,14 @@ static bool frees(const struct flash_volume *v, const struct room *room)
 	        room->helps >= HELPERS_MIN);
 }
 
+/* What a step moves is padded to a unit: that must be a small part of it. */
 static uint32_t step_bytes(const struct flash_volume *v)
 {
-	return v->dev->info.needs_erase ? STEP_BYTES_RAW : STEP_BYTES;
+	uint32_t least =
+	        v->unit * STEP_UNITS < v->segment_bytes ? v->unit * STEP_UNITS : v->segment_bytes;
+	uint32_t bytes = v->dev->info.needs_erase ? STEP_BYTES_RAW : STEP_BYTES;
+
+	return bytes > least ? bytes : least;
 }
 
 /* -- For want of space -- */
@@ -140,15 +151,17 @@ static enum bole_status checkpoint_now(struct flash_volume *v, bool leading)
 
 /* Percent of garbage that a victim must have. The cleaner takes segments before it gives them back,
  * and near the end what it gains may be less than what the index of the moves costs. For data it
- * begins no victim of doubtful gain that could cost references and deletes their room. Lock held.
+ * begins no victim of doubtful gain that could cost references and deletes their room; but as long
+ * as no more lives than what is to work for ever, it goes to any length. Lock held.
  */
 static uint32_t garbage_for(const struct flash_volume *v, enum flash_purpose purpose,
                             const struct room *room)
 {
-	return purpose == FLASH_FOR_DATA &&
-	                       room->free <= bole_flash_floor(v, FLASH_FOR_REFS) + SPARE_SEGMENTS
-	               ? GARBAGE_SURE
-	               : GARBAGE_MIN;
+	if (purpose != FLASH_FOR_DATA)
+		return GARBAGE_MIN;
+	if (room->free <= bole_flash_floor(v, FLASH_FOR_REFS) + SPARE_SEGMENTS)
+		return GARBAGE_SURE;
+	return bole_flash_lives(v, FOREVER_PERCENT) ? GARBAGE_MIN : GARBAGE_LEAST;
 }
 
 /* What has been tried since the last checkpoint. */
@@ -160,6 +173,13 @@ struct tried {
 	uint32_t idle; /* checkpoints that did not free more than that */
 };
 
+/* Moves that come to nothing end; a merge always gains what it says. */
+static void try_again(struct tried *t)
+{
+	t->merged = t->all = false;
+	t->cleaned = t->idle >= IDLE_CHECKPOINTS;
+}
+
 /* After a checkpoint that came to something everything is tried again. Lock held. */
 static enum bole_status checkpoint_for_space(struct flash_volume *v, bool leading, struct tried *t)
 {
@@ -167,7 +187,7 @@ static enum bole_status checkpoint_for_space(struct flash_volume *v, bool leadin
 
 	t->idle = v->free > t->most ? 0 : t->idle + 1;
 	t->most = v->free > t->most ? v->free : t->most;
-	t->merged = t->cleaned = t->all = t->idle >= IDLE_CHECKPOINTS;
+	try_again(t);
 	return rc;
 }
 
@@ -195,10 +215,12 @@ static enum bole_status try_next(struct flash_volume *v, enum flash_purpose purp
 	} else if (!t->cleaned) {
 		t->cleaned = clean_now(v, leading, garbage_for(v, purpose, &room)) != BOLE_OK;
 	} else if (!t->all) {
-		t->all = !merge_for_space(v, 0, leading);
+		t->all = !merge_for_space(v, MERGE_PERCENT_LAST, leading);
 	} else if (v->elements > 1) {
 		v->base_wanted = true;
 		return checkpoint_now(v, leading);
+	} else if (purpose == FLASH_FOR_REFS && bole_flash_mark_give_up(v)) {
+		try_again(t);
 	} else {
 		return BOLE_E_NO_SPACE;
 	}
@@ -284,9 +306,15 @@ static void clean_for_commit(struct flash_volume *v, const struct room *room, ui
 	if (!level && room->free < room->ample)
 		budget += bytes * (DEBT_TIMES_MAX - DEBT_TIMES) * (room->ample - room->free) /
 		          (room->ample - room->floor + 1);
-	step.budget = budget < step_bytes(v) ? (uint32_t)budget : step_bytes(v);
-	if (step.budget < v->unit)
-		step.budget = v->unit;
+	bole_flash_lock(v);
+	v->debt += budget;
+	bool enough = v->debt >= (uint64_t)v->unit * STEP_UNITS_COMMIT;
+	step.budget = v->debt < step_bytes(v) ? (uint32_t)v->debt : step_bytes(v);
+	if (enough)
+		v->debt = 0;
+	bole_flash_unlock(v);
+	if (!enough)
+		return;
 	enum bole_status rc = bole_flash_clean(v, &step);
 	(void)rc;
 }

@@ -206,6 +206,21 @@ static enum bole_status make_bits(struct flash_mark *m)
 	return BOLE_OK;
 }
 
+bool bole_flash_mark_give_up(struct flash_volume *v)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < v->repos; i++) {
+		struct flash_domain *domain = v->repo[i]->domain;
+		if (!domain->marking)
+			continue;
+		domain->mark->lost = true;
+		domain->marking = false;
+		any = true;
+	}
+	return any;
+}
+
 /* Frees what the mark holds; its domain takes others again. */
 static void mark_free(struct flash_mark *m)
 {
@@ -486,6 +501,40 @@ static enum bole_status durable(struct flash_volume *v)
 	return rc;
 }
 
+/* Room for the rows that kill what is unmarked; a sweep that gets none fails. What is marked must
+ * stay readable for it. The caller leads. */
+static void make_room(struct flash_mark *m)
+{
+	struct flash_volume *v = m->v;
+	uint32_t room = v->segment_bytes - v->page_bytes;
+
+	bole_flash_lock(v);
+	const struct flash_index *index = m->domain->index;
+	uint64_t objects = index == NULL ? 0 : index->objects;
+	uint64_t pages = bole_flash_run_pages_for(v, objects > m->live ? objects - m->live : 0);
+	uint32_t wanted = bole_flash_floor(v, FLASH_FOR_MERGING) +
+	                  (uint32_t)(pages * v->page_bytes / room) + 2;
+	if (v->free < wanted) {
+		m->view->pin.firm = true;
+		enum bole_status hint = bole_flash_make_space(v, FLASH_FOR_CLEANING, wanted, true);
+		(void)hint;
+		m->view->pin.firm = false;
+	}
+	bole_flash_unlock(v);
+}
+
+/* The rows of a sweep may have taken what a merge of them wants. */
+static void restore_room(struct flash_volume *v)
+{
+	bole_flash_lock(v);
+	uint32_t wanted = bole_flash_floor(v, FLASH_FOR_REFS) + 1;
+	if (v->free < wanted) {
+		enum bole_status hint = bole_flash_make_space(v, FLASH_FOR_REFS, wanted, false);
+		(void)hint;
+	}
+	bole_flash_unlock(v);
+}
+
 enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_result *out)
 {
 	struct flash_volume *v = m->v;
@@ -497,6 +546,7 @@ enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_resu
 		return BOLE_E_READ_ONLY;
 	}
 	bole_flash_lead_begin(v);
+	make_room(m);
 	enum bole_status rc = ready(m);
 	if (rc == BOLE_OK)
 		rc = bole_flash_sweep(m, out, &sweep);
@@ -508,6 +558,8 @@ enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_resu
 	mark_free(m);
 	if (rc == BOLE_OK)
 		rc = durable(v);
+	if (rc == BOLE_OK)
+		restore_room(v);
 	/* It is removed for whoever looks now; the next checkpoint makes it last. */
 	return rc == BOLE_E_NO_SPACE || rc == BOLE_E_NO_MEMORY ? BOLE_OK : rc;
 }

@@ -37,6 +37,9 @@ BOLE_MUST_USE enum bole_status bole_flash_mark_root(struct flash_mark *, struct 
 BOLE_MUST_USE enum bole_status bole_flash_mark_end(struct flash_mark *,
                                                    struct bole_mark_result *out);
 void bole_flash_mark_abort(struct flash_mark *);
+/* Runs may be merged again, for want of space: marks under way come to nothing. False: there is
+ * none. Lock held. */
+bool bole_flash_mark_give_up(struct flash_volume *);
 
 /* -- The sweep (sweep.c) -- */
 

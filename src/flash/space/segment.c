@@ -11,39 +11,35 @@
 
 enum {
 	RESERVE_SEGMENTS = 8,    /* for references and deletes */
-	RESERVE_PER_MILLE = 15,  /* and a share of the volume */
+	RESERVE_PER_MILLE = 8,   /* and a share of the volume */
 	CAPACITY_PERCENT = 92,   /* of the segments is promised */
 	FULL_PERCENT = 98,       /* of what is promised: live bytes beyond which no data is taken */
-	MERGE_SHARE = 64,        /* of the volume at most is held back for merges, */
-	MERGE_SEGMENTS = 12,     /* or so many */
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
+	FEW_ROW_BYTES = 64,      /* of it for a row in memory, where they are few */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
 };
 
 /* Segments that a checkpoint written now would fill. */
 static uint32_t checkpoint_segments(const struct flash_volume *v)
 {
-	uint64_t bytes = v->base_bytes + v->growth + (uint64_t)v->segments * SEGMENT_ROW_BYTES +
-	                 CHECKPOINT_FIXED;
+	uint64_t bytes = v->base_bytes + v->growth + v->mem_few * FEW_ROW_BYTES +
+	                 (uint64_t)v->segments * SEGMENT_ROW_BYTES + CHECKPOINT_FIXED;
 	uint64_t usable = v->segment_bytes - v->unit;
+	uint64_t pages = v->segment_bytes / v->page_bytes - 1;
 
 	/* Heads of fragments and padding cost less than a quarter. */
 	bytes += bytes / 4;
-	return (uint32_t)(bytes / usable) + CHECKPOINT_SLACK;
+	return (uint32_t)(bytes / usable + (v->mem_pages + pages - 1) / pages) + CHECKPOINT_SLACK;
 }
 
-/* What is held back for a merge of the index: as much as all of it takes, where that is a small
- * part of the volume. What one under way has written is of this, and what the next checkpoint frees
- * may be: it can always be written. */
+/* What is held back for a merge of the index. What one under way has written is of this, and what
+ * the next checkpoint frees may be: it can always be written. */
 static uint32_t merge_segments(const struct flash_volume *v)
 {
-	uint32_t most = v->segments / MERGE_SHARE > MERGE_SEGMENTS ? v->segments / MERGE_SHARE
-	                                                           : MERGE_SEGMENTS;
-	uint32_t room = v->merge_room < most ? v->merge_room : most;
 	uint32_t there = v->merge_written + v->freed;
 
-	return room > there ? room - there : 0;
+	return v->merge_room > there ? v->merge_room - there : 0;
 }
 
 uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpose)
@@ -71,7 +67,12 @@ uint64_t bole_flash_capacity(const struct flash_volume *v)
 
 bool bole_flash_is_full(const struct flash_volume *v)
 {
-	uint64_t most = bole_flash_capacity(v) / 100 * FULL_PERCENT;
+	return bole_flash_lives(v, FULL_PERCENT);
+}
+
+bool bole_flash_lives(const struct flash_volume *v, uint32_t percent)
+{
+	uint64_t most = bole_flash_capacity(v) / 100 * percent;
 
 	/* What a merge takes out of the index is no reason to refuse anything. */
 	return v->live > most && v->live > most + bole_flash_merge_gain(v);

@@ -178,7 +178,7 @@ static enum bole_status sweep_runs(struct flash_sweep *s)
 	BOLE_TRY(bole_flash_merge_open(&m, v, runs->run, runs->count,
 	                               v->budget.limit == SIZE_MAX ? 0 : SWEEP_AHEAD_SMALL));
 	enum bole_status rc = bole_flash_run_begin(&b, v, &bole_flash_index_shape, rows / 4 + 1,
-	                                           true, FLASH_FOR_CHECKPOINT);
+	                                           true, FLASH_FOR_MERGING);
 	if (rc == BOLE_OK) {
 		rc = sweep_merge(s, &m, &b);
 		if (rc != BOLE_OK)
@@ -209,7 +209,7 @@ static enum bole_status kill_rows(struct flash_sweep *s)
 		return BOLE_OK;
 	qsort(s->row, s->rows, INDEX_ROW_BYTES, order_rows);
 	BOLE_TRY(bole_flash_run_begin(&b, v, &bole_flash_index_shape, s->rows, true,
-	                              FLASH_FOR_CHECKPOINT));
+	                              FLASH_FOR_MERGING));
 	enum bole_status rc = bole_flash_run_append(&b, s->row, s->rows);
 	s->rows = 0;
 	if (rc != BOLE_OK) {
@@ -319,9 +319,12 @@ static enum bole_status make_holes(struct flash_sweep *s, struct flash_extent *e
 	for (uint32_t i = 0; i < count; i++)
 		any |= (h.dead[i / 8] & 1u << i % 8) != 0 && h.list[i].segment != SEGMENT_NONE;
 	if (rc == BOLE_OK && any) {
-		rc = bole_flash_extent_remake(e, SEGMENT_NONE, h.dead, FLASH_FOR_CHECKPOINT, &made);
+		rc = bole_flash_extent_remake(e, SEGMENT_NONE, h.dead, FLASH_FOR_MERGING, &made);
 		if (rc == BOLE_OK)
 			rc = keep_made(s, e, made);
+		/* The holes come with the next mark, then: what else dies makes space. */
+		else if (rc == BOLE_E_NO_SPACE)
+			rc = BOLE_OK;
 	}
 	bole_alloc_free(v->alloc, h.dead, count / 8 + 1, 1);
 	return rc;

@@ -11,7 +11,7 @@
 enum {
 	/* What is written next may have so much of the mean wear, in percent, and some more:
 	 * levelling costs a copy of a segment for each fresh one that comes into use. */
-	WEAR_MOST_PERCENT = 125,
+	WEAR_MOST_PERCENT = 120,
 	WEAR_MOST_MORE = 180,
 	FRESH_SEGMENTS = 8,      /* that may be written before wear is too uneven */
 	READY_SEGMENTS = 4,      /* erased ahead */

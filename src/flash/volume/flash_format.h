@@ -27,6 +27,14 @@ enum {
 	FLASH_RECORD_BYTES_MAX = 512 << 10, /* an entry in a record, at most; also <= S / 2 */
 };
 
+/* Incompatible features. */
+enum {
+	/* Pages of runs are as short on managed devices as on raw flash, and a run whose rows fit
+	 * into one page has no fences. */
+	FLASH_INCOMPAT_SHORT_RUNS = 1,
+	FLASH_SHORT_RUNS_BELOW = 64 << 10, /* bytes of a segment: a format asks for it */
+};
+
 /* Anchor: one slot; the rest of the slot is zero. */
 #define FLASH_ANCHOR_MAGIC "BoleVol\n"
 enum {
@@ -37,7 +45,7 @@ enum {
 	ANCHOR_GENERATION_AT = 24,         /* u64: the highest valid one wins */
 	ANCHOR_COMPAT_AT = 32,             /* u64: unknown bits may be ignored */
 	ANCHOR_RO_COMPAT_AT = 40,          /* u64: unknown bits: do not write */
-	ANCHOR_INCOMPAT_AT = 48,           /* u64: unknown bits: do not open */
+	ANCHOR_INCOMPAT_AT = 48,           /* u64: FLASH_INCOMPAT; unknown bits: do not open */
 	ANCHOR_VOLUME_AT = 56,             /* 16: random id */
 	ANCHOR_KEY_AT = 72,                /* 16: random key, seeds every other checksum */
 	ANCHOR_LABEL_AT = 88,              /* 32 */

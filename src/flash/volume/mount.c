@@ -62,6 +62,8 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	if (dev->info.read_only)
 		return BOLE_E_READ_ONLY;
 	enum bole_status rc = bole_flash_geometry(dev, wanted, &a.geometry);
+	if (rc == BOLE_OK && a.geometry.segment_bytes < FLASH_SHORT_RUNS_BELOW)
+		a.incompat |= FLASH_INCOMPAT_SHORT_RUNS;
 	if (rc == BOLE_E_NO_SPACE)
 		bole_log(platform, BOLE_LOG_ERROR,
 		         "%s: %llu bytes are too few: a volume needs %u segments of %u bytes",

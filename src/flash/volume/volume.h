@@ -229,6 +229,8 @@ struct flash_volume {
 	bool compacting;                     /* (L) somebody is at it */
 	bool lead_waits;                     /* (L) the leader, until that one has installed it */
 	uint64_t mem_rows;                   /* (L) in memtables that no checkpoint writes yet */
+	uint64_t mem_few;                    /* (L) of them, that the next one holds as they are */
+	uint64_t mem_pages;                  /* (L) of the runs that the others will be */
 	uint64_t mem_rows_max;               /* more of them make a checkpoint due */
 	struct flash_request *queue;         /* (L) */
 	struct flash_request **queue_end;
@@ -255,6 +257,7 @@ struct flash_volume {
 	enum flash_purpose purpose;        /* (W) of the last reserve */
 	bool refused_full;                 /* (W) the last reserve: no cleaning would help */
 	uint32_t turn;                     /* (L) of the chores after commits */
+	uint64_t debt;                     /* (L) bytes to clean after commits, not done yet */
 	struct {
 		uint32_t freed; /* when they were counted */
 		uint32_t pinned;
@@ -339,6 +342,9 @@ uint64_t bole_flash_capacity(const struct flash_volume *);
 /* So much lives that data is refused, whatever could be cleaned: near the end each new segment
  * costs ever more copies, and what deletes need would be used up. Lock held. */
 bool bole_flash_is_full(const struct flash_volume *);
+/* More than so many percent of what is promised lives, what merges would take away not counted.
+ * Lock held. */
+bool bole_flash_lives(const struct flash_volume *, uint32_t percent);
 /* What will happen to what is written. */
 enum flash_heat {
 	FLASH_HOT,  /* it will not live for long */
