@@ -63,6 +63,7 @@ void bole_bitmap_release(struct bole_bitmap *b)
 		return;
 	bole_alloc_free(b->alloc, b->segments, b->segment_cap, sizeof *b->segments);
 	bole_alloc_free(b->alloc, b->offsets, b->offset_cap, sizeof *b->offsets);
+	bole_alloc_free(b->alloc, b->blobs, b->blob_words, sizeof *b->blobs);
 	bole_alloc_free(b->alloc, b->sets, b->set_cap, sizeof *b->sets);
 	bole_oid_index_release(&b->by_id);
 	bole_oid_index_release(&b->by_commit);
@@ -150,6 +151,34 @@ enum bole_status bole_bitmap_position(const struct bole_bitmap *b, struct bole_s
 	return BOLE_OK;
 }
 
+/* Room for the types of count more positions. */
+static enum bole_status more_blobs(struct bole_bitmap *b, uint32_t count)
+{
+	size_t words = ((size_t)b->positions + count + 63) / 64;
+
+	if (words <= b->blob_words)
+		return BOLE_OK;
+	words += words / 8 + 16;
+	uint64_t *blobs =
+	        bole_alloc_resize(b->alloc, b->blobs, b->blob_words, words, sizeof *blobs);
+	if (blobs == NULL)
+		return BOLE_E_NO_MEMORY;
+	memset(blobs + b->blob_words, 0, (words - b->blob_words) * sizeof *blobs);
+	b->blobs = blobs;
+	b->blob_words = words;
+	return BOLE_OK;
+}
+
+static void note_type(struct bole_bitmap *b, uint32_t position, uint8_t type)
+{
+	uint64_t bit = UINT64_C(1) << position % 64;
+
+	/* An extent that was not taken after all may have left its own. */
+	b->blobs[position / 64] &= ~bit;
+	if (type == BOLE_OBJECT_BLOB)
+		b->blobs[position / 64] |= bit;
+}
+
 static enum bole_status more_segments(struct bole_bitmap *b)
 {
 	uint32_t cap = b->segment_cap == 0 ? 8 : b->segment_cap * 2;
@@ -184,6 +213,7 @@ static enum bole_status take_rows(struct bole_bitmap *b, struct bole_snapshot *s
 			if (done + i != 0 && rows[i].offset != *end)
 				rc = BOLE_E_UNSUPPORTED;
 			offsets[done + i] = (uint32_t)rows[i].offset;
+			note_type(b, b->positions + done + (uint32_t)i, rows[i].type);
 			*end = rows[i].offset + rows[i].stored_bytes;
 		}
 		done += (uint32_t)n;
@@ -212,6 +242,7 @@ enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snaps
 		b->offsets = offsets;
 		b->offset_cap = cap;
 	}
+	BOLE_TRY(more_blobs(b, info->rows));
 	enum bole_status rc = take_rows(b, snapshot, info, &end);
 	if (rc == BOLE_E_UNSUPPORTED)
 		return BOLE_OK;
@@ -228,7 +259,7 @@ enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snaps
 	return BOLE_OK;
 }
 
-enum bole_status bole_bitmap_add_id(struct bole_bitmap *b, const struct bole_oid *oid,
+enum bole_status bole_bitmap_add_id(struct bole_bitmap *b, const struct bole_oid *oid, uint8_t type,
                                     uint32_t *position)
 {
 	uint32_t number = (uint32_t)(b->ids.len / b->key_bytes);
@@ -236,6 +267,8 @@ enum bole_status bole_bitmap_add_id(struct bole_bitmap *b, const struct bole_oid
 	if (b->positions == POSITIONS_MAX)
 		return BOLE_E_LIMIT;
 	BOLE_TRY(more_segments(b));
+	BOLE_TRY(more_blobs(b, 1));
+	note_type(b, b->positions, type);
 	bole_buffer_append(&b->ids, oid->bytes, b->key_bytes);
 	BOLE_TRY(b->ids.rc);
 	BOLE_TRY(bole_oid_index_add(&b->by_id, number));

@@ -61,6 +61,8 @@ struct bole_bitmap {
 	uint32_t *offsets; /* of entries of extents */
 	uint32_t offset_count;
 	uint32_t offset_cap;
+	uint64_t *blobs; /* a bit for each position */
+	size_t blob_words;
 	struct bole_buffer ids; /* raw, of objects in no extent */
 	struct bole_oid_index by_id;
 	struct bitmap_set *sets;
@@ -141,7 +143,7 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *, struct bole_alloc *,
 BOLE_MUST_USE enum bole_status bole_bitmap_add_extent(struct bole_bitmap *, struct bole_snapshot *,
                                                       const struct bole_extent_info *);
 BOLE_MUST_USE enum bole_status bole_bitmap_add_id(struct bole_bitmap *, const struct bole_oid *,
-                                                  uint32_t *position);
+                                                  uint8_t type, uint32_t *position);
 /* commit NULL: the set of everything. bits: what is new. */
 BOLE_MUST_USE enum bole_status bole_bitmap_add_set(struct bole_bitmap *, const struct bole_oid *,
                                                    uint32_t base, const struct bitmap_bits *bits);

@@ -125,6 +125,33 @@ static uint64_t ones(uint64_t word)
 	return word * 0x0101010101010101 >> 56;
 }
 
+/* Blobs that something reaches are left out. BOLE_E_UNSUPPORTED: one is a want itself. */
+static enum bole_status drop_blobs(struct bole_pick *pick, const struct bole_pick_job *job)
+{
+	const struct bole_bitmap *b = pick->bitmap;
+	const struct bitmap_walk *walk = &pick->walk;
+
+	for (size_t i = 0; i < job->want_count; i++) {
+		struct bole_entry entry;
+
+		BOLE_TRY(bole_odb_find(walk->snapshot, &job->wants[i], &entry));
+		if (entry.type != BOLE_OBJECT_COMMIT && entry.type != BOLE_OBJECT_TAG)
+			return BOLE_E_UNSUPPORTED;
+	}
+	for (size_t i = 0; i < b->positions / 64; i++)
+		pick->send.words[i] &= ~b->blobs[i];
+	for (uint32_t at = b->positions / 64 * 64; at < b->positions; at++)
+		if ((b->blobs[at / 64] >> at % 64 & 1) != 0)
+			pick->send.words[at / 64] &= ~(UINT64_C(1) << at % 64);
+	for (size_t i = 0; i < walk->extra_count; i++) {
+		uint32_t at = b->positions + (uint32_t)i;
+
+		if (bitmap_met(walk, walk->extra[i])->type == BOLE_OBJECT_BLOB)
+			pick->send.words[at / 64] &= ~(UINT64_C(1) << at % 64);
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job *job)
 {
 	struct bitmap_reach haves = {.set = &pick->have, .sets = true};
@@ -140,6 +167,8 @@ static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job 
 	subtract_have(pick);
 	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->send));
 	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->have));
+	if (job->no_blobs)
+		BOLE_TRY(drop_blobs(pick, job));
 	for (size_t i = 0; i < pick->send.count; i++)
 		pick->count += ones(pick->send.words[i]);
 	return BOLE_OK;

@@ -15,6 +15,7 @@ struct bole_pick_job {
 	const struct bole_oid *haves;
 	size_t have_count;
 	bool include_tags;
+	bool no_blobs; /* leaves them out; a blob among the wants is BOLE_E_UNSUPPORTED */
 	enum bole_status (*tick)(void *ctx);
 	void *tick_ctx;
 };

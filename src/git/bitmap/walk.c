@@ -102,7 +102,7 @@ static enum bole_status place(struct bitmap_walk *walk, const struct bole_oid *o
 	if (*position != BITMAP_NONE)
 		return BOLE_OK;
 	if (walk->making != NULL)
-		return bole_bitmap_add_id(walk->making, oid, position);
+		return bole_bitmap_add_id(walk->making, oid, entry.type, position);
 	*position = walk->index->positions + (uint32_t)walk->extra_count;
 	return list_add(walk, &walk->extra, &walk->extra_count, &walk->extra_cap, item);
 }

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "git/bitmap/pick.h"
+#include "git/fetch/filter.h"
 #include "git/fetch/reach.h"
 #include "git/negotiate.h"
 #include "git/ref_view.h"
@@ -203,6 +204,7 @@ static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack
 	        .haves = job->haves,
 	        .have_count = job->have_count,
 	        .include_tags = job->include_tags,
+	        .no_blobs = job->filter != NULL,
 	        .tick = pick_tick,
 	        .tick_ctx = &ticking,
 	};
@@ -225,13 +227,26 @@ static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack
 	return BOLE_OK;
 }
 
+/* A clone without blobs. Later fetches of such a clone may lack more than the filter says. */
+static bool is_blobless(const struct bole_reach *job)
+{
+	const struct bole_filter *f = job->filter;
+	const unsigned others =
+	        1U << BOLE_OBJECT_COMMIT | 1U << BOLE_OBJECT_TREE | 1U << BOLE_OBJECT_TAG;
+
+	return job->have_count == 0 && (f->types & others) == others &&
+	       (f->blob_limit == 0 || (f->types & 1U << BOLE_OBJECT_BLOB) == 0) &&
+	       f->tree_depth == UINT32_MAX && f->sparse_len == 0;
+}
+
 /* Sets know whole histories only, and every tag. */
 static bool may_pick(const struct bole_reach *job)
 {
 	const struct bole_ref_view *view = job->refs;
 
 	return job->bitmap != NULL && job->ofs_delta && job->placed == NULL &&
-	       job->filter == NULL && (job->grafts == NULL || job->grafts->count == 0) &&
+	       (job->filter == NULL || is_blobless(job)) &&
+	       (job->grafts == NULL || job->grafts->count == 0) &&
 	       (!job->include_tags || view == NULL ||
 	        (view->space == NULL && view->hide_count == 0));
 }
