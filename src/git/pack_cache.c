@@ -99,7 +99,7 @@ bool bole_pack_cache_key(const struct bole_reach *job, uint32_t repo, uint8_t *k
 	hash_ids(&hash, job->haves, job->have_count);
 	hash_ids(&hash, job->grafts == NULL ? NULL : job->grafts->ids,
 	         job->grafts == NULL ? 0 : job->grafts->count);
-	hash_number(&hash, job->include_tags | job->thin << 1 | job->ofs_delta << 2);
+	hash_number(&hash, (uint64_t)(job->include_tags | job->thin << 1 | job->ofs_delta << 2));
 	hash_number(&hash, filter != NULL);
 	if (filter != NULL) {
 		hash_number(&hash, filter->types);
