@@ -53,6 +53,7 @@ void bole_node_close(struct bole_node *, uint64_t deadline_ns);
 enum bole_node_service {
 	BOLE_NODE_UPLOAD_PACK = 1,
 	BOLE_NODE_RECEIVE_PACK = 2,
+	BOLE_NODE_UPLOAD_ARCHIVE = 3,
 };
 
 /* One Git service over one stream (stdin and stdout behind an sshd), without a node: blocks the

@@ -61,5 +61,14 @@ struct bole_service {
  * packet, a side-band error or an ng line, and logged, when these return an error. */
 BOLE_MUST_USE enum bole_status bole_upload_pack(struct bole_service *);
 BOLE_MUST_USE enum bole_status bole_receive_pack(struct bole_service *);
+/* git archive --remote (git-upload-archive(1)). */
+BOLE_MUST_USE enum bole_status bole_upload_archive(struct bole_service *);
+/* The archive of "<reference>[:<path>]" as bytes alone. format: "tar", "tgz", "tar.gz" or "zip".
+ * BOLE_E_NOT_FOUND and BOLE_E_DENIED: nothing has been written. */
+BOLE_MUST_USE enum bole_status bole_archive_get(struct bole_service *, struct bole_bytes treeish,
+                                                struct bole_bytes prefix, struct bole_bytes format);
+/* A file of the dumb HTTP protocol: "info/refs", "HEAD", "objects/info/packs", "objects/ab/cdef…".
+ * BOLE_E_NOT_FOUND and BOLE_E_DENIED: nothing has been written. */
+BOLE_MUST_USE enum bole_status bole_dumb_get(struct bole_service *, struct bole_bytes path);
 
 #endif /* BOLE_GIT_SERVICE_H */

@@ -23,6 +23,8 @@ static const struct {
         {"uploadpack.allowRefInWant", offsetof(struct bole_fetch_policy, ref_in_want)},
         {"uploadpack.allowSidebandAll", offsetof(struct bole_fetch_policy, sideband_all)},
         {"transfer.advertiseObjectInfo", offsetof(struct bole_fetch_policy, object_info)},
+        {"uploadarchive.enable", offsetof(struct bole_fetch_policy, archive)},
+        {"http.getanyfile", offsetof(struct bole_fetch_policy, dumb)},
         {"transfer.advertiseSID", offsetof(struct bole_fetch_policy, session_id)},
 };
 

@@ -109,6 +109,7 @@ static const char *parse_packet(struct bole_bytes packet, struct gitd_request *r
 	} services[] = {
 	        {"git-upload-pack ", NODE_UPLOAD_PACK},
 	        {"git-receive-pack ", NODE_RECEIVE_PACK},
+	        {"git-upload-archive ", NODE_UPLOAD_ARCHIVE},
 	};
 	struct bole_bytes command = cut(&packet);
 	const char *why = "this service is not offered";

@@ -156,6 +156,34 @@ static void write_banner(struct node_response *response, enum node_service servi
 	(void)response->writer.write(&response->writer, line, strlen(line));
 }
 
+static bool serve_file(struct node_connection *c, const struct bole_http_request *r,
+                       const struct node_file *f)
+{
+	struct git_target t = {.service = f->service};
+	bool keep = false;
+
+	if (r->method == BOLE_HTTP_POST)
+		return answer(c, r, 405, "Allow: GET, HEAD\r\n", "this is read by GET");
+	memcpy(t.name, f->name, sizeof t.name);
+	if (!admit(c, r, &t, &keep))
+		return keep;
+	keep = bole_node_file_serve(c, r, f, t.who);
+	bole_node_leave(c);
+	return keep;
+}
+
+/* Without a service, as clients of the dumb protocol ask. */
+static bool serve_dumb_refs(struct node_connection *c, const struct bole_http_request *r,
+                            const struct git_target *t)
+{
+	struct node_file f = {.service = NODE_DUMB,
+	                      .path = bole_bytes_z("info/refs"),
+	                      .type = "text/plain; charset=utf-8"};
+
+	memcpy(f.name, t->name, sizeof f.name);
+	return serve_file(c, r, &f);
+}
+
 static bool serve_refs(struct node_connection *c, const struct bole_http_request *r,
                        struct git_target *t, struct bole_bytes query)
 {
@@ -168,8 +196,7 @@ static bool serve_refs(struct node_connection *c, const struct bole_http_request
 	if (r->method == BOLE_HTTP_POST)
 		return answer(c, r, 405, "Allow: GET, HEAD\r\n", "info/refs is read by GET");
 	if (!bole_http_query_get(query, "service", &wanted))
-		return answer(c, r, 403, NULL,
-		              "the dumb HTTP protocol is not served: use git 1.6.6 or newer");
+		return serve_dumb_refs(c, r, t);
 	if (bole_bytes_equal(wanted, bole_bytes_z("git-upload-pack")))
 		t->service = NODE_UPLOAD_PACK;
 	else if (bole_bytes_equal(wanted, bole_bytes_z("git-receive-pack")))
@@ -321,6 +348,7 @@ bool bole_node_http_git(struct node_connection *c, const struct bole_http_reques
                         const char *path, struct bole_bytes query)
 {
 	struct git_target t;
+	struct node_file f;
 
 	parse_path(path, &t);
 	switch (t.kind) {
@@ -328,5 +356,7 @@ bool bole_node_http_git(struct node_connection *c, const struct bole_http_reques
 	case TARGET_SERVICE: return serve_service(c, r, &t);
 	case TARGET_NONE: break;
 	}
+	if (bole_node_file_parse(path, &f))
+		return serve_file(c, r, &f);
 	return answer(c, r, 404, NULL, "there is nothing here");
 }

@@ -148,7 +148,13 @@ bool bole_node_connection_cancelled(void *ctx);
 
 /* -- requests (request.c) -- */
 
-enum node_service { NODE_UPLOAD_PACK, NODE_RECEIVE_PACK };
+enum node_service {
+	NODE_UPLOAD_PACK,
+	NODE_RECEIVE_PACK,
+	NODE_UPLOAD_ARCHIVE,
+	NODE_ARCHIVE, /* by GET */
+	NODE_DUMB,    /* a file of the dumb protocol, by GET */
+};
 
 struct node_request {
 	struct node_connection *connection;
@@ -158,6 +164,9 @@ struct node_request {
 	int version;
 	bool stateless;
 	bool advertise;
+	struct bole_bytes path;   /* by GET: of the file, or the reference and path of an archive */
+	struct bole_bytes prefix; /* of an archive's entries */
+	struct bole_bytes format; /* of an archive */
 	struct bole_reader *reader;
 	struct bole_writer *writer;
 	/* Out: */
@@ -292,6 +301,20 @@ enum bole_status bole_node_response_finish(struct node_response *);
 enum bole_status bole_node_respond_text(struct node_connection *, const struct bole_http_request *,
                                         unsigned status, const char *extra, bool close,
                                         const char *text);
+
+/* What a path names that is read by GET (http_files.c). */
+struct node_file {
+	enum node_service service; /* NODE_ARCHIVE or NODE_DUMB */
+	char name[BOLE_REPO_NAME_MAX + 1];
+	struct bole_bytes path;
+	struct bole_bytes format;
+	const char *type;
+};
+/* False: it names none. Borrows from path. */
+bool bole_node_file_parse(const char *path, struct node_file *);
+/* Between enter and leave. True when the connection can serve another request. */
+bool bole_node_file_serve(struct node_connection *, const struct bole_http_request *,
+                          const struct node_file *, const char *user);
 
 /* Answers a request for path. Returns true when the connection can serve another one. */
 bool bole_node_http_git(struct node_connection *, const struct bole_http_request *,

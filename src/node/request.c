@@ -37,7 +37,14 @@ struct run {
 
 const char *bole_node_service_name(enum node_service service)
 {
-	return service == NODE_UPLOAD_PACK ? "upload-pack" : "receive-pack";
+	switch (service) {
+	case NODE_UPLOAD_PACK: return "upload-pack";
+	case NODE_RECEIVE_PACK: return "receive-pack";
+	case NODE_UPLOAD_ARCHIVE: return "upload-archive";
+	case NODE_ARCHIVE: return "archive";
+	case NODE_DUMB: break;
+	}
+	return "file";
 }
 
 /* -- policy -- */
@@ -89,7 +96,7 @@ enum bole_node_verdict bole_node_verdict(struct bole_node *node, enum node_servi
 	if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
 		return NODE_FAILED;
 	bool found = rc == BOLE_OK;
-	if (service == NODE_UPLOAD_PACK)
+	if (service != NODE_RECEIVE_PACK)
 		return found ? NODE_GRANTED : NODE_NOT_FOUND;
 	return push_verdict(node, user, name, found);
 }
@@ -208,8 +215,16 @@ static void fill_service(struct run *run)
 
 static enum bole_status call_service(struct run *run)
 {
-	return run->request->service == NODE_UPLOAD_PACK ? bole_upload_pack(&run->service)
-	                                                 : bole_receive_pack(&run->service);
+	const struct node_request *q = run->request;
+
+	switch (q->service) {
+	case NODE_UPLOAD_PACK: return bole_upload_pack(&run->service);
+	case NODE_RECEIVE_PACK: return bole_receive_pack(&run->service);
+	case NODE_UPLOAD_ARCHIVE: return bole_upload_archive(&run->service);
+	case NODE_ARCHIVE: return bole_archive_get(&run->service, q->path, q->prefix, q->format);
+	case NODE_DUMB: break;
+	}
+	return bole_dumb_get(&run->service, q->path);
 }
 
 static void refuse(struct run *run, const char *text)

@@ -66,6 +66,7 @@ static enum bole_status call(struct bole_service *service, enum bole_node_servic
 	switch (which) {
 	case BOLE_NODE_UPLOAD_PACK: return bole_upload_pack(service);
 	case BOLE_NODE_RECEIVE_PACK: return bole_receive_pack(service);
+	case BOLE_NODE_UPLOAD_ARCHIVE: return bole_upload_archive(service);
 	}
 	return BOLE_E_UNSUPPORTED;
 }

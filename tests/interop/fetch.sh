@@ -45,7 +45,8 @@ for name in one hidden inner any; do
 done
 "$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 --push \
 	--set repo.hidden.transfer.hideRefs=refs/secret --set repo.hidden.uploadpack.hideRefs=refs/namespaces \
-	--set repo.inner.transfer.namespace=inner --set repo.any.uploadpack.allowAnySHA1InWant=true \
+	--set repo.inner.transfer.namespace=inner \
+	--set repo.any.uploadpack.allowAnySHA1InWant=true \
 	--set repo.any.uploadpack.allowSidebandAll=true --set repo.any.transfer.advertiseSID=true \
 	--set repo.any.uploadpack.bundleURI=https://example.org/one.bundle >serve.out 2>server.log &
 server=$!
@@ -62,7 +63,8 @@ count() { git -C "$1" rev-list --count HEAD; }
 missing() { git -C "$1" rev-list --objects --all --missing=print | grep -c '^?'; }
 # An import takes branches and tags; the rest is pushed.
 for name in one hidden inner any; do
-	limit git -C bare.git push -q "http://127.0.0.1:$http/$name.git" 'refs/secret/*' 'refs/namespaces/*' || die "push"
+	limit git -C bare.git push -q "http://127.0.0.1:$http/$name.git" 'refs/secret/*' 'refs/namespaces/*' ||
+		die "push"
 done
 
 for transport in git http; do
@@ -71,7 +73,8 @@ for transport in git http; do
 		git config --file config protocol.version $version
 		u=$(url $transport one)
 		rm -rf w && limit git clone -q --depth 3 "$u" w || die "$what: depth"
-		[[ $(count w) == 3 && $(git -C w rev-parse HEAD) == $(git -C src rev-parse main) ]] || die "$what: depth 3"
+		[[ $(count w) == 3 && $(git -C w rev-parse HEAD) == $(git -C src rev-parse main) ]] ||
+			die "$what: depth 3"
 		whole w "$what: depth"
 		limit git -C w fetch -q --depth 5 || die "$what: deeper"
 		[[ $(count w) == 5 ]] || die "$what: depth 5"
@@ -90,29 +93,35 @@ for transport in git http; do
 		limit git -C w fetch -q --unshallow || die "$what: unshallow"
 		[[ $(count w) == 40 && ! -s w/.git/shallow ]] || die "$what: unshallow"
 		git -C w fsck --full --strict >/dev/null 2>&1 || die "$what: fsck of the whole"
-		rm -rf w && limit git clone -q --no-local --depth 2 --no-single-branch "$u" w || die "$what: all branches"
+		rm -rf w && limit git clone -q --no-local --depth 2 --no-single-branch "$u" w ||
+			die "$what: all branches"
 		[[ $(git -C w rev-list --count origin/old) == 2 ]] || die "$what: depth of a branch"
 		for filter in blob:none blob:limit=100 tree:0 tree:2 object:type=commit combine:blob:none+tree:2; do
 			rm -rf w && limit git clone -q --bare --filter=$filter "$u" w || die "$what: $filter"
-			want=$(git -C bare.git rev-list --objects --no-object-names --filter=$filter main old feature | sort -u | wc -l)
+			want=$(git -C bare.git rev-list --objects --no-object-names --filter=$filter \
+				main old feature | sort -u | wc -l)
 			have=$(git -C w cat-file --batch-check --batch-all-objects | grep -vc ' tag ')
 			[[ $want == "$have" ]] || die "$what: $filter: $have objects, $want expected"
 			# What was left out comes when it is needed.
 			if [[ $version == 2 ]]; then
 				[[ $(limit git -C w show main~3:top) == 37 ]] || die "$what: $filter: a promised blob"
-				limit git -C w log -4 -p --format=%h main >/dev/null 2>&1 || die "$what: $filter: some history"
+				limit git -C w log -4 -p --format=%h main >/dev/null 2>&1 ||
+					die "$what: $filter: some history"
 			fi
 		done
 	done
 	git config --file config protocol.version 2
-	rm -rf w && limit git clone -q --filter=blob:none --sparse "$(url $transport one)" w || die "$transport: sparse"
+	rm -rf w && limit git clone -q --filter=blob:none --sparse "$(url $transport one)" w ||
+		die "$transport: sparse"
 	limit git -C w sparse-checkout set a1 || die "$transport: sparse checkout"
 	[[ -e w/a1/b1/f1 && ! -e w/a2 ]] || die "$transport: what is checked out"
 
 	# References by namespace and hide patterns.
-	git ls-remote "$(url $transport hidden)" | grep -E 'secret|namespaces' && die "$transport: a hidden reference is shown"
+	git ls-remote "$(url $transport hidden)" | grep -E 'secret|namespaces' &&
+		die "$transport: a hidden reference is shown"
 	git ls-remote "$(url $transport one)" | grep secret >/dev/null || die "$transport: a reference is missing"
-	[[ $(git ls-remote "$(url $transport inner)" | grep -c .) == 2 ]] || die "$transport: the namespace's references"
+	[[ $(git ls-remote "$(url $transport inner)" | grep -c .) == 2 ]] ||
+		die "$transport: the namespace's references"
 	[[ $(git ls-remote "$(url $transport inner)" refs/heads/main | cut -f1) == $(git -C src rev-parse main~10) ]] ||
 		die "$transport: main of the namespace"
 	secret=$(git -C bare.git rev-parse refs/secret/one)
@@ -127,10 +136,12 @@ for transport in git http; do
 	# Version 2's other words.
 	limit git ls-remote --server-option=x=y "$(url $transport one)" >/dev/null || die "$transport: server-option"
 	rm -rf w && git init -q w
-	GIT_TRACE_PACKET=$dir/trace limit git -C w fetch -q "$(url $transport one)" refs/heads/old || die "$transport: want-ref"
+	GIT_TRACE_PACKET=$dir/trace limit git -C w fetch -q "$(url $transport one)" refs/heads/old ||
+		die "$transport: want-ref"
 	grep -q 'want-ref refs/heads/old' trace || die "$transport: no want-ref was sent"
 	rm -f trace
-	GIT_TEST_SIDEBAND_ALL=1 GIT_TRACE_PACKET=$dir/trace limit git -C w fetch -q "$(url $transport any)" main || die "$transport: sideband-all"
+	GIT_TEST_SIDEBAND_ALL=1 GIT_TRACE_PACKET=$dir/trace limit git -C w fetch -q "$(url $transport any)" main ||
+		die "$transport: sideband-all"
 	grep -q 'fetch> sideband-all' trace || die "$transport: no sideband-all"
 	grep -q 'session-id=' trace || die "$transport: no session-id"
 	grep -q 'bundle-uri' trace || die "$transport: no bundle-uri"
@@ -140,10 +151,12 @@ post() { # packets: to upload-pack of "any", version 2
 	printf '%s' "$1" | curl -s --data-binary @- -H 'Content-Type: application/x-git-upload-pack-request' \
 		-H 'Git-Protocol: version=2' "http://127.0.0.1:$http/any.git/git-upload-pack"
 }
-post 0016command=bundle-uri0000 | grep -a 'bundle.bundle-1.uri=https://example.org/one.bundle' >/dev/null || die "bundle-uri"
+post 0016command=bundle-uri0000 | grep -a 'bundle.bundle-1.uri=https://example.org/one.bundle' >/dev/null ||
+	die "bundle-uri"
 blob=$(git -C src rev-parse main:top)
 post "0017command=object-info00010008size0030oid ${blob}0000" | grep -a "$blob 3" >/dev/null || die "object-info"
-post "0017command=object-info00010008size0030oid ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null || die "object-info of nothing"
+post "0017command=object-info00010008size0030oid ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null ||
+	die "object-info of nothing"
 kill $server; wait $server
 server=
 echo "fetch: stock git fetches all ways"

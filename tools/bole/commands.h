@@ -53,6 +53,7 @@ extern const struct bole_command bole_command_log;
 extern const struct bole_command bole_command_branch;
 extern const struct bole_command bole_command_serve;
 extern const struct bole_command bole_command_upload_pack;
+extern const struct bole_command bole_command_upload_archive;
 extern const struct bole_command bole_command_receive_pack;
 
 /* -- STORE#repo@branch (store_open.c) -- */

@@ -28,6 +28,7 @@ static const struct bole_command *const commands[] = {
 	&bole_command_grow,
 	&bole_command_stats,
 	&bole_command_upload_pack,
+	&bole_command_upload_archive,
 	&bole_command_receive_pack,
 };
 /* clang-format on */

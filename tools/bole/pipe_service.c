@@ -107,6 +107,17 @@ static int run_receive_pack(struct bole_cli *cli, int argc, char **argv)
 	return run(cli, argc, argv, BOLE_NODE_RECEIVE_PACK);
 }
 
+static int run_upload_archive(struct bole_cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, BOLE_NODE_UPLOAD_ARCHIVE);
+}
+
+const struct bole_command bole_command_upload_archive = {
+        "upload-archive",
+        "upload-archive STORE#REPOSITORY serve git archive --remote on stdin and stdout",
+        run_upload_archive,
+};
+
 const struct bole_command bole_command_upload_pack = {
         "upload-pack",
         "upload-pack STORE#REPOSITORY    serve a fetch on stdin and stdout (behind sshd)",

@@ -24,6 +24,8 @@ struct bole_fetch_policy {
 	bool sideband_all;
 	bool object_info;
 	bool session_id;
+	bool archive;
+	bool dumb; /* plain GET of references and objects; never where references are hidden */
 	const char *const *bundle_uris; /* where a clone may get a bundle first */
 	size_t bundle_uri_count;
 };
@@ -35,6 +37,8 @@ static inline void bole_fetch_policy_init(struct bole_fetch_policy *policy)
 	        .lazy_fetch = true,
 	        .ref_in_want = true,
 	        .object_info = true,
+	        .archive = true,
+	        .dumb = true,
 	};
 }
 

@@ -72,14 +72,14 @@ Test(filter, what_is_malformed_or_endless_is_refused_by_a_reason)
 		cr_assert_not_null(why, "%s", bad[i]);
 		cr_assert_not(f.active);
 	}
-	strcpy(text, "combine:tree:1");
+	size_t at = (size_t)snprintf(text, sizeof text, "combine:tree:1");
 	for (size_t i = 0; i < 300; i++)
-		strcat(text, "+tree:1");
+		at += (size_t)snprintf(text + at, sizeof text - at, "+tree:1");
 	cr_assert_eq(parse(&t, text, &f, &why), BOLE_E_LIMIT);
-	text[0] = '\0';
+	at = 0;
 	for (size_t i = 0; i < 100; i++)
-		strcat(text, "combine:");
-	strcat(text, "tree:1");
+		at += (size_t)snprintf(text + at, sizeof text - at, "combine:");
+	snprintf(text + at, sizeof text - at, "tree:1");
 	cr_assert_eq(parse(&t, text, &f, &why), BOLE_E_LIMIT);
 	cr_assert_eq(t.blocks, 0);
 	test_platform_release(&t);

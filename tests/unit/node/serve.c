@@ -164,12 +164,18 @@ Test(node, refusals_have_their_status_and_a_reason)
 		const char *request;
 		unsigned status;
 	} rows[] = {
-	        {"GET /here.git/info/refs HTTP/1.1\r\n" END, 403},
+	        {"GET /here.git/info/refs HTTP/1.1\r\n" END, 200},
+	        {"GET /gone.git/info/refs HTTP/1.1\r\n" END, 404},
+	        {"GET /here.git/objects/info/packs HTTP/1.1\r\n" END, 200},
+	        {"GET /here.git/objects/ab/cd HTTP/1.1\r\n" END, 404},
+	        {"GET /here.git/objects/pack/x.pack HTTP/1.1\r\n" END, 404},
+	        {"GET /here.git/archive/main.zip HTTP/1.1\r\n" END, 404},
+	        {"GET /here.git/archive/main.rar HTTP/1.1\r\n" END, 404},
 	        {"GET /here.git/info/refs?service=git-receive-pack HTTP/1.1\r\n" END, 403},
 	        {"GET /here.git/info/refs?service=git-upload-archive HTTP/1.1\r\n" END, 403},
 	        {"GET /gone.git/info/refs?service=git-upload-pack HTTP/1.1\r\n" END, 404},
 	        {"GET /gone.git/info/refs?service=git-receive-pack HTTP/1.1\r\n" END, 404},
-	        {"GET /here.git/HEAD HTTP/1.1\r\n" END, 404},
+	        {"GET /here.git/HEAD HTTP/1.1\r\n" END, 200},
 	        {"GET /here.git/../here.git/info/refs HTTP/1.1\r\n" END, 400},
 	        {"GET /here.git/git-upload-pack HTTP/1.1\r\n" END, 405},
 	        {"POST / HTTP/1.1\r\nContent-Length: 0\r\n" END, 405},
@@ -511,7 +517,7 @@ Test(node, git_requests_are_parsed_or_told_why_not)
 	        ROW("git-upload-pack /../etc/pass\0", "ERR no such repository"),
 	        ROW("git-upload-pack ", "ERR no such repository"),
 	        ROW("git-receive-pack /here\0", "ERR pushing is not enabled"),
-	        ROW("git-upload-archive /here\0", "ERR this service is not offered"),
+	        ROW("git-shell /here\0", "ERR this service is not offered"),
 	        ROW("", "ERR the request is empty or too long"),
 	};
 	static const struct {

@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: archives are those of git-archive(1), by every way to get them, and the dumb HTTP protocol serves
+# clones. Method: a tree with long names, links, modes, a submodule and large and empty files; tar is
+# compared byte by byte with stock git, the rest by unpacking; refusals must name their reason.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+bole=${BOLE:-$PWD/build/asan/bole}
+[[ -x $bole ]] || { echo "archive: $bole is not built" >&2; exit 1; }
+dir=$(mktemp -d)
+server=
+trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir LC_ALL=C
+export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b no_proxy='*'
+git config --file config init.defaultBranch main
+git config --file config core.quotePath false
+die() {
+	echo "archive: $*" >&2
+	tail -15 server.log >&2
+	exit 1
+}
+limit() { timeout 60 "$@"; }
+
+git init -q src
+long=$(printf 'd%.0s' {1..90})
+mkdir -p src/a/b/c "src/$long/$long" "src/a/$long$long"
+seq 50000 >src/a/large
+: >src/a/empty
+echo x >src/a/b/c/deep
+echo '#!/bin/sh' >src/a/run
+chmod +x src/a/run
+echo y >"src/$long/$long/file"
+echo z >"src/a/$long$long/$long"
+echo u >src/ümlaut
+ln -s a/large src/link
+ln -s "$long/$long/$long" src/longlink
+head -c 300000 /dev/urandom >src/noise
+git -C src add -A
+git -C src update-index --add --cacheinfo 160000,0123456789012345678901234567890123456789,module
+GIT_COMMITTER_DATE='1700000000 +0000' git -C src commit -qm one
+git -C src tag -a -m t v1
+git -C src branch topic/x
+"$bole" init store --size 64M >/dev/null 2>&1 || die "init"
+"$bole" import "store#r" src/.git >/dev/null 2>server.log || die "import"
+"$bole" import "store#closed" src/.git >/dev/null 2>server.log || die "import"
+"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 --set repo.closed.uploadarchive.enable=false \
+	--set repo.closed.transfer.hideRefs=refs/tags >out 2>server.log &
+server=$!
+for _ in {1..100}; do grep -q '^http port' out && break; sleep 0.1; done
+read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' out)
+[[ -n $gitp ]] || die "the server does not say its ports"
+u=git://127.0.0.1:$gitp/r.git
+web=http://127.0.0.1:$http
+
+same() { # what arguments of git archive...
+	local what=$1
+	shift
+	git -C src archive --format=tar "$@" >want.tar || die "$what: git archive"
+	limit git archive --remote="$u" --format=tar "$@" >have.tar || die "$what: from us"
+	cmp want.tar have.tar || die "$what: the archives differ"
+}
+same "all" HEAD
+same "a branch" topic/x
+same "a tag" v1
+same "a prefix" --prefix=p/q/ main
+same "a prefix without a slash" --prefix=p main
+same "paths" main a/b link
+same "a deep path" main a/b/c/deep
+[[ $(git get-tar-commit-id <have.tar) == $(git -C src rev-parse main) ]] || die "the commit's id"
+limit git archive --remote="$u" --format=tar main:a | tar t >list || die "a folder"
+cmp list <(git -C src archive --format=tar main:a | tar t) || die "a folder: the names differ"
+limit git archive --list --remote="$u" | tr '\n' ' ' | grep -q '^tar tgz tar.gz zip $' || die "--list"
+
+limit git archive --remote="$u" --format=tar.gz -9 main | gzip -dc >have.tar || die "tar.gz"
+git -C src archive --format=tar main | cmp - have.tar || die "tar.gz differs"
+limit git archive --remote="$u" --format=zip --prefix=p/ main >have.zip || die "zip"
+python3 - <<'P' || die "zip: python"
+import zipfile, subprocess
+z = zipfile.ZipFile("have.zip")
+assert z.testzip() is None
+subprocess.run(["git", "-C", "src", "archive", "--format=zip", "--prefix=p/", "-o", "../want.zip", "main"], check=True)
+w = zipfile.ZipFile("want.zip")
+mine, git = [{i.filename: (i.file_size, i.CRC, i.is_dir(), i.date_time) for i in x.infolist()} for x in (z, w)]
+assert mine == git, set(mine.items()) ^ set(git.items())
+kind = lambda x, k: [i for i in x.infolist() if i.external_attr >> 28 == k]
+links = lambda x: {i.filename for i in kind(x, 0o12)}
+runs = {i.filename for i in kind(z, 0o10) if i.external_attr >> 16 & 0o111}
+assert links(z) == links(w) and runs == {"p/a/run"} and z.comment == w.comment
+P
+
+refused() { # text command...
+	local text=$1
+	shift
+	limit "$@" >/dev/null 2>err && die "not refused for '$text': $*"
+	grep -q "$text" err || die "refused without '$text': $(cat err)"
+}
+refused 'no such reference' git archive --remote="$u" nothing
+refused 'no such reference' git archive --remote="$u" "$(git -C src rev-parse main)"
+refused 'no such path' git archive --remote="$u" main no/such
+refused 'no such format' git archive --remote="$u" --format=rar main
+refused 'not enabled' git archive --remote="git://127.0.0.1:$gitp/closed.git" main
+refused 'no such repository' git archive --remote="git://127.0.0.1:$gitp/none.git" main
+
+# Behind an sshd, and by GET.
+export GIT_SSH_COMMAND=$dir/ssh
+cat >ssh <<S
+#!/bin/bash
+[[ \$* == *git-upload-archive* ]] && exec "$bole" upload-archive "$dir/store#r" 2>/dev/null
+exit 1
+S
+chmod +x ssh
+kill $server; wait $server
+git -C src archive --format=tar main >want.tar
+limit git archive --remote=ssh://host/x --format=tar main | cmp - want.tar || die "stdin and stdout"
+"$bole" serve store --http 127.0.0.1:$http --git off --set repo.closed.uploadarchive.enable=false \
+	--set repo.closed.transfer.hideRefs=refs/tags >out 2>server.log &
+server=$!
+for _ in {1..100}; do grep -q '^http port' out && break; sleep 0.1; done
+git -C src archive --format=tar --prefix=r-topic-x/ topic/x >want.tar
+curl -sf "$web/r.git/archive/topic/x.tar" | cmp - want.tar || die "tar by GET"
+curl -sf "$web/r/archive/topic/x.tar.gz" | gzip -dc | cmp - want.tar || die "tar.gz by GET"
+curl -sf "$web/r/archive/v1.zip" >have.zip &&
+	python3 -c 'import zipfile; assert zipfile.ZipFile("have.zip").testzip() is None' ||
+	die "zip by GET"
+status() { curl -s -o /dev/null -w '%{http_code}' "$@"; }
+[[ $(status "$web/r/archive/nothing.zip") == 404 ]] || die "an archive of nothing"
+[[ $(status "$web/none/archive/main.zip") == 404 ]] || die "an archive of no repository"
+[[ $(status "$web/closed/archive/main.zip") == 403 ]] || die "a closed archive"
+[[ $(status -d x "$web/r/archive/main.zip") == 405 ]] || die "an archive by POST"
+[[ $(status -I "$web/r/archive/main.tar") == 200 ]] || die "the head of an archive"
+[[ $(status "$web/r/archive/..%2f..%2fx.tar") == 400 ]] || die "a funny archive"
+
+# The dumb protocol, as git speaks it when there is no smart server.
+limit env GIT_SMART_HTTP=0 git clone -q --mirror "$web/r.git" dumb 2>err || { cat err >&2; die "dumb clone"; }
+git -C dumb fsck --full >/dev/null 2>&1 || die "dumb clone: fsck"
+cmp <(git -C dumb for-each-ref) <(git -C src for-each-ref) || die "dumb clone: references"
+[[ $(status "$web/closed/info/refs") == 403 && $(status "$web/closed/HEAD") == 403 ]] ||
+	die "dumb, where references are hidden"
+[[ $(status "$web/r/objects/00/0000000000000000000000000000000000000000") == 404 ]] || die "no such object"
+[[ $(status "$web/r/objects/00/00000000000000000000000000000000000000") == 404 ]] || die "no such object"
+[[ $(status "$web/r/objects/info/alternates") == 404 ]] || die "alternates"
+kill $server; wait $server
+server=
+echo "archive: as git makes them"
