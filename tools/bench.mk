@@ -27,6 +27,7 @@ $(BENCH_BINS): build/bench/bin/%: build/host/tests/bench/%.o $(BENCH_SHARED) \
 # One program an engine; an engine whose headers are not there is left out, and so reported.
 ENGINE_HEADER_bole := bole/store.h
 ENGINE_HEADER_raw := fcntl.h
+ENGINE_HEADER_checked := xxhash.h
 ENGINE_HEADER_lmdb := lmdb.h
 ENGINE_HEADER_leveldb := leveldb/c.h
 ENGINE_HEADER_rocksdb := rocksdb/c.h
@@ -35,7 +36,7 @@ ENGINE_LIBS_lmdb := -llmdb
 ENGINE_LIBS_leveldb := -lleveldb
 ENGINE_LIBS_rocksdb := -lrocksdb
 ENGINE_LIBS_sqlite := -lsqlite3
-ENGINES := bole raw lmdb leveldb rocksdb sqlite
+ENGINES := bole raw checked lmdb leveldb rocksdb sqlite
 engine_known = $(shell echo '\#include <$(ENGINE_HEADER_$(1))>' | \
 	$(CC) $(INC) -E - >/dev/null 2>&1 && echo $(1))
 ifneq ($(filter bench%,$(MAKECMDGOALS)),)
