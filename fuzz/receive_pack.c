@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* Whole push sessions from hostile clients against a fresh repository whose ids are always the same
- * (the corpus knows them). First byte: stateless, small input buffer, tight memory, policies, and
- * whether the last 20 bytes become the right checksum of the pack, so that the parser gets to see
- * what is behind one. Invariant: a reference moved if and only if the report says ok. */
+ * (the corpus knows them). First byte: stateless, small input buffer, tight memory, policies, hooks
+ * and signed pushes, and whether the last 20 bytes become the right checksum of the pack, so that
+ * the parser gets to see what is behind one. Invariant: a reference moved if and only if the report
+ * says ok. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -79,6 +80,47 @@ static uint8_t *with_checksum(const uint8_t *data, size_t size, bool fix)
 	return copy;
 }
 
+/* -- Hooks that look at everything -- */
+
+static enum bole_status on_pre(void *ctx, struct bole_push_info *info, char *message)
+{
+	struct bole_bytes data;
+	uint8_t type;
+
+	(void)ctx;
+	(void)message;
+	for (size_t i = 0; i < info->ref_count; i++)
+		if (!bole_oid_is_null(&info->refs[i].new_oid))
+			(void)info->read(info, &info->refs[i].new_oid, &type, &data);
+	for (size_t i = 0; i < info->option_count; i++)
+		info->say(info, (const char *)info->options[i].ptr);
+	BOLE_ASSERT(info->cert == NULL || info->cert->text.len > 0);
+	return BOLE_OK;
+}
+
+static enum bole_status on_update(void *ctx, struct bole_push_info *info, size_t ref, char *message)
+{
+	(void)ctx;
+	(void)message;
+	return info->refs[ref].name.len % 7 == 0 ? BOLE_E_DENIED : BOLE_OK;
+}
+
+static void on_post(void *ctx, struct bole_push_info *info)
+{
+	struct bole_ref now;
+
+	(void)ctx;
+	for (size_t i = 0; i < info->ref_count; i++)
+		if (info->refs[i].error == NULL && !bole_oid_is_null(&info->refs[i].new_oid))
+			BOLE_ASSERT(bole_ref_get(info->view, info->refs[i].name, &now) == BOLE_OK);
+}
+
+static const struct bole_hooks hooks = {
+        .pre_receive = on_pre,
+        .update = on_update,
+        .post_receive = on_post,
+};
+
 static void run(struct git_fixture *f, const uint8_t *data, size_t size)
 {
 	struct listing before;
@@ -87,6 +129,10 @@ static void run(struct git_fixture *f, const uint8_t *data, size_t size)
 
 	f->policy.deny_non_fast_forward = (data[0] & 8) != 0;
 	f->policy.deny_delete = (data[0] & 16) != 0;
+	if ((data[0] & 64) != 0) {
+		f->policy.push.hooks = &hooks;
+		f->policy.push.cert_seed = "seed";
+	}
 	struct git_session s = {
 	        .fixture = f,
 	        .kind = RECEIVE_PACK,

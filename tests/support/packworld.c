@@ -51,6 +51,7 @@ enum bole_status packworld_push(struct packworld *world, const void *pack, size_
 
 	if (rc == BOLE_OK) {
 		struct bole_ingest job = {.platform = &world->platform.base,
+		                          .fsck = world->fsck,
 		                          .alloc = &world->platform.alloc,
 		                          .tx = tx,
 		                          .limits = world->limits,
