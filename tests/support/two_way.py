@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 BOLE, REPOS, SEED, JOBS = os.path.abspath(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 ROOT = tempfile.mkdtemp(prefix="bole-files-")
@@ -184,6 +185,86 @@ def shape(rng, folder):
         git(folder, "symbolic-ref", "refs/remotes/o/HEAD", "refs/heads/main")
 
 
+def varint(n):
+    out = [n & 127]
+    while n > 127:
+        n = (n >> 7) - 1
+        out.insert(0, 128 | n & 127)
+    return bytes(out)
+
+
+def table(records, wide, block_bytes):
+    """A reftable of (name, value) in order: None deletes, text is symbolic, bytes are ids."""
+    head = b"REFT" + bytes([2 if wide else 1]) + block_bytes.to_bytes(3, "big") + bytes(7) + b"\1" + bytes(7) + b"\2"
+    head += b"s256" if wide else b""
+    body, block, last, restarts = head, b"", b"", []
+    size, start, index = 32 if wide else 20, 0, []
+
+    def end_block():
+        nonlocal body, block, restarts
+        extra = len(head) if start == 0 else 0
+        tail = b"".join(r.to_bytes(3, "big") for r in restarts) + len(restarts).to_bytes(2, "big")
+        body += b"r" + (extra + 4 + len(block) + len(tail)).to_bytes(3, "big") + block + tail
+        index.append((last, start))
+        if block_bytes:
+            body += bytes(-len(body) % block_bytes)
+        block, restarts = b"", []
+
+    for name, value in records:
+        kind = 0 if value is None else 3 if isinstance(value, str) else len(value) // size
+        rest = b"" if value is None else value
+        if kind == 3:
+            rest = varint(len(value)) + value.encode()
+        if block_bytes and len(block) + len(name) + len(rest) + 80 > block_bytes:
+            end_block()
+            start, last = len(body), b""
+        same = len(os.path.commonprefix([last, name])) if len(restarts) and len(block) % 3 else 0
+        if same == 0:
+            restarts.append(4 + len(block) + (len(head) if start == 0 else 0))
+        block += varint(same) + varint((len(name) - same) << 3 | kind) + name[same:] + varint(0) + rest
+        last = name
+    end_block()
+    at = 0
+    if len(index) > 1:
+        at, block = len(body), b""
+        for name, place in index:
+            block += varint(0) + varint(len(name) << 3) + name + varint(place)
+        tail = (4).to_bytes(3, "big") + (1).to_bytes(2, "big")
+        body += b"i" + (4 + len(block) + len(tail)).to_bytes(3, "big") + block + tail
+    foot = head + at.to_bytes(8, "big") + bytes(32)
+    return body + foot + zlib.crc32(foot).to_bytes(4, "big")
+
+
+def to_reftable(rng, folder):
+    """The references as a stack of two tables; git 2.39 cannot read that any more."""
+    wide = b"sha256" in git(folder, "rev-parse", "--show-object-format")
+    old, new = {}, {b"HEAD": git(folder, "symbolic-ref", "HEAD").decode().strip()}
+    for line in refs(folder):
+        oid, peeled, symbolic, name = line.split(b" ")
+        value = symbolic.decode() or bytes.fromhex((oid + peeled).decode())
+        if rng.randrange(3) == 0:
+            new[name] = value
+        else:
+            old[name] = value
+            if rng.randrange(4) == 0:  # the newer table hides an older value
+                old[name], new[name] = bytes(32 if wide else 20), value
+    old[b"refs/heads/zz-deleted"], new[b"refs/heads/zz-deleted"] = bytes(32 if wide else 20), None
+    os.mkdir(folder + "/reftable")
+    for name, some in (("1.ref", old), ("2.ref", new)):
+        with open(folder + "/reftable/" + name, "wb") as f:
+            f.write(table(sorted(some.items()), wide, rng.choice([0, 0, 512, 4096])))
+    with open(folder + "/reftable/tables.list", "w") as f:
+        f.write("1.ref\n2.ref\n")
+    shutil.rmtree(folder + "/refs")
+    if os.path.exists(folder + "/packed-refs"):
+        os.remove(folder + "/packed-refs")
+    os.makedirs(folder + "/refs")
+    with open(folder + "/HEAD", "w") as f:
+        f.write("ref: refs/heads/.invalid\n")
+    with open(folder + "/config", "a") as f:
+        f.write("[core]\n\trepositoryformatversion = 1\n[extensions]\n\trefstorage = reftable\n")
+
+
 def content(folder):
     """All reachable objects with their bytes, by id."""
     ids = sorted(git(folder, "rev-list", "--objects", "--all", "--no-object-names").split())
@@ -244,7 +325,12 @@ def one(seed, store):
         git(borrowed, "symbolic-ref", "HEAD", tip)
         src = borrowed
     repo = "%s#r%d" % (store, seed)
-    run(BOLE, "import", repo, src, "--all")
+    given = src
+    if rng.randrange(4) == 0 and not os.path.exists(src + "/objects/info/alternates"):
+        given = folder + "/reftable.git"
+        shutil.copytree(src, given)
+        to_reftable(rng, given)
+    run(BOLE, "import", repo, given, "--all")
     run(BOLE, "export", repo, out)
     check(out)
     same(src, out, "import and export")

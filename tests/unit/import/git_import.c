@@ -162,6 +162,15 @@ Test(import, empty_detached_missing_shallow_and_damaged_folders_have_answers)
 	bole_snapshot_close(snapshot);
 	cr_assert_eq(import("w/.git", "detached", &report), BOLE_OK, "%s", report.error);
 	cr_assert_eq(report.refs, 2);
+	/* A linked work tree has a HEAD of its own. */
+	sh("git -C w worktree add -q ../linked other");
+	cr_assert_eq(import("linked", "linked", &report), BOLE_OK, "%s", report.error);
+	cr_assert_eq(report.refs, 2);
+	cr_assert_eq(bole_repo_find(store, "linked", &repo), BOLE_OK);
+	cr_assert_eq(bole_snapshot_open(store, repo.id, &snapshot), BOLE_OK);
+	cr_assert_eq(bole_ref_get(snapshot, bole_bytes_z("HEAD"), &ref), BOLE_OK);
+	cr_assert(bole_bytes_equal(ref.target, bole_bytes_z("refs/heads/other")));
+	bole_snapshot_close(snapshot);
 	static const struct {
 		const char *dir;
 		enum bole_status rc;
