@@ -359,7 +359,8 @@ def one(seed, store):
         same(src, back, "our bundle")
     else:
         git(src, "bundle", "create", "-q", folder + "/theirs", "--all")
-        run(BOLE, "bundle", "unbundle", repo + "b", folder + "/theirs")
+        how = rng.choice([("bundle", "unbundle"), ("import",)])
+        run(BOLE, *how, repo + "b", folder + "/theirs")
         run(BOLE, "export", repo + "b", back)
         check(back)
         same(src, back, "git's bundle")

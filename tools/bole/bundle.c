@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bole/export.h"
+#include "bundle.h"
 #include "cli.h"
 #include "store_snapshot.h"
 
@@ -207,8 +208,8 @@ static void show_unbundling(void *ctx, const char *phase, uint64_t done, uint64_
 	bole_cli_progress_show(&((struct unbundling *)ctx)->progress, phase, done, total);
 }
 
-static int unbundle(struct bole_cli *cli, struct bole_store *store, const char *repo, FILE *file,
-                    const char *path, bool verify)
+int bole_cli_unbundle(struct bole_cli *cli, struct bole_store *store, const char *repo, FILE *file,
+                      const char *path, bool verify)
 {
 	struct file_reader reader = {{file_read}, file};
 	struct unbundling u = {.cli = cli, .verify = verify};
@@ -249,7 +250,7 @@ static int run_unbundle(struct bole_cli *cli, const struct bole_cli_args *args, 
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, &spec, BOLE_CLI_WRITE, &store);
 	if (code == BOLE_EXIT_OK) {
-		code = unbundle(cli, store.store, spec.repo, file, path, verify);
+		code = bole_cli_unbundle(cli, store.store, spec.repo, file, path, verify);
 		int closed = bole_cli_store_close(&store);
 		code = code == BOLE_EXIT_OK ? closed : code;
 	}
