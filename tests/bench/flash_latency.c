@@ -18,6 +18,10 @@ enum {
 	LEN_MAX = 1000,
 	LOAD_PART = 3,
 	IDLE_COMMITS = 300,
+	GARBAGE = 200,       /* objects that a collection removes */
+	OLD_SHARE = 4,       /* of the device: what it keeps */
+	COLLECT_COMMITS = 5, /* times fewer than beside cleaning */
+	WORST_MANAGED_MS = 50,
 };
 
 struct latency_case {
@@ -43,6 +47,9 @@ struct state {
 	uint64_t random;
 	double *ms;
 	uint64_t steps;
+	struct bole_repo other; /* that is collected */
+	struct load old;
+	uint64_t collections;
 };
 
 static bool maintain(void *ctx)
@@ -119,6 +126,57 @@ static void end(struct state *s)
 	free(s->ms);
 }
 
+/* -- Collections -- */
+
+static void put_other(struct state *s, const struct keyed_item *items, size_t count, size_t batch)
+{
+	static uint8_t entry[KEYED_VALUE_MAX + KEYED_ENTRY_HEAD];
+	struct bole_oid oid;
+	struct bole_tx *tx;
+	size_t failed;
+
+	for (size_t done = 0; done < count; done += batch) {
+		OK(bole_tx_begin(keyed_store(s->k), s->other.id, &tx));
+		for (size_t i = done; i < count && i < done + batch; i++) {
+			struct bole_bytes piece = {entry, keyed_entry(&items[i], entry)};
+			keyed_oid(&items[i], &oid);
+			OK(bole_tx_put(tx, &oid, BOLE_OBJECT_BLOB, &piece, 1));
+		}
+		OK(bole_tx_commit(tx, NULL, 0, &failed));
+	}
+}
+
+/* Objects that nobody marks come and go; the others are marked one by one. */
+static bool collect(void *ctx)
+{
+	struct state *s = ctx;
+	struct bole_mark_result result;
+	struct bole_mark *mark;
+	struct bole_oid oid;
+	bool fresh;
+
+	if (maintain(s))
+		return true;
+	size_t keep = s->old.count;
+	for (unsigned i = 0; i < GARBAGE; i++)
+		(void)load_add(&s->old);
+	for (size_t i = 0; i < GARBAGE; i++) {
+		put_other(s, s->old.items + keep + i, 1, 1);
+		while (maintain(s))
+			;
+	}
+	s->old.count = keep;
+	OK(bole_mark_begin(keyed_store(s->k), s->other.id, &mark));
+	for (size_t i = 0; i < keep; i++) {
+		keyed_oid(&s->old.items[i], &oid);
+		OK(bole_mark_object(mark, &oid, &fresh));
+	}
+	OK(bole_mark_end(mark, &result));
+	check_eq(result.objects_dropped, GARBAGE);
+	s->collections++;
+	return true;
+}
+
 /* Device time that an update takes in the long run, all work included. */
 static double work_ns(struct state *s, uint64_t count)
 {
@@ -165,6 +223,40 @@ static void one(const void *ctx)
 	        "idle", idle.worst, c->worst ? BENCH_AT_MOST : BENCH_NO_BAR, erase + 10});
 }
 
+static void one_collecting(const void *ctx)
+{
+	const struct latency_case *c = ctx;
+	uint64_t count = (c->args->quick ? 3000 : 20000) / COLLECT_COMMITS;
+	struct state s;
+	char name[96];
+
+	start(&s, c, 0, count);
+	OK(bole_repo_create(keyed_store(s.k), "other", BOLE_HASH_SHA1, "refs/heads/a", &s.other));
+	s.collections = 0;
+	load_init(&s.old, 3, LEN_MIN, LEN_MAX);
+	uint64_t size = flashdev_block(s.dev)->info.size_bytes / OLD_SHARE;
+	for (uint64_t bytes = 0; bytes < size; bytes += load_user(&s.old.items[s.old.count - 1]))
+		(void)load_add(&s.old);
+	put_other(&s, s.old.items, s.old.count, LOAD_BATCH_SIZE);
+	double mean = LOAD_PART * work_ns(&s, count);
+	turns_background(s.turns, collect, &s);
+	struct seen busy = commits(&s, count, mean);
+	turns_stop(s.turns);
+	bench_note("commits on %s every %.2f ms: p50 %.3f, p99 %.3f, worst %.3f ms with %llu "
+	           "collections of %zu objects",
+	           c->geometry, mean * 1e-6, busy.p50, busy.p99, busy.worst,
+	           (unsigned long long)s.collections, s.old.count);
+	bench_row(&(struct bench_row){
+	        bench_name(name, "p99 of commits beside collections, %s", c->geometry), busy.p99,
+	        "ms", NULL, 0, BENCH_NO_BAR, 0});
+	bench_row(&(struct bench_row){
+	        bench_name(name, "worst commit beside collections, %s", c->geometry), busy.worst,
+	        "ms", NULL, 0, BENCH_AT_MOST,
+	        c->worst ? flashdev_erase_ms(s.dev) + 10 : WORST_MANAGED_MS});
+	load_free(&s.old);
+	end(&s);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct latency_case cases[] = {
@@ -183,6 +275,9 @@ int main(int argc, char **argv)
 		bench_name(name, "commits beside cleaning, %s", c.geometry);
 		if (bench_wanted(&args, name))
 			bench_case(name, 900, one, &c);
+		bench_name(name, "commits beside collections, %s", c.geometry);
+		if (bench_wanted(&args, name))
+			bench_case(name, 900, one_collecting, &c);
 	}
 	return 0;
 }

@@ -77,16 +77,28 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	return fits ? BOLE_OK : BOLE_E_NO_SPACE;
 }
 
-/* A blank segment for the log, in state RESERVED. One that cannot be erased is replaced now, while
- * no head names it. */
+/* A segment for the log, in state RESERVED. It is blank if one was, else it is erased ahead, block
+ * by block, or when it is entered. */
 static enum bole_status reserve_next(struct flash_volume *v, uint32_t *next, uint64_t *sequence)
 {
-	BOLE_TRY(bole_flash_segment_get(v, FLASH_FOR_CHECKPOINT, FLASH_HOT, next, sequence));
+	BOLE_TRY(bole_flash_segment_get(v, FLASH_FOR_CHECKPOINT, FLASH_LOG, next, sequence));
 	bole_flash_lock(v);
 	v->segment[*next].state = SEGMENT_RESERVED;
 	v->segment[*next].open = false;
 	bole_flash_unlock(v);
 	return BOLE_OK;
+}
+
+/* A blank one. One that cannot be erased is replaced: no head names it. */
+static enum bole_status reserve_blank(struct flash_volume *v, uint32_t *next, uint64_t *sequence)
+{
+	enum bole_status rc;
+
+	do {
+		BOLE_TRY(reserve_next(v, next, sequence));
+		rc = bole_flash_erase(v, *next);
+	} while (rc == BOLE_E_IO && !atomic_load(&v->failed));
+	return rc;
 }
 
 /* Lock held. */
@@ -113,6 +125,15 @@ static void broken(struct flash_volume *v)
 	v->batch.records = 0;
 }
 
+enum bole_status bole_flash_log_blank(struct flash_volume *v)
+{
+	enum bole_status rc = bole_flash_erase(v, v->log.next);
+
+	if (rc == BOLE_E_IO && !atomic_load(&v->failed))
+		broken(v);
+	return rc;
+}
+
 enum bole_status bole_flash_log_advance(struct flash_volume *v)
 {
 	struct flash_log *log = &v->log;
@@ -120,11 +141,7 @@ enum bole_status bole_flash_log_advance(struct flash_volume *v)
 	uint32_t next;
 
 	BOLE_ASSERT(!v->batch.open);
-	/* It is blank, unless it was reserved before the volume was opened. */
-	enum bole_status rc = bole_flash_erase(v, log->next);
-	if (rc == BOLE_E_IO && !atomic_load(&v->failed))
-		broken(v);
-	BOLE_TRY(rc);
+	BOLE_TRY(bole_flash_log_blank(v));
 	BOLE_TRY(reserve_next(v, &next, &sequence));
 	bole_flash_lock(v);
 	enter(v, log->next, log->next_sequence);
@@ -141,7 +158,7 @@ enum bole_status bole_flash_log_jump(struct flash_volume *v)
 	uint32_t at[2];
 
 	BOLE_ASSERT(!v->batch.open);
-	BOLE_TRY(reserve_next(v, &at[0], &sequence[0]));
+	BOLE_TRY(reserve_blank(v, &at[0], &sequence[0]));
 	enum bole_status rc = reserve_next(v, &at[1], &sequence[1]);
 	bole_flash_lock(v);
 	if (rc != BOLE_OK) {
@@ -149,6 +166,7 @@ enum bole_status bole_flash_log_jump(struct flash_volume *v)
 		bole_flash_unlock(v);
 		return rc;
 	}
+	bole_flash_erase_wait(v, log->next);
 	if (v->segment[log->next].state == SEGMENT_RESERVED)
 		bole_flash_segment_release(v, log->next);
 	enter(v, at[0], sequence[0]);

@@ -29,6 +29,8 @@ uint32_t bole_flash_trailer_at(uint32_t unit, uint32_t pos);
 /* The log goes on in a segment that no head names: nothing in it counts before a checkpoint does.
  */
 BOLE_MUST_USE enum bole_status bole_flash_log_jump(struct flash_volume *);
+/* The next segment is blank afterwards: a clean stop is believed only then. */
+BOLE_MUST_USE enum bole_status bole_flash_log_blank(struct flash_volume *);
 /* Leaves the current segment, whatever room it has. */
 BOLE_MUST_USE enum bole_status bole_flash_log_advance(struct flash_volume *);
 /* Before a group: a log that broke goes on elsewhere, and a checkpoint says where. For the leader,

@@ -498,7 +498,8 @@ static enum bole_status durable(struct flash_volume *v)
 		if (done)
 			return BOLE_OK;
 	}
-	return rc;
+	/* A volume that failed makes none, and says nothing. */
+	return rc == BOLE_OK && atomic_load(&v->failed) ? BOLE_E_IO : rc;
 }
 
 /* Room for the rows that kill what is unmarked; a sweep that gets none fails. What is marked must
@@ -545,6 +546,9 @@ enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_resu
 		mark_free(m);
 		return BOLE_E_READ_ONLY;
 	}
+	/* Commits wait for the sweep, but need not wait for what it would erase. */
+	while (bole_flash_erase_ahead(v, UINT32_MAX))
+		;
 	bole_flash_lead_begin(v);
 	make_room(m);
 	enum bole_status rc = ready(m);
@@ -556,8 +560,8 @@ enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_resu
 		return rc;
 	out->objects_live = m->live;
 	mark_free(m);
-	if (rc == BOLE_OK)
-		rc = durable(v);
+	BOLE_TRY(rc);
+	rc = durable(v);
 	if (rc == BOLE_OK)
 		restore_room(v);
 	/* It is removed for whoever looks now; the next checkpoint makes it last. */

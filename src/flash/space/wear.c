@@ -15,10 +15,11 @@ enum {
 	WEAR_MOST_MORE = 180,
 	FRESH_SEGMENTS = 8,      /* that may be written before wear is too uneven */
 	READY_SEGMENTS = 4,      /* erased ahead */
+	READY_FOR_LOG = 2,       /* of them, which others leave alone while there is any else */
 	OPENED_SPARE = 1 << 16,  /* openings that stay for what is under way at the end */
 	FAILURES_MAX = 4,        /* programs in a row: not a bad block here and there */
 	END_BAD_PERCENT = 20,    /* of the segments are bad: the others will soon be, too */
-	END_LIVE_PERCENT = 80,   /* of what is left: beyond, cleaning comes to nothing */
+	END_LIVE_PERCENT = 78,   /* of what is left: beyond, cleaning comes to nothing */
 	ERASE_FAILURES_MAX = 32, /* worn blocks fail in rows */
 };
 
@@ -70,19 +71,35 @@ static bool is_ready(const struct flash_volume *v, uint32_t segment)
 	return v->segment[segment].erased == v->segment_bytes;
 }
 
-static uint32_t choose_hot(const struct flash_volume *v, bool ahead)
+/* Blank ones are so few that they are kept for the log. */
+static bool scarce(const struct flash_volume *v)
+{
+	uint32_t ready = 0;
+	uint32_t others = 0;
+
+	for (uint32_t i = 0; i < v->segments; i++) {
+		if (v->segment[i].state != SEGMENT_FREE)
+			continue;
+		ready += is_ready(v, i);
+		others += !is_ready(v, i);
+	}
+	return ready <= READY_FOR_LOG && others != 0;
+}
+
+/* The least worn one. blank: those first; dirty: no others. */
+static uint32_t choose_hot(const struct flash_volume *v, bool blank, bool dirty)
 {
 	uint32_t best = SEGMENT_NONE;
 
 	for (uint32_t i = 0; i < v->segments; i++) {
-		if (v->segment[i].state != SEGMENT_FREE || (ahead && is_ready(v, i)))
+		if (v->segment[i].state != SEGMENT_FREE || (dirty && is_ready(v, i)))
 			continue;
 		if (best == SEGMENT_NONE) {
 			best = i;
 			continue;
 		}
-		bool sooner = !ahead && is_ready(v, i) && !is_ready(v, best);
-		bool later = !ahead && !is_ready(v, i) && is_ready(v, best);
+		bool sooner = blank && is_ready(v, i) && !is_ready(v, best);
+		bool later = blank && !is_ready(v, i) && is_ready(v, best);
 		if (sooner || (!later && v->segment[i].erases < v->segment[best].erases))
 			best = i;
 	}
@@ -90,7 +107,7 @@ static uint32_t choose_hot(const struct flash_volume *v, bool ahead)
 }
 
 /* The most worn one that is not far beyond the limit. */
-static uint32_t choose_cold(const struct flash_volume *v)
+static uint32_t choose_cold(const struct flash_volume *v, bool dirty)
 {
 	uint64_t limit = wear_limit(v);
 	limit += limit / 8 > 2 ? limit / 8 : 2;
@@ -98,12 +115,23 @@ static uint32_t choose_cold(const struct flash_volume *v)
 
 	for (uint32_t i = 0; i < v->segments; i++) {
 		uint32_t erases = v->segment[i].erases;
-		if (v->segment[i].state != SEGMENT_FREE || erases > limit)
+		if (v->segment[i].state != SEGMENT_FREE || erases > limit ||
+		    (dirty && is_ready(v, i)))
 			continue;
 		if (best == SEGMENT_NONE || erases > v->segment[best].erases)
 			best = i;
 	}
-	return best == SEGMENT_NONE ? choose_hot(v, false) : best;
+	return best == SEGMENT_NONE ? choose_hot(v, true, dirty) : best;
+}
+
+static uint32_t choose(struct flash_volume *v, enum flash_heat heat)
+{
+	if (!v->dev->info.needs_erase)
+		return choose_next(v);
+	if (heat == FLASH_LOG)
+		return choose_hot(v, true, false);
+	bool dirty = scarce(v);
+	return heat == FLASH_HOT ? choose_hot(v, true, dirty) : choose_cold(v, dirty);
 }
 
 /* Sequences must not repeat: they keep old bytes from being taken for new ones. */
@@ -124,9 +152,7 @@ enum bole_status bole_flash_segment_take(struct flash_volume *v, enum flash_purp
 {
 	if (v->free <= bole_flash_floor(v, purpose) || used_up(v))
 		return BOLE_E_NO_SPACE;
-	uint32_t at = !v->dev->info.needs_erase ? choose_next(v)
-	              : heat == FLASH_HOT       ? choose_hot(v, false)
-	                                        : choose_cold(v);
+	uint32_t at = choose(v, heat);
 	BOLE_ASSERT(at != SEGMENT_NONE);
 	struct flash_segment *s = &v->segment[at];
 	BOLE_ASSERT(s->live == 0 && s->held == 0);
@@ -147,7 +173,8 @@ enum bole_status bole_flash_segment_get(struct flash_volume *v, enum flash_purpo
 		if (rc == BOLE_OK)
 			*sequence = bole_flash_segment_open(v, *out);
 		bole_flash_unlock(v);
-		BOLE_TRY(rc);
+		if (rc != BOLE_OK || heat == FLASH_LOG)
+			return rc;
 		rc = bole_flash_erase(v, *out);
 		/* One that cannot be erased is bad, and there are others. */
 		if (rc != BOLE_E_IO || atomic_load(&v->failed))
@@ -193,11 +220,47 @@ static enum bole_status erase_block(struct flash_volume *v, uint32_t segment)
 	return BOLE_OK;
 }
 
+/* Lock held. */
+static void erase_end(struct flash_volume *v, uint32_t segment)
+{
+	v->segment[segment].erasing = false;
+	v->platform->ops->cond_broadcast(v->platform, &v->cond);
+}
+
+void bole_flash_erase_wait(struct flash_volume *v, uint32_t segment)
+{
+	while (v->segment[segment].erasing)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+}
+
 enum bole_status bole_flash_erase(struct flash_volume *v, uint32_t segment)
 {
-	while (v->dev->info.needs_erase && v->segment[segment].erased < v->segment_bytes)
-		BOLE_TRY(erase_block(v, segment));
-	return BOLE_OK;
+	enum bole_status rc = BOLE_OK;
+
+	if (!v->dev->info.needs_erase)
+		return BOLE_OK;
+	bole_flash_lock(v);
+	/* The log's next may be erased ahead at this moment. */
+	bole_flash_erase_wait(v, segment);
+	if (v->segment[segment].state == SEGMENT_BAD)
+		rc = BOLE_E_IO;
+	v->segment[segment].erasing = rc == BOLE_OK;
+	bole_flash_unlock(v);
+	BOLE_TRY(rc);
+	while (v->segment[segment].erased < v->segment_bytes && rc == BOLE_OK)
+		rc = erase_block(v, segment);
+	bole_flash_lock(v);
+	erase_end(v, segment);
+	bole_flash_unlock(v);
+	return rc;
+}
+
+/* Lock held. */
+static bool next_waits(const struct flash_volume *v)
+{
+	const struct flash_segment *s = &v->segment[v->log.next];
+
+	return s->state == SEGMENT_RESERVED && !s->erasing && !is_ready(v, v->log.next);
 }
 
 bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
@@ -208,7 +271,8 @@ bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 	if (!v->dev->info.needs_erase || v->read_only || atomic_load(&v->failed))
 		return false;
 	bole_flash_lock(v);
-	for (uint32_t i = 0; i < v->segments; i++) {
+	bool next = next_waits(v);
+	for (uint32_t i = 0; i < v->segments && !next; i++) {
 		const struct flash_segment *s = &v->segment[i];
 		if (s->state != SEGMENT_FREE)
 			continue;
@@ -217,24 +281,30 @@ bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 		if (s->erased != 0 && !is_ready(v, i))
 			at = i;
 	}
-	if (at == SEGMENT_NONE && ready < READY_SEGMENTS && ready < wanted)
-		at = choose_hot(v, true);
-	if (at != SEGMENT_NONE) {
+	if (next)
+		at = v->log.next;
+	else if (at == SEGMENT_NONE && ready < READY_SEGMENTS && ready < wanted)
+		at = choose_hot(v, false, true);
+	if (at != SEGMENT_NONE && !next) {
 		v->segment[at].state = SEGMENT_USED;
 		v->segment[at].open = true;
 		v->free--;
 	}
+	if (at != SEGMENT_NONE)
+		v->segment[at].erasing = true;
 	bole_flash_unlock(v);
 	if (at == SEGMENT_NONE)
 		return false;
 	/* One that fails is bad now: that is progress, too. */
-	if (erase_block(v, at) == BOLE_OK) {
-		bole_flash_lock(v);
+	enum bole_status rc = erase_block(v, at);
+	bole_flash_lock(v);
+	if (rc == BOLE_OK && !next) {
 		v->segment[at].open = false;
 		v->segment[at].state = SEGMENT_FREE;
 		v->free++;
-		bole_flash_unlock(v);
 	}
+	erase_end(v, at);
+	bole_flash_unlock(v);
 	return true;
 }
 

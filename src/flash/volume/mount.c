@@ -468,6 +468,8 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 		if (rc == BOLE_OK && v->dev->info.needs_erase && v->log.pos > last)
 			rc = bole_flash_log_advance(v);
 		if (rc == BOLE_OK || rc == BOLE_E_NO_SPACE)
+			rc = bole_flash_log_blank(v);
+		if (rc == BOLE_OK)
 			rc = bole_flash_batch_end(v, FLASH_BATCH_SEAL);
 		if (rc != BOLE_OK && v->log.broken) {
 			rc = BOLE_OK; /* once more, elsewhere */
@@ -477,7 +479,8 @@ enum bole_status bole_flash_volume_close(struct flash_volume *v)
 			rc = bole_flash_flush(v);
 	}
 	/* One that was written while idle, too. */
-	if (rc == BOLE_OK && v->log.sealed && !atomic_load(&v->failed))
+	if (rc == BOLE_OK && v->log.sealed && !atomic_load(&v->failed) &&
+	    bole_flash_log_blank(v) == BOLE_OK)
 		rc = confirm_seal(v);
 	if (atomic_load(&v->failed))
 		rc = BOLE_E_IO;

@@ -71,6 +71,7 @@ struct flash_segment {
 	bool stuck;     /* the cleaner could not empty it, and nothing died in it since */
 	bool decaying;  /* the device wants it moved */
 	bool retiring;  /* writing failed: bad as soon as nothing lives in it */
+	bool erasing;   /* somebody is at it */
 };
 
 /* A segment that is being filled with fragments. */
@@ -347,20 +348,25 @@ bool bole_flash_is_full(const struct flash_volume *);
 bool bole_flash_lives(const struct flash_volume *, uint32_t percent);
 /* What will happen to what is written. */
 enum flash_heat {
+	FLASH_LOG,  /* the log: it should not have to wait for an erase */
 	FLASH_HOT,  /* it will not live for long */
 	FLASH_COLD, /* it will */
 };
 /* Takes a free segment, in state USED and open. BOLE_E_NO_SPACE. Lock held (wear.c). */
 BOLE_MUST_USE enum bole_status bole_flash_segment_take(struct flash_volume *, enum flash_purpose,
                                                        enum flash_heat, uint32_t *out);
-/* The same, with a new sequence and erased. Takes the lock. BOLE_E_NO_SPACE, BOLE_E_READ_ONLY. */
+/* The same, with a new sequence and, unless it is for the log, erased. Takes the lock.
+ * BOLE_E_NO_SPACE, BOLE_E_READ_ONLY. */
 BOLE_MUST_USE enum bole_status bole_flash_segment_get(struct flash_volume *, enum flash_purpose,
                                                       enum flash_heat, uint32_t *out,
                                                       uint64_t *sequence);
-/* Makes a segment that is the caller's blank. BOLE_E_IO: it was bad, and is nobody's now. */
+/* Makes a segment that is the caller's, or the log's next, blank. BOLE_E_IO: it is bad, and
+ * nobody's now. */
 BOLE_MUST_USE enum bole_status bole_flash_erase(struct flash_volume *, uint32_t segment);
-/* Erases one block of what will be wanted soon, unless so many segments are blank already; false:
- * nothing to do. */
+/* Until nobody erases it. Lock held, but not all the time. */
+void bole_flash_erase_wait(struct flash_volume *, uint32_t segment);
+/* Erases one block of what will be wanted soon: the log's next segment, then others, unless so many
+ * are blank already; false: nothing to do. */
 bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
 /* Of the free segments too many are worn too far ahead of the others. Lock held. */
 bool bole_flash_wear_apart(const struct flash_volume *);
