@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "node/internal.h"
 
-enum { PAGE_REPOS_MAX = 1000, HOST_MAX = 255 };
+enum { PAGE_REPOS_MAX = 1000, PAGE_LOOKS_MAX = 10000, HOST_MAX = 255 };
 
 static const char page_head[] =
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Bole</title>\n"
@@ -75,12 +75,17 @@ static void put_repos(struct node_response *r, struct bole_bytes host)
 	struct bole_repo repo;
 	char after[BOLE_REPO_NAME_MAX + 1] = "";
 	unsigned count = 0;
+	unsigned looked = 0;
 	enum bole_status rc = BOLE_OK;
 
 	put(r, "<h2>Repositories</h2>\n<ul>\n");
-	while (count < PAGE_REPOS_MAX && (rc = bole_repo_next(store, after, &repo)) == BOLE_OK) {
-		put_repo(r, host, &repo);
+	while (count < PAGE_REPOS_MAX && looked++ < PAGE_LOOKS_MAX &&
+	       (rc = bole_repo_next(store, after, &repo)) == BOLE_OK) {
 		memcpy(after, repo.name, sizeof after);
+		/* The page knows nobody by name. */
+		if (!bole_node_access_repo(r->connection->node->access, NULL, repo.name, NODE_READ))
+			continue;
+		put_repo(r, host, &repo);
 		count++;
 	}
 	put(r, "</ul>\n");
@@ -88,7 +93,7 @@ static void put_repos(struct node_response *r, struct bole_bytes host)
 		put(r, "<p>The store cannot list its repositories; the log says why.</p>\n");
 	else if (count == 0)
 		put(r, "<p>None yet.</p>\n");
-	else if (count == PAGE_REPOS_MAX)
+	else if (rc != BOLE_END)
 		put(r, "<p>There are more.</p>\n");
 }
 

@@ -118,6 +118,9 @@ asked() { # repository options...: status and text of an advertisement
 [[ $(asked secret -u $bob) == "$(asked absent/x -u $bob)" ]] || die "hidden: $(asked secret -u $bob)"
 [[ $(asked secret -u $bob) == *404 && $(asked secret) == *401 ]] || die "hidden: $(asked secret)"
 
+curl -s "http://127.0.0.1:$http/" | grep -q 'main.git' || die "the page lists no repositories"
+curl -s "http://127.0.0.1:$http/" | grep -q secret && die "the page lists what is hidden"
+
 # -- browsers --
 curl -s -D h -o /dev/null -X OPTIONS -H 'Origin: https://app.example' -H 'Access-Control-Request-Method: POST' \
 	"$(as '' main)/git-upload-pack"
