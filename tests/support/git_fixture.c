@@ -242,6 +242,22 @@ static void *plain_resize(void *ctx, void *ptr, size_t old_size, size_t new_size
 	return NULL;
 }
 
+static enum bole_status call(const struct git_session *session, struct bole_service *svc)
+{
+	const char *path = session->path == NULL ? "" : session->path;
+
+	switch (session->kind) {
+	case UPLOAD_PACK: return bole_upload_pack(svc);
+	case RECEIVE_PACK: return bole_receive_pack(svc);
+	case UPLOAD_ARCHIVE: return bole_upload_archive(svc);
+	case ARCHIVE_GET:
+		return bole_archive_get(svc, bole_bytes_z(path), bole_bytes_z("p/"),
+		                        bole_bytes_z("tgz"));
+	case DUMB_GET: break;
+	}
+	return bole_dumb_get(svc, bole_bytes_z(path));
+}
+
 void git_session_run(struct git_session *session, struct bole_bytes request)
 {
 	struct git_fixture *f = session->fixture;
@@ -277,8 +293,7 @@ void git_session_run(struct git_session *session, struct bole_bytes request)
 	        .cancelled_ctx = session,
 	        .peer = "test",
 	};
-	session->rc =
-	        session->kind == UPLOAD_PACK ? bole_upload_pack(&svc) : bole_receive_pack(&svc);
+	session->rc = call(session, &svc);
 	session->memory_peak = budget.peak;
 	if (budget.used != 0 || bole_output_flush(&out) != BOLE_OK) {
 		fprintf(stderr, "a session leaks %zu bytes\n", (size_t)budget.used);

@@ -60,7 +60,7 @@ struct pack_part {
 void pack_build(struct git_fixture *, struct bole_buffer *, const struct pack_part *, size_t count);
 
 /* -- One session -- */
-enum git_service_kind { UPLOAD_PACK, RECEIVE_PACK };
+enum git_service_kind { UPLOAD_PACK, RECEIVE_PACK, UPLOAD_ARCHIVE, ARCHIVE_GET, DUMB_GET };
 struct git_session {
 	struct git_fixture *fixture;
 	const struct bole_repo *repo; /* NULL = main */
@@ -68,6 +68,7 @@ struct git_session {
 	int version;
 	bool stateless;
 	bool advertise;
+	const char *path;         /* of a GET */
 	size_t input_cap;         /* of the server's input buffer; 0 = 4096 */
 	size_t memory_max;        /* budget of the request; 0 = no limit */
 	size_t cancel_after;      /* calls of cancelled() until it is true; 0 = never */

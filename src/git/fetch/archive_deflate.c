@@ -80,5 +80,7 @@ void bole_archive_deflate_begin(struct bole_archive_deflate *d, struct bole_defl
 
 enum bole_status bole_archive_deflate_end(struct bole_archive_deflate *d)
 {
-	return step(d, NULL, 0, true);
+	static const uint8_t nothing[1];
+
+	return step(d, nothing, 0, true);
 }

@@ -125,7 +125,7 @@ static enum bole_status write_loose(struct loose *l, const struct bole_oid *oid)
 	if (rc == BOLE_OK)
 		rc = bole_object_stream(reader, oid, &l->writer, &type, &bytes);
 	if (rc == BOLE_OK)
-		rc = deflate(l, NULL, 0, true);
+		rc = deflate(l, (const uint8_t *)start, 0, true);
 	bole_object_reader_close(reader);
 	return rc;
 }
