@@ -138,13 +138,39 @@ static enum bole_status prepared_object(struct flash_apply *a, const struct flas
 	return bole_flash_apply_prepared(a, r->owner, row, 1);
 }
 
-/* The leader looked the id up before it wrote the record: none of this needs a lookup. */
+/* The id's row in memory; where it is, if it has one. */
+struct row_now {
+	bool has;
+	uint64_t place;
+	uint32_t stored;
+	uint32_t fresh; /* FRESH_NONE: in mem */
+};
+
+static struct row_now row_now(const struct flash_memory *m, struct bole_bytes key, uint64_t hash)
+{
+	struct row_now now = {.fresh = FRESH_NONE};
+	struct flash_mem_row row;
+
+	if (bole_flash_mem_get(m->mem, key, &row) && row.has) {
+		now = (struct row_now){true, row.place, row.stored, FRESH_NONE};
+		return now;
+	}
+	uint32_t at = m->rows == 0 ? FRESH_NONE
+	                           : bole_flash_fresh_find(m->fresh, 0, m->rows, key.ptr, hash);
+	if (at == FRESH_NONE)
+		return now;
+	struct flash_fresh_row fresh = bole_flash_fresh_row(m->fresh, at);
+	if (!bole_flash_mem_kills_row(m->mem, key, fresh.place))
+		now = (struct row_now){true, fresh.place, fresh.stored, at};
+	return now;
+}
+
+/* The leader looked the id up before it wrote the record: none of this needs a lookup elsewhere. */
 static enum bole_status apply_object(struct flash_apply *a, const struct flash_record *r,
                                      uint32_t segment, uint32_t offset)
 {
 	struct flash_home home = {segment, offset, (uint32_t)r->body.len, r->type};
 	uint64_t place = bole_flash_place(segment, offset);
-	struct flash_mem_row row = {.has = false};
 	struct flash_index *index;
 
 	BOLE_TRY(bole_flash_apply_index(a, r->owner, &index));
@@ -153,7 +179,8 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 		return BOLE_E_CORRUPT;
 	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
 		return prepared_object(a, r, &home);
-	(void)bole_flash_mem_get(index->now.mem, r->key, &row);
+	uint64_t hash = bole_flash_key_hash(a->v, r->key.ptr, (uint32_t)r->key.len);
+	struct row_now row = row_now(&index->now, r->key, hash);
 	/* Without a row it was dropped again within the batches in doubt. */
 	if (a->again && !row.has)
 		return BOLE_OK;
@@ -161,12 +188,23 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	if (a->again) {
 		dies(a, bole_flash_place_segment(row.place),
 		     bole_flash_record_live(index->domain->key_len, row.stored));
+		/* Nobody else sees it yet. */
+		if (row.fresh != FRESH_NONE && row.stored == home.stored) {
+			bole_flash_fresh_place(index->now.fresh, row.fresh, place);
+			return BOLE_OK;
+		}
+		if (row.fresh != FRESH_NONE)
+			return BOLE_E_CORRUPT;
 		return bole_flash_mem_put(&a->v->plain, &index->now.mem, r->key, place, home.stored,
 		                          r->type);
 	}
 	if (row.has)
 		return BOLE_E_CORRUPT;
-	return bole_flash_index_put(a->v, index, r->key.ptr, place, home.stored, r->type);
+	uint32_t at;
+	BOLE_TRY(bole_flash_index_put_fresh(a->v, index, r->key.ptr, hash, home.stored, r->type,
+	                                    &at));
+	bole_flash_index_place(index, r->key.ptr, at, place);
+	return BOLE_OK;
 }
 
 /* One row that was dropped, wherever the record is in what was recovered. */
