@@ -171,7 +171,7 @@ for transport in http git; do
 	refused 'shallow update not allowed' bash -c "rm -rf sh; git clone -q --depth 3 file://$dir/src sh &&
 		echo x >sh/new && git -C sh add new && git -C sh commit -qm x &&
 			git -C sh push '$(url $transport a)' HEAD:refs/heads/sh"
-	refused 'not our ref' git -C r -c protocol.version=0 fetch -q "$(url $transport a)" \
+	refused 'not our ref\|unadvertised object' git -C r -c protocol.version=0 fetch -q "$(url $transport a)" \
 		"$(git -C src rev-parse main~3^{tree})"
 done
 limit git -C r push -q "$u" +refs/remotes/origin/main:refs/heads/main
