@@ -24,6 +24,7 @@ part() {
 # Sets `port`; the server's process is $server, its CPU goes to `report`.
 server_start() { # bole|plain|bitmap
 	port=$(node_free_port)
+	rm -f report
 	case $1 in
 	bole)
 		"$tools/cputime" report "$bole" serve "$volume" --http off --git "127.0.0.1:$port" \
@@ -44,12 +45,13 @@ server_start() { # bole|plain|bitmap
 }
 server_stop() { # prints CPU seconds and the largest process in KiB
 	kill -TERM "$server"
-	wait "$server" 2>/dev/null
+	# This may run in a subshell, which cannot wait for the server.
+	until [ -s report ]; do sleep 0.01; done
 	awk '{ print $1 + $2, $3 }' report
 }
 # Nanoseconds that the server's own threads have run; its children are in the report alone.
 server_ns() {
-	cat /proc/"$(pgrep -P "$server" | head -n 1)"/task/*/schedstat | awk '{ s += $1 } END { print s }'
+	cat /proc/"$(pgrep -P "$server" | head -n 1)"/task/*/schedstat | awk '{ s += $1 } END { printf "%.0f", s }'
 }
 # Appends to gits/figures: kind, repository and name, then: ms of CPU a request, objects, bytes, first
 # ms, wall ms, p99 ms, failed, largest KiB
@@ -111,21 +113,20 @@ turns() { # name repetitions arguments...
 		for kind in bole plain bitmap; do cost $kind "$name" "$repeat" "$@"; done
 	done
 }
-take_history() { # name source-folder
+take_history() { # name source-folder [import]
 	git clone -q --mirror --no-hardlinks "$2" "gits/plain/$1" || die "$2"
 	git -C "gits/plain/$1" -c repack.writeBitmaps=false repack -q -a -d
 	rm -rf "gits/bitmap/$1" && cp -r "gits/plain/$1" "gits/bitmap/$1"
 	git -C "gits/bitmap/$1" -c pack.threads=2 repack -q -a -d -b || die "repack $1"
-	# The volume gets it by push, as a server would.
+	# The volume gets it by push, as a server would; real ones have old objects that none takes.
+	[ -z "${3:-}" ] || "$bole" import "$volume#$1" "gits/plain/$1" >push.log 2>&1 || die "import of $1"
 	server_start bole
-	git -C "gits/plain/$1" push -q "git://127.0.0.1:$port/$1" 'refs/*:refs/*' >push.log 2>&1 || {
-		# Old histories have objects that a server does not take; import does.
-		echo "    $1 is imported: $(grep -o 'unpack.*' push.log | head -n 1)"
-		server_stop >/dev/null
-		"$bole" import "$volume#$1" "gits/plain/$1" >push.log 2>&1 || { cat push.log && die "import of $1"; }
-		server_start bole
+	if [ -z "${3:-}" ]; then
+		git -C "gits/plain/$1" push -q "git://127.0.0.1:$port/$1" 'refs/*:refs/*' >push.log 2>&1 ||
+			{ cat push.log && die "push of $1"; }
+	else
 		"$load" 127.0.0.1 "$port" "$1" >/dev/null
-	}
+	fi
 	sleep "${GIT_SETTLE:-3}" # what a server does when nobody asks
 	local pack inflated
 	pack=$(du -bc "gits/plain/$1"/objects/pack/*.pack | tail -n 1 | cut -f1)
@@ -328,7 +329,7 @@ take_history generated gits/generated
 [ -n "${GIT_HISTORIES:-}" ] || echo "    no GIT_HISTORIES: only what is generated is measured"
 for history in ${GIT_HISTORIES:-}; do
 	[ -d "${history#*=}" ] || { echo "    ! ${history#*=} is not there" && continue; }
-	take_history "${history%%=*}" "${history#*=}"
+	take_history "${history%%=*}" "${history#*=}" import
 	! part clone || part_clone "${history%%=*}"
 done
 ! part refs || part_refs

@@ -36,6 +36,7 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *platform, struct bole_
 	if (b == NULL)
 		return NULL;
 	atomic_init(&b->refs, 1);
+	atomic_init(&b->saved, 0);
 	atomic_init(&b->verbatim, 0);
 	atomic_init(&b->sum_state, BITMAP_SUM_NONE);
 	b->platform = platform;

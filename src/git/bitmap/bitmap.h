@@ -4,6 +4,7 @@
  *   walk.c     adding what an object reaches to a set
  *   build.c    making one, or a new one from an old one and what came since
  *   pick.c     wants and haves as sets: what is sent
+ *   store.c    an index in the store and back
  *   cache.c    the indexes of a node's repositories, in memory and in the store
  *
  * Every object of a repository's domain gets a position. An extent's entries have consecutive ones
@@ -75,6 +76,7 @@ struct bole_bitmap {
 	struct bole_buffer tips; /* raw ids, sorted, each once */
 	/* Found out by whoever sends first: an extent that goes out as it is when all of it does,
 	 * and the hash of the pack that it then is by itself. */
+	_Atomic uint32_t saved; /* positions of the one in the store that it was made from */
 	_Atomic uint64_t verbatim;
 	_Atomic uint32_t sum_state; /* enum bitmap_sum_state */
 	uint64_t sum_extent;
@@ -136,6 +138,15 @@ struct bole_bitmap_job {
  */
 BOLE_MUST_USE enum bole_status bole_bitmap_build(const struct bole_bitmap_job *,
                                                  struct bole_bitmap **out);
+
+/* -- In the store (store.c) -- */
+
+/* As auxiliary records of the repository, in a transaction of its own. */
+BOLE_MUST_USE enum bole_status bole_bitmap_save(const struct bole_bitmap *, struct bole_store *,
+                                                uint32_t repo);
+/* BOLE_E_NOT_FOUND: there is none, or an extent of it is gone; BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_bitmap_load(struct bole_platform *, struct bole_alloc *,
+                                                struct bole_snapshot *, struct bole_bitmap **out);
 
 /* -- Inside -- */
 

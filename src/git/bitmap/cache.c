@@ -10,6 +10,8 @@ enum {
 	SLOTS = 64,
 	/* Of the time since an index was made, the part that the next may take. */
 	REST_FACTOR = 16,
+	SAVE_MIN = 4096, /* positions: fewer are soon found again */
+	SAVE_PART = 8,
 };
 #define QUIET_NS UINT64_C(500000000)   /* changes come in bursts */
 #define RETRY_NS UINT64_C(60000000000) /* after a failure */
@@ -20,6 +22,7 @@ struct slot {
 	uint64_t used;      /* the cache's clock */
 	uint64_t due_ns;    /* not before; 0 = it is not due */
 	uint64_t rested_ns; /* no work before */
+	bool tried;         /* the store was asked */
 };
 
 struct bole_git_cache {
@@ -84,19 +87,50 @@ static void make_due(const struct bole_git_cache *cache, struct slot *s)
 		s->due_ns = now + QUIET_NS > s->rested_ns ? now + QUIET_NS : s->rested_ns;
 }
 
-struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache, uint32_t repo)
+/* The first index since the start, from the store. */
+static struct bole_bitmap *load(struct bole_git_cache *cache, struct bole_snapshot *snapshot)
+{
+	struct bole_bitmap *loaded;
+	enum bole_status rc = bole_bitmap_load(cache->platform, cache->alloc, snapshot, &loaded);
+
+	if (rc == BOLE_OK) {
+		atomic_store(&loaded->saved, loaded->positions);
+		return loaded;
+	}
+	if (rc != BOLE_E_NOT_FOUND)
+		bole_log(cache->platform, BOLE_LOG_WARN,
+		         "bitmaps: repository %" PRIu32 ": those in the store cannot be used: %s",
+		         snapshot->repo.id, bole_status_text(rc));
+	return NULL;
+}
+
+static void keep(struct bole_git_cache *cache, uint32_t repo, struct bole_bitmap *bitmap,
+                 uint64_t rested_ns);
+
+struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
+                                          struct bole_snapshot *snapshot)
 {
 	struct bole_bitmap *bitmap = NULL;
+	uint32_t repo = snapshot->repo.id;
 
 	if (cache == NULL || repo == 0)
 		return NULL;
 	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
 	struct slot *s = slot_of(cache, repo);
+	bool first = !s->tried;
+	s->tried = true;
 	if (s->bitmap != NULL)
 		bitmap = bole_bitmap_retain(s->bitmap);
-	else
+	else if (!first)
 		make_due(cache, s);
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+	if (bitmap != NULL || !first)
+		return bitmap;
+	bitmap = load(cache, snapshot);
+	if (bitmap != NULL)
+		keep(cache, repo, bole_bitmap_retain(bitmap), 0);
+	/* What is in the store may be behind. */
+	bole_git_cache_changed(cache, repo);
 	return bitmap;
 }
 
@@ -172,6 +206,25 @@ static uint32_t take_due(struct bole_git_cache *cache, struct bole_bitmap **old)
 	return repo;
 }
 
+/* Rewritten when it has grown by a part, so that what is written stays a part of what is pushed. */
+static void save(struct bole_git_cache *cache, struct bole_store *store, uint32_t repo,
+                 const struct bole_bitmap *old, struct bole_bitmap *made)
+{
+	uint32_t saved = old == NULL ? 0 : atomic_load(&old->saved);
+
+	atomic_store(&made->saved, saved);
+	if (store->info.read_only || made->positions < SAVE_MIN ||
+	    (saved != 0 && made->positions - saved < saved / SAVE_PART))
+		return;
+	enum bole_status rc = bole_bitmap_save(made, store, repo);
+	if (rc == BOLE_OK)
+		atomic_store(&made->saved, made->positions);
+	else
+		bole_log(cache->platform, BOLE_LOG_WARN,
+		         "bitmaps: repository %" PRIu32 ": not kept in the store: %s", repo,
+		         bole_status_text(rc));
+}
+
 enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_store *store,
                                      enum bole_status (*tick)(void *ctx), void *ctx)
 {
@@ -185,6 +238,8 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 		return BOLE_END;
 	uint64_t start = platform->ops->now_ns(platform);
 	enum bole_status rc = bole_snapshot_open(store, repo, &snapshot);
+	if (rc == BOLE_OK && old == NULL)
+		old = bole_git_cache_bitmap(cache, snapshot);
 	if (rc == BOLE_OK) {
 		struct bole_bitmap_job job = {.platform = platform,
 		                              .alloc = cache->alloc,
@@ -205,6 +260,8 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 	else if (rc != BOLE_OK && rc != BOLE_E_CLOSED && rc != BOLE_E_NOT_FOUND)
 		bole_log(platform, BOLE_LOG_WARN, "bitmaps: repository %" PRIu32 ": %s", repo,
 		         bole_status_text(rc));
+	if (rc == BOLE_OK && made != old)
+		save(cache, store, repo, old, made);
 	keep(cache, repo, made, rc == BOLE_OK ? now + (now - start) * REST_FACTOR : now + RETRY_NS);
 	bole_bitmap_release(old);
 	return rc == BOLE_E_CLOSED ? rc : BOLE_OK;

@@ -15,8 +15,9 @@ BOLE_MUST_USE enum bole_status bole_git_cache_open(struct bole_platform *, struc
 /* NULL is fine. Nobody uses it any more. */
 void bole_git_cache_close(struct bole_git_cache *);
 
-/* The index of a repository, retained, or NULL; then it is due. cache may be NULL. */
-struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *, uint32_t repo);
+/* The index of a snapshot's repository, retained, read from the store if it is not at hand; or
+ * NULL, then it is due. cache may be NULL. */
+struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *, struct bole_snapshot *);
 /* The repository has changed. cache may be NULL. */
 void bole_git_cache_changed(struct bole_git_cache *, uint32_t repo);
 /* Makes the index that is due for longest, once it has been due for a moment. tick: asked now and

@@ -273,7 +273,7 @@ static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach
 	struct bole_service *svc = f->s->svc;
 	struct bole_pack_plan *plan = NULL;
 
-	reach->bitmap = bole_git_cache_bitmap(svc->cache, svc->repo.id);
+	reach->bitmap = bole_git_cache_bitmap(svc->cache, reach->snapshot);
 	enum bole_status rc = bole_pack_plan_open(reach, &plan);
 	if (rc != BOLE_OK && key != NULL)
 		bole_pack_cache_forget(svc->packs, key);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* Sets of what commits reach beside a model that walks plain tables: random histories through packs
  * and records, branches that vanish, collections, cleaning, restarts; indexes made anew and from
- * old ones; random wants and haves. What is picked must be exactly what the wants reach and the
- * haves do not; the pack of it must resolve, link and hash in a store that has the haves. */
+ * old ones, and read from the store; random wants and haves. What is picked must be exactly what
+ * the wants reach and the haves do not; the pack of it must resolve, link and hash in a store that
+ * has the haves. */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "git/bitmap/pick.h"
 #include "git/fetch/pack_emit.h"
@@ -21,6 +23,7 @@ static struct gcworld w;
 static struct bole_bitmap *bitmap;
 static unsigned picks;   /* by sets */
 static unsigned behind;  /* with objects that came after the index */
+static unsigned loads;   /* from the store */
 static unsigned whole;   /* packs that are an extent as it is */
 static unsigned refused; /* the index does not fit any more */
 
@@ -38,6 +41,64 @@ static void rebuild(bool afresh)
 	bole_snapshot_close(snapshot);
 	bole_bitmap_release(bitmap);
 	bitmap = made;
+}
+
+/* The index is what comes back from the store, from now on. */
+static void save_and_load(void)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *loaded;
+
+	cr_assert_eq(bole_bitmap_save(bitmap, w.store, w.repo.id), BOLE_OK);
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	cr_assert_eq(bole_bitmap_load(&w.test.base, &w.test.alloc, snapshot, &loaded), BOLE_OK);
+	bole_snapshot_close(snapshot);
+	cr_assert_eq(loaded->positions, bitmap->positions);
+	cr_assert_eq(loaded->set_count, bitmap->set_count);
+	cr_assert_eq(loaded->tips.len, bitmap->tips.len);
+	bole_bitmap_release(bitmap);
+	bitmap = loaded;
+	loads++;
+}
+
+/* Damaged bytes are an error, or an index that can be asked without harm. */
+static void load_damaged(uint64_t *seed)
+{
+	uint8_t number = 0;
+	struct bole_aux_key key = {BOLE_AUX_DERIVED, 1, {&number, 1}};
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *loaded;
+	uint8_t *value;
+	size_t len, failed;
+
+	cr_assert_eq(bole_bitmap_save(bitmap, w.store, w.repo.id), BOLE_OK);
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	cr_assert_eq(w.store->aux->get(snapshot, &key, &w.test.alloc, &value, &len), BOLE_OK);
+	bole_snapshot_close(snapshot);
+	for (int i = 0; i < 20; i++) {
+		struct bole_tx *tx = gcworld_begin(&w);
+		size_t at = test_random(seed) % (i % 2 == 0 && len > 100 ? 100 : len);
+		uint8_t before = value[at];
+
+		value[at] ^= (uint8_t)(1 + test_random(seed) % 255);
+		size_t shown = i % 5 == 0 ? test_random(seed) % len + 1 : len;
+		cr_assert_eq(w.store->aux->put(tx, &key, bole_bytes_of(value, shown)), BOLE_OK);
+		cr_assert_eq(bole_tx_commit(tx, NULL, 0, &failed), BOLE_OK);
+		value[at] = before;
+		cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+		if (bole_bitmap_load(&w.test.base, &w.test.alloc, snapshot, &loaded) == BOLE_OK) {
+			size_t words = loaded->positions / 64 + 1;
+			struct bitmap_bits bits = {calloc(words, 8), words};
+
+			for (uint32_t s = 0; s < loaded->set_count; s++)
+				(void)!bole_bitmap_unite(loaded, &loaded->sets[s], &bits);
+			(void)!bole_bitmap_unite(loaded, &loaded->all, &bits);
+			free(bits.words);
+			bole_bitmap_release(loaded);
+		}
+		bole_snapshot_close(snapshot);
+	}
+	bole_alloc_free(&w.test.alloc, value, len, 1);
 }
 
 /* What nodes reach, by the model. */
@@ -226,7 +287,13 @@ static void step(uint64_t *seed)
 			if (bole_store_maintain(w.store, &eager, NULL) != BOLE_OK)
 				break;
 		break;
-	case 8: rebuild(test_random(seed) % 3 == 0); break;
+	case 8:
+		rebuild(test_random(seed) % 3 == 0);
+		if (test_random(seed) % 4 == 0)
+			load_damaged(seed);
+		save_and_load();
+		compare(seed);
+		break;
 	case 9: /* one pack, and all of it */
 		for (int i = 0; i < GC_BRANCHES; i++)
 			if (w.branch[i] != GC_NONE)
@@ -282,4 +349,5 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 	cr_assert_gt(picks, 30);
 	cr_assert_gt(behind, 5);
 	cr_assert_gt(whole, 0);
+	cr_assert_gt(loads, 5);
 }

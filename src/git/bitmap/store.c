@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: ISC */
+/* An index as auxiliary records (docs/FORMAT.md, "Bitmaps"): pieces of one stream, written in one
+ * transaction. What is read is checked like anything from a device; whatever does not fit is no
+ * index, and another one is made. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "bole/store.h"
+#include "git/bitmap/bitmap.h"
+
+enum {
+	KIND = 1,
+	MAGIC = 0x314d4242, /* "BBM1" */
+	PIECE_BYTES = 512 * 1024,
+	PIECE_HEAD_BYTES = 24, /* magic, pieces, generation, length of the stream */
+	PIECES_MAX = 255,
+	SEGMENT_BYTES = 12,
+	SET_BYTES = 12, /* and the commit's id */
+};
+
+/* -- Writing -- */
+
+static void put32(struct bole_buffer *out, uint32_t value)
+{
+	uint8_t bytes[4];
+
+	bole_put_le32(bytes, value);
+	bole_buffer_append(out, bytes, sizeof bytes);
+}
+
+static void put64(struct bole_buffer *out, uint64_t value)
+{
+	put32(out, (uint32_t)value);
+	put32(out, (uint32_t)(value >> 32));
+}
+
+static void put_set(struct bole_buffer *out, const struct bitmap_set *set)
+{
+	put32(out, set->base);
+	put32(out, set->len);
+	put32(out, set->objects);
+}
+
+static uint8_t is_blob(const struct bole_bitmap *b, uint32_t position)
+{
+	return b->blobs[position / 64] >> position % 64 & 1;
+}
+
+static void encode(const struct bole_bitmap *b, struct bole_buffer *out)
+{
+	put32(out, b->algo);
+	put32(out, b->segment_count);
+	put32(out, b->set_count);
+	put32(out, (uint32_t)(b->ids.len / b->key_bytes));
+	put32(out, (uint32_t)(b->tips.len / b->key_bytes));
+	put32(out, (uint32_t)b->runs.len);
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		put64(out, b->segments[i].extent);
+		put32(out, b->segments[i].count);
+	}
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		const struct bitmap_segment *s = &b->segments[i];
+
+		for (uint32_t n = 0; s->extent == 0 && n < s->count; n++)
+			bole_buffer_byte(out, is_blob(b, s->first + n));
+	}
+	bole_buffer_append(out, b->ids.ptr, b->ids.len);
+	for (uint32_t i = 0; i < b->set_count; i++) {
+		bole_buffer_append(out, b->sets[i].commit, b->key_bytes);
+		put_set(out, &b->sets[i]);
+	}
+	put_set(out, &b->all);
+	bole_buffer_append(out, b->tips.ptr, b->tips.len);
+	bole_buffer_append(out, b->runs.ptr, b->runs.len);
+}
+
+static enum bole_status put_pieces(struct bole_tx *tx, const struct bole_bitmap *b,
+                                   const struct bole_buffer *stream)
+{
+	size_t pieces = (stream->len + PIECE_BYTES - 1) / PIECE_BYTES;
+	struct bole_buffer piece;
+	uint64_t generation;
+	enum bole_status rc = BOLE_OK;
+
+	if (pieces > PIECES_MAX)
+		return BOLE_E_LIMIT;
+	b->platform->ops->random(b->platform, &generation, sizeof generation);
+	bole_buffer_init(&piece, b->alloc, PIECE_BYTES + PIECE_HEAD_BYTES);
+	for (size_t i = 0; i < pieces && rc == BOLE_OK; i++) {
+		uint8_t number = (uint8_t)i;
+		struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
+		size_t left = stream->len - i * PIECE_BYTES;
+
+		piece.len = 0;
+		put32(&piece, MAGIC);
+		put32(&piece, (uint32_t)pieces);
+		put64(&piece, generation);
+		put64(&piece, stream->len);
+		bole_buffer_append(&piece, stream->ptr + i * PIECE_BYTES,
+		                   left < PIECE_BYTES ? left : PIECE_BYTES);
+		rc = piece.rc;
+		if (rc == BOLE_OK)
+			rc = tx->store->aux->put(tx, &key, bole_bytes_of(piece.ptr, piece.len));
+	}
+	bole_buffer_release(&piece);
+	return rc;
+}
+
+enum bole_status bole_bitmap_save(const struct bole_bitmap *b, struct bole_store *store,
+                                  uint32_t repo)
+{
+	struct bole_buffer stream;
+	struct bole_tx *tx = NULL;
+	size_t failed;
+
+	bole_buffer_init(&stream, b->alloc, (size_t)PIECES_MAX * PIECE_BYTES);
+	encode(b, &stream);
+	enum bole_status rc = stream.rc;
+	if (rc == BOLE_OK)
+		rc = bole_tx_begin(store, repo, &tx);
+	if (rc == BOLE_OK)
+		rc = put_pieces(tx, b, &stream);
+	bole_buffer_release(&stream);
+	if (rc != BOLE_OK) {
+		bole_tx_abort(tx);
+		return rc;
+	}
+	return bole_tx_commit(tx, NULL, 0, &failed);
+}
+
+/* -- Reading -- */
+
+struct cursor {
+	const uint8_t *p;
+	size_t left;
+	bool bad;
+};
+
+static const uint8_t *take(struct cursor *c, uint64_t len)
+{
+	static const uint8_t none[SEGMENT_BYTES + BOLE_OID_BYTES_MAX];
+	const uint8_t *p = c->p;
+
+	if (c->bad || len > c->left) {
+		c->bad = true;
+		return none;
+	}
+	c->p += len;
+	c->left -= (size_t)len;
+	return p;
+}
+
+static uint32_t get32(struct cursor *c)
+{
+	return bole_get_le32(take(c, 4));
+}
+
+/* The pieces as one stream. BOLE_E_NOT_FOUND, BOLE_E_CORRUPT. */
+static enum bole_status join(struct bole_snapshot *snapshot, struct bole_alloc *alloc,
+                             struct bole_buffer *out)
+{
+	uint64_t generation = 0, total = 0;
+	uint32_t pieces = 1;
+
+	for (uint32_t i = 0; i < pieces; i++) {
+		uint8_t number = (uint8_t)i;
+		struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
+		uint8_t *value;
+		size_t len;
+
+		BOLE_TRY(snapshot->store->aux->get(snapshot, &key, alloc, &value, &len));
+		bool ok = len > PIECE_HEAD_BYTES && bole_get_le32(value) == MAGIC;
+		if (ok && i == 0) {
+			pieces = bole_get_le32(value + 4);
+			generation = bole_get_le64(value + 8);
+			total = bole_get_le64(value + 16);
+		}
+		ok = ok && pieces > 0 && pieces <= PIECES_MAX &&
+		     bole_get_le64(value + 8) == generation;
+		if (ok)
+			bole_buffer_append(out, value + PIECE_HEAD_BYTES, len - PIECE_HEAD_BYTES);
+		bole_alloc_free(alloc, value, len, 1);
+		if (!ok)
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(out->rc);
+	}
+	return out->len == total ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status load_extent(struct bole_bitmap *b, struct bole_snapshot *snapshot,
+                                    uint64_t extent, uint32_t count)
+{
+	struct bole_extent_info info;
+	uint32_t before = b->segment_count;
+
+	if (bole_extent_next(snapshot, extent - 1, &info) != BOLE_OK || info.extent != extent ||
+	    info.rows != count)
+		return BOLE_E_NOT_FOUND;
+	BOLE_TRY(bole_bitmap_add_extent(b, snapshot, &info));
+	return b->segment_count == before + 1 ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status load_segments(struct bole_bitmap *b, struct bole_snapshot *snapshot,
+                                      struct cursor *c, uint32_t segments, uint32_t ids)
+{
+	const uint8_t *segment = take(c, (uint64_t)segments * SEGMENT_BYTES);
+	const uint8_t *blob = take(c, ids);
+	const uint8_t *id = take(c, (uint64_t)ids * b->key_bytes);
+	struct bole_oid oid;
+	uint32_t position;
+
+	if (c->bad)
+		return BOLE_E_CORRUPT;
+	for (uint32_t i = 0; i < segments; i++, segment += SEGMENT_BYTES) {
+		uint64_t extent = bole_get_le64(segment);
+		uint32_t count = bole_get_le32(segment + 8);
+
+		if (extent != 0) {
+			BOLE_TRY(load_extent(b, snapshot, extent, count));
+			continue;
+		}
+		if (count > ids)
+			return BOLE_E_CORRUPT;
+		for (ids -= count; count > 0; count--, id += b->key_bytes) {
+			bole_oid_from_raw(id, b->algo, &oid);
+			if (bole_oid_index_find(&b->by_id, id) != BOLE_OID_NONE)
+				return BOLE_E_CORRUPT;
+			BOLE_TRY(bole_bitmap_add_id(b, &oid, *blob++ != 0 ? BOLE_OBJECT_BLOB : 0,
+			                            &position));
+		}
+	}
+	return ids == 0 ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status load_set(struct bole_bitmap *b, struct cursor *c, const uint8_t *commit,
+                                 uint32_t *at, struct bitmap_set *set)
+{
+	*set = (struct bitmap_set){.base = get32(c), .at = *at};
+	set->len = get32(c);
+	set->objects = get32(c);
+	if (c->bad || set->len > UINT32_MAX - *at ||
+	    (set->base != BITMAP_NONE && set->base >= b->set_count) || set->objects > b->positions)
+		return BOLE_E_CORRUPT;
+	*at += set->len;
+	if (commit != NULL)
+		memcpy(set->commit, commit, b->key_bytes);
+	return BOLE_OK;
+}
+
+static enum bole_status load_sets(struct bole_bitmap *b, struct cursor *c, uint32_t sets,
+                                  uint32_t tips, uint32_t runs)
+{
+	uint32_t at = 0;
+
+	if ((uint64_t)sets * (SET_BYTES + b->key_bytes) > c->left)
+		return BOLE_E_CORRUPT;
+	b->sets = bole_alloc_array(b->alloc, sets == 0 ? 1 : sets, sizeof *b->sets);
+	if (b->sets == NULL)
+		return BOLE_E_NO_MEMORY;
+	b->set_cap = sets == 0 ? 1 : sets;
+	while (b->set_count < sets) {
+		const uint8_t *commit = take(c, b->key_bytes);
+
+		BOLE_TRY(load_set(b, c, commit, &at, &b->sets[b->set_count]));
+		if (bole_oid_index_find(&b->by_commit, commit) != BOLE_OID_NONE)
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(bole_oid_index_add(&b->by_commit, b->set_count++));
+	}
+	BOLE_TRY(load_set(b, c, NULL, &at, &b->all));
+	const uint8_t *tip = take(c, (uint64_t)tips * b->key_bytes);
+	const uint8_t *run = take(c, runs);
+	if (c->bad || c->left != 0 || at != runs)
+		return BOLE_E_CORRUPT;
+	bole_buffer_append(&b->tips, tip, tips * b->key_bytes);
+	bole_buffer_append(&b->runs, run, runs);
+	return b->tips.rc != BOLE_OK ? b->tips.rc : b->runs.rc;
+}
+
+static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snapshot,
+                               struct cursor *c)
+{
+	uint32_t algo = get32(c);
+	uint32_t segments = get32(c);
+	uint32_t sets = get32(c);
+	uint32_t ids = get32(c);
+	uint32_t tips = get32(c);
+	uint32_t runs = get32(c);
+
+	if (c->bad || algo != b->algo)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(load_segments(b, snapshot, c, segments, ids));
+	return load_sets(b, c, sets, tips, runs);
+}
+
+enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_alloc *alloc,
+                                  struct bole_snapshot *snapshot, struct bole_bitmap **out)
+{
+	struct bole_buffer stream;
+
+	*out = NULL;
+	bole_buffer_init(&stream, alloc, (size_t)PIECES_MAX * PIECE_BYTES);
+	enum bole_status rc = join(snapshot, alloc, &stream);
+	struct bole_bitmap *b = NULL;
+	if (rc == BOLE_OK) {
+		b = bole_bitmap_new(platform, alloc, snapshot->repo.algo);
+		rc = b == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+	}
+	if (rc == BOLE_OK) {
+		struct cursor c = {.p = stream.ptr, .left = stream.len};
+
+		rc = decode(b, snapshot, &c);
+	}
+	bole_buffer_release(&stream);
+	if (rc != BOLE_OK) {
+		bole_bitmap_release(b);
+		return rc;
+	}
+	*out = b;
+	return BOLE_OK;
+}
