@@ -359,7 +359,7 @@ enum bole_status bole_flash_batch_salvage(struct flash_log_scan *s, struct flash
 	BOLE_ASSERT(bytes.len >= b->bytes && b->bytes >= TRAILER_BYTES);
 	struct debris d = {.s = s, .b = b, .bytes = bytes.ptr, .end = b->bytes - TRAILER_BYTES};
 	uint64_t before = s->v->lost;
-	while (!padding(&d, at)) {
+	while (b->records != 0 && !padding(&d, at)) {
 		if (!sound(&d, at, &r)) {
 			BOLE_TRY(pass(&d, a, &at));
 			continue;
