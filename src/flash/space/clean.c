@@ -187,23 +187,34 @@ void bole_flash_lead_end(struct flash_volume *v)
 
 /* -- Steps -- */
 
-/* The leader may wait for us, so we do not wait for it while we are busy. False: somebody else went
- * on meanwhile. */
+/* The leader may wait for us, so we do not wait for it while we are busy; nor does our pin keep
+ * what it may want to use: what is read behind this is of a state that is published then. False:
+ * somebody else went on meanwhile. Lock held, given up meanwhile. */
+static bool wait_for_lead(struct flash_volume *v, struct flash_clean *c)
+{
+	struct flash_pin *pin = c->pin;
+
+	c->busy = false;
+	bole_flash_pin_rest(v, pin);
+	v->platform->ops->cond_broadcast(v->platform, &v->cond);
+	while (v->leading)
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	if (c->busy)
+		return false;
+	c->pin = pin;
+	bole_flash_pin_set(v, pin);
+	return true;
+}
+
 static bool lead_for_install(struct flash_volume *v, struct flash_clean *c)
 {
 	bool ours = true;
 
 	bole_flash_lock(v);
-	if (v->leading) {
-		c->busy = false;
-		v->platform->ops->cond_broadcast(v->platform, &v->cond);
-		while (v->leading)
-			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
-			                                  BOLE_NEVER);
-		ours = !c->busy && c->written != 0;
-		if (ours)
-			c->busy = true;
-	}
+	if (v->leading)
+		ours = wait_for_lead(v, c) && c->written != 0;
+	if (ours)
+		c->busy = true;
 	if (ours)
 		lead(v);
 	bole_flash_unlock(v);
@@ -242,16 +253,10 @@ bool bole_flash_clean_lead(struct flash_volume *v, struct flash_clean *c, bool l
 	bool ours = true;
 
 	bole_flash_lock(v);
-	if (!leading && v->leading) {
-		c->busy = false;
-		v->platform->ops->cond_broadcast(v->platform, &v->cond);
-		while (v->leading)
-			(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock,
-			                                  BOLE_NEVER);
-		ours = !c->busy;
-		if (ours)
-			c->busy = true;
-	}
+	if (!leading && v->leading)
+		ours = wait_for_lead(v, c);
+	if (ours)
+		c->busy = true;
 	if (ours && !leading)
 		lead(v);
 	if (ours)
@@ -292,7 +297,7 @@ static void end_victim(struct flash_volume *v, struct flash_clean *c, bool over)
 static enum bole_status write_and_install(struct flash_volume *v, struct flash_clean *c,
                                           bool leading, bool *lost)
 {
-	while ((c->moves != 0 || c->written != 0) && !*lost) {
+	while (!*lost && (c->moves != 0 || c->written != 0)) {
 		if (c->written == 0)
 			BOLE_TRY(bole_flash_move_write(v, c));
 		BOLE_TRY(install(v, c, leading, lost));
@@ -408,6 +413,7 @@ static enum bole_status one_step(struct flash_volume *v, struct flash_clean *c,
 		return BOLE_OK;
 	step->why = c->why;
 	bole_flash_lock(v);
+	c->pin = &pin;
 	bole_flash_pin_set(v, &pin);
 	bole_flash_unlock(v);
 	enum bole_status rc = go_on(v, c, step, lost);

@@ -78,7 +78,8 @@ struct flash_clean {
 	uint32_t target;  /* where */
 	uint32_t offset;  /* of the first record there */
 	struct flash_reader reader;
-	uint64_t programmed; /* by the step */
+	uint64_t programmed;   /* by the step */
+	struct flash_pin *pin; /* of whoever is busy */
 };
 
 /* What lives is where the published state says; false: dead, or nobody can tell (*rc). */

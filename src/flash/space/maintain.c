@@ -219,6 +219,10 @@ static enum bole_status try_next(struct flash_volume *v, enum flash_purpose purp
 	} else if (v->elements > 1) {
 		v->base_wanted = true;
 		return checkpoint_now(v, leading);
+	} else if (room.held != 0 && v->clean != NULL && v->clean->busy) {
+		/* Its pin goes with it. */
+		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+		try_again(t);
 	} else if (purpose == FLASH_FOR_REFS && bole_flash_mark_give_up(v)) {
 		try_again(t);
 	} else {

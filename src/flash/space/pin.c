@@ -46,11 +46,16 @@ static void take_out(struct flash_volume *v, struct flash_pin *pin)
 		settle(v);
 }
 
+void bole_flash_pin_rest(struct flash_volume *v, struct flash_pin *pin)
+{
+	if (pin->epoch != 0)
+		take_out(v, pin);
+}
+
 void bole_flash_pin_end(struct flash_volume *v, struct flash_pin *pin)
 {
 	bole_flash_lock(v);
-	if (pin->epoch != 0)
-		take_out(v, pin);
+	bole_flash_pin_rest(v, pin);
 	bole_flash_unlock(v);
 }
 

@@ -35,6 +35,8 @@ static inline bool bole_flash_pin_gone(const struct flash_pin *pin)
 {
 	return atomic_load(&pin->gone);
 }
+/* The same with the lock held. */
+void bole_flash_pin_rest(struct flash_volume *, struct flash_pin *);
 /* Some pin is older than the end of what was in the segment. Lock held. */
 bool bole_flash_pinned(const struct flash_volume *, uint32_t segment);
 /* Revokes the oldest pin that keeps a segment from being used again; false: there is none. Lock
