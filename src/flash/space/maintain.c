@@ -273,8 +273,10 @@ static bool level_due(struct flash_volume *v)
 static enum chore choose_chore(struct flash_volume *v, const struct room *room, bool attended)
 {
 	bool short_of = room->free < room->ample;
+	/* Who maintains makes it in time, as a rule. */
+	bool urgent = !attended || v->free <= bole_flash_floor(v, FLASH_FOR_REFS) + SPARE_SEGMENTS;
 
-	if (frees(v, room))
+	if (urgent && frees(v, room))
 		return CHORE_CHECKPOINT;
 	/* Whoever maintains does not keep up, and rows in memory and the log's tail are bounded. */
 	bool late = bole_flash_checkpoint_due(v) &&
@@ -355,7 +357,7 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 	}
 	/* Where space is short every commit ends with a checkpoint, and so with one more run. */
 	bole_flash_lock(v);
-	bool many = chore == CHORE_CHECKPOINT && bole_flash_merge_due(v);
+	bool many = chore == CHORE_CHECKPOINT && !attended && bole_flash_merge_due(v);
 	bole_flash_unlock(v);
 	if (rc == BOLE_OK && many)
 		rc = bole_flash_merge_step(v, MERGE_ROWS_MAX, &did);
