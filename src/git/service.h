@@ -27,7 +27,7 @@ struct bole_service_policy {
 	bool deny_delete;
 	struct bole_ingest_limits ingest;
 	struct bole_fetch_policy fetch;
-	const struct bole_fsck_options *fsck; /* of received objects; NULL = BOLE_FSCK_STRICT */
+	const struct bole_fsck_options *fsck; /* of received objects; NULL = BOLE_FSCK_PUSH */
 	struct bole_push_policy push;
 	size_t request_memory_max; /* budget of one request; 0 = 32 MiB + 64 bytes an object sent */
 };

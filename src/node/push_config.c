@@ -160,7 +160,7 @@ enum bole_status bole_node_push_config(struct bole_node *node)
 	const char *value;
 	size_t cursor = 0;
 
-	bole_fsck_options_init(&node->fsck, BOLE_FSCK_STRICT);
+	bole_fsck_options_init(&node->fsck, BOLE_FSCK_PUSH);
 	BOLE_TRY(check_numbers(node));
 	while (bole_config_next(node->config, &cursor, &key, &value))
 		BOLE_TRY(take_entry(node, key, value));

@@ -60,8 +60,9 @@ cat >bole.conf <<END
 	maxInputSize = 20000
 [repo "short.receive"]
 	maxObjectSize = 5000
+[repo "tight.receive.fsck"]
+	zeroPaddedFilemode = error
 [repo "lax.receive.fsck"]
-	zeroPaddedFilemode = ignore
 	hasDotgit = warn
 END
 start() {
@@ -169,7 +170,7 @@ done
 bad 120000 .gitmodules
 refused gitmodulesSymlink git push -q "$(as $alice main)" bad
 bad 0100644 padded
-refused zeroPaddedFilemode git push -q "$(as $alice main)" bad
+refused zeroPaddedFilemode git push -q "$(as $alice tight)" bad
 passes git push "$(as $alice lax)" bad
 bad 100644 .git
 passes git push "$(as $alice lax)" bad:worse

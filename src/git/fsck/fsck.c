@@ -39,13 +39,24 @@ void bole_fsck_options_init(struct bole_fsck_options *o, enum bole_fsck_preset p
 	        BOLE_FSCK_HAS_DOTDOT, BOLE_FSCK_HAS_DOTGIT,        BOLE_FSCK_NULL_SHA1,
 	};
 
-	*o = (struct bole_fsck_options){.strict = preset == BOLE_FSCK_STRICT};
+	/* What early tools wrote into histories that are still pushed every day (redis, rails);
+	 * large hosts let them pass too. */
+	static const uint8_t old[] = {
+	        BOLE_FSCK_BAD_TIMEZONE,
+	        BOLE_FSCK_MISSING_SPACE_BEFORE_DATE,
+	        BOLE_FSCK_ZERO_PADDED_FILEMODE,
+	};
+
+	*o = (struct bole_fsck_options){.strict = preset == BOLE_FSCK_STRICT ||
+	                                          preset == BOLE_FSCK_PUSH};
 	if (preset == BOLE_FSCK_STRUCTURE)
 		for (size_t i = 0; i < sizeof structure; i++)
 			o->severity[structure[i]] = BOLE_FSCK_ERROR;
-	if (preset == BOLE_FSCK_STRICT || preset == BOLE_FSCK_LENIENT)
+	if (o->strict || preset == BOLE_FSCK_LENIENT)
 		for (size_t i = 0; i < BOLE_FSCK_IDS; i++)
 			o->severity[i] = severity_of(ids[i].kind, o->strict);
+	for (size_t i = 0; i < sizeof old && preset == BOLE_FSCK_PUSH; i++)
+		o->severity[old[i]] = BOLE_FSCK_WARN;
 }
 
 const char *bole_fsck_name(enum bole_fsck_id id)

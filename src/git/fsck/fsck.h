@@ -105,7 +105,8 @@ enum bole_fsck_id {
 enum bole_fsck_severity { BOLE_FSCK_IGNORE = 0, BOLE_FSCK_WARN = 1, BOLE_FSCK_ERROR = 2 };
 
 enum bole_fsck_preset {
-	BOLE_FSCK_STRICT,    /* git fsck --strict: what a push is held to */
+	BOLE_FSCK_STRICT,    /* git fsck --strict */
+	BOLE_FSCK_PUSH,      /* the same, but old mistakes that harm nobody are only told */
 	BOLE_FSCK_LENIENT,   /* git fsck: warnings stay warnings */
 	BOLE_FSCK_STRUCTURE, /* only trees that no client could check out; the rest is ignored */
 	BOLE_FSCK_NOTHING,

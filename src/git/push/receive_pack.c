@@ -75,7 +75,7 @@ static enum bole_status ingest(struct bole_push *p)
 {
 	struct bole_service *svc = p->s->svc;
 	struct bole_ingest_report report = {.objects = 0};
-	struct bole_fsck_options strict;
+	struct bole_fsck_options usual;
 	struct bole_ingest job = {
 	        .platform = svc->platform,
 	        .alloc = svc->alloc,
@@ -85,14 +85,14 @@ static enum bole_status ingest(struct bole_push *p)
 	        .progress_ctx = &p->s->band,
 	        .cancelled = svc->cancelled,
 	        .cancelled_ctx = svc->cancelled_ctx,
-	        .fsck = svc->policy->fsck == NULL ? &strict : svc->policy->fsck,
+	        .fsck = svc->policy->fsck == NULL ? &usual : svc->policy->fsck,
 	        .warning = on_warning,
 	        .warning_ctx = p,
 	        .shallow = p->shallow,
 	        .shallow_count = p->shallow_count,
 	};
 
-	bole_fsck_options_init(&strict, BOLE_FSCK_STRICT);
+	bole_fsck_options_init(&usual, BOLE_FSCK_PUSH);
 	BOLE_TRY(bole_sort(svc->platform, svc->alloc, p->shallow, p->shallow_count,
 	                   sizeof *p->shallow, compare_oids));
 	enum bole_status rc = bole_pack_ingest(&job, svc->in, &report);
