@@ -129,7 +129,11 @@ static enum bole_status loose_bytes(struct gitdir_store *store, size_t number)
 	enum bole_status rc = loose_load(store, &again);
 	if (rc != BOLE_OK)
 		return rc == BOLE_E_NOT_FOUND ? BOLE_E_GONE : rc;
-	BOLE_ASSERT(again.len == loose->len); /* the same content, the same compressor */
+	/* The same content and the same compressor; if not, two contents have one id. */
+	if (again.len != loose->len) {
+		bole_alloc_free(store->alloc, again.bytes, again.len, 1);
+		return BOLE_E_CORRUPT;
+	}
 	*loose = again;
 	store->loose_bytes += loose->len;
 	loose_shrink(store, number);
