@@ -16,6 +16,7 @@ enum {
 	LOOK_SEGMENTS = 512, /* are counted in no time: that share of commits counts */
 	GARBAGE_MIN = 9,     /* percent of a segment, at the floor */
 	GARBAGE_LEAST = 4,
+	DELETED_PERCENT = 92,  /* of what is promised lives, at most, when much was deleted */
 	FOREVER_PERCENT = 97,  /* of what is promised can be full of what is updated */
 	GARBAGE_SURE = 75,     /* whatever the moves cost, there is a gain */
 	GARBAGE_EASY = 50,     /* where nothing is urgent */
@@ -159,8 +160,9 @@ static uint32_t garbage_for(const struct flash_volume *v, enum flash_purpose pur
 {
 	if (purpose != FLASH_FOR_DATA)
 		return GARBAGE_MIN;
+	/* Much was deleted: that is not doubtful, though it cost what there was. */
 	if (room->free <= bole_flash_floor(v, FLASH_FOR_REFS) + SPARE_SEGMENTS)
-		return GARBAGE_SURE;
+		return bole_flash_lives(v, DELETED_PERCENT) ? GARBAGE_SURE : GARBAGE_MIN;
 	return bole_flash_lives(v, FOREVER_PERCENT) ? GARBAGE_MIN : GARBAGE_LEAST;
 }
 
