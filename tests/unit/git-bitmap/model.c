@@ -341,13 +341,13 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 {
 	uint64_t seed = test_seed(61);
 
-	play(NULL, BOLE_HASH_SHA1, seed, 100);
-	play("virtio", BOLE_HASH_SHA1, seed + 1, 120);
-	play("nor4k", BOLE_HASH_SHA256, seed + 2, 100);
+	play(NULL, BOLE_HASH_SHA1, seed, 50);
+	play("virtio", BOLE_HASH_SHA1, seed + 1, 80);
+	play("nor4k", BOLE_HASH_SHA256, seed + 2, 60);
 	fprintf(stderr, "%u picks, %u of them of newer objects, %u without the index\n", picks,
 	        behind, refused);
-	cr_assert_gt(picks, 30);
-	cr_assert_gt(behind, 5);
+	cr_assert_gt(picks, 20);
+	cr_assert_gt(behind, 3);
 	cr_assert_gt(whole, 0);
-	cr_assert_gt(loads, 5);
+	cr_assert_gt(loads, 2);
 }
