@@ -519,8 +519,9 @@ def bad_http():
         if b"refs/heads" in answer or len(re.findall(rb"HTTP/1.1 \d", answer)) != 1:
             fail("%s: a hidden request was answered: %r" % (name, answer[:900]))
     for path in ("/../two.git/x", "/one.git/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/one.git/%2e%2e/two.git", "//etc/passwd",
-                 "/one.git%00.png", "/one.git/info/refs%00", "/\\..\\x", "/one%2f..%2ftwo.git/info/refs", "/one.git/objects/info/packs",
-                 "/one.git/HEAD", "/%ff%fe", "/%", "/%zz", "/" + "a/" * 3000, "/" + "%41" * 1500, "*", "http://[/x", "x",
+                 "/one.git%00.png", "/one.git/info/refs%00", "/\\..\\x", "/one%2f..%2ftwo.git/info/refs", "/one.git/objects/info/alternates",
+                 "/one.git/objects/../../two.git/HEAD", "/one.git/archive/../x.tar", "/one.git/archive/" + "a" * 900 + ".zip",
+                 "/one.git/objects/" + "a" * 900, "/%ff%fe", "/%", "/%zz", "/" + "a/" * 3000, "/" + "%41" * 1500, "*", "http://[/x", "x",
                  "/.git/config", "/one.git/./info/refs", "/one.git/info/refs?service=git-upload-pack%00", "/one.git/info/refs?service=../x"):  # fmt: skip
         answer = talk(args.http, raw("GET %s HTTP/1.1\nHost: h\nConnection: close\n\n" % path))
         refused("the path %s" % path[:40], answer, "HTTP/1.1 4")
