@@ -16,9 +16,9 @@ struct packworld {
 	struct bole_repo repo;
 	struct bole_ingest_limits limits;
 	const struct bole_fsck_options *fsck; /* NULL = the default of an ingestion */
-	struct bole_ingest_report report; /* of the last ingestion */
-	size_t input_bytes;               /* buffer of the input; 0 = 16 KiB */
-	uint64_t unread;                  /* bytes that the last ingestion left */
+	struct bole_ingest_report report;     /* of the last ingestion */
+	size_t input_bytes;                   /* buffer of the input; 0 = 16 KiB */
+	uint64_t unread;                      /* bytes that the last ingestion left */
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
 };
