@@ -367,6 +367,8 @@ void bole_flash_after(struct flash_volume *v, uint64_t bytes)
 		bole_log(v->platform, BOLE_LOG_DEBUG, "%s: work put off: %s", v->dev->info.name,
 		         bole_status_text(rc));
 	/* Blocks are used up as bytes are written. */
+	if (attended && bole_flash_erase_late(v))
+		(void)bole_flash_erase_ahead(v, 0);
 	if (attended || !v->dev->info.needs_erase)
 		return;
 	/* The first ones after a mount find one that is blank. */

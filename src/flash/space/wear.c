@@ -263,6 +263,16 @@ static bool next_waits(const struct flash_volume *v)
 	return s->state == SEGMENT_RESERVED && !s->erasing && !is_ready(v, v->log.next);
 }
 
+bool bole_flash_erase_late(struct flash_volume *v)
+{
+	if (!v->dev->info.needs_erase || v->read_only || atomic_load(&v->failed))
+		return false;
+	bole_flash_lock(v);
+	bool late = next_waits(v) && v->segment[v->log.segment].written > v->segment_bytes / 2;
+	bole_flash_unlock(v);
+	return late;
+}
+
 bool bole_flash_erase_ahead(struct flash_volume *v, uint32_t wanted)
 {
 	uint32_t ready = 0;

@@ -368,6 +368,8 @@ void bole_flash_erase_wait(struct flash_volume *, uint32_t segment);
 /* Erases one block of what will be wanted soon: the log's next segment, then others, unless so many
  * are blank already; false: nothing to do. */
 bool bole_flash_erase_ahead(struct flash_volume *, uint32_t wanted);
+/* The log's next segment will be wanted soon, and nobody has made it blank. */
+bool bole_flash_erase_late(struct flash_volume *);
 /* Of the free segments too many are worn too far ahead of the others. Lock held. */
 bool bole_flash_wear_apart(const struct flash_volume *);
 /* Too few good segments: read-only for good. refused: space could not be made. Lock held. */
