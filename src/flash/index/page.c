@@ -7,7 +7,7 @@
 
 uint32_t bole_flash_page_size(const struct flash_volume *v)
 {
-	bool small = v->dev->info.needs_erase || bole_flash_short_runs(v);
+	bool small = v->dev->info.needs_erase || v->short_runs;
 	uint32_t least = small ? PAGE_BYTES_RAW_MIN : PAGE_BYTES_MANAGED;
 
 	return v->unit > least ? v->unit : least;

@@ -143,7 +143,7 @@ static uint64_t pages_for(const struct flash_run *run, enum flash_page_part part
 bool bole_flash_run_count(struct flash_run *run)
 {
 	uint64_t rows = pages_for(run, FLASH_PAGE_ROWS, run->rows);
-	bool lone = rows <= 1 && bole_flash_short_runs(run->v);
+	bool lone = rows <= 1 && run->v->short_runs;
 	uint64_t fences = lone ? 0 : pages_for(run, FLASH_PAGE_FENCES, rows);
 	uint64_t filter = pages_for(run, FLASH_PAGE_FILTER, run->blocks);
 
@@ -157,7 +157,7 @@ uint64_t bole_flash_run_pages_for(const struct flash_volume *v, uint64_t rows)
 {
 	uint64_t pages = pages_of(v, FLASH_PAGE_ROWS, INDEX_ROW_BYTES, rows);
 
-	if (pages <= 1 && bole_flash_short_runs(v))
+	if (pages <= 1 && v->short_runs)
 		return pages;
 	return pages + pages_of(v, FLASH_PAGE_FENCES, 0, pages) +
 	       pages_of(v, FLASH_PAGE_FILTER, 0, bole_flash_filter_blocks(rows));

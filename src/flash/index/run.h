@@ -78,11 +78,6 @@ static inline uint32_t bole_flash_run_pages(const struct flash_run *run)
 {
 	return run->row_pages + run->fence_pages + run->filter_pages;
 }
-/* Segments are short: a page more or less of a run counts. */
-static inline bool bole_flash_short_runs(const struct flash_volume *v)
-{
-	return (v->anchor.incompat & FLASH_INCOMPAT_SHORT_RUNS) != 0;
-}
 /* Pages of a run of the index. */
 uint64_t bole_flash_run_pages_for(const struct flash_volume *, uint64_t rows);
 /* Bytes of the device that it occupies. */

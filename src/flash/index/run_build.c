@@ -27,7 +27,7 @@ static void open_filter(struct flash_run_builder *b, uint64_t rows_max)
 	size_t bytes = (size_t)blocks * FILTER_BLOCK_BYTES;
 
 	/* To read the one page of rows is as good. */
-	bool lone = rows_max <= b->run->page_rows && bole_flash_short_runs(b->v);
+	bool lone = rows_max <= b->run->page_rows && b->v->short_runs;
 	if (blocks == 0 || lone)
 		return;
 	b->filter = bole_flash_cache_reserve(b->v->cache, bytes);
@@ -325,8 +325,7 @@ static void release(struct flash_run_builder *b)
 	struct flash_volume *v = b->v;
 	struct flash_run *run = b->run;
 	bool useful = b->open.segment != SEGMENT_NONE &&
-	              v->segment_bytes - b->open.pos >=
-	                      (bole_flash_short_runs(v) ? 1u : 2u) * v->page_bytes;
+	              v->segment_bytes - b->open.pos >= (v->short_runs ? 1u : 2u) * v->page_bytes;
 
 	bole_flash_open_give(v, &b->open, useful);
 	bole_alloc_free(v->alloc, b->buf, buffer_pages(b), v->page_bytes);

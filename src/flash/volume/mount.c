@@ -337,6 +337,7 @@ static enum bole_status init_geometry(struct flash_volume *v)
 	v->geometry = *g;
 	memcpy(v->key, v->anchor.key, sizeof v->key);
 	v->unit = g->unit;
+	v->short_runs = (v->anchor.incompat & FLASH_INCOMPAT_SHORT_RUNS) != 0;
 	v->segments = g->segments;
 	v->segment_bytes = (uint32_t)g->segment_bytes;
 	if (fragment > FLASH_FRAGMENT_BYTES)

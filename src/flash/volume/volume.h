@@ -209,6 +209,7 @@ struct flash_volume {
 	uint32_t fragment_bytes;
 	uint32_t record_max;
 	uint32_t page_bytes;           /* of sorted runs */
+	bool short_runs;               /* segments are short: a page more or less of a run counts */
 	struct flash_cache *cache;     /* of their pages */
 	struct flash_objects *objects; /* small records */
 	bool read_only;                /* asked for, or the volume's features demand it */
