@@ -2,7 +2,8 @@
 /* The entries of a pick, in the order of their positions. Where most of an extent is sent, what
  * lies together goes out together, as it is stored: only the heads of offset deltas are looked at,
  * and one is written anew when its base did not keep its distance. Elsewhere entries go one by one.
- */
+ * A base whose position comes after that of its delta is written early, before the delta: Git reads
+ * bases in any order, but not every client does. */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -14,6 +15,8 @@ enum {
 	REGIONS_FIRST = 64,
 	PACK_HEAD_BYTES = 12,
 	DENSE_PART = 2, /* of an extent's entries */
+	BASES_MAX = 64, /* of a chain that are written early; a longer one names its base by id */
+	EARLY_FIRST = 256,
 };
 
 /* From this position on (of those that are sent) an entry lies in the pack at its offset in its
@@ -21,6 +24,17 @@ enum {
 struct region {
 	uint32_t position;
 	uint64_t shift;
+};
+
+/* An entry that was written before its turn. */
+struct early {
+	uint64_t emitted; /* 0 = an empty slot */
+	uint32_t position;
+};
+
+struct waiting {
+	struct bole_oid oid;
+	uint32_t position;
 };
 
 struct pick_emission {
@@ -36,7 +50,11 @@ struct pick_emission {
 	uint64_t chunk_at;
 	uint64_t run_from; /* bytes of the extent that go out as they are, not written yet */
 	uint64_t run_to;
-	uint64_t alone; /* entries that went out one by one */
+	uint64_t alone;      /* entries that went out one by one */
+	uint32_t current;    /* all that is sent below this position has been written */
+	struct early *early; /* open addressing, at most half full */
+	size_t early_count;
+	size_t early_cap;
 };
 
 /* -- Where entries are in the pack -- */
@@ -52,6 +70,44 @@ static uint64_t own_offset(const struct pick_emission *pe, uint32_t position)
 	                ? pe->segment
 	                : bole_bitmap_segment(b, position);
 	return s->extent == 0 ? 0 : b->offsets[s->at + (position - s->first)];
+}
+
+static struct early *early_slot(struct early *slots, size_t cap, uint32_t position)
+{
+	size_t at = (position * UINT32_C(2654435761)) & (cap - 1);
+
+	while (slots[at].emitted != 0 && slots[at].position != position)
+		at = (at + 1) & (cap - 1);
+	return &slots[at];
+}
+
+/* Where an entry was written before its turn, or 0. */
+static uint64_t early_at(const struct pick_emission *pe, uint32_t position)
+{
+	return pe->early_count == 0 ? 0 : early_slot(pe->early, pe->early_cap, position)->emitted;
+}
+
+static enum bole_status note_early(struct pick_emission *pe, uint32_t position, uint64_t emitted)
+{
+	struct bole_alloc *alloc = pe->em->plan->job.alloc;
+
+	if (pe->early_count * 2 >= pe->early_cap) {
+		size_t cap = pe->early_cap == 0 ? EARLY_FIRST : pe->early_cap * 2;
+		struct early *slots = bole_alloc_array(alloc, cap, sizeof *slots);
+
+		if (slots == NULL)
+			return BOLE_E_NO_MEMORY;
+		memset(slots, 0, cap * sizeof *slots);
+		for (size_t i = 0; i < pe->early_cap; i++)
+			if (pe->early[i].emitted != 0)
+				*early_slot(slots, cap, pe->early[i].position) = pe->early[i];
+		bole_alloc_free(alloc, pe->early, pe->early_cap, sizeof *pe->early);
+		pe->early = slots;
+		pe->early_cap = cap;
+	}
+	*early_slot(pe->early, pe->early_cap, position) = (struct early){emitted, position};
+	pe->early_count++;
+	return BOLE_OK;
 }
 
 static enum bole_status note_place(struct pick_emission *pe, uint32_t position, uint64_t emitted)
@@ -78,9 +134,12 @@ static enum bole_status note_place(struct pick_emission *pe, uint32_t position, 
 /* Of an entry that has been written. */
 static uint64_t emitted_at(const struct pick_emission *pe, uint32_t position)
 {
+	uint64_t early = early_at(pe, position);
 	size_t low = 0;
 	size_t high = pe->region_count;
 
+	if (early != 0)
+		return early;
 	BOLE_ASSERT(high > 0);
 	/* Bases are near. */
 	for (size_t step = 1; step < high; step *= 4) {
@@ -104,6 +163,11 @@ static uint64_t emitted_at(const struct pick_emission *pe, uint32_t position)
 static bool is_sent(const struct pick_emission *pe, uint32_t position)
 {
 	return position != BITMAP_NONE && bitmap_has(&pe->pick->send, position);
+}
+
+static bool is_written(const struct pick_emission *pe, uint32_t position)
+{
+	return position < pe->current || early_at(pe, position) != 0;
 }
 
 /* -- Bases -- */
@@ -133,87 +197,148 @@ static uint32_t row_before(const struct pick_emission *pe, uint32_t from, uint64
 	return low < from && pe->offsets[low] == offset ? low : BITMAP_NONE;
 }
 
-/* Makes a delta's head right for this pack, where it will start at `start`. False: the receiver
- * will not have the base. */
-static enum bole_status place_base(struct pick_emission *pe, const struct bole_entry *entry,
-                                   uint32_t position, uint64_t start, struct bole_entry_head *head,
-                                   bool *out)
+/* The base of a delta: its id, where it is needed, and its position or BITMAP_NONE. */
+static enum bole_status base_of(struct pick_emission *pe, const struct bole_entry *entry,
+                                uint32_t position, const struct bole_entry_head *head,
+                                struct bole_oid *oid, uint32_t *base)
 {
-	struct bole_oid oid = head->base;
-	uint32_t base = BITMAP_NONE;
+	const struct bitmap_segment *s = pe->segment;
 	struct bole_entry unused;
 
-	*out = false;
-	if (head->type == BOLE_ENTRY_OFS_DELTA) {
-		if (head->base_distance > entry->offset)
-			return BOLE_E_CORRUPT;
-		uint64_t offset = entry->offset - head->base_distance;
+	*oid = head->base;
+	*base = BITMAP_NONE;
+	pe->chunk.len = 0;
+	if (head->type == BOLE_ENTRY_REF_DELTA)
+		return bole_pick_position(pe->pick, oid, base);
+	if (head->base_distance > entry->offset)
+		return BOLE_E_CORRUPT;
+	uint64_t offset = entry->offset - head->base_distance;
 
-		if (pe->segment != NULL && pe->segment->extent == entry->extent) {
-			uint32_t row = row_before(pe, position - pe->segment->first, offset);
-			if (row != BITMAP_NONE)
-				base = pe->segment->first + row;
+	if (s != NULL && s->extent == entry->extent && position - s->first < s->count) {
+		uint32_t row = row_before(pe, position - s->first, offset);
+
+		if (row != BITMAP_NONE && is_sent(pe, s->first + row) &&
+		    is_written(pe, s->first + row)) {
+			*base = s->first + row;
+			return BOLE_OK;
 		}
-		if (!is_sent(pe, base)) {
-			pe->chunk.len = 0;
-			BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent, offset, &oid,
-			                           &unused));
-			BOLE_TRY(bole_pick_position(pe->pick, &oid, &base));
-		}
-	} else {
-		pe->chunk.len = 0;
-		BOLE_TRY(bole_pick_position(pe->pick, &oid, &base));
 	}
-	if (is_sent(pe, base) && base < position) {
+	BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent, offset, oid, &unused));
+	return bole_pick_position(pe->pick, oid, base);
+}
+
+/* Makes a delta's head right for this pack, where it will start at `start`. False: the receiver
+ * will not have the base. */
+static bool place_base(const struct pick_emission *pe, uint64_t start, const struct bole_oid *oid,
+                       uint32_t base, struct bole_entry_head *head)
+{
+	const struct bole_reach *job = &pe->em->plan->job;
+
+	if (is_sent(pe, base) && is_written(pe, base)) {
 		head->type = BOLE_ENTRY_OFS_DELTA;
 		head->base_distance = start - emitted_at(pe, base);
-		*out = true;
-	} else if (base != BITMAP_NONE &&
-	           (is_sent(pe, base) ||
-	            (pe->em->plan->job.thin && bitmap_has(&pe->pick->have, base)))) {
-		head->type = BOLE_ENTRY_REF_DELTA;
-		head->base = oid;
-		*out = true;
+		return true;
 	}
-	return BOLE_OK;
+	if (base == BITMAP_NONE ||
+	    (!is_sent(pe, base) && (!job->thin || !bitmap_has(&pe->pick->have, base))))
+		return false;
+	head->type = BOLE_ENTRY_REF_DELTA;
+	head->base = *oid;
+	return true;
 }
 
 /* -- One by one -- */
 
-static enum bole_status emit_entry(struct pick_emission *pe, struct bole_entry *entry,
-                                   uint32_t position)
+/* An entry that is about to be written. */
+struct coming {
+	struct bole_entry entry;
+	struct bole_entry_head head;
+	struct bole_bytes all;  /* borrowed, or empty */
+	struct bole_oid base;   /* of a delta */
+	uint32_t base_position; /* BITMAP_NONE: it is no delta, or of something that nobody knows */
+};
+
+static enum bole_status look(struct pick_emission *pe, uint32_t position, struct coming *c)
+{
+	c->base_position = BITMAP_NONE;
+	pe->chunk.len = 0;
+	BOLE_TRY(bole_emit_read_head(pe->em, &c->entry, &c->head, &c->all));
+	if (c->head.type != BOLE_ENTRY_OFS_DELTA && c->head.type != BOLE_ENTRY_REF_DELTA)
+		return BOLE_OK;
+	c->all.len = 0; /* finding the base ends what is borrowed */
+	return base_of(pe, &c->entry, position, &c->head, &c->base, &c->base_position);
+}
+
+static enum bole_status emit_coming(struct pick_emission *pe, struct coming *c)
 {
 	struct emission *em = pe->em;
-	uint64_t start = em->out.written;
-	struct bole_entry_head head;
-	struct bole_bytes all;
 	struct bole_oid oid;
 	size_t skip = 0;
-	bool placed;
 
-	pe->chunk.len = 0;
-	pe->alone++;
-	BOLE_TRY(bole_emit_read_head(em, entry, &head, &all));
-	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
-		skip = head.head_bytes;
-		BOLE_TRY(place_base(pe, entry, position, start, &head, &placed));
-		all.len = 0; /* it was borrowed */
-		if (!placed) {
-			if (entry->type == 0)
-				BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent,
-				                           entry->offset, &oid, entry));
-			BOLE_TRY(bole_emit_whole(em, entry));
-			return note_place(pe, position, start);
+	if (c->head.type == BOLE_ENTRY_OFS_DELTA || c->head.type == BOLE_ENTRY_REF_DELTA) {
+		skip = c->head.head_bytes;
+		if (!place_base(pe, em->out.written, &c->base, c->base_position, &c->head)) {
+			if (c->entry.type == 0)
+				BOLE_TRY(bole_odb_entry_at(pe->snapshot, c->entry.extent,
+				                           c->entry.offset, &oid, &c->entry));
+			return bole_emit_whole(em, &c->entry);
 		}
-		bole_emit_head(em, &head);
+		bole_emit_head(em, &c->head);
 	}
-	if (all.len != 0) {
-		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
-		BOLE_TRY(bole_reach_spend(em->plan, all.len / 4));
+	if (c->all.len != 0) {
+		bole_output_write(&em->out, c->all.ptr + skip, c->all.len - skip);
+		BOLE_TRY(bole_reach_spend(em->plan, c->all.len / 4));
 	} else {
-		BOLE_TRY(bole_emit_rest(em, entry, skip));
+		BOLE_TRY(bole_emit_rest(em, &c->entry, skip));
 	}
-	BOLE_TRY(em->out.rc);
+	return em->out.rc;
+}
+
+static bool is_early(const struct pick_emission *pe, const struct coming *c)
+{
+	return is_sent(pe, c->base_position) && !is_written(pe, c->base_position);
+}
+
+/* Writes the base of a delta, and before it what that is a delta of, and so on. */
+static enum bole_status write_early(struct pick_emission *pe, const struct coming *delta)
+{
+	struct waiting chain[BASES_MAX];
+	struct coming c = *delta;
+	size_t n = 0;
+
+	do {
+		chain[n++] = (struct waiting){c.base, c.base_position};
+		BOLE_TRY(bole_odb_find(pe->snapshot, &c.base, &c.entry));
+		BOLE_TRY(look(pe, c.base_position, &c));
+	} while (n < BASES_MAX && is_early(pe, &c));
+	while (n-- > 0) {
+		uint64_t start = pe->em->out.written;
+
+		if (is_written(pe, chain[n].position))
+			continue;
+		BOLE_TRY(bole_odb_find(pe->snapshot, &chain[n].oid, &c.entry));
+		BOLE_TRY(look(pe, chain[n].position, &c));
+		BOLE_TRY(emit_coming(pe, &c));
+		BOLE_TRY(note_early(pe, chain[n].position, start));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status emit_entry(struct pick_emission *pe, const struct bole_entry *entry,
+                                   uint32_t position)
+{
+	struct coming c = {.entry = *entry};
+
+	pe->alone++;
+	BOLE_TRY(look(pe, position, &c));
+	if (is_early(pe, &c))
+		BOLE_TRY(write_early(pe, &c));
+	/* Only a chain that closes into a ring leads to itself. */
+	if (early_at(pe, position) != 0)
+		return BOLE_E_CORRUPT;
+	uint64_t start = pe->em->out.written;
+
+	BOLE_TRY(emit_coming(pe, &c));
 	return note_place(pe, position, start);
 }
 
@@ -402,11 +527,17 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 	uint64_t alone = pe->alone;
 	enum bole_status rc = BOLE_OK;
 
-	if (count == s->count && atomic_load(&pe->pick->bitmap->verbatim) == s->extent)
+	if (count == s->count && pe->early_count == 0 &&
+	    atomic_load(&pe->pick->bitmap->verbatim) == s->extent)
 		return emit_verbatim(pe);
 	for (uint32_t at = next_sent(send, s->first, end); at < end && rc == BOLE_OK;
 	     at = next_sent(send, at + 1, end)) {
 		pe->em->plan->done++;
+		pe->current = at;
+		if (early_at(pe, at) != 0) {
+			pe->alone++;
+			continue;
+		}
 		rc = dense ? emit_in_run(pe, at - s->first) : emit_row(pe, at - s->first);
 		if (rc != BOLE_E_NOT_FOUND || !dense)
 			continue;
@@ -436,9 +567,12 @@ static enum bole_status emit_ids(struct pick_emission *pe)
 
 	for (uint32_t at = next_sent(send, s->first, end); at < end;
 	     at = next_sent(send, at + 1, end)) {
+		pe->em->plan->done++;
+		pe->current = at;
+		if (early_at(pe, at) != 0)
+			continue;
 		bole_oid_from_raw(b->ids.ptr + (size_t)(s->at + (at - s->first)) * b->key_bytes,
 		                  b->algo, &oid);
-		pe->em->plan->done++;
 		BOLE_TRY(emit_id(pe, &oid, at));
 	}
 	return BOLE_OK;
@@ -462,8 +596,11 @@ static enum bole_status emit_all(struct pick_emission *pe)
 
 		if (!is_sent(pe, position))
 			continue;
-		bole_oid_from_raw(bole_oid_map_key(&walk->met, walk->extra[i]), b->algo, &oid);
 		pe->em->plan->done++;
+		pe->current = position;
+		if (early_at(pe, position) != 0)
+			continue;
+		bole_oid_from_raw(bole_oid_map_key(&walk->met, walk->extra[i]), b->algo, &oid);
 		BOLE_TRY(emit_id(pe, &oid, position));
 	}
 	return BOLE_OK;
@@ -495,5 +632,6 @@ enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)
 	em->reader = pick->walk.reader;
 	enum bole_status rc = emit_all(&pe);
 	bole_alloc_free(em->plan->job.alloc, pe.regions, pe.region_cap, sizeof *pe.regions);
+	bole_alloc_free(em->plan->job.alloc, pe.early, pe.early_cap, sizeof *pe.early);
 	return rc;
 }

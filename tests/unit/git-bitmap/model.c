@@ -8,11 +8,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <zlib.h>
 
 #include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "git/bitmap/pick.h"
 #include "git/fetch/pack_emit.h"
+#include "git/fetch/reach.h"
 #include "support/gcworld.h"
 #include "support/packworld.h"
 #include "support/suite_help.h"
@@ -128,6 +130,39 @@ static void oids_of(const int *tips, int count, struct bole_oid *out)
 		out[i] = w.nodes[tips[i]].oid;
 }
 
+/* Deltas that name their base by id: clients that read a pack once cannot follow them forwards. */
+static unsigned named_bases(const struct bole_buffer *pack)
+{
+	uint32_t count = bole_get_be32(pack->ptr + 8);
+	size_t at = 12;
+	unsigned named = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct bole_entry_head head;
+		uint8_t out[4096];
+		z_stream z = {.next_in = NULL};
+		int rc;
+
+		cr_assert_eq(bole_entry_head_parse(bole_bytes_of(pack->ptr + at, pack->len - at),
+		                                   w.repo.algo, &head),
+		             BOLE_OK);
+		named += head.type == BOLE_ENTRY_REF_DELTA;
+		at += head.head_bytes;
+		cr_assert_eq(inflateInit(&z), Z_OK);
+		z.next_in = pack->ptr + at;
+		z.avail_in = (uInt)(pack->len - at);
+		do {
+			z.next_out = out;
+			z.avail_out = sizeof out;
+			rc = inflate(&z, Z_NO_FLUSH);
+		} while (rc == Z_OK);
+		cr_assert_eq(rc, Z_STREAM_END);
+		at = pack->len - z.avail_in;
+		inflateEnd(&z);
+	}
+	return named;
+}
+
 /* Emits the pack and puts it into the target, which says whether it is whole and right. */
 static void transfer(struct packworld *target, const int *wants, int want_count, const int *haves,
                      int have_count, uint64_t expected)
@@ -157,6 +192,8 @@ static void transfer(struct packworld *target, const int *wants, int want_count,
 	if (expected != 0)
 		cr_assert_eq(bole_pack_plan_objects(plan), expected);
 	cr_assert_eq(bole_pack_emit(plan, &writer.writer), BOLE_OK);
+	if (plan->pick != NULL && have_count == 0)
+		cr_assert_eq(named_bases(&pack), 0);
 	bole_pack_plan_close(plan);
 	bole_snapshot_close(snapshot);
 	enum bole_status rc = packworld_push(target, pack.ptr, pack.len, NULL, &want[0]);
