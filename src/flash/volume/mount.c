@@ -150,11 +150,26 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 		v->segment[s->segment].state = SEGMENT_TAIL;
 		v->segment[s->segment].written = s->pos;
 	}
-	/* What damage has left may name a segment that holds something. */
-	struct flash_segment *next = &v->segment[s->next];
-	if (next->live == 0 && next->state != SEGMENT_TAIL && next->state != SEGMENT_BAD)
-		next->state = SEGMENT_RESERVED;
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
+}
+
+/* What lives is known. False: the log cannot go on in its next segment, because that holds
+ * something: a checkpoint that was under way when the log jumped, or what damage has left. */
+static bool reserve_next(struct flash_volume *v)
+{
+	struct flash_segment *next = &v->segment[v->log.next];
+
+	if (next->state == SEGMENT_BAD)
+		return true; /* another one is found when it is entered */
+	if (next->live != 0 || next->held != 0 || next->state == SEGMENT_TAIL) {
+		bole_log(v->platform, BOLE_LOG_WARN,
+		         "%s: segment %u, where the log was to go on, is in use: it goes on "
+		         "elsewhere",
+		         v->dev->info.name, v->log.next);
+		return false;
+	}
+	next->state = SEGMENT_RESERVED;
+	return true;
 }
 
 /* An anchor that a cut may have left unstable is written again before anything relies on it. */
@@ -265,6 +280,7 @@ static enum bole_status mount(struct flash_volume *v)
 		v->merge_room = bole_flash_merge_room(v);
 		if (v->salvage && !v->read_only)
 			rc = bole_flash_salvage_count(v);
+		bool fits = reserve_next(v);
 		settle_segments(v);
 		v->growth += v->tail_bytes;
 		bole_flash_check_end(v, false);
@@ -272,7 +288,7 @@ static enum bole_status mount(struct flash_volume *v)
 			v->log.durable = v->log.batch - 1;
 		if (rc == BOLE_OK && v->repair != NULL)
 			rc = succeed(v, s.ahead);
-		if (rc == BOLE_OK && !sealed && !v->read_only)
+		if (rc == BOLE_OK && (!sealed || !fits) && !v->read_only)
 			rc = after_cut(v, &s);
 		else if (rc == BOLE_OK && v->anchor_place.doubt && !v->read_only)
 			rc = settle_anchor(v);

@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "flash/checkpoint/checkpoint.h"
 #include "flash/index/auxtable.h"
+#include "flash/log/batch.h"
 #include "flash/volume/mount.h"
 
 enum { REPAIR_LINE = 512 };
@@ -135,6 +136,18 @@ static enum bole_status drop_derived(struct repair *r, struct flash_volume *v, u
 	return rc;
 }
 
+/* Something lives in it, although it was said to be free. Lock held. */
+static void take_back(struct flash_volume *v, struct flash_segment *s)
+{
+	v->free -= s->state == SEGMENT_FREE;
+	v->freed -= s->state == SEGMENT_FREED;
+	v->pinned -= s->state == SEGMENT_PINNED;
+	if (s->state == SEGMENT_FREE || s->state == SEGMENT_FREED || s->state == SEGMENT_PINNED ||
+	    s->state == SEGMENT_RESERVED)
+		s->state = SEGMENT_USED;
+	s->published = true;
+}
+
 static enum bole_status set_live(struct repair *r, struct flash_volume *v, const uint64_t *live)
 {
 	uint32_t wrong = 0;
@@ -148,11 +161,16 @@ static enum bole_status set_live(struct repair *r, struct flash_volume *v, const
 		v->live -= s->live;
 		s->live = (uint32_t)live[i];
 		s->changed = true;
+		if (s->live != 0)
+			take_back(v, s);
 		wrong++;
 	}
+	bool next = v->segment[v->log.next].live != 0;
 	bole_flash_unlock(v);
 	if (wrong == 0)
 		return BOLE_OK;
+	if (next)
+		BOLE_TRY(bole_flash_log_jump(v));
 	BOLE_TRY(bole_flash_checkpoint(v));
 	say(r, "what lives in %u segments is counted anew", wrong);
 	return BOLE_OK;

@@ -254,6 +254,81 @@ Test(flash_repair, wrong_counts_are_found_and_set_right)
 	teardown();
 }
 
+/* Goal: what a checkpoint says is free and is not is not written over by the repair that finds it,
+ * be it free or what the log has next. */
+Test(flash_repair, segments_that_are_called_free_and_hold_something_are_kept)
+{
+	for (unsigned round = 0; round < 2; round++) {
+		struct bole_flash_check_result result;
+		uint32_t tampered = 0;
+		setup("sd");
+		mount(device);
+		publish(100, 200);
+		OK(bole_store_close(store));
+		checkpoint();
+		struct flash_volume *v = open_volume(device, false);
+		for (uint32_t i = 0; i < v->segments; i++) {
+			struct flash_segment *s = &v->segment[i];
+			if (s->live == 0 || i == v->log.segment)
+				continue;
+			s->live = 0;
+			s->changed = true;
+			if (tampered++ == 0 && round == 1)
+				v->log.next = i;
+		}
+		OK(bole_flash_checkpoint(v));
+		OK(bole_flash_volume_close(v));
+		check(tampered > 0);
+		check_eq(check_errors(device), tampered);
+		OK(repair(device, &result));
+		check_eq(result.errors, 0);
+		check(result.repaired > 0);
+		check_eq(check_errors(device), 0);
+		expect_all(device);
+		check_eq(check_errors(device), 0);
+		teardown();
+	}
+}
+
+/* Goal: the log never goes on in a segment that holds something, whatever the anchor says: after a
+ * clean stop and after a cut. */
+Test(flash_repair, a_log_whose_next_segment_is_in_use_goes_on_elsewhere)
+{
+	for (unsigned round = 0; round < 4; round++) {
+		struct bole_block *copy;
+		struct flash_anchor_place place;
+		struct flash_anchor a;
+		setup("sd");
+		mount(device);
+		publish(100, 3);
+		OK(bole_store_close(store));
+		checkpoint();
+		mount(device);
+		if (round % 2 != 0)
+			publish(200, 1);
+		OK(bole_block_sim_clone(&test.alloc, device, &copy));
+		OK(bole_store_close(store));
+		OK(bole_flash_anchor_load(copy, NULL, &test.alloc, &a, &place));
+		check(a.log_offset != 0 && a.map_count != 0);
+		a.log_next = round < 2 ? a.map[0].segment : a.log_segment;
+		a.generation++;
+		OK(bole_flash_anchor_store(copy, &test.base, &test.alloc, &a, &place));
+		bole_flash_anchor_release(&test.alloc, &a);
+		struct flash_volume *v = open_volume(copy, false);
+		const struct flash_segment *next = &v->segment[v->log.next];
+		check_eq(next->state, SEGMENT_RESERVED);
+		check(next->live == 0 && next->held == 0 && v->log.next != v->log.segment);
+		OK(bole_flash_checkpoint(v));
+		OK(bole_flash_checkpoint(v));
+		OK(bole_flash_volume_close(v));
+		check_eq(check_errors(copy), 0);
+		expect_all(copy);
+		check_eq(check_errors(copy), 0);
+		bole_block_close(copy);
+		teardown();
+	}
+}
+
 static uint64_t place_of(bool aux)
 {
 	struct flash_volume *v = open_volume(device, true);
