@@ -158,6 +158,36 @@ static enum bole_status resume_anywhere(struct flash_log_scan *s)
 	}
 }
 
+/* The head of the segment is gone, and with it the name of the next one: the youngest that names
+ * the last batch and its link. What was not known to be flushed yet counts as in any log. */
+static enum bole_status join(struct flash_log_scan *s)
+{
+	struct flash_log_head h;
+	uint64_t youngest = 0;
+	uint32_t segment = s->segment;
+	bool entered = false;
+
+	for (uint32_t i = 0; i < s->v->segments; i++) {
+		if (s->v->segment[i].state == SEGMENT_BAD)
+			continue;
+		BOLE_TRY(bole_flash_scan_head(s, i, &h));
+		if (!bole_flash_scan_later(s->v, &h) || h.batch != s->expect || h.link != s->link ||
+		    h.sequence < youngest)
+			continue;
+		youngest = h.sequence;
+		segment = i;
+	}
+	if (segment == s->segment) {
+		bole_flash_lost(s->v,
+		                "segment %u does not say where the log goes on: what follows batch "
+		                "%llu is gone, if there was more",
+		                segment, (unsigned long long)s->expect - 1);
+		return BOLE_E_NOT_FOUND;
+	}
+	BOLE_TRY(bole_flash_scan_enter(s, segment, &entered));
+	return entered ? bole_flash_scan_walk(s) : BOLE_E_NOT_FOUND;
+}
+
 /* From an older anchor: where the newest one says that the log went on. */
 static enum bole_status resume_newest(struct flash_log_scan *s)
 {
@@ -189,7 +219,14 @@ enum bole_status bole_flash_log_salvage(struct flash_log_scan *s)
 		                "collections removed since is back, what was moved since may be "
 		                "damaged",
 		                s->ahead);
-	while (rc == BOLE_OK && s->expect <= limit_of(s)) {
+	while (rc == BOLE_OK) {
+		if (s->expect > limit_of(s)) {
+			/* Where the head is gone the segment ends the log (resume_next). */
+			if (s->pos == 0 || s->next != s->segment)
+				break;
+			rc = join(s);
+			continue;
+		}
 		rc = s->pos == 0 ? BOLE_E_NOT_FOUND
 		                 : resume(s, s->segment, s->segment_sequence, s->pos);
 		if (rc == BOLE_E_NOT_FOUND)

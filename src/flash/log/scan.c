@@ -268,8 +268,15 @@ enum bole_status bole_flash_scan_head(struct flash_log_scan *s, uint32_t segment
 	return BOLE_OK;
 }
 
-/* Goes on in a segment if its head continues the log there. */
-static enum bole_status enter(struct flash_log_scan *s, uint32_t segment, bool *entered)
+bool bole_flash_scan_later(const struct flash_volume *v, const struct flash_log_head *h)
+{
+	const struct flash_anchor *a = &v->anchor;
+	uint64_t planned = a->log_offset == 0 ? a->log_sequence : a->log_next_sequence;
+
+	return h->ok && (h->sequence == planned || h->sequence >> 32 > planned >> 32);
+}
+
+enum bole_status bole_flash_scan_enter(struct flash_log_scan *s, uint32_t segment, bool *entered)
 {
 	uint32_t was = s->batches;
 	uint32_t was_segment = s->segment;
@@ -321,6 +328,7 @@ static enum bole_status look_behind(struct flash_log_scan *s, uint32_t segment, 
 		BOLE_TRY(bole_flash_scan_show(s, segment, at, TRAILER_BYTES, &bytes));
 		if (bole_flash_scan_trailer(v, segment, sequence, at, bytes.ptr, &t) &&
 		    t.sequence >= s->expect) {
+			s->behind = true;
 			s->seen_durable = larger(s->seen_durable, t.durable);
 			note_anchor(s, &t);
 			/* What was dropped behind a seal must never be found again. */
@@ -344,7 +352,8 @@ static enum bole_status look_ahead(struct flash_log_scan *s)
 }
 
 /* An anchor in doubt may hide that there was a newer one, which told of another place of the log.
- * Batches were written there after it was durable, never before. */
+ * Batches were written there after it was durable, never before. A head that is damaged hides where
+ * the log went on. */
 enum bole_status bole_flash_scan_heads(struct flash_log_scan *s)
 {
 	struct flash_volume *v = s->v;
@@ -357,7 +366,7 @@ enum bole_status bole_flash_scan_heads(struct flash_log_scan *s)
 		if (!h.ok)
 			continue;
 		s->opened = (uint32_t)larger(s->opened, larger(h.sequence, h.next_sequence) >> 32);
-		if (h.sequence >> 32 > v->anchor.opened && h.batch >= s->expect)
+		if (bole_flash_scan_later(v, &h) && h.batch >= s->expect)
 			BOLE_TRY(look_behind(s, i, h.sequence, SEGMENT_HEAD_BYTES));
 	}
 	return BOLE_OK;
@@ -369,6 +378,7 @@ static enum bole_status judge(struct flash_log_scan *s)
 	uint32_t segment = s->next;
 	uint64_t last = s->segment_sequence;
 	uint64_t planned = s->next_sequence;
+	bool beheaded = false;
 
 	/* Raw flash goes on in another segment once a seal was confirmed. */
 	if (s->pos != 0 && !(s->sealed && v->dev->info.needs_erase))
@@ -378,14 +388,16 @@ static enum bole_status judge(struct flash_log_scan *s)
 		struct flash_log_head h;
 		BOLE_TRY(bole_flash_scan_head(s, segment, &h));
 		/* Without a head that verifies, the one before tells what it was to be. */
+		s->behind = false;
 		BOLE_TRY(look_behind(s, segment, h.ok ? h.sequence : planned, SEGMENT_HEAD_BYTES));
+		beheaded = !h.ok && s->behind;
 		if (!h.ok || h.batch < s->expect || h.sequence >> 32 <= last >> 32)
 			break;
 		segment = h.next;
 		last = h.sequence;
 		planned = h.next_sequence;
 	}
-	if (v->anchor_place.doubt)
+	if (v->anchor_place.doubt || beheaded)
 		BOLE_TRY(bole_flash_scan_heads(s));
 	if (s->sealed && !s->confirmed_ahead && v->dev->info.needs_erase)
 		BOLE_TRY(look_ahead(s));
@@ -422,7 +434,7 @@ enum bole_status bole_flash_scan_walk(struct flash_log_scan *s)
 		if (s->pos != 0)
 			BOLE_TRY(bole_flash_scan_follow(s));
 		for (uint32_t n = 0; n < s->v->segments && entered; n++)
-			BOLE_TRY(enter(s, s->next, &entered));
+			BOLE_TRY(bole_flash_scan_enter(s, s->next, &entered));
 	} while (s->batches != before);
 	return BOLE_OK;
 }

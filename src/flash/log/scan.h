@@ -41,7 +41,13 @@ bole_flash_scan_keep(struct flash_log_scan *, const struct flash_trailer *, cons
 BOLE_MUST_USE enum bole_status bole_flash_scan_follow(struct flash_log_scan *);
 /* The same, on through the segments that come next. */
 BOLE_MUST_USE enum bole_status bole_flash_scan_walk(struct flash_log_scan *);
-/* Looks at the trailers in every segment of log that was opened after the anchor. */
+/* Goes on in a segment if its head continues the log there; else the scan stays where it is. */
+BOLE_MUST_USE enum bole_status bole_flash_scan_enter(struct flash_log_scan *, uint32_t segment,
+                                                     bool *entered);
+/* The log came to the segment after the anchor's place. Its number may be lower than the anchor
+ * says: it was planned, or opened, while the checkpoint was written. */
+bool bole_flash_scan_later(const struct flash_volume *, const struct flash_log_head *);
+/* Looks at the trailers in every segment of log that comes after the anchor. */
 BOLE_MUST_USE enum bole_status bole_flash_scan_heads(struct flash_log_scan *);
 
 /* A scan that found damage: takes up the log behind each hole, as far as it was durable. What is

@@ -71,6 +71,7 @@ struct flash_log_scan {
 	uint64_t seen_durable; /* of any valid trailer, beyond the end too */
 	uint32_t ahead;        /* checkpoints that trailers know beyond the newest one found */
 	uint64_t ahead_last;   /* the last batch that does */
+	bool behind;           /* a trailer that verifies lies behind the end */
 	bool newest;           /* the place that the newest anchor names was taken up */
 	/* Where the scan stands. */
 	uint32_t segment;

@@ -190,6 +190,8 @@ static enum bole_status settle(struct repair *r)
 		say(r, "given up: %.*s", (int)len, line);
 		at += len + 1;
 	}
+	if (v->losses.len == 0)
+		say(r, "nothing of the damaged log is missing: a checkpoint replaces it");
 	enum bole_status closed = bole_flash_volume_close(v);
 	return rc == BOLE_OK ? closed : rc;
 }

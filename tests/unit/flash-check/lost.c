@@ -203,3 +203,54 @@ Test(flash_lost, without_a_place_for_anchors_everything_stays_readable)
 		}
 	}
 }
+
+/* The segment that the newest anchor says the log goes on in has no head any more. */
+static void behead(void)
+{
+	struct flash_anchor_place place;
+	struct flash_anchor a;
+
+	OK(bole_flash_anchor_load(device, NULL, &test.alloc, &a, &place));
+	check_eq(a.log_offset, 0);
+	bole_block_sim_flip(device, a.geometry.area + a.log_segment * a.geometry.segment_bytes, 1);
+	bole_flash_anchor_release(&test.alloc, &a);
+}
+
+/* Goal: a damaged head of a segment of log does not hide the segments after it. Method: a new
+ * volume plans both segments before its first checkpoint; a mount leaves the first one; the second
+ * holds so many commits, sealed or cut off. */
+Test(flash_lost, behind_a_damaged_head_the_log_is_found)
+{
+	static const char *const names[] = {"nor4k", "nor64k"};
+
+	for (size_t d = 0; d < 2; d++) {
+		for (uint64_t more = 0; more < 4; more++) {
+			for (int clean = 0; clean < 2; clean++) {
+				struct bole_store_stats stats;
+				setup(names[d]);
+				publish(1, 3);
+				OK(bole_store_close(store));
+				OK(mount(false));
+				publish(4, more);
+				if (clean == 0)
+					bole_block_sim_cut_now(device, BOLE_SIM_TEAR_NONE);
+				(void)bole_store_close(store);
+				bole_block_sim_power_on(device);
+				behead();
+				OK(mount(false));
+				OK(bole_store_stats(store, &stats));
+				check(store->info.read_only);
+				/* Only where there was nothing more is it said that there may be.
+				 */
+				check_eq(stats.lost, more == 0);
+				expect(1, 3 + more);
+				OK(bole_store_close(store));
+				repair();
+				expect(1, 3 + more);
+				OK(bole_store_close(store));
+				check_sound();
+				teardown();
+			}
+		}
+	}
+}
