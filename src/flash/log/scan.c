@@ -362,7 +362,11 @@ enum bole_status bole_flash_scan_heads(struct flash_log_scan *s)
 		struct flash_log_head h;
 		if (v->segment[i].state == SEGMENT_BAD)
 			continue;
-		BOLE_TRY(bole_flash_scan_head(s, i, &h));
+		enum bole_status rc = bole_flash_scan_head(s, i, &h);
+		/* What is free is not refreshed: it decays until it cannot be read. */
+		if (rc == BOLE_E_IO)
+			continue;
+		BOLE_TRY(rc);
 		if (!h.ok)
 			continue;
 		s->opened = (uint32_t)larger(s->opened, larger(h.sequence, h.next_sequence) >> 32);
