@@ -25,7 +25,9 @@ struct finder {
 	bool dirty;     /* something that is neither zero nor erased */
 	uint32_t other; /* a version that we do not know, and the newest anchor that has it */
 	uint64_t other_generation;
-	uint64_t hint; /* where a torn anchor says that the second area is */
+	uint64_t hint;   /* where a torn anchor says that the second area is */
+	uint64_t sum;    /* of the last anchor that was one of this volume */
+	uint64_t newest; /* of the newest one of what was looked through */
 };
 
 enum { FIND_BUFFER = FLASH_ANCHOR_TAIL };
@@ -61,8 +63,10 @@ static enum bole_status consider(struct finder *f, const uint8_t *p, size_t len,
 	            (off - base) / g->slot_bytes < g->slots && a.generation != 0;
 	if (mine && f->found)
 		mine = memcmp(a.volume, f->best->volume, sizeof a.volume) == 0;
-	if (mine)
+	if (mine) {
 		*generation = a.generation;
+		f->sum = bole_get_le64(p + ANCHOR_CHECKSUM_AT);
+	}
 	if (!mine || (f->found && a.generation <= f->best->generation)) {
 		bole_flash_anchor_release(f->alloc, &a);
 		return BOLE_OK;
@@ -110,6 +114,7 @@ static enum bole_status look_through(struct finder *f, uint64_t off, size_t len,
 		if (generation > *newest) {
 			*newest = generation;
 			*last = off + at;
+			f->newest = f->sum;
 		}
 	}
 	return BOLE_OK;
@@ -119,6 +124,7 @@ static enum bole_status find_managed(struct finder *f, struct flash_anchor_place
 {
 	const uint64_t size = f->dev->info.size_bytes;
 	uint64_t generation[2];
+	uint64_t sum[2];
 	uint64_t last;
 	uint64_t newest;
 
@@ -143,10 +149,13 @@ static enum bole_status find_managed(struct finder *f, struct flash_anchor_place
 		size_t bytes = (size_t)g.slots * g.slot_bytes;
 		BOLE_TRY(look_through(f, base, bytes, g.slot_bytes, &last, &newest));
 		generation[i] = newest;
+		sum[i] = newest == 0 ? 0 : f->newest;
 		place->missing[i] = newest == 0;
 		place->at[i] = newest == 0 ? 0 : (uint32_t)((last - base) / g.slot_bytes);
 	}
-	place->doubt = f->torn || f->unread || generation[0] != generation[1];
+	/* Two may bear one number: one of a write that a cut left unstable, and one of the mount
+	 * after it that did not see it and was cut, too. */
+	place->doubt = f->torn || f->unread || generation[0] != generation[1] || sum[0] != sum[1];
 	place->unread = f->unread;
 	return BOLE_OK;
 }
@@ -173,6 +182,7 @@ struct ring {
 	uint32_t per;
 	uint32_t blocks;
 	uint64_t newest;
+	uint64_t sum;  /* of the newest */
 	uint32_t slot; /* of the newest */
 };
 
@@ -219,6 +229,7 @@ static enum bole_status last_of(struct ring *r, uint32_t block)
 			continue;
 		if (generation > r->newest) {
 			r->newest = generation;
+			r->sum = r->f->sum;
 			r->slot = at - 1;
 		}
 		return BOLE_OK;
@@ -326,7 +337,8 @@ static enum bole_status find_raw(struct finder *f, struct flash_anchor_place *pl
 		BOLE_TRY(find_everywhere(&ring[0]));
 		BOLE_TRY(find_everywhere(&ring[1]));
 	}
-	place->doubt = f->torn || f->unread || ring[0].newest != ring[1].newest;
+	place->doubt = f->torn || f->unread || ring[0].newest != ring[1].newest ||
+	               ring[0].sum != ring[1].sum;
 	place->unread = f->unread;
 	for (uint32_t i = 0; i < 2; i++) {
 		place->missing[i] = ring[i].newest == 0;

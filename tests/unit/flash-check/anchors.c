@@ -306,3 +306,36 @@ Test(flash_anchors, a_format_leaves_nothing_older)
 		close_device();
 	}
 }
+
+/* Goal: two anchors of one number that tell of different checkpoints are in doubt. Method: one area
+ * has what a cut left unstable, the other one what the mount after it wrote, which did not see it
+ * and was cut, too. */
+Test(flash_anchors, two_of_one_number_are_in_doubt)
+{
+	for (size_t d = 0; d < 4; d++) {
+		struct anchors n;
+		uint8_t slot[4096];
+		open_device(devices[d].name, devices[d].size);
+		make(&n, device);
+		OK(store(&n));
+		struct anchors other = n;
+		OK(bole_block_sim_clone(&test.alloc, device, &other.dev));
+		other.a.checkpoint++;
+		OK(store(&other));
+		OK(store(&n));
+		check_eq(find(&n), n.a.generation);
+		check(!n.place.doubt);
+		uint32_t bytes = n.a.geometry.slot_bytes;
+		uint64_t at = bole_flash_anchor_at(&n.a.geometry, 0, n.place.at[0]);
+		check(bytes <= sizeof slot);
+		OK(bole_block_read(other.dev, at, slot, bytes));
+		bole_block_sim_poke(n.dev, at, slot, bytes);
+		check_eq(find(&n), n.a.generation);
+		check(n.place.doubt);
+		OK(store(&n));
+		check_eq(find(&n), n.a.generation);
+		check(!n.place.doubt);
+		bole_block_close(other.dev);
+		close_device();
+	}
+}
