@@ -204,15 +204,21 @@ Test(flash_lost, without_a_place_for_anchors_everything_stays_readable)
 	}
 }
 
-/* The segment that the newest anchor says the log goes on in has no head any more. */
-static void behead(void)
+/* The segment of log where the newest anchor says that it goes on, or the one after it, has no head
+ * any more. */
+static void behead(bool next)
 {
 	struct flash_anchor_place place;
 	struct flash_anchor a;
+	uint8_t name[4];
 
 	OK(bole_flash_anchor_load(device, NULL, &test.alloc, &a, &place));
 	check_eq(a.log_offset, 0);
-	bole_block_sim_flip(device, a.geometry.area + a.log_segment * a.geometry.segment_bytes, 1);
+	uint64_t at = a.geometry.area + a.log_segment * a.geometry.segment_bytes;
+	bole_block_sim_peek(device, at + SEGMENT_NEXT_AT, name, sizeof name);
+	if (next)
+		at = a.geometry.area + bole_get_le32(name) * a.geometry.segment_bytes;
+	bole_block_sim_flip(device, at, 1);
 	bole_flash_anchor_release(&test.alloc, &a);
 }
 
@@ -236,7 +242,7 @@ Test(flash_lost, behind_a_damaged_head_the_log_is_found)
 					bole_block_sim_cut_now(device, BOLE_SIM_TEAR_NONE);
 				(void)bole_store_close(store);
 				bole_block_sim_power_on(device);
-				behead();
+				behead(false);
 				OK(mount(false));
 				OK(bole_store_stats(store, &stats));
 				check(store->info.read_only);
@@ -252,5 +258,42 @@ Test(flash_lost, behind_a_damaged_head_the_log_is_found)
 				teardown();
 			}
 		}
+	}
+}
+
+/* Goal: the same where no trailer of the segment says that anything there was durable. Method: one
+ * commit fills some segments, a batch in each; what follows tells that it was flushed. */
+Test(flash_lost, a_damaged_head_is_no_torn_tail)
+{
+	static const char *const names[] = {"nor4k", "nor64k"};
+	enum { MANY = 2000 };
+
+	for (size_t d = 0; d < 2; d++) {
+		struct bole_store_stats stats;
+		struct suite_blob blob;
+		struct bole_tx *tx;
+		setup(names[d]);
+		OK(bole_tx_begin(store, repo.id, &tx));
+		for (uint64_t i = 1; i <= MANY; i++) {
+			suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+			suite_put_blob(tx, &blob);
+		}
+		suite_commit(tx, NULL, 0);
+		publish(MANY + 1, 1);
+		bole_block_sim_cut_now(device, BOLE_SIM_TEAR_NONE);
+		(void)bole_store_close(store);
+		bole_block_sim_power_on(device);
+		behead(true);
+		OK(mount(false));
+		OK(bole_store_stats(store, &stats));
+		check(store->info.read_only);
+		check_eq(stats.lost, 0);
+		expect(1, MANY + 1);
+		OK(bole_store_close(store));
+		repair();
+		expect(1, MANY + 1);
+		OK(bole_store_close(store));
+		check_sound();
+		teardown();
 	}
 }
