@@ -162,7 +162,9 @@ static enum bole_status copy_batch(struct flash_log_scan *s, const struct flash_
 		if (r.kind != FLASH_RECORD_OBJECT && r.kind != FLASH_RECORD_AUX)
 			continue;
 		struct bole_bytes body = r.body;
-		BOLE_TRY(bole_flash_batch_reserve(v, r.bytes, r.bytes, FLASH_FOR_REFS));
+		/* What a cut left unstable may be gone the next time: only the checkpoint that
+		 * comes next needs room more. */
+		BOLE_TRY(bole_flash_batch_reserve(v, r.bytes, r.bytes, FLASH_FOR_MERGING));
 		BOLE_TRY(bole_flash_batch_add(v, &r, &body, 1, &segment, &offset));
 		*any = true;
 		if (r.kind == FLASH_RECORD_AUX && bole_flash_repo_find_any(v, r.owner) == NULL)
