@@ -35,7 +35,7 @@ struct bole_session {
 	struct bole_pkt_reader pkt;
 	struct bole_sideband band; /* open once capabilities are known */
 	struct bole_snapshot *snapshot;
-	struct bole_ref_view refs; /* all of them for a push */
+	struct bole_ref_view refs; /* what the client sees and may change */
 	struct bole_object_reader *reader;
 	uint32_t lines; /* packets read */
 	uint32_t ticks;

@@ -14,7 +14,6 @@ static const struct {
 	size_t offset; /* in struct bole_fetch_policy */
 } switches[] = {
         {"uploadpack.allowFilter", offsetof(struct bole_fetch_policy, allow_filter)},
-        {"uploadpack.allowSparseFilter", offsetof(struct bole_fetch_policy, allow_sparse)},
         {"uploadpack.allowTipSHA1InWant", offsetof(struct bole_fetch_policy, allow_hidden_tips)},
         {"uploadpack.allowReachableSHA1InWant",
          offsetof(struct bole_fetch_policy, allow_reachable)},

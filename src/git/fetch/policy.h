@@ -11,7 +11,6 @@
 struct bole_fetch_policy {
 	struct bole_ref_view refs;
 	bool allow_filter;
-	bool allow_sparse; /* sparse:oid filters, which cost a walk by path */
 	/* What may be wanted beyond the tips that are listed: the tips of hidden references, the
 	 * commits that listed tips reach, everything in the repository. */
 	bool allow_hidden_tips;

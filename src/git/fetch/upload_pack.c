@@ -156,7 +156,7 @@ enum bole_status bole_fetch_filter(struct bole_fetch *f, struct bole_bytes spec)
 	enum bole_status rc = bole_filter_parse(&f->filter, f->s->svc->alloc, spec, &why);
 	if (rc == BOLE_OK && f->filter.sparse_len > 0) {
 		rc = BOLE_E_UNSUPPORTED;
-		why = "sparse:oid is not enabled here";
+		why = "sparse:oid is not supported; use blob:none";
 	}
 	if (rc != BOLE_OK && why != NULL)
 		return bole_session_refuse(f->s, rc, "upload-pack: filter '%s': %s",

@@ -192,6 +192,9 @@ static enum bole_status check_old(struct bole_push *p, struct bole_command *c)
 static enum bole_status check_one(struct bole_push *p, struct bole_command *c)
 {
 	BOLE_TRY(bole_session_tick(p->s));
+	/* Before anything that depends on whether it is there. */
+	if (bole_ref_hidden(&p->s->refs, c->name))
+		c->error = "deny updating a hidden ref";
 	if (c->error == NULL)
 		BOLE_TRY(check_old(p, c));
 	if (c->error != NULL)

@@ -106,6 +106,45 @@ Test(push, the_second_report_version_says_the_same_of_plain_references)
 	scene_close(&c);
 }
 
+Test(push, hidden_references_are_neither_shown_nor_changed)
+{
+	static const char *const hide[] = {"refs/heads/secret"};
+	struct scene c;
+
+	scene_open(&c);
+	c.f.policy.fetch.refs = (struct bole_ref_view){.hide = hide, .hide_count = 1};
+	command(&c, NULL, &c.tips[0], "refs/heads/secret/a", V2);
+	command(&c, &c.tips[0], NULL, "refs/heads/secret/b", NULL);
+	command(&c, NULL, &c.tips[0], "refs/heads/open", NULL);
+	cr_assert_str_eq(push(&c), "unpack ok\nng refs/heads/secret/a deny updating a hidden ref\n"
+	                           "ng refs/heads/secret/b deny updating a hidden ref\n"
+	                           "ok refs/heads/open\n0000\n");
+	c.f.policy.fetch.refs.hide_count = 0;
+	command(&c, NULL, &c.tips[1], "refs/heads/secret/a", V2);
+	cr_assert_str_eq(push(&c), "unpack ok\nok refs/heads/secret/a\n0000\n");
+
+	c.f.policy.fetch.refs.hide_count = 1;
+	c.session.advertise = true;
+	const char *shown = run(&c);
+	cr_assert_not_null(strstr(shown, "refs/heads/open"));
+	cr_assert_null(strstr(shown, "secret"));
+	scene_close(&c);
+}
+
+Test(push, a_namespace_takes_no_push)
+{
+	struct scene c;
+
+	scene_open(&c);
+	c.f.policy.fetch.refs.space = "refs/namespaces/a/";
+	command(&c, NULL, &c.tips[0], "refs/heads/x", V2);
+	cr_assert_not_null(strstr(push(&c), "a namespace is read-only"));
+	c.f.policy.fetch.refs.space = NULL;
+	command(&c, NULL, &c.tips[0], "refs/heads/x", V2);
+	cr_assert_str_eq(push(&c), "unpack ok\nok refs/heads/x\n0000\n");
+	scene_close(&c);
+}
+
 Test(push, an_atomic_push_changes_everything_or_nothing)
 {
 	struct scene c;
