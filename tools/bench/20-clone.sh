@@ -33,10 +33,10 @@ clone_once() { # serve_x client...
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
 		sleep 0.05
 	done
-	"$tools/drain" 127.0.0.1 "$port" h.git >drained || cat serve.log daemon.log >&2
+	"$tools/gitload" 127.0.0.1 "$port" h.git >cloned || cat serve.log daemon.log >&2
 	kill -TERM $server
 	wait $server 2>/dev/null
-	awk 'NR == FNR { cpu = $1 + $2; kib = $3; next } { print $4, cpu, $3, kib, $1, $2 }' report drained
+	awk 'NR == FNR { cpu = $1 + $2; kib = $3; next } { print $4, cpu, $3, kib, $1, $2 }' report cloned
 }
 : >bole.runs && : >git.runs && : >bitmap.runs
 for _ in $(seq 1 "$runs"); do
@@ -59,7 +59,7 @@ node_boot m.img receive.enable=true receive.create=true || die "boot"
 start=$(date +%s%N)
 git -C h.git push -q --mirror "http://127.0.0.1:$NODE_HTTP/h.git" || die "push into the machine"
 pushed=$(date +%s%N)
-read -r _ _ _ wall < <("$tools/drain" 127.0.0.1 "$NODE_GIT" h.git)
+read -r _ _ _ wall < <("$tools/gitload" 127.0.0.1 "$NODE_GIT" h.git)
 node_stop
 row 'push into a machine of 128 MiB' "$(awk -v a="$start" -v b="$pushed" 'BEGIN { printf "%.2f", (b - a) / 1e9 }')" s
 row 'full clone from a machine of 128 MiB' "$wall" s 'bole serve' "$(col bole 1)"

@@ -69,6 +69,12 @@ BOLE_MUST_USE enum bole_status bole_wants_check(struct bole_session *,
                                                 const struct bole_id_list *wants, uint8_t *allowed,
                                                 size_t *refused);
 
+/* Calls take for each argument of a command of version 2, up to the flush packet. */
+BOLE_MUST_USE enum bole_status bole_v2_arguments(struct bole_session *, void *ctx,
+                                                 enum bole_status (*take)(struct bole_session *,
+                                                                          void *ctx,
+                                                                          struct bole_bytes line));
+
 /* Version 2's commands (v2_extras.c): read their arguments and answer. */
 BOLE_MUST_USE enum bole_status bole_object_info(struct bole_session *, bool args_follow);
 BOLE_MUST_USE enum bole_status bole_bundle_uri(struct bole_session *, bool args_follow);

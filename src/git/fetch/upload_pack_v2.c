@@ -149,9 +149,10 @@ static bool take_flag(struct bole_fetch *f, struct bole_bytes line)
 	return false;
 }
 
-static enum bole_status take_argument(struct bole_fetch *f, struct bole_bytes line)
+static enum bole_status take_argument(struct bole_session *s, void *ctx, struct bole_bytes line)
 {
-	const struct bole_fetch_policy *policy = &f->s->svc->policy->fetch;
+	struct bole_fetch *f = ctx;
+	const struct bole_fetch_policy *policy = &s->svc->policy->fetch;
 	struct bole_bytes rest;
 	struct bole_oid oid;
 	char shown[80];
@@ -170,21 +171,21 @@ static enum bole_status take_argument(struct bole_fetch *f, struct bole_bytes li
 	if (policy->ref_in_want && bole_pkt_word(line, "want-ref", &rest))
 		return bole_fetch_want_ref(f, rest);
 	if (policy->sideband_all && bole_pkt_is(line, "sideband-all")) {
-		f->s->band_all = true;
+		s->band_all = true;
 		return BOLE_OK;
 	}
 	BOLE_TRY(bole_shallow_take(&f->shallow, line, &known));
 	if (known)
 		return BOLE_OK;
-	return bole_session_refuse(f->s, BOLE_E_UNSUPPORTED,
+	return bole_session_refuse(s, BOLE_E_UNSUPPORTED,
 	                           "upload-pack: unknown argument of fetch: '%s'",
 	                           bole_printable(shown, sizeof shown, line));
 }
 
-static enum bole_status read_arguments(struct bole_fetch *f)
+enum bole_status bole_v2_arguments(struct bole_session *s, void *ctx,
+                                   enum bole_status (*take)(struct bole_session *, void *ctx,
+                                                            struct bole_bytes line))
 {
-	struct bole_session *s = f->s;
-
 	for (;;) {
 		struct bole_pkt pkt;
 		enum bole_status rc = bole_session_read(s, &pkt);
@@ -198,7 +199,7 @@ static enum bole_status read_arguments(struct bole_fetch *f)
 		if (pkt.type != BOLE_PKT_DATA)
 			return bole_session_refuse(s, BOLE_E_INVALID,
 			                           "protocol error: unexpected special packet");
-		BOLE_TRY(take_argument(f, pkt.line));
+		BOLE_TRY(take(s, ctx, pkt.line));
 	}
 }
 
@@ -265,7 +266,7 @@ static enum bole_status fetch(struct bole_fetch *f, bool args_follow)
 	bool send = true;
 
 	if (args_follow)
-		BOLE_TRY(read_arguments(f));
+		BOLE_TRY(bole_v2_arguments(f->s, f, take_argument));
 	BOLE_TRY(bole_fetch_check_wants(f));
 	if (f->wants.count == 0 && !f->wait_for_done)
 		return bole_session_refuse(f->s, BOLE_E_INVALID, "upload-pack: nothing is wanted");

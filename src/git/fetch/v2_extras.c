@@ -8,28 +8,6 @@
 #include "base/memory.h"
 #include "git/fetch/upload_pack_impl.h"
 
-/* Calls take for each argument, up to the flush packet. */
-static enum bole_status read_arguments(struct bole_session *s, void *ctx,
-                                       enum bole_status (*take)(struct bole_session *, void *ctx,
-                                                                struct bole_bytes line))
-{
-	for (;;) {
-		struct bole_pkt pkt;
-		enum bole_status rc = bole_session_read(s, &pkt);
-		if (rc == BOLE_END)
-			return bole_session_refuse(s, BOLE_E_INVALID,
-			                           "protocol error: the request is cut short");
-		if (rc != BOLE_OK)
-			return rc;
-		if (pkt.type == BOLE_PKT_FLUSH)
-			return BOLE_OK;
-		if (pkt.type != BOLE_PKT_DATA)
-			return bole_session_refuse(s, BOLE_E_INVALID,
-			                           "protocol error: unexpected special packet");
-		BOLE_TRY(take(s, ctx, pkt.line));
-	}
-}
-
 /* -- object-info -- */
 
 struct object_info {
@@ -100,7 +78,7 @@ enum bole_status bole_object_info(struct bole_session *s, bool args_follow)
 
 	bole_id_list_init(&info.ids, s->svc->platform, s->svc->alloc, s->svc->repo.algo);
 	if (args_follow)
-		rc = read_arguments(s, &info, take_info);
+		rc = bole_v2_arguments(s, &info, take_info);
 	if (rc == BOLE_OK)
 		rc = bole_session_check(s, answer_info(s, &info), "object-info");
 	bole_alloc_free(s->svc->alloc, info.allowed, info.allowed == NULL ? 0 : info.ids.count + 1,
@@ -125,7 +103,7 @@ enum bole_status bole_bundle_uri(struct bole_session *s, bool args_follow)
 	const struct bole_fetch_policy *policy = &s->svc->policy->fetch;
 
 	if (args_follow)
-		BOLE_TRY(read_arguments(s, NULL, take_nothing));
+		BOLE_TRY(bole_v2_arguments(s, NULL, take_nothing));
 	bole_pkt_text(s->svc->out, "bundle.version=1\n");
 	bole_pkt_text(s->svc->out, "bundle.mode=all\n");
 	for (size_t i = 0; i < policy->bundle_uri_count; i++) {
