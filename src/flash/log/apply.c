@@ -179,6 +179,8 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 		return BOLE_E_CORRUPT;
 	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
 		return prepared_object(a, r, &home);
+	if (!a->again)
+		BOLE_TRY(bole_flash_apply_supersede(a, index, r->key.ptr, false));
 	uint64_t hash = bole_flash_key_hash(a->v, r->key.ptr, (uint32_t)r->key.len);
 	struct row_now row = row_now(&index->now, r->key, hash);
 	/* Without a row it was dropped again within the batches in doubt. */
@@ -225,7 +227,9 @@ static enum bole_status drop_row(struct flash_apply *a, struct flash_index *inde
 		found.where = FOUND_EXTENT;
 	else if (bole_flash_mem_get(index->now.mem, key, &row) && row.has && row.place == place)
 		found.where = FOUND_MEM;
-	return bole_flash_index_kill(a->v, index, d->key, &found);
+	BOLE_TRY(bole_flash_index_kill(a->v, index, d->key, &found));
+	/* A drop names every row of the id. */
+	return bole_flash_apply_supersede(a, index, d->key, true);
 }
 
 /* Rows of one id, as earlier builds wrote them. */

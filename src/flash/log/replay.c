@@ -131,6 +131,8 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 		v->opened = s->opened;
 	bole_flash_apply_init(&a, v);
 	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++) {
+		v->segment[s->batch[i].segment].state = SEGMENT_TAIL;
+		v->segment[s->batch[i].segment].sequence = s->batch[i].segment_sequence;
 		rc = apply_batch(s, &a, &s->batch[i]);
 		if (rc == BOLE_E_CORRUPT)
 			bole_log(v->platform, BOLE_LOG_ERROR,
@@ -138,8 +140,6 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 			         v->dev->info.name, (unsigned long long)s->batch[i].sequence,
 			         s->batch[i].segment);
 		v->tail_bytes += s->batch[i].bytes;
-		v->segment[s->batch[i].segment].state = SEGMENT_TAIL;
-		v->segment[s->batch[i].segment].sequence = s->batch[i].segment_sequence;
 	}
 	bole_flash_apply_release(&a);
 	return rc;

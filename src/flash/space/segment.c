@@ -159,7 +159,7 @@ void bole_flash_live_sub(struct flash_volume *v, uint32_t segment, uint64_t byte
 	struct flash_segment *s = &v->segment[segment];
 
 	/* What added these bytes may be among what is gone: better too many live than too few. */
-	if (v->salvage)
+	if (v->salvage || v->repair != NULL)
 		return;
 	if (s->live < bytes) {
 		/* Counts come from the device: what it says is wrong, and nothing is freed. */

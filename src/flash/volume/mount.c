@@ -278,7 +278,7 @@ static enum bole_status mount(struct flash_volume *v)
 		for (uint32_t i = 0; i < v->repos; i++)
 			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
 		v->merge_room = bole_flash_merge_room(v);
-		if (v->salvage && !v->read_only)
+		if (v->repair != NULL && !v->read_only)
 			rc = bole_flash_salvage_count(v);
 		bool fits = reserve_next(v);
 		settle_segments(v);

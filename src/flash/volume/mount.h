@@ -33,6 +33,12 @@ BOLE_MUST_USE enum bole_status bole_flash_apply_prepared(struct flash_apply *, u
 BOLE_MUST_USE enum bole_status bole_flash_index_load(struct flash_apply *,
                                                      const struct flash_record *);
 
+/* While mounting from another state than the log was written over: kills every row of an id, or all
+ * but those of extents (supersede.c). */
+BOLE_MUST_USE enum bole_status bole_flash_apply_supersede(struct flash_apply *,
+                                                          struct flash_index *, const uint8_t *key,
+                                                          bool extents);
+
 struct flash_domain *bole_flash_domain_find(struct flash_volume *, uint32_t id);
 
 /* -- The log -- */
