@@ -16,6 +16,7 @@ extern "C" {
 #endif
 
 struct bole_snapshot;
+struct bole_store;
 
 /* A reference as a snapshot shows it. name and target are borrowed until the snapshot closes.
  * Symbolic: target is the full name it points to and oid is null. Otherwise oid is set and, for an
@@ -29,6 +30,14 @@ struct bole_ref {
 	bool has_peeled;
 };
 
+/* What the references of a repository were at some moment, held beyond the snapshot. */
+struct bole_ref_version;
+
+/* Where a comparison of versions is. Zero it to begin. */
+struct bole_ref_cursor {
+	uint64_t opaque[8];
+};
+
 struct bole_refs_ops {
 	/* BOLE_OK or BOLE_E_NOT_FOUND; does not follow symbolic references. Never blocks. */
 	enum bole_status (*get)(struct bole_snapshot *, struct bole_bytes name,
@@ -37,6 +46,19 @@ struct bole_refs_ops {
 	 * with prefix, in byte order; BOLE_END. HEAD is listed like any other. Never blocks. */
 	enum bole_status (*next)(struct bole_snapshot *, struct bole_bytes prefix,
 	                         struct bole_bytes after, struct bole_ref *out);
+
+	/* Versions; all three are NULL in a store that cannot tell them apart. None blocks. */
+
+	/* Holds what a snapshot shows. NULL: it has no references. While it is held, the same
+	 * pointer means the same references. It pins memory alone, no space of the store. */
+	struct bole_ref_version *(*version_hold)(struct bole_snapshot *);
+	/* Before the store is closed; any thread. NULL is fine. */
+	void (*version_release)(struct bole_store *, struct bole_ref_version *);
+	/* The next name, in byte order, that stands for something else in a version held than in
+	 * the snapshot, or is in one of them alone; BOLE_END. name is borrowed from either. Costs
+	 * what differs, and a little. */
+	enum bole_status (*version_next)(struct bole_snapshot *, struct bole_ref_version *,
+	                                 struct bole_ref_cursor *, struct bole_bytes *name);
 };
 
 enum bole_ref_expect {

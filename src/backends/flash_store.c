@@ -201,6 +201,33 @@ static enum bole_status ref_next(struct bole_snapshot *s, struct bole_bytes pref
 	return bole_flash_ref_next(snapshot_of(s), prefix, after, out);
 }
 
+/* A version is the table itself, which never changes while somebody holds it. */
+static struct bole_ref_version *ref_version_hold(struct bole_snapshot *s)
+{
+	return (struct bole_ref_version *)(void *)bole_flash_table_retain(snapshot_of(s)->refs);
+}
+
+static void ref_version_release(struct bole_store *store, struct bole_ref_version *version)
+{
+	bole_flash_table_release(&volume_of(store)->plain, (void *)version);
+}
+
+static enum bole_status ref_version_next(struct bole_snapshot *s, struct bole_ref_version *version,
+                                         struct bole_ref_cursor *cursor, struct bole_bytes *name)
+{
+	struct flash_table_diff *diff = (void *)cursor;
+	const struct flash_item *was;
+	const struct flash_item *is;
+
+	_Static_assert(sizeof *diff <= sizeof *cursor, "a cursor holds where a comparison is");
+	diff->before = (const void *)version;
+	diff->after = snapshot_of(s)->refs;
+	if (!bole_flash_table_diff(diff, &was, &is))
+		return BOLE_END;
+	*name = bole_flash_item_key(is != NULL ? is : was);
+	return BOLE_OK;
+}
+
 static enum bole_status aux_get(struct bole_snapshot *s, const struct bole_aux_key *key,
                                 struct bole_alloc *alloc, uint8_t **out, size_t *len)
 {
@@ -388,7 +415,8 @@ static const struct bole_tx_ops tx_ops = {
         .commit = commit,
         .abort = tx_abort,
 };
-static const struct bole_refs_ops refs_ops = {ref_get, ref_next};
+static const struct bole_refs_ops refs_ops = {ref_get, ref_next, ref_version_hold,
+                                              ref_version_release, ref_version_next};
 static const struct bole_mark_ops mark_ops = {mark_begin, mark_object, mark_root, mark_end,
                                               mark_abort};
 static const struct bole_aux_ops aux_ops = {aux_get, aux_next, aux_put};

@@ -246,7 +246,64 @@ static enum bole_status mem_ref_next(struct bole_snapshot *base, struct bole_byt
 	return BOLE_OK;
 }
 
-const struct bole_refs_ops bole_mem_refs_ops = {.get = mem_ref_get, .next = mem_ref_next};
+/* -- Versions that are held -- */
+
+static struct bole_ref_version *version_hold(struct bole_snapshot *base)
+{
+	struct mem_store *store = (struct mem_store *)base->store;
+	struct mem_state *state = ((struct mem_snapshot *)base)->state;
+
+	if (state->ref_count == 0)
+		return NULL;
+	bole_mem_lock(store);
+	state->holders++;
+	bole_mem_unlock(store);
+	return (struct bole_ref_version *)(void *)state;
+}
+
+static void version_release(struct bole_store *base, struct bole_ref_version *version)
+{
+	struct mem_store *store = (struct mem_store *)base;
+
+	if (version == NULL)
+		return;
+	bole_mem_lock(store);
+	bole_mem_state_drop(store, (void *)version);
+	bole_mem_unlock(store);
+}
+
+static enum bole_status version_next(struct bole_snapshot *base, struct bole_ref_version *version,
+                                     struct bole_ref_cursor *cursor, struct bole_bytes *name)
+{
+	const struct mem_state *was = (const void *)version;
+	const struct mem_state *is = ((struct mem_snapshot *)base)->state;
+	size_t was_count = was == NULL ? 0 : was->ref_count;
+	uint64_t *a = &cursor->opaque[0];
+	uint64_t *b = &cursor->opaque[1];
+
+	for (;;) {
+		const struct mem_ref *x = *a < was_count ? was->refs[*a] : NULL;
+		const struct mem_ref *y = *b < is->ref_count ? is->refs[*b] : NULL;
+
+		if (x == NULL && y == NULL)
+			return BOLE_END;
+		int order = x == NULL   ? 1
+		            : y == NULL ? -1
+		                        : bole_bytes_compare(x->ref.name, y->ref.name);
+		*a += order <= 0;
+		*b += order >= 0;
+		if (x == y)
+			continue;
+		*name = order <= 0 ? x->ref.name : y->ref.name;
+		return BOLE_OK;
+	}
+}
+
+const struct bole_refs_ops bole_mem_refs_ops = {.get = mem_ref_get,
+                                                .next = mem_ref_next,
+                                                .version_hold = version_hold,
+                                                .version_release = version_release,
+                                                .version_next = version_next};
 
 /* -- Aux records -- */
 

@@ -42,6 +42,7 @@ struct bole_service {
 	struct bole_repo repo;
 	struct bole_git_cache *cache;  /* what requests share; may be NULL */
 	struct bole_pack_cache *packs; /* the same */
+	struct bole_ref_cache *lists;  /* the same */
 	const struct bole_service_policy *policy;
 	struct bole_input *in; /* buffer of 64 bytes or more; longer packets go into alloc */
 	struct bole_output *out;

@@ -43,6 +43,7 @@ struct bole_session {
 	bool band_open;
 	bool band_all; /* sideband-all: what comes before the pack goes through the side-band too */
 	bool refused;  /* the client has been told why */
+	bool unpeeled; /* what some tag names could not be found out */
 };
 
 /* Opens a snapshot of the repository; refuses on failure. */

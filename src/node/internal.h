@@ -51,6 +51,7 @@ struct node_options {
 
 struct bole_git_cache;
 struct bole_pack_cache;
+struct bole_ref_cache;
 struct node_connection;
 struct node_background;
 
@@ -75,6 +76,7 @@ struct bole_node {
 	_Atomic bool stopping;   /* the background's sign to end */
 	struct bole_git_cache *cache;
 	struct bole_pack_cache *packs;
+	struct bole_ref_cache *lists;
 	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */

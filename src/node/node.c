@@ -8,12 +8,14 @@
 #include "base/check.h"
 #include "git/bitmap/cache.h"
 #include "git/pack_cache.h"
+#include "git/refs/cache.h"
 #include "node/internal.h"
 
 enum {
 	ACCEPT_STACK = 32 * 1024,
 	PACKS_PART = 8, /* of node.memory that packs which were sent may take */
 	CACHE_PART = 4, /* of node.memory that indexes of repositories may take */
+	LISTS_PART = 8, /* of node.memory that listings of references may take */
 };
 
 /* -- configuration -- */
@@ -213,6 +215,10 @@ enum bole_status bole_node_start_hooked(struct bole_platform *platform, struct b
 		rc = bole_pack_cache_open(platform, &node->budget.alloc,
 		                          (size_t)(node->options.memory_max / PACKS_PART),
 		                          &node->packs);
+	if (rc == BOLE_OK)
+		rc = bole_ref_cache_open(platform, &node->budget.alloc,
+		                         (size_t)(node->options.memory_max / LISTS_PART),
+		                         &node->lists);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)
 		rc = bole_node_background_start(node);
@@ -286,6 +292,7 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 	bole_node_background_free(node);
 	bole_git_cache_close(node->cache);
 	bole_pack_cache_close(node->packs);
+	bole_ref_cache_close(node->lists);
 	bole_node_push_config_close(node);
 	bole_node_rates_close(node->rates);
 	bole_node_access_close(node->access);

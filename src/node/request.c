@@ -201,6 +201,7 @@ static void fill_service(struct run *run)
 	run->service.alloc = &q->budget.alloc;
 	run->service.cache = node->cache;
 	run->service.packs = node->packs;
+	run->service.lists = node->lists;
 	run->service.store = node->store;
 	run->service.policy = &run->policy;
 	run->service.in = &run->in;

@@ -283,6 +283,7 @@ void git_session_run(struct git_session *session, struct bole_bytes request)
 	        .alloc = &budget.alloc,
 	        .store = f->store,
 	        .repo = session->repo == NULL ? f->repo : *session->repo,
+	        .lists = session->lists,
 	        .policy = &f->policy,
 	        .in = &in,
 	        .out = &out,

@@ -68,13 +68,14 @@ struct git_session {
 	int version;
 	bool stateless;
 	bool advertise;
-	const char *path;         /* of a GET */
-	size_t input_cap;         /* of the server's input buffer; 0 = 4096 */
-	size_t memory_max;        /* budget of the request; 0 = no limit */
-	size_t cancel_after;      /* calls of cancelled() until it is true; 0 = never */
-	size_t memory_peak;       /* out */
-	enum bole_status rc;      /* out */
-	struct bole_buffer reply; /* out; git_session_end releases it */
+	const char *path;             /* of a GET */
+	size_t input_cap;             /* of the server's input buffer; 0 = 4096 */
+	size_t memory_max;            /* budget of the request; 0 = no limit */
+	size_t cancel_after;          /* calls of cancelled() until it is true; 0 = never */
+	struct bole_ref_cache *lists; /* or NULL */
+	size_t memory_peak;           /* out */
+	enum bole_status rc;          /* out */
+	struct bole_buffer reply;     /* out; git_session_end releases it */
 };
 void git_session_run(struct git_session *, struct bole_bytes request);
 void git_session_end(struct git_session *);

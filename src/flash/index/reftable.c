@@ -52,8 +52,14 @@ enum bole_status bole_flash_ref_next(struct flash_snapshot *s, struct bole_bytes
 {
 	/* From the prefix on, unless `after` is further. */
 	bool from = after.len == 0 || bole_bytes_compare(after, prefix) < 0;
-	const struct flash_item *item = bole_flash_table_next(s->refs, from ? prefix : after, from);
+	const struct flash_item *item;
 
+	/* Whoever goes through them hands back what he got. */
+	if (!from && s->ref_at.item != NULL && s->ref_at.item->key_len == after.len &&
+	    s->ref_at.item->bytes == after.ptr)
+		item = bole_flash_table_step(s->refs, &s->ref_at);
+	else
+		item = bole_flash_table_seek(s->refs, from ? prefix : after, from, &s->ref_at);
 	if (item == NULL || !bole_bytes_start(bole_flash_item_key(item), prefix))
 		return BOLE_END;
 	bole_flash_ref_decode(item, s->pub.repo.algo, out);

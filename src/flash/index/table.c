@@ -263,25 +263,52 @@ const struct flash_item *bole_flash_table_find(const struct flash_table *table,
 	return p.exact ? item_of(leaf_at(node_at(table, p.node), p.leaf), p.slot) : NULL;
 }
 
-const struct flash_item *bole_flash_table_next(const struct flash_table *table,
-                                               struct bole_bytes after, bool from)
+/* The item at a place, which may be just behind the last one of its leaf or node. */
+static const struct flash_item *settle(const struct flash_table *table, struct flash_table_at *at)
 {
+	at->item = NULL;
+	if (at->slot == leaf_at(node_at(table, at->node), at->leaf)->count) {
+		at->slot = 0;
+		at->leaf++;
+	}
+	if (at->leaf == node_at(table, at->node)->count) {
+		at->leaf = 0;
+		at->node++;
+	}
+	if (at->node < table->count)
+		at->item = item_of(leaf_at(node_at(table, at->node), at->leaf), at->slot);
+	return at->item;
+}
+
+const struct flash_item *bole_flash_table_seek(const struct flash_table *table,
+                                               struct bole_bytes after, bool from,
+                                               struct flash_table_at *at)
+{
+	*at = (struct flash_table_at){.item = NULL};
 	if (table == NULL || table->count == 0)
 		return NULL;
 	struct path p = path_to(table, after);
-	const struct flash_node *node = node_at(table, p.node);
+	*at = (struct flash_table_at){.node = p.node, .leaf = p.leaf, .slot = p.slot};
 	if (p.exact && !from)
-		p.slot++;
-	if (p.slot == leaf_at(node, p.leaf)->count) {
-		p.slot = 0;
-		p.leaf++;
-	}
-	if (p.leaf == node->count) {
-		p.leaf = 0;
-		p.node++;
-	}
-	return p.node < table->count ? item_of(leaf_at(node_at(table, p.node), p.leaf), p.slot)
-	                             : NULL;
+		at->slot++;
+	return settle(table, at);
+}
+
+const struct flash_item *bole_flash_table_step(const struct flash_table *table,
+                                               struct flash_table_at *at)
+{
+	if (at->item == NULL)
+		return NULL;
+	at->slot++;
+	return settle(table, at);
+}
+
+const struct flash_item *bole_flash_table_next(const struct flash_table *table,
+                                               struct bole_bytes after, bool from)
+{
+	struct flash_table_at at;
+
+	return bole_flash_table_seek(table, after, from, &at);
 }
 
 /* -- Making what is changed our own -- */

@@ -70,6 +70,16 @@ const struct flash_item *bole_flash_table_find(const struct flash_table *, struc
 /* The first item whose key is > after, or >= after when `from`; NULL at the end. */
 const struct flash_item *bole_flash_table_next(const struct flash_table *, struct bole_bytes after,
                                                bool from);
+/* The same, and where it is, for the items that follow. */
+struct flash_table_at {
+	const struct flash_item *item; /* the last one that was shown */
+	uint32_t node;
+	uint32_t leaf;
+	uint32_t slot;
+};
+const struct flash_item *bole_flash_table_seek(const struct flash_table *, struct bole_bytes after,
+                                               bool from, struct flash_table_at *);
+const struct flash_item *bole_flash_table_step(const struct flash_table *, struct flash_table_at *);
 /* Changes *root, a version that the caller owns; on failure it is as before. */
 BOLE_MUST_USE enum bole_status bole_flash_table_set(const struct flash_table_kind *,
                                                     struct flash_table **root,

@@ -75,6 +75,7 @@ struct flash_snapshot {
 	struct flash_repo *repo;
 	struct flash_index *index;
 	struct flash_table *refs;
+	struct flash_table_at ref_at; /* the last one that next showed */
 	struct flash_table *aux;
 	struct flash_pin pin;
 	struct flash_tx *tx; /* whose view this is, or NULL */

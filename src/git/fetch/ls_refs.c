@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/sort.h"
-#include "git/service_impl.h"
+#include "git/refs/listing.h"
 
 enum { PREFIX_CHUNK_BYTES = 4096, PREFIX_CAP_MIN = 16 };
 
@@ -113,65 +113,21 @@ static enum bole_status normalize(struct listing *l)
 	return BOLE_OK;
 }
 
-static enum bole_status show(struct listing *l, const struct bole_ref *ref)
-{
-	struct bole_listed_ref listed;
-	struct bole_pkt_line line;
-
-	enum bole_status rc = bole_ref_resolve(&l->s->refs, l->s->snapshot, ref, &listed);
-	bool missing = rc == BOLE_E_NOT_FOUND;
-	if (rc != BOLE_OK && !missing)
-		return rc;
-	/* Only an unborn HEAD is of use to a client. */
-	if (missing && !(l->unborn && bole_bytes_equal(ref->name, bole_bytes_z("HEAD"))))
-		return BOLE_OK;
-	bole_pkt_line_init(&line);
-	if (missing)
-		bole_pkt_line_text(&line, "unborn");
-	else
-		bole_pkt_line_oid(&line, &listed.oid);
-	bole_pkt_line_text(&line, " ");
-	bole_pkt_line_bytes(&line, listed.name);
-	if (ref->symbolic && (l->symrefs || missing)) {
-		bole_pkt_line_text(&line, " symref-target:");
-		bole_pkt_line_bytes(&line, listed.target);
-	}
-	if (l->peel && !missing)
-		BOLE_TRY(bole_ref_fill_peeled(l->s, &listed));
-	if (l->peel && listed.has_peeled) {
-		bole_pkt_line_text(&line, " peeled:");
-		bole_pkt_line_oid(&line, &listed.peeled);
-	}
-	bole_pkt_line_text(&line, "\n");
-	bole_pkt_line_write(&line, l->s->svc->out);
-	return l->s->svc->out->rc;
-}
-
-static enum bole_status show_prefix(struct listing *l, struct bole_bytes prefix)
-{
-	struct bole_bytes after = bole_bytes_of("", 0);
-	struct bole_ref ref;
-	enum bole_status rc;
-
-	while ((rc = bole_ref_view_next(&l->s->refs, l->s->snapshot, prefix, after, &ref)) ==
-	       BOLE_OK) {
-		after = ref.name;
-		BOLE_TRY(show(l, &ref));
-		BOLE_TRY(bole_session_tick(l->s));
-	}
-	return rc == BOLE_END ? BOLE_OK : rc;
-}
-
 static enum bole_status show_all(struct listing *l)
 {
+	const struct bole_ref_format format = {
+	        .style = BOLE_REF_STYLE_LS,
+	        .peel = l->peel,
+	        .symrefs = l->symrefs,
+	        .unborn = l->unborn,
+	};
+	struct bole_bytes all = bole_bytes_of("", 0);
+	bool any = false;
+
 	if (l->all || l->count == 0)
-		return show_prefix(l, bole_bytes_of("", 0));
+		return bole_refs_show(l->s, &format, &all, 1, NULL, &any);
 	BOLE_TRY(normalize(l));
-	for (size_t i = 0; i < l->count; i++) {
-		BOLE_TRY(show_prefix(l, l->prefixes[i]));
-		BOLE_TRY(bole_session_tick(l->s));
-	}
-	return BOLE_OK;
+	return bole_refs_show(l->s, &format, l->prefixes, l->count, NULL, &any);
 }
 
 enum bole_status bole_ls_refs(struct bole_session *s, bool args_follow)

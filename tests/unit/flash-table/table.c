@@ -64,7 +64,10 @@ static void check_all(const struct version *v)
 	static uint8_t buf[3000];
 	struct bole_bytes after = {NULL, 0};
 	const struct flash_item *item = bole_flash_table_next(v->table, after, true);
+	struct flash_table_at at;
 	uint64_t bytes = 0;
+
+	(void)bole_flash_table_seek(v->table, after, true, &at);
 
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct bole_bytes key = bole_bytes_z(name[i]);
@@ -79,9 +82,12 @@ static void check_all(const struct version *v)
 		cr_assert(bole_bytes_equal(bole_flash_item_value(item), value));
 		bytes += key.len + value.len;
 		cr_assert(bole_flash_table_next(v->table, key, true) == item);
+		cr_assert(at.item == item);
 		item = bole_flash_table_next(v->table, key, false);
+		cr_assert(bole_flash_table_step(v->table, &at) == item);
 	}
 	cr_assert(item == NULL);
+	cr_assert(bole_flash_table_step(v->table, &at) == NULL);
 	if (v->table == NULL)
 		return;
 	check_eq(v->table->items, v->items);

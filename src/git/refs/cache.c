@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: ISC */
+#include "git/refs/cache.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/memory.h"
+
+enum {
+	KEY_BYTES = 32,
+	SLOTS = 128,
+	PART_MAX = 4, /* of the cache that one listing may take */
+};
+#define WAIT_NS  UINT64_C(200000000)   /* for one that somebody else makes */
+#define RETRY_NS UINT64_C(60000000000) /* after one that was too long */
+
+struct slot {
+	uint8_t key[KEY_BYTES];
+	bool taken;
+	bool making; /* the first one, which others wait for */
+	struct bole_ref_listing *listing;
+	uint64_t used;     /* the cache's clock */
+	uint64_t retry_ns; /* too long before */
+};
+
+struct bole_ref_cache {
+	struct bole_platform *platform;
+	struct bole_alloc *alloc;
+	size_t bytes_max;
+	struct bole_mutex lock;
+	struct bole_cond made;
+	uint64_t clock;
+	struct slot slots[SLOTS];
+};
+
+enum bole_status bole_ref_cache_open(struct bole_platform *platform, struct bole_alloc *alloc,
+                                     size_t bytes_max, struct bole_ref_cache **out)
+{
+	struct bole_ref_cache *cache = bole_alloc_zeroed(alloc, 1, sizeof *cache);
+
+	*out = cache;
+	if (cache == NULL)
+		return BOLE_E_NO_MEMORY;
+	cache->platform = platform;
+	cache->alloc = alloc;
+	cache->bytes_max = bytes_max;
+	platform->ops->mutex_init(platform, &cache->lock);
+	platform->ops->cond_init(platform, &cache->made);
+	return BOLE_OK;
+}
+
+void bole_ref_cache_close(struct bole_ref_cache *cache)
+{
+	if (cache == NULL)
+		return;
+	for (size_t i = 0; i < SLOTS; i++)
+		bole_ref_listing_release(cache->slots[i].listing);
+	cache->platform->ops->cond_destroy(cache->platform, &cache->made);
+	cache->platform->ops->mutex_destroy(cache->platform, &cache->lock);
+	bole_alloc_free(cache->alloc, cache, 1, sizeof *cache);
+}
+
+/* Everything that the lines depend on, but for the references. */
+static void key_of(const struct bole_session *s, const struct bole_ref_format *format,
+                   uint8_t key[KEY_BYTES])
+{
+	const struct bole_ref_view *view = &s->refs;
+	const char *space = view->space == NULL ? "" : view->space;
+	struct bole_hash hash;
+	struct bole_oid sum;
+	uint8_t head[8] = {(uint8_t)format->style, format->peel, format->symrefs, format->unborn};
+
+	bole_put_le32(head + 4, s->snapshot->repo.id);
+	bole_hash_init(&hash, BOLE_HASH_SHA256);
+	bole_hash_update(&hash, head, sizeof head);
+	bole_hash_update(&hash, space, strlen(space) + 1);
+	for (size_t i = 0; i < view->hide_count; i++)
+		bole_hash_update(&hash, view->hide[i], strlen(view->hide[i]) + 1);
+	bole_hash_final(&hash, &sum);
+	memcpy(key, sum.bytes, KEY_BYTES);
+}
+
+/* -- With the lock held -- */
+
+static struct bole_ref_listing *retain(struct bole_ref_listing *listing)
+{
+	if (listing != NULL)
+		atomic_fetch_add_explicit(&listing->holders, 1, memory_order_relaxed);
+	return listing;
+}
+
+static struct slot *find(struct bole_ref_cache *cache, const uint8_t *key)
+{
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &cache->slots[i];
+		if (s->taken && memcmp(s->key, key, KEY_BYTES) == 0) {
+			s->used = ++cache->clock;
+			return s;
+		}
+	}
+	return NULL;
+}
+
+/* A slot for a new key; NULL: all are being filled. What it held is the caller's to release. */
+static struct slot *claim(struct bole_ref_cache *cache, const uint8_t *key,
+                          struct bole_ref_listing **gone)
+{
+	struct slot *oldest = NULL;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &cache->slots[i];
+		if (!s->making && (oldest == NULL || s->used < oldest->used))
+			oldest = s;
+	}
+	if (oldest == NULL)
+		return NULL;
+	*gone = oldest->listing;
+	*oldest = (struct slot){.taken = true, .making = true, .used = ++cache->clock};
+	memcpy(oldest->key, key, KEY_BYTES);
+	return oldest;
+}
+
+/* The listing that was not used for longest, when together they are too long. */
+static struct bole_ref_listing *trim(struct bole_ref_cache *cache, const struct slot *keep)
+{
+	struct slot *oldest = NULL;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &cache->slots[i];
+		if (s->listing == NULL)
+			continue;
+		bytes += s->listing->bytes;
+		if (s != keep && (oldest == NULL || s->used < oldest->used))
+			oldest = s;
+	}
+	if (bytes <= cache->bytes_max || oldest == NULL)
+		return NULL;
+	struct bole_ref_listing *gone = oldest->listing;
+	oldest->listing = NULL;
+	oldest->taken = oldest->making;
+	return gone;
+}
+
+/* -- */
+
+/* What there is to begin with: *old, or NULL and *maker says whether others wait for us. False: too
+ * long to be made now. */
+static bool look(struct bole_ref_cache *cache, const uint8_t *key, struct bole_ref_listing **old,
+                 bool *maker)
+{
+	struct bole_platform *platform = cache->platform;
+	struct bole_ref_listing *gone = NULL;
+	uint64_t now = platform->ops->now_ns(platform);
+	struct slot *s;
+
+	platform->ops->mutex_lock(platform, &cache->lock);
+	while ((s = find(cache, key)) != NULL && s->making &&
+	       platform->ops->cond_wait(platform, &cache->made, &cache->lock, now + WAIT_NS) ==
+	               BOLE_OK)
+		;
+	*old = s == NULL ? NULL : retain(s->listing);
+	bool worth = s == NULL || s->retry_ns <= now;
+	*maker = s == NULL && claim(cache, key, &gone) != NULL;
+	platform->ops->mutex_unlock(platform, &cache->lock);
+	bole_ref_listing_release(gone);
+	return worth;
+}
+
+/* made: NULL on failure, long: since it was too long. */
+static void settle(struct bole_ref_cache *cache, const uint8_t *key, struct bole_ref_listing *made,
+                   bool maker, bool too_long)
+{
+	struct bole_platform *platform = cache->platform;
+	struct bole_ref_listing *gone = NULL;
+
+	platform->ops->mutex_lock(platform, &cache->lock);
+	struct slot *s = find(cache, key);
+	if (s != NULL && maker)
+		s->making = false;
+	if (s != NULL && too_long)
+		s->retry_ns = platform->ops->now_ns(platform) + RETRY_NS;
+	if (s != NULL && (made != NULL || too_long)) {
+		gone = s->listing;
+		s->listing = retain(made);
+	}
+	if (s != NULL && made != NULL)
+		s->retry_ns = 0;
+	if (s != NULL && s->listing == NULL && !s->making && s->retry_ns == 0)
+		s->taken = false;
+	platform->ops->cond_broadcast(platform, &cache->made);
+	platform->ops->mutex_unlock(platform, &cache->lock);
+	/* Listings are let go without the lock: that may free much. */
+	do {
+		bole_ref_listing_release(gone);
+		platform->ops->mutex_lock(platform, &cache->lock);
+		gone = trim(cache, find(cache, key));
+		platform->ops->mutex_unlock(platform, &cache->lock);
+	} while (gone != NULL);
+}
+
+/* The listing shows just what the session's snapshot holds. */
+static bool fits(const struct bole_ref_listing *listing, struct bole_session *session)
+{
+	const struct bole_refs_ops *refs = session->svc->store->refs;
+	struct bole_ref_version *now = refs->version_hold(session->snapshot);
+	bool same = listing->version == now;
+
+	refs->version_release(session->svc->store, now);
+	return same;
+}
+
+enum bole_status bole_ref_cache_get(struct bole_session *session,
+                                    const struct bole_ref_format *format,
+                                    struct bole_ref_listing **out)
+{
+	struct bole_ref_cache *cache = session->svc->lists;
+	struct bole_ref_listing *old = NULL;
+	uint8_t key[KEY_BYTES];
+	bool maker = false;
+
+	*out = NULL;
+	if (cache == NULL || session->snapshot == NULL || session->snapshot->repo.id == 0 ||
+	    session->svc->store->refs->version_hold == NULL)
+		return BOLE_OK;
+	key_of(session, format, key);
+	if (!look(cache, key, &old, &maker))
+		return BOLE_OK;
+	if (old != NULL && fits(old, session)) {
+		*out = old;
+		return BOLE_OK;
+	}
+	enum bole_status rc = bole_ref_listing_make(session, format, cache->alloc,
+	                                            cache->bytes_max / PART_MAX, old, out);
+	settle(cache, key, *out == NULL || (*out)->vague ? NULL : *out, maker, rc == BOLE_E_LIMIT);
+	bole_ref_listing_release(old);
+	return rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT ? BOLE_OK : rc;
+}
