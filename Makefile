@@ -195,11 +195,8 @@ format: ## format every source in place
 	@git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 -i
 hooks: ## run the quick checks before each commit
 	git config core.hooksPath tools/hooks
-FUZZ_SECONDS ?= 60
-fuzz: $(FUZZ_BINS) ## fuzz each target for FUZZ_SECONDS (60), from its corpus
-	@for f in $(FUZZ); do mkdir -p build/fuzz/new/$$f fuzz/corpus/$$f; \
-		build/fuzz/fuzz-$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
-		-artifact_prefix=build/fuzz/$$f- build/fuzz/new/$$f fuzz/corpus/$$f || exit 1; done
+fuzz: $(or $(TARGET:%=build/fuzz/fuzz-%),$(FUZZ_BINS)) ## fuzz TARGET (all) up to RUNS in total, or for SECONDS (60)
+	@tools/fuzz $(RUNS:%=-r %) $(if $(filter command,$(origin SECONDS)),-s $(SECONDS)) $(TARGET)
 compile_commands.json: Makefile ## for editors and clang tools
 	$(SAY) "  make  $@"
 	@{ echo '['; $(MAKE) -Bns V=1 lib test-bins 2>/dev/null | $(COMPDB); echo ']'; } >$@

@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "base/check.h"
+#include "base/inflate.h"
 #include "base/memory.h"
 
 /* zlib frees without a size, so each of its blocks carries one in front. */
@@ -49,6 +50,7 @@ static unsigned zlib_len(size_t len)
 struct bole_inflater {
 	struct bole_alloc *alloc;
 	struct libdeflate_decompressor *whole; /* made when first used */
+	struct bole_inflate_tables *tables;    /* made when first used */
 	z_stream steps;
 	bool steps_open;
 	bool begun;
@@ -75,6 +77,7 @@ void bole_inflater_close(struct bole_inflater *inflater)
 	if (inflater->steps_open)
 		inflateEnd(&inflater->steps);
 	libdeflate_free_decompressor(inflater->whole);
+	bole_alloc_free(inflater->alloc, inflater->tables, bole_inflate_tables_bytes(), 1);
 	bole_alloc_free(inflater->alloc, inflater, 1, sizeof *inflater);
 }
 
@@ -99,6 +102,19 @@ enum bole_status bole_inflate_whole(struct bole_inflater *inflater, struct bole_
 	return BOLE_E_CORRUPT;
 }
 
+static enum bole_status inflate_from_tables(struct bole_inflater *inflater, struct bole_bytes in,
+                                            void *dst, size_t dst_len, size_t *used)
+{
+	if (inflater->tables == NULL) {
+		inflater->tables =
+		        bole_alloc_array(inflater->alloc, bole_inflate_tables_bytes(), 1);
+		if (inflater->tables == NULL)
+			return BOLE_E_NO_MEMORY;
+		bole_inflate_tables_init(inflater->tables);
+	}
+	return bole_inflate_buffer(inflater->tables, in, dst, dst_len, used);
+}
+
 enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole_bytes in,
                                      void *dst, size_t dst_len, size_t *used)
 {
@@ -107,6 +123,10 @@ enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole
 
 	*used = 0;
 	BOLE_ASSERT(dst_len <= UINT32_MAX);
+	dst = dst_len == 0 ? &none : dst;
+	enum bole_status rc = inflate_from_tables(inflater, in, dst, dst_len, used);
+	if (rc != BOLE_E_CORRUPT)
+		return rc;
 	if (!inflater->steps_open) {
 		if (inflateInit(steps) != Z_OK)
 			return BOLE_E_NO_MEMORY;
@@ -117,7 +137,7 @@ enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole
 	inflater->begun = false;
 	steps->next_in = (z_const Bytef *)(uintptr_t)(const void *)in.ptr;
 	steps->avail_in = zlib_len(in.len);
-	steps->next_out = dst_len == 0 ? &none : dst;
+	steps->next_out = dst;
 	steps->avail_out = (unsigned)dst_len;
 	int result = inflate(steps, Z_FINISH);
 	size_t took = zlib_len(in.len) - steps->avail_in;

@@ -10,7 +10,7 @@
 void bole_input_init(struct bole_input *in, struct bole_reader *reader, uint8_t *buf, size_t cap)
 {
 	BOLE_ASSERT(cap > 0);
-	*in = (struct bole_input){.reader = reader, .buf = buf, .cap = cap};
+	*in = (struct bole_input){.reader = reader, .buf = buf, .cap = cap, .fill_max = cap};
 }
 
 /* One read into the free end of the buffer; the result sticks. */
@@ -25,8 +25,9 @@ static enum bole_status input_fill(struct bole_input *in)
 		in->len = 0;
 	}
 	BOLE_ASSERT(in->len < in->cap);
-	in->rc = in->reader->read(in->reader, in->buf + in->len, in->cap - in->len, &got);
-	BOLE_ASSERT(got <= in->cap - in->len);
+	size_t room = in->cap - in->len < in->fill_max ? in->cap - in->len : in->fill_max;
+	in->rc = in->reader->read(in->reader, in->buf + in->len, room, &got);
+	BOLE_ASSERT(got <= room);
 	BOLE_ASSERT((in->rc == BOLE_OK) == (got > 0));
 	in->len += got;
 	return in->rc;
@@ -89,6 +90,32 @@ enum bole_status bole_input_read(struct bole_input *in, void *dst, size_t len)
 		len -= n;
 	}
 	return BOLE_OK;
+}
+
+/* The bytes that were not taken move into another buffer. */
+static void input_move(struct bole_input *in, uint8_t *buf, size_t cap)
+{
+	size_t rest = in->len - in->pos < cap ? in->len - in->pos : cap;
+
+	memcpy(buf, in->buf + in->pos, rest);
+	in->buf = buf;
+	in->cap = cap;
+	in->pos = 0;
+	in->len = rest;
+}
+
+void bole_input_widen(struct bole_input *in, uint8_t *buf, size_t cap, struct bole_input_lent *lent)
+{
+	BOLE_ASSERT(cap >= in->cap);
+	*lent = (struct bole_input_lent){in->buf, in->cap};
+	in->fill_max = in->cap;
+	input_move(in, buf, cap);
+}
+
+void bole_input_narrow(struct bole_input *in, const struct bole_input_lent *lent)
+{
+	input_move(in, lent->buf, lent->cap);
+	in->fill_max = in->cap;
 }
 
 void bole_output_init(struct bole_output *out, struct bole_writer *writer, uint8_t *buf, size_t cap)

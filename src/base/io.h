@@ -17,6 +17,7 @@ struct bole_input {
 	size_t cap;
 	size_t pos;
 	size_t len;
+	size_t fill_max;     /* of one read; cap, unless widened */
 	uint64_t consumed;   /* bytes taken since init */
 	enum bole_status rc; /* sticky */
 };
@@ -30,6 +31,16 @@ BOLE_MUST_USE enum bole_status bole_input_need(struct bole_input *, size_t need,
 void bole_input_take(struct bole_input *, size_t n);
 /* Exactly len bytes. BOLE_E_INVALID when the stream ends early. */
 BOLE_MUST_USE enum bole_status bole_input_read(struct bole_input *, void *dst, size_t len);
+
+/* Lends a larger buffer until narrow, which gives the old one back with what was not taken. That
+ * has room if, before each read, all that was buffered belonged to what has been taken since; else
+ * the end of it is lost, which only matters to a stream that goes on. */
+struct bole_input_lent {
+	uint8_t *buf;
+	size_t cap;
+};
+void bole_input_widen(struct bole_input *, uint8_t *buf, size_t cap, struct bole_input_lent *);
+void bole_input_narrow(struct bole_input *, const struct bole_input_lent *);
 
 /* Coalesces writes; sticky error in rc, so an encoder is straight-line code checked at the end. */
 struct bole_output {

@@ -246,7 +246,16 @@ static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
 	if (rc != BOLE_OK)
 		return ended(it, rc);
 	/* Strict: what Git's zlib would refuse must not get in, it would spoil every clone. */
-	if (bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used) != BOLE_OK)
+	rc = bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used);
+	if (rc == BOLE_AGAIN && shown.len < INTAKE_INPUT_BYTES) {
+		/* Cut off by the end of the buffer. Once only: a sender may come with a few bytes
+		 * at a time. */
+		rc = bole_input_need(it->in, shown.len + 1, &shown);
+		if (rc != BOLE_OK)
+			return ended(it, rc);
+		rc = bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used);
+	}
+	if (rc != BOLE_OK)
 		return BOLE_AGAIN;
 	BOLE_TRY(take(it, shown.ptr, used));
 	BOLE_TRY(bole_intake_inflated(it, size));
@@ -484,13 +493,31 @@ static enum bole_status receive_trailer(struct intake *it)
 	return BOLE_OK;
 }
 
-static enum bole_status receive(struct intake *it)
+static enum bole_status receive_pack(struct intake *it)
 {
 	BOLE_TRY(receive_header(it));
 	while (it->row_count < it->declared)
 		BOLE_TRY(receive_entry(it));
 	BOLE_TRY(receive_trailer(it));
 	return inflated_check(it);
+}
+
+static enum bole_status receive(struct intake *it)
+{
+	struct bole_input_lent narrow;
+	uint8_t *wide;
+
+	if (it->in->cap >= INTAKE_INPUT_BYTES)
+		return receive_pack(it);
+	wide = bole_alloc_array(it->alloc, INTAKE_INPUT_BYTES, 1);
+	if (wide == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_input_widen(it->in, wide, INTAKE_INPUT_BYTES, &narrow);
+	enum bole_status rc = receive_pack(it);
+
+	bole_input_narrow(it->in, &narrow);
+	bole_alloc_free(it->alloc, wide, INTAKE_INPUT_BYTES, 1);
+	return rc;
 }
 
 /* -- The whole -- */

@@ -20,7 +20,8 @@
 #include "git/pack_source.h"
 
 enum {
-	INTAKE_SCRATCH_BYTES = 128 * 1024,
+	INTAKE_SCRATCH_BYTES = 256 * 1024,
+	INTAKE_INPUT_BYTES = 256 * 1024, /* most entries lie whole in it */
 	/* In row.type until the table is handed over. */
 	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
 	INTAKE_DELTA = 0x40,     /* was resolved */

@@ -150,3 +150,36 @@ Test(repo_name, accepts_paths_of_plain_components_only)
 	cr_assert(bole_repo_name_valid(many, BOLE_REPO_NAME_MAX));
 	cr_assert_not(bole_repo_name_valid(many, BOLE_REPO_NAME_MAX + 1));
 }
+
+/* Goal: a larger buffer lent for a while loses nothing and shows no byte twice. */
+Test(io, a_lent_buffer_keeps_the_place_in_the_stream)
+{
+	static uint8_t bytes[5000];
+	uint8_t small[64];
+	uint8_t large[1024];
+	struct bole_bytes_reader reader;
+	struct bole_input in;
+	struct bole_input_lent lent;
+	struct bole_bytes shown;
+	size_t at = 0;
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 256);
+	bole_bytes_reader_init(&reader, bole_bytes_of(bytes, sizeof bytes));
+	bole_input_init(&in, &reader.reader, small, sizeof small);
+	for (size_t round = 0; at < 4000; round++) {
+		cr_assert_eq(bole_input_need(&in, 50, &shown), BOLE_OK);
+		bole_input_take(&in, 10 + round);
+		at += 10 + round;
+		bole_input_widen(&in, large, sizeof large, &lent);
+		cr_assert_eq(bole_input_need(&in, 300 + round, &shown), BOLE_OK);
+		cr_assert_arr_eq(shown.ptr, bytes + at, shown.len);
+		cr_assert_lt(shown.len, 300 + round + sizeof small);
+		bole_input_take(&in, 300 + round);
+		at += 300 + round;
+		bole_input_narrow(&in, &lent);
+		cr_assert_eq(in.consumed, at);
+	}
+	cr_assert_eq(bole_input_peek(&in, &shown), BOLE_OK);
+	cr_assert_arr_eq(shown.ptr, bytes + at, shown.len);
+}
