@@ -86,7 +86,7 @@ static bool serve_options(struct node_connection *c, const struct bole_http_requ
 {
 	static const char allow[] = "Allow: GET, HEAD, POST\r\n";
 	static const char cors[] =
-	        "Access-Control-Allow-Methods: GET, HEAD, POST\r\n"
+	        "Access-Control-Allow-Methods: GET, HEAD, POST, PUT\r\n"
 	        "Access-Control-Allow-Headers: Authorization, Content-Type, Git-Protocol\r\n"
 	        "Access-Control-Max-Age: 86400\r\n";
 	bool close = r->close || r->has_length || r->chunked;
@@ -96,6 +96,14 @@ static bool serve_options(struct node_connection *c, const struct bole_http_requ
 	                              asked ? "ok" : "only GET, HEAD and POST are served") ==
 	               BOLE_OK &&
 	       !close;
+}
+
+/* A PUT to what is no file of its own. */
+static bool serve_nothing(struct node_connection *c, const struct bole_http_request *r)
+{
+	(void)bole_node_respond_text(c, r, 405, "Allow: GET, HEAD, POST\r\n", true,
+	                             "nothing can be put here");
+	return false;
 }
 
 static bool serve_one(struct node_connection *c)
@@ -130,6 +138,10 @@ static bool serve_one(struct node_connection *c)
 		return false;
 	if (request.method == BOLE_HTTP_OPTIONS)
 		keep = serve_options(c, &request);
+	else if (bole_node_lfs_is(path))
+		keep = bole_node_lfs(c, &request, path, query);
+	else if (request.method == BOLE_HTTP_PUT)
+		keep = serve_nothing(c, &request);
 	else if (!serve_page(c, &request, path, &keep))
 		keep = bole_node_http_git(c, &request, path, query);
 	if (!keep)

@@ -104,36 +104,43 @@ static bool answer_verdict(struct node_connection *c, const struct bole_http_req
 
 /* -- who asks -- */
 
+unsigned bole_node_http_who(struct node_connection *c, const struct bole_http_request *r,
+                            const char *name, char user[NODE_USER_MAX], const char **who,
+                            unsigned *wait)
+{
+	struct bole_node *node = c->node;
+	struct bole_bytes address = bole_node_address(c);
+	enum node_identity identity = NODE_ANONYMOUS;
+
+	*wait = 0;
+	if (r->authorization.len > 0)
+		*wait = bole_node_rates_look(node->rates, NODE_RATE_FAILED, address);
+	if (*wait > 0)
+		return 429;
+	if (bole_node_access_has_users(node->access))
+		identity = bole_node_access_identify(node->access, r->authorization, user);
+	if (identity == NODE_WRONG) {
+		(void)bole_node_rates_take(node->rates, NODE_RATE_FAILED, address);
+		return 401;
+	}
+	*who = identity == NODE_USER ? user : NULL;
+	*wait = bole_node_throttle(c, *who, name);
+	return *wait > 0 ? 429 : 0;
+}
+
 /* Finds out the user, how often this peer may ask, and whether it may have this. True: go on; else
  * it has been answered, and *keep says whether the connection goes on. */
 static bool admit(struct node_connection *c, const struct bole_http_request *r,
                   struct git_target *t, bool *keep)
 {
-	struct bole_node *node = c->node;
-	struct bole_bytes address = bole_node_address(c);
 	unsigned wait = 0;
+	unsigned status = bole_node_http_who(c, r, t->name, t->user, &t->who, &wait);
 
-	if (r->authorization.len > 0)
-		wait = bole_node_rates_look(node->rates, NODE_RATE_FAILED, address);
-	if (wait > 0) {
-		*keep = answer_wait(c, r, wait);
+	if (status != 0) {
+		*keep = status == 429 ? answer_wait(c, r, wait) : answer_unknown(c, r);
 		return false;
 	}
-	enum node_identity who = NODE_ANONYMOUS;
-	if (bole_node_access_has_users(node->access))
-		who = bole_node_access_identify(node->access, r->authorization, t->user);
-	if (who == NODE_WRONG) {
-		(void)bole_node_rates_take(node->rates, NODE_RATE_FAILED, address);
-		*keep = answer_unknown(c, r);
-		return false;
-	}
-	t->who = who == NODE_USER ? t->user : NULL;
-	wait = bole_node_throttle(c, t->who, t->name);
-	if (wait > 0) {
-		*keep = answer_wait(c, r, wait);
-		return false;
-	}
-	enum bole_node_verdict verdict = bole_node_verdict(node, t->service, t->who, t->name);
+	enum bole_node_verdict verdict = bole_node_verdict(c->node, t->service, t->who, t->name);
 	if (verdict != NODE_GRANTED && verdict != NODE_ABSENT) {
 		*keep = answer_verdict(c, r, verdict, t->name);
 		return false;

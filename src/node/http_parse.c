@@ -83,7 +83,7 @@ static bool next_line(struct bole_bytes *rest, struct bole_bytes *line)
 static enum bole_status parse_method(struct bole_bytes word, struct bole_http_request *r,
                                      struct bole_http_refusal *refusal)
 {
-	static const char *const others[] = {"PUT", "DELETE", "TRACE", "CONNECT", "PATCH"};
+	static const char *const others[] = {"DELETE", "TRACE", "CONNECT", "PATCH"};
 
 	if (word.len == 0)
 		return refuse(refusal, 400, "the request line has no method");
@@ -97,6 +97,8 @@ static enum bole_status parse_method(struct bole_bytes word, struct bole_http_re
 		r->method = BOLE_HTTP_HEAD;
 	else if (bole_bytes_equal(word, bole_bytes_z("POST")))
 		r->method = BOLE_HTTP_POST;
+	else if (bole_bytes_equal(word, bole_bytes_z("PUT")))
+		r->method = BOLE_HTTP_PUT;
 	else if (bole_bytes_equal(word, bole_bytes_z("OPTIONS")))
 		r->method = BOLE_HTTP_OPTIONS;
 	else {
@@ -276,6 +278,8 @@ static enum bole_status take_field(struct bole_http_request *r, const struct fie
 		                 refusal);
 	if (bole_http_is(f->name, "origin"))
 		return take_once(&r->origin, f->value, "more than one Origin", refusal);
+	if (bole_http_is(f->name, "range"))
+		return take_once(&r->range, f->value, "more than one Range", refusal);
 	if (bole_http_is(f->name, "user-agent"))
 		r->user_agent = f->value;
 	if (bole_http_is(f->name, "connection") && list_has(f->value, "close"))
@@ -297,8 +301,9 @@ static enum bole_status check_together(const struct bole_http_request *r,
 		return refuse(refusal, 400, "Transfer-Encoding in HTTP/1.0");
 	if (r->minor > 0 && r->host.ptr == NULL)
 		return refuse(refusal, 400, "no Host header");
-	if (r->method == BOLE_HTTP_POST && !r->chunked && !r->has_length)
-		return refuse(refusal, 411, "a POST needs Content-Length or chunked encoding");
+	bool body = r->method == BOLE_HTTP_POST || r->method == BOLE_HTTP_PUT;
+	if (body && !r->chunked && !r->has_length)
+		return refuse(refusal, 411, "this needs Content-Length or chunked encoding");
 	return BOLE_OK;
 }
 
@@ -407,6 +412,52 @@ enum bole_status bole_http_parse_target(struct bole_bytes target, char path[BOLE
 	path[len] = '\0';
 	if (i < target.len)
 		*query = bole_bytes_of(target.ptr + i + 1, target.len - i - 1);
+	return BOLE_OK;
+}
+
+/* Digits at the start of *text; true if there are any. Beyond 2^64 counts as the most. */
+static bool take_number(struct bole_bytes *text, uint64_t *out)
+{
+	size_t i = 0;
+
+	*out = 0;
+	for (; i < text->len && is_digit(text->ptr[i]); i++) {
+		if (__builtin_mul_overflow(*out, (uint64_t)10, out) ||
+		    __builtin_add_overflow(*out, (uint64_t)(text->ptr[i] - '0'), out))
+			*out = UINT64_MAX;
+	}
+	text->ptr += i;
+	text->len -= i;
+	return i > 0;
+}
+
+enum bole_status bole_http_parse_range(struct bole_bytes range, uint64_t size, uint64_t *first,
+                                       uint64_t *len)
+{
+	static const char unit[] = "bytes=";
+	uint64_t last = UINT64_MAX;
+
+	if (range.len < sizeof unit - 1 ||
+	    !bole_http_is(bole_bytes_of(range.ptr, sizeof unit - 1), unit))
+		return BOLE_E_INVALID;
+	range = bole_bytes_of(range.ptr + sizeof unit - 1, range.len - (sizeof unit - 1));
+	bool from = take_number(&range, first);
+	if (range.len == 0 || range.ptr[0] != '-')
+		return BOLE_E_INVALID;
+	range = bole_bytes_of(range.ptr + 1, range.len - 1);
+	bool to = take_number(&range, &last);
+	if (range.len > 0 || (!from && !to) || (from && to && last < *first))
+		return BOLE_E_INVALID;
+	if (!from) { /* the last so many */
+		*first = last < size ? size - last : 0;
+	}
+	if (!from || !to)
+		last = UINT64_MAX;
+	if (*first >= size)
+		return BOLE_E_LIMIT;
+	if (last >= size)
+		last = size - 1;
+	*len = last - *first + 1;
 	return BOLE_OK;
 }
 

@@ -22,7 +22,13 @@ enum {
 	BOLE_HTTP_TRAILERS_MAX = 4096,
 };
 
-enum bole_http_method { BOLE_HTTP_GET, BOLE_HTTP_HEAD, BOLE_HTTP_POST, BOLE_HTTP_OPTIONS };
+enum bole_http_method {
+	BOLE_HTTP_GET,
+	BOLE_HTTP_HEAD,
+	BOLE_HTTP_POST,
+	BOLE_HTTP_PUT,
+	BOLE_HTTP_OPTIONS,
+};
 
 /* What a head says; all text is borrowed from it, empty where absent. */
 struct bole_http_request {
@@ -36,6 +42,7 @@ struct bole_http_request {
 	struct bole_bytes user_agent;
 	struct bole_bytes authorization;
 	struct bole_bytes origin;
+	struct bole_bytes range;
 	uint64_t content_length;
 	bool has_length;
 	bool chunked;
@@ -65,6 +72,11 @@ BOLE_MUST_USE enum bole_status bole_http_parse_target(struct bole_bytes target,
                                                       struct bole_http_refusal *refusal);
 /* The value of name in a query ("a=b&c=d"), raw; false if it is not there. */
 bool bole_http_query_get(struct bole_bytes query, const char *name, struct bole_bytes *out);
+/* A Range of one span of `size` bytes (RFC 9110, 14.1.2): BOLE_OK with what of them is meant,
+ * BOLE_E_LIMIT when none is there (416), BOLE_E_INVALID when it is to be ignored: another unit,
+ * several spans, malformed. */
+BOLE_MUST_USE enum bole_status bole_http_parse_range(struct bole_bytes range, uint64_t size,
+                                                     uint64_t *first, uint64_t *len);
 /* a is word, whatever the case. */
 bool bole_http_is(struct bole_bytes a, const char *word);
 

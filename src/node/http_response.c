@@ -12,7 +12,9 @@ enum {
 	HEAD_BYTES = 1536,
 	ORIGIN_MAX = 256,
 	SIZE_LINE = 20,
+	HOW_BYTES = 48,
 };
+#define SECONDS_MAX INT64_C(253402300799) /* the end of the year 9999 */
 /* A flush sooner after the first byte waits for the rest: most answers are short and go at once. */
 #define HOLD_NS (NODE_SECOND_NS / 10)
 
@@ -23,17 +25,23 @@ static const char *reason(unsigned status)
 		const char *text;
 	} reasons[] = {
 	        {200, "OK"},
+	        {201, "Created"},
+	        {206, "Partial Content"},
 	        {400, "Bad Request"},
 	        {401, "Unauthorized"},
 	        {403, "Forbidden"},
 	        {404, "Not Found"},
 	        {405, "Method Not Allowed"},
 	        {408, "Request Timeout"},
+	        {409, "Conflict"},
+	        {410, "Gone"},
 	        {411, "Length Required"},
 	        {413, "Content Too Large"},
 	        {414, "URI Too Long"},
 	        {415, "Unsupported Media Type"},
+	        {416, "Range Not Satisfiable"},
 	        {417, "Expectation Failed"},
+	        {422, "Unprocessable Content"},
 	        {429, "Too Many Requests"},
 	        {431, "Request Header Fields Too Large"},
 	        {500, "Internal Server Error"},
@@ -82,6 +90,19 @@ static void format_date(struct bole_platform *platform, char *dst, size_t cap)
 	unsigned second = (unsigned)(now % 86400);
 	snprintf(dst, cap, "Date: %.3s, %02u %.3s %04" PRId64 " %02u:%02u:%02u GMT\r\n",
 	         days + now / 86400 % 7 * 3, day, months + (size_t)(month - 1) * 3, year,
+	         second / 3600, second / 60 % 60, second % 60);
+}
+
+void bole_node_format_time(int64_t seconds, char *dst, size_t cap)
+{
+	int64_t year = 0;
+	unsigned month = 0;
+	unsigned day = 0;
+
+	seconds = seconds < 0 || seconds > SECONDS_MAX ? 0 : seconds;
+	civil(seconds / 86400, &year, &month, &day);
+	unsigned second = (unsigned)(seconds % 86400);
+	snprintf(dst, cap, "%04" PRId64 "-%02u-%02uT%02u:%02u:%02uZ", year, month, day,
 	         second / 3600, second / 60 % 60, second % 60);
 }
 
@@ -137,18 +158,22 @@ static bool without_body(const struct node_response *r)
 /* Sends the head if it has not gone, and what is held and data as one chunk. */
 static enum bole_status send_piece(struct node_response *r, struct bole_bytes data)
 {
-	bool chunked = r->request->minor > 0;
+	bool chunked = r->request->minor > 0 && !r->sized;
 	char head[HEAD_BYTES];
+	char how[HOW_BYTES] = "";
 	char size[SIZE_LINE];
 	struct bole_bytes pieces[5];
 	size_t count = 0;
 	size_t len = r->held.len + data.len;
 
-	if (!r->started && !chunked)
+	if (!r->started && !chunked && !r->sized)
 		r->close = true; /* the end of the body is the end of the connection */
+	if (chunked)
+		snprintf(how, sizeof how, "Transfer-Encoding: chunked\r\n");
+	else if (r->sized)
+		snprintf(how, sizeof how, "Content-Length: %" PRIu64 "\r\n", r->length);
 	if (!r->started)
-		pieces[count++] =
-		        format_head(r, chunked ? "Transfer-Encoding: chunked\r\n" : "", head);
+		pieces[count++] = format_head(r, how, head);
 	r->started = true;
 	if (len > 0 && !without_body(r)) {
 		if (chunked) {
@@ -211,17 +236,18 @@ void bole_node_response_init(struct node_response *r, struct node_connection *c,
 enum bole_status bole_node_response_finish(struct node_response *r)
 {
 	char head[HEAD_BYTES];
-	char how[48];
+	char how[HOW_BYTES];
 
 	if (r->rc == BOLE_OK && !r->started) {
 		struct bole_bytes pieces[2];
-		snprintf(how, sizeof how, "Content-Length: %zu\r\n", r->held.len);
+		uint64_t length = r->sized ? r->length : r->held.len;
+		snprintf(how, sizeof how, "Content-Length: %" PRIu64 "\r\n", length);
 		pieces[0] = format_head(r, how, head);
 		pieces[1] = bole_bytes_of(r->held.ptr, r->held.len);
 		r->started = true;
 		bool body = r->held.len > 0 && !without_body(r);
 		r->rc = bole_node_connection_send(r->connection, pieces, body ? 2 : 1);
-	} else if (r->rc == BOLE_OK && r->request->minor > 0 && !without_body(r)) {
+	} else if (r->rc == BOLE_OK && r->request->minor > 0 && !r->sized && !without_body(r)) {
 		struct bole_bytes last = bole_bytes_z("0\r\n\r\n");
 		r->rc = bole_node_connection_send(r->connection, &last, 1);
 	}
@@ -242,7 +268,7 @@ enum bole_status bole_node_respond_text(struct node_connection *c,
 	        .close = close,
 	};
 	char head[HEAD_BYTES];
-	char how[48];
+	char how[HOW_BYTES];
 	struct bole_bytes pieces[3];
 
 	snprintf(how, sizeof how, "Content-Length: %zu\r\n", strlen(text) + 1);

@@ -54,6 +54,7 @@ struct bole_pack_cache;
 struct bole_ref_cache;
 struct node_connection;
 struct node_background;
+struct node_lfs;
 
 struct bole_node {
 	struct bole_platform *platform;
@@ -77,6 +78,7 @@ struct bole_node {
 	struct bole_git_cache *cache;
 	struct bole_pack_cache *packs;
 	struct bole_ref_cache *lists;
+	struct node_lfs *lfs;
 	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */
@@ -156,6 +158,7 @@ enum node_service {
 	NODE_UPLOAD_ARCHIVE,
 	NODE_ARCHIVE, /* by GET */
 	NODE_DUMB,    /* a file of the dumb protocol, by GET */
+	NODE_TASK,    /* whatever node_request.task does */
 };
 
 struct node_request {
@@ -171,6 +174,8 @@ struct node_request {
 	struct bole_bytes format; /* of an archive */
 	struct bole_reader *reader;
 	struct bole_writer *writer;
+	/* NODE_TASK: runs in place of a service, with the budget, and logs what it did. */
+	void (*task)(struct node_request *);
 	/* Out: */
 	struct bole_budget budget;
 	enum bole_status rc;
@@ -202,6 +207,8 @@ void bole_node_request_run(struct node_request *);
 const char *bole_node_service_name(enum node_service);
 /* The highest "version=N" that we know in a colon-separated list (Git-Protocol, GIT_PROTOCOL). */
 int bole_node_protocol_version(struct bole_bytes list);
+/* The object format of a repository that a push is about to make. */
+uint8_t bole_node_default_format(struct bole_node *, const char *name);
 /* The branch that HEAD of a new repository names until a push says better. */
 #define NODE_DEFAULT_HEAD "refs/heads/main"
 /* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). */
@@ -293,12 +300,16 @@ struct node_response {
 	uint64_t since_ns; /* when the first byte was held */
 	bool started;
 	bool close;
+	bool sized; /* length is the body's, so it is not chunked, however long */
+	uint64_t length;
 	enum bole_status rc;
 };
 void bole_node_response_init(struct node_response *, struct node_connection *,
                              const struct bole_http_request *, struct bole_alloc *);
 /* Ends the body; sends everything if nothing was sent yet. */
 enum bole_status bole_node_response_finish(struct node_response *);
+/* "2025-01-31T12:00:00Z" of seconds since 1970. */
+void bole_node_format_time(int64_t seconds, char *dst, size_t cap);
 /* A whole answer of one text; extra may be NULL. */
 enum bole_status bole_node_respond_text(struct node_connection *, const struct bole_http_request *,
                                         unsigned status, const char *extra, bool close,
@@ -317,6 +328,21 @@ bool bole_node_file_parse(const char *path, struct node_file *);
 /* Between enter and leave. True when the connection can serve another request. */
 bool bole_node_file_serve(struct node_connection *, const struct bole_http_request *,
                           const struct node_file *, const char *user);
+
+/* Who asks over HTTP, and may it be asked now. 0: *who is set (NULL: anonymous; else user); 401;
+ * 429: *wait seconds. */
+unsigned bole_node_http_who(struct node_connection *, const struct bole_http_request *,
+                            const char *name, char user[NODE_USER_MAX], const char **who,
+                            unsigned *wait);
+
+/* Large files (lfs.c). Before the first connection, and after the last one. BOLE_E_INVALID: the
+ * configuration; logged. */
+BOLE_MUST_USE enum bole_status bole_node_lfs_open(struct bole_node *);
+void bole_node_lfs_close(struct bole_node *);
+/* Is path one of theirs, and the answer. */
+bool bole_node_lfs_is(const char *path);
+bool bole_node_lfs(struct node_connection *, const struct bole_http_request *, const char *path,
+                   struct bole_bytes query);
 
 /* Answers a request for path. Returns true when the connection can serve another one. */
 bool bole_node_http_git(struct node_connection *, const struct bole_http_request *,

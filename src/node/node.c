@@ -219,6 +219,8 @@ enum bole_status bole_node_start_hooked(struct bole_platform *platform, struct b
 		rc = bole_ref_cache_open(platform, &node->budget.alloc,
 		                         (size_t)(node->options.memory_max / LISTS_PART),
 		                         &node->lists);
+	if (rc == BOLE_OK)
+		rc = bole_node_lfs_open(node);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)
 		rc = bole_node_background_start(node);
@@ -290,6 +292,7 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 	if (node->git != NULL)
 		node->git->ops->close(node->git);
 	bole_node_background_free(node);
+	bole_node_lfs_close(node);
 	bole_git_cache_close(node->cache);
 	bole_pack_cache_close(node->packs);
 	bole_ref_cache_close(node->lists);

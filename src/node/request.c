@@ -42,6 +42,7 @@ const char *bole_node_service_name(enum node_service service)
 	case NODE_RECEIVE_PACK: return "receive-pack";
 	case NODE_UPLOAD_ARCHIVE: return "upload-archive";
 	case NODE_ARCHIVE: return "archive";
+	case NODE_TASK: return "task";
 	case NODE_DUMB: break;
 	}
 	return "file";
@@ -50,7 +51,7 @@ const char *bole_node_service_name(enum node_service service)
 /* -- policy -- */
 
 /* The format that an absent repository is advertised in. */
-static uint8_t default_format(struct bole_node *node, const char *name)
+uint8_t bole_node_default_format(struct bole_node *node, const char *name)
 {
 	char full[KEY_MAX];
 
@@ -223,6 +224,7 @@ static enum bole_status call_service(struct run *run)
 	case NODE_RECEIVE_PACK: return bole_receive_pack(&run->service);
 	case NODE_UPLOAD_ARCHIVE: return bole_upload_archive(&run->service);
 	case NODE_ARCHIVE: return bole_archive_get(&run->service, q->path, q->prefix, q->format);
+	case NODE_TASK:
 	case NODE_DUMB: break;
 	}
 	return bole_dumb_get(&run->service, q->path);
@@ -292,7 +294,8 @@ static enum bole_status call_absent(struct run *run)
 	bool session = !s->stateless;
 
 	if (s->advertise || session) {
-		s->repo.algo = default_format(run->request->connection->node, run->request->name);
+		s->repo.algo = bole_node_default_format(run->request->connection->node,
+		                                        run->request->name);
 		s->advertise = true;
 		BOLE_TRY(bole_receive_pack(s));
 		BOLE_TRY(bole_output_flush(&run->out));
@@ -361,15 +364,12 @@ static void log_request(const struct run *run, uint64_t start_ns)
 	         q->rc == BOLE_OK ? "ok" : bole_status_text(q->rc));
 }
 
-static void run_main(void *arg)
+static void run_service(struct run *run)
 {
-	struct run *run = arg;
 	struct node_request *q = run->request;
 	struct bole_node *node = q->connection->node;
-	struct bole_platform *platform = node->platform;
-	uint64_t start_ns = platform->ops->now_ns(platform);
+	uint64_t start_ns = node->platform->ops->now_ns(node->platform);
 
-	bole_budget_init(&q->budget, &node->budget.alloc, (size_t)node->options.request_memory_max);
 	uint8_t *in = bole_alloc_array(&q->budget.alloc, INPUT_BYTES, 1);
 	uint8_t *out = bole_alloc_array(&q->budget.alloc, NODE_OUTPUT_BYTES, 1);
 	q->rc = BOLE_E_NO_MEMORY;
@@ -390,6 +390,20 @@ static void run_main(void *arg)
 	bole_alloc_free(&q->budget.alloc, in, INPUT_BYTES, 1);
 	bole_alloc_free(&q->budget.alloc, out, NODE_OUTPUT_BYTES, 1);
 	log_request(run, start_ns);
+}
+
+static void run_main(void *arg)
+{
+	struct run *run = arg;
+	struct node_request *q = run->request;
+	struct bole_node *node = q->connection->node;
+	struct bole_platform *platform = node->platform;
+
+	bole_budget_init(&q->budget, &node->budget.alloc, (size_t)node->options.request_memory_max);
+	if (q->service == NODE_TASK)
+		q->task(q);
+	else
+		run_service(run);
 	platform->ops->mutex_lock(platform, &run->lock);
 	run->ended = true;
 	platform->ops->cond_signal(platform, &run->changed);

@@ -68,7 +68,9 @@ Test(http_parse, each_bad_head_has_its_status)
 	        {"GET /\x80 HTTP/1.1\r\n" H "\r\n", 400},
 	        {"G(T / HTTP/1.1\r\n" H "\r\n", 400},
 	        {"PRI * HTTP/2.0\r\n\r\n", 505},
-	        {"PUT / HTTP/1.1\r\n" H "\r\n", 405},
+	        {"DELETE / HTTP/1.1\r\n" H "\r\n", 405},
+	        {"PUT / HTTP/1.1\r\n" H "\r\n", 411},
+	        {"PUT / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", 0},
 	        {"BREW / HTTP/1.1\r\n" H "\r\n", 501},
 	        {"POST / HTTP/1.1\r\n" H "\r\n", 411},
 	        {"POST / HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", 0},
@@ -288,4 +290,47 @@ Test(http_parse, endless_extensions_and_trailers_are_refused)
 	cr_assert_eq(decode(text, 64, out, &left), BOLE_E_LIMIT);
 	memcpy(text, "0\r\n", 3);
 	cr_assert_eq(decode(text, 64, out, &left), BOLE_E_LIMIT);
+}
+
+Test(http_parse, ranges_are_one_span_or_ignored)
+{
+	static const struct {
+		const char *text;
+		uint64_t size;
+		enum bole_status rc;
+		uint64_t first;
+		uint64_t len;
+	} rows[] = {
+	        {"bytes=0-0", 10, BOLE_OK, 0, 1},
+	        {"bytes=2-5", 10, BOLE_OK, 2, 4},
+	        {"Bytes=2-", 10, BOLE_OK, 2, 8},
+	        {"bytes=2-100", 10, BOLE_OK, 2, 8},
+	        {"bytes=-3", 10, BOLE_OK, 7, 3},
+	        {"bytes=-30", 10, BOLE_OK, 0, 10},
+	        {"bytes=9-99999999999999999999999", 10, BOLE_OK, 9, 1},
+	        {"bytes=10-", 10, BOLE_E_LIMIT, 0, 0},
+	        {"bytes=0-", 0, BOLE_E_LIMIT, 0, 0},
+	        {"bytes=-0", 10, BOLE_E_LIMIT, 0, 0},
+	        {"bytes=99999999999999999999999-", 10, BOLE_E_LIMIT, 0, 0},
+	        {"bytes=5-2", 10, BOLE_E_INVALID, 0, 0},
+	        {"bytes=-", 10, BOLE_E_INVALID, 0, 0},
+	        {"bytes=1-2,4-5", 10, BOLE_E_INVALID, 0, 0},
+	        {"bytes=1", 10, BOLE_E_INVALID, 0, 0},
+	        {"bytes= 1-2", 10, BOLE_E_INVALID, 0, 0},
+	        {"items=1-2", 10, BOLE_E_INVALID, 0, 0},
+	        {"", 10, BOLE_E_INVALID, 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint64_t first = 0;
+		uint64_t len = 0;
+
+		cr_assert_eq(bole_http_parse_range(bole_bytes_z(rows[i].text), rows[i].size, &first,
+		                                   &len),
+		             rows[i].rc, "row %zu", i);
+		if (rows[i].rc != BOLE_OK)
+			continue;
+		cr_assert_eq(first, rows[i].first, "row %zu", i);
+		cr_assert_eq(len, rows[i].len, "row %zu", i);
+	}
 }

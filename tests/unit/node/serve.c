@@ -180,6 +180,7 @@ Test(node, refusals_have_their_status_and_a_reason)
 	        {"GET /here.git/git-upload-pack HTTP/1.1\r\n" END, 405},
 	        {"POST / HTTP/1.1\r\nContent-Length: 0\r\n" END, 405},
 	        {"DELETE /here.git HTTP/1.1\r\n" END, 405},
+	        {"PUT /here.git HTTP/1.1\r\nContent-Length: 0\r\n" END, 405},
 	        {"POST /here.git/git-upload-pack HTTP/1.1\r\n" END, 411},
 	        {"POST /here.git/git-upload-pack HTTP/1.1\r\nContent-Length: 4\r\n" END "0000",
 	         415},
