@@ -61,7 +61,8 @@ LIBS := -Wl,--as-needed -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
 # --- sources -------------------------------------------------------------------------------------
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 CORE := $(sort $(wildcard src/base/*.c src/base/arch/generic/*.c src/base/arch/$(ARCH)/*.c \
-	src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c src/node/*.c src/backends/*.c))
+	src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c src/node/*.c src/node/*/*.c \
+	src/backends/*.c))
 HOST := $(sort $(wildcard src/backends/host/*.c))
 POSIX := $(sort $(wildcard runtime/platform/posix/*.c))
 CLI := $(sort $(wildcard tools/bole/*.c))

@@ -7,6 +7,7 @@
 #include "bole/alloc.h"
 #include "bole/aux.h"
 #include "bole/block.h"
+#include "bole/client.h"
 #include "bole/config.h"
 #include "bole/devices.h"
 #include "bole/hooks.h"

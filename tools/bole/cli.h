@@ -18,7 +18,7 @@ struct bole_cli_option {
 	const char **value;
 };
 
-enum { BOLE_CLI_HELP_SHOWN = -1, BOLE_CLI_ARGS_MAX = 8 };
+enum { BOLE_CLI_HELP_SHOWN = -1, BOLE_CLI_ARGS_MAX = 64 };
 
 struct bole_cli_args {
 	const char *at[BOLE_CLI_ARGS_MAX + 1]; /* what is no option; NULL at the end */

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: ISC */
+/* A fetch: the list, what of it is new here, the pack into a transaction, one commit. Whatever
+ * fails before the commit leaves nothing behind. */
+#include "git/client/fetch.h"
+
+#include "base/bytes.h"
+#include "base/check.h"
+
+enum { TEXT_CHUNK_BYTES = 16 * 1024 };
+
+void bole_fetch_session_open(struct fetching *f)
+{
+	f->svc = (struct bole_service){.platform = f->r->platform,
+	                               .alloc = f->r->alloc,
+	                               .store = f->store,
+	                               .repo = f->repo};
+	f->session = (struct bole_session){.svc = &f->svc};
+	bole_history_init(&f->history, &f->session, f->tx->view);
+	f->open = true;
+}
+
+void bole_fetch_session_close(struct fetching *f)
+{
+	if (!f->open)
+		return;
+	bole_history_release(&f->history);
+	bole_session_drop_reader(&f->session);
+	f->open = false;
+}
+
+static enum bole_status find_repo(struct fetching *f)
+{
+	const char *name = f->job->repo;
+	char head[BOLE_REF_NAME_MAX + 1];
+
+	enum bole_status rc = bole_repo_find(f->store, name, &f->repo);
+	if (rc == BOLE_OK && f->job->mode == BOLE_FETCH_CLONE)
+		return bole_remote_fail(f->r, BOLE_E_EXISTS,
+		                        "a repository %s exists already; fetch into it, or "
+		                        "take another name",
+		                        name);
+	if (rc == BOLE_E_NOT_FOUND && f->job->mode != BOLE_FETCH_UPDATE) {
+		bole_fetch_head(f, head, sizeof head);
+		rc = bole_repo_create(f->store, name, f->r->algo, head, &f->repo);
+		f->created = rc == BOLE_OK;
+	}
+	if (rc != BOLE_OK)
+		return bole_remote_fail(f->r, rc, "repository %s: %s", name, bole_status_text(rc));
+	if (f->repo.algo != f->r->algo)
+		return bole_remote_fail(
+		        f->r, BOLE_E_CONFLICT, "the server's objects are %s, those of %s are %s",
+		        bole_hash_name(f->r->algo), name, bole_hash_name(f->repo.algo));
+	return BOLE_OK;
+}
+
+static void tell(struct fetching *f, bool second)
+{
+	struct bole_client_fetch *job = f->job;
+
+	for (size_t i = 0; job->change != NULL && i < f->count; i++) {
+		const struct fetch_item *item = &f->items[i];
+		struct bole_client_change change = {
+		        .what = item->what,
+		        .from = item->from == NULL ? bole_bytes_z("") : item->from->name,
+		        .to = item->name,
+		        .old_oid = item->old_oid,
+		        .new_oid = item->new_oid,
+		        .reason = item->reason,
+		};
+
+		if (!item->left && !(second && item->what == BOLE_CHANGE_NONE))
+			job->change(job->ctx, &change);
+	}
+}
+
+static enum bole_status course(struct fetching *f)
+{
+	BOLE_TRY(bole_fetch_specs(f));
+	BOLE_TRY(bole_remote_connect(f->r, "git-upload-pack",
+	                             f->r->options->protocol == BOLE_PROTOCOL_BEST
+	                                     ? 2
+	                                     : (int)f->r->options->protocol - 1));
+	if (f->r->shallow)
+		return bole_remote_fail(f->r, BOLE_E_UNSUPPORTED,
+		                        "the server's history is shallow: a repository here must "
+		                        "be whole");
+	BOLE_TRY(bole_fetch_list(f));
+	BOLE_TRY(find_repo(f));
+	BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));
+	bole_id_list_init(&f->wants, f->r->platform, f->r->alloc, f->repo.algo);
+	f->wants_open = true;
+	bole_fetch_session_open(f);
+	BOLE_TRY(bole_fetch_map(f));
+	BOLE_TRY(bole_fetch_receive(f));
+	/* What was looked up before the pack came may be found in it now. */
+	bole_fetch_session_close(f);
+	bole_fetch_session_open(f);
+	BOLE_TRY(bole_fetch_judge(f));
+	return f->job->dry_run ? BOLE_OK : bole_fetch_commit(f);
+}
+
+static enum bole_status run(struct bole_remote *r, struct bole_store *store,
+                            struct bole_client_fetch *job, bool second, bool *again)
+{
+	struct fetching f = {.r = r, .store = store, .job = job};
+
+	bole_arena_init(&f.text, r->alloc, TEXT_CHUNK_BYTES);
+	enum bole_status rc = course(&f);
+	if (rc < 0)
+		(void)bole_remote_fail(r, rc, "%s", bole_status_text(rc));
+	if (rc == BOLE_OK || rc == BOLE_E_CONFLICT)
+		tell(&f, second);
+	*again = rc == BOLE_OK && f.again && !job->dry_run;
+	bole_fetch_session_close(&f);
+	if (f.wants_open)
+		bole_id_list_release(&f.wants);
+	bole_tx_abort(f.tx);
+	if ((rc != BOLE_OK || job->dry_run) && f.created &&
+	    bole_repo_remove(store, f.repo.id) != BOLE_OK)
+		bole_log(r->platform, BOLE_LOG_WARN, "fetch: %s stays behind, empty", job->repo);
+	bole_alloc_free(r->alloc, f.items, f.cap, sizeof *f.items);
+	bole_arena_release(&f.text);
+	return rc;
+}
+
+enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *store,
+                                   struct bole_client_fetch *job)
+{
+	struct bole_client_fetch more = *job;
+	bool again = false;
+
+	job->objects = job->pack_bytes = job->refs_changed = job->refs_refused = job->haves = 0;
+	job->rounds = 0;
+	enum bole_status rc = run(r, store, job, false, &again);
+	if (!again)
+		return rc;
+	/* Tags whose target has come, and which the server did not send by themselves. */
+	struct bole_remote next;
+	more.mode = BOLE_FETCH_UPDATE;
+	more.prune = false;
+	more.objects = more.pack_bytes = more.refs_changed = more.refs_refused = more.haves = 0;
+	more.rounds = 0;
+	r->transport->ops->end(r->transport);
+	rc = bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
+	if (rc == BOLE_OK)
+		rc = run(&next, store, &more, true, &again);
+	if (rc != BOLE_OK)
+		(void)bole_remote_fail(r, rc, "%s", next.error);
+	bole_remote_close(&next);
+	job->objects += more.objects;
+	job->pack_bytes += more.pack_bytes;
+	job->refs_changed += more.refs_changed;
+	job->rounds += more.rounds;
+	job->haves += more.haves;
+	return rc;
+}

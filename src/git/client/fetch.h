@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/* One fetch. Private to src/git/client.
+ *   fetch.c    the course of it
+ *   mapping.c  from the server's references to ours
+ *   receive.c  negotiation and the pack
+ *   settle.c   what may move, and the commit */
+#ifndef BOLE_GIT_CLIENT_FETCH_H
+#define BOLE_GIT_CLIENT_FETCH_H
+
+#include "git/client/remote.h"
+#include "git/service_impl.h"
+
+/* A reference of ours that may change. */
+struct fetch_item {
+	const struct bole_remote_ref *from; /* NULL: to be deleted */
+	struct bole_bytes name;
+	struct bole_oid old_oid; /* null: there is none */
+	struct bole_oid new_oid;
+	struct bole_oid peeled;
+	bool has_peeled;
+	bool force;
+	bool follows; /* a tag that comes along if what it names is here */
+	bool left;    /* such a one that does not */
+	bool done;
+	enum bole_change what;
+	const char *reason; /* static; of BOLE_CHANGE_REFUSED */
+};
+
+struct fetching {
+	struct bole_remote *r;
+	struct bole_store *store;
+	struct bole_client_fetch *job;
+	struct bole_repo repo;
+	bool created;
+	bool again; /* tags are missing that a second fetch would bring */
+	struct bole_tx *tx;
+	/* History is walked as by a service on the transaction's view. */
+	struct bole_service svc;
+	struct bole_session session;
+	struct bole_history history;
+	bool open;
+	struct bole_refspec *specs;
+	size_t spec_count;
+	struct bole_arena text;
+	struct fetch_item *items;
+	size_t count;
+	size_t cap;
+	struct bole_id_list wants;
+	bool wants_open;
+};
+
+/* mapping.c */
+BOLE_MUST_USE enum bole_status bole_fetch_specs(struct fetching *);
+BOLE_MUST_USE enum bole_status bole_fetch_list(struct fetching *);
+BOLE_MUST_USE enum bole_status bole_fetch_map(struct fetching *);
+/* The branch that HEAD of a new repository names. */
+void bole_fetch_head(const struct fetching *, char *out, size_t cap);
+
+/* receive.c: a pack with what is wanted and not here. */
+BOLE_MUST_USE enum bole_status bole_fetch_receive(struct fetching *);
+
+/* settle.c */
+BOLE_MUST_USE enum bole_status bole_fetch_judge(struct fetching *);
+BOLE_MUST_USE enum bole_status bole_fetch_commit(struct fetching *);
+
+/* fetch.c. The remote is open and not connected. */
+BOLE_MUST_USE enum bole_status bole_remote_fetch(struct bole_remote *, struct bole_store *,
+                                                 struct bole_client_fetch *);
+void bole_fetch_session_open(struct fetching *);
+void bole_fetch_session_close(struct fetching *);
+
+#endif /* BOLE_GIT_CLIENT_FETCH_H */

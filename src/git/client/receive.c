@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+/* Negotiation and the pack, into the transaction. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/client/fetch.h"
+
+enum { PACK_BUFFER = 64 * 1024 };
+#define MEMORY_BYTES_MAX ((size_t)512 << 20)
+
+static enum bole_status is_here(struct fetching *f, const struct bole_oid *oid, bool *out)
+{
+	struct bole_entry entry;
+	enum bole_status rc = bole_odb_find(f->tx->view, oid, &entry);
+
+	*out = rc == BOLE_OK;
+	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
+}
+
+/* A repository is closed under its links: what is found is there with all that it reaches. */
+static enum bole_status choose_wants(struct fetching *f)
+{
+	bool here;
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct fetch_item *item = &f->items[i];
+
+		if (item->from == NULL)
+			continue;
+		if (item->follows) {
+			/* Those of new commits the server adds by itself. */
+			const struct bole_remote_ref *tag = item->from;
+
+			BOLE_TRY(is_here(f, tag->has_peeled ? &tag->peeled : &tag->oid, &here));
+			if (!here)
+				continue;
+		}
+		BOLE_TRY(is_here(f, &item->from->oid, &here));
+		if (here)
+			continue;
+		enum bole_status rc =
+		        bole_id_list_add_once(&f->wants, &item->from->oid, BOLE_WANTS_MAX);
+		if (rc != BOLE_OK)
+			return bole_remote_fail(f->r, rc, "more than %d references are wanted",
+			                        (int)BOLE_WANTS_MAX);
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status list_remote_ids(struct fetching *f, struct bole_id_list *out)
+{
+	for (size_t i = 0; i < f->r->ref_count; i++) {
+		const struct bole_remote_ref *ref = &f->r->refs[i];
+
+		BOLE_TRY(bole_id_list_add_once(out, ref->has_peeled ? &ref->peeled : &ref->oid,
+		                               BOLE_REMOTE_REFS_MAX));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status add_tips(struct fetching *f, struct bole_skipper *skipper,
+                                 const struct bole_id_list *theirs)
+{
+	struct bole_bytes after = {NULL, 0};
+	struct bole_entry entry;
+	enum bole_status rc;
+	struct bole_ref ref;
+
+	while ((rc = bole_ref_next(f->tx->view, bole_bytes_z(""), after, &ref)) == BOLE_OK) {
+		after = ref.name;
+		if (ref.symbolic)
+			continue;
+		const struct bole_oid *tip = ref.has_peeled ? &ref.peeled : &ref.oid;
+		BOLE_TRY(bole_odb_find(f->tx->view, tip, &entry));
+		if (entry.type == BOLE_OBJECT_COMMIT)
+			BOLE_TRY(bole_skipper_tip(skipper, tip,
+			                          bole_id_list_find(theirs, tip) != BOLE_OID_NONE));
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* -- The pack -- */
+
+static void on_progress(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+	const struct bole_client_options *options = ((struct fetching *)ctx)->r->options;
+
+	if (options->progress != NULL)
+		options->progress(options->ctx, phase, done, total);
+}
+
+static void on_warning(void *ctx, const char *line)
+{
+	bole_remote_warn(((struct fetching *)ctx)->r, "%s", line);
+}
+
+static enum bole_status ingest(struct fetching *f, struct bole_input *in)
+{
+	struct bole_ingest_report report = {.objects = 0};
+	struct bole_fsck_options fsck;
+	struct bole_client_fetch *job = f->job;
+	struct bole_ingest work = {
+	        .platform = f->r->platform,
+	        .alloc = f->r->alloc,
+	        .tx = f->tx,
+	        .limits = {.pack_bytes_max =
+	                           job->pack_bytes_max == 0 ? UINT64_MAX : job->pack_bytes_max,
+	                   .object_bytes_max = job->object_bytes_max,
+	                   .objects_max = UINT32_MAX,
+	                   .time_ns_max = UINT64_MAX,
+	                   .memory_bytes_max = job->memory_bytes_max == 0 ? MEMORY_BYTES_MAX
+	                                                                  : job->memory_bytes_max},
+	        .progress = on_progress,
+	        .progress_ctx = f,
+	        .fsck = &fsck,
+	        .warning = on_warning,
+	        .warning_ctx = f,
+	};
+
+	bole_fsck_options_init(&fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
+	enum bole_status rc = bole_pack_ingest(&work, in, &report);
+	job->objects += report.objects;
+	job->pack_bytes += report.pack_bytes;
+	if (rc == BOLE_OK)
+		return rc;
+	return bole_remote_fail(f->r, rc, "the server's pack: %s",
+	                        report.error[0] != '\0' ? report.error : bole_status_text(rc));
+}
+
+static enum bole_status take_band(struct fetching *f)
+{
+	struct bole_demux demux;
+	struct bole_input in;
+	struct bole_bytes rest;
+
+	uint8_t *buffer = bole_alloc_array(f->r->alloc, PACK_BUFFER, 1);
+	if (buffer == NULL)
+		return BOLE_E_NO_MEMORY;
+	bole_demux_init(&demux, f->r);
+	bole_input_init(&in, &demux.reader, buffer, PACK_BUFFER);
+	enum bole_status rc = ingest(f, &in);
+	if (rc == BOLE_OK) {
+		rc = bole_input_peek(&in, &rest);
+		if (rc == BOLE_OK)
+			rc = bole_remote_fail(f->r, BOLE_E_INVALID,
+			                      "the server sends more after its pack");
+		rc = rc == BOLE_END ? BOLE_OK : rc;
+	}
+	bole_alloc_free(f->r->alloc, buffer, PACK_BUFFER, 1);
+	return rc;
+}
+
+static enum bole_status negotiate(struct fetching *f, struct bole_skipper *skipper,
+                                  struct bole_id_list *theirs)
+{
+	struct bole_negotiation n = {.remote = f->r,
+	                             .wants = &f->wants,
+	                             .skipper = skipper,
+	                             .include_tag = f->job->tags == BOLE_TAGS_FOLLOW,
+	                             .thin = true};
+
+	BOLE_TRY(list_remote_ids(f, theirs));
+	BOLE_TRY(add_tips(f, skipper, theirs));
+	enum bole_status rc = bole_negotiate(&n);
+	f->job->rounds += n.rounds;
+	f->job->haves += n.haves;
+	if (rc != BOLE_OK)
+		return rc;
+	return n.band ? take_band(f) : ingest(f, &f->r->in);
+}
+
+enum bole_status bole_fetch_receive(struct fetching *f)
+{
+	struct bole_skipper skipper;
+	struct bole_id_list theirs;
+
+	BOLE_TRY(choose_wants(f));
+	if (f->wants.count == 0)
+		return BOLE_OK;
+	bole_skipper_init(&skipper, &f->history, f->r->alloc);
+	bole_id_list_init(&theirs, f->r->platform, f->r->alloc, f->repo.algo);
+	enum bole_status rc = negotiate(f, &skipper, &theirs);
+	bole_id_list_release(&theirs);
+	bole_skipper_release(&skipper);
+	return rc;
+}

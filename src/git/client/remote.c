@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: ISC */
+#include "git/client/remote.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "git/service_impl.h"
+
+enum { TEXT_CHUNK_BYTES = 16 * 1024 };
+
+enum bole_status bole_remote_open(struct bole_remote *r, struct bole_platform *platform,
+                                  struct bole_alloc *alloc, struct bole_transport *transport,
+                                  const struct bole_client_options *options)
+{
+	*r = (struct bole_remote){.platform = platform,
+	                          .alloc = alloc,
+	                          .transport = transport,
+	                          .options = options,
+	                          .algo = BOLE_HASH_SHA1};
+	bole_arena_init(&r->text, alloc, TEXT_CHUNK_BYTES);
+	r->buffers = bole_alloc_array(alloc, 2, BOLE_REMOTE_BUFFER);
+	return r->buffers == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;
+}
+
+static void reading_end(struct bole_remote *r)
+{
+	if (r->reading)
+		bole_pkt_reader_release(&r->pkt);
+	r->reading = false;
+}
+
+void bole_remote_close(struct bole_remote *r)
+{
+	if (r->transport == NULL)
+		return;
+	r->transport->ops->end(r->transport);
+	reading_end(r);
+	bole_alloc_free(r->alloc, r->refs, r->ref_cap, sizeof *r->refs);
+	if (r->extra_open)
+		bole_id_list_release(&r->extra);
+	bole_arena_release(&r->text);
+	bole_alloc_free(r->alloc, r->buffers, 2, BOLE_REMOTE_BUFFER);
+	r->transport = NULL;
+}
+
+enum bole_status bole_remote_fail(struct bole_remote *r, enum bole_status rc, const char *format,
+                                  ...)
+{
+	va_list args;
+
+	if (r->error[0] != '\0')
+		return rc;
+	va_start(args, format);
+	vsnprintf(r->error, sizeof r->error, format, args);
+	va_end(args);
+	return rc;
+}
+
+void bole_remote_warn(struct bole_remote *r, const char *format, ...)
+{
+	char text[BOLE_REMOTE_ERROR_MAX];
+	va_list args;
+
+	if (r->options->warning == NULL)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	r->options->warning(r->options->ctx, text);
+}
+
+/* What the transport could not do, in its words. */
+static enum bole_status failed(struct bole_remote *r, enum bole_status rc)
+{
+	const char *why = r->transport->why;
+
+	return bole_remote_fail(r, rc, "%s", why[0] != '\0' ? why : bole_status_text(rc));
+}
+
+static void read_from(struct bole_remote *r, struct bole_reader *reader)
+{
+	/* A stream that goes on keeps what was read ahead. */
+	if (r->reading && !r->transport->stateless)
+		return;
+	reading_end(r);
+	bole_input_init(&r->in, reader, r->buffers, BOLE_REMOTE_BUFFER);
+	bole_pkt_reader_init(&r->pkt, &r->in, r->alloc);
+	r->reading = true;
+}
+
+enum bole_status bole_remote_connect(struct bole_remote *r, const char *service, int version)
+{
+	struct bole_reader *reader = NULL;
+
+	reading_end(r);
+	enum bole_status rc = r->transport->ops->open(r->transport, service, version, &reader);
+	if (rc != BOLE_OK)
+		return failed(r, rc);
+	read_from(r, reader);
+	return bole_remote_advert(r);
+}
+
+enum bole_status bole_remote_request(struct bole_remote *r)
+{
+	struct bole_writer *writer = NULL;
+
+	enum bole_status rc = r->transport->ops->request(r->transport, &writer);
+	if (rc != BOLE_OK)
+		return failed(r, rc);
+	bole_output_init(&r->out, writer, r->buffers + BOLE_REMOTE_BUFFER, BOLE_REMOTE_BUFFER);
+	return BOLE_OK;
+}
+
+enum bole_status bole_remote_answer(struct bole_remote *r)
+{
+	struct bole_reader *reader = NULL;
+	enum bole_status rc = bole_output_flush(&r->out);
+
+	/* A server that refuses may have hung up while it was written to: it may have said why. */
+	enum bole_status got = BOLE_OK;
+	if (rc == BOLE_OK || rc == BOLE_E_CLOSED)
+		got = r->transport->ops->answer(r->transport, &reader);
+	if (got != BOLE_OK)
+		return failed(r, got);
+	if (rc != BOLE_OK && (rc != BOLE_E_CLOSED || r->transport->stateless))
+		return failed(r, rc);
+	read_from(r, reader);
+	return BOLE_OK;
+}
+
+enum bole_status bole_remote_read_end(struct bole_remote *r, struct bole_pkt *out)
+{
+	struct bole_bytes text;
+	char shown[300];
+
+	enum bole_status rc = bole_pkt_read(&r->pkt, out);
+	if (rc == BOLE_END)
+		return rc;
+	if (rc == BOLE_E_INVALID)
+		return bole_remote_fail(r, rc, "the server does not speak the protocol: %s",
+		                        r->pkt.why);
+	if (rc != BOLE_OK)
+		return failed(r, rc);
+	if (out->type == BOLE_PKT_DATA && bole_pkt_word(out->line, "ERR", &text))
+		return bole_remote_fail(r, BOLE_E_DENIED, "the server says: %s",
+		                        bole_printable(shown, sizeof shown, text));
+	return BOLE_OK;
+}
+
+enum bole_status bole_remote_read(struct bole_remote *r, struct bole_pkt *out)
+{
+	enum bole_status rc = bole_remote_read_end(r, out);
+
+	if (rc == BOLE_END)
+		return bole_remote_fail(r, BOLE_E_CLOSED,
+		                        "the server ended the conversation early");
+	return rc;
+}

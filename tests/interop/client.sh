@@ -1,0 +1,185 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: Bole as a client of git's servers, and of its own: ls-remote, clone, fetch, push, mirror.
+# Method: git daemon and git http-backend serve repositories of git, `bole serve` serves its own; the
+# same steps run against each, in every protocol version and both object formats, and after each
+# the objects and references on both sides are compared by git.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+top=$PWD
+bole=${BOLE:-$top/build/asan/bole}
+[[ -x $bole ]] || { echo "client: $bole is not built" >&2; exit 1; }
+dir=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
+export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
+export LC_ALL=C no_proxy='*'
+git config --file config init.defaultBranch main
+git config --file config advice.detachedHead false
+git config --file config http.receivepack true
+git config --file config receive.advertisePushOptions true
+git config --file config uploadpack.allowFilter true
+git config --file config safe.directory '*'
+
+die() { echo "client: $*" >&2; tail -5 "$dir"/*.log >&2; exit 1; }
+bo() { timeout 60 "$bole" "$@"; }
+refused() { # words command...: it must fail and say the words in one line
+	local words=$1
+	shift
+	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
+	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
+	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
+}
+objects() { git -C "$1" rev-list --objects --all | cut -d' ' -f1 | sort; }
+refs() { git -C "$1" for-each-ref --format='%(refname) %(objectname)' | sort; }
+same() { # git folder, STORE#REPO, what: equal objects and references, and sound
+	rm -rf out
+	bo export "$2" out >/dev/null || die "$3: export"
+	git -C out fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck"; }
+	cmp -s <(objects "$1") <(objects out) || die "$3: the objects differ"
+	cmp -s <(refs "$1") <(refs out) || { diff <(refs "$1") <(refs out) >&2; die "$3: the references differ"; }
+}
+
+# -- the servers --
+mkdir srv
+port=$((20000 + RANDOM % 20000))
+git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
+	--port=$port >daemon.log 2>&1 &
+pids+=($!)
+python3 "$top/tests/support/http_backend.py" srv >http.out 2>http.log &
+pids+=($!)
+"$bole" init own.img --size 256M >/dev/null || die init
+"$bole" repo own.img#sha1 create >/dev/null && "$bole" repo own.img#sha256 create --sha256 >/dev/null || die repo
+"$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push >serve.out 2>serve.log &
+pids+=($!)
+for _ in {1..100}; do
+	grep -q '^http port' serve.out && [[ -s http.out ]] && break
+	sleep 0.1
+done
+read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
+[[ -n $bgit ]] || die "the server does not say its ports"
+declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$(cat http.out)
+	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
+"$bole" init d.img --size 512M >/dev/null || die init
+
+history() { # folder, format, commits
+	git init -q --object-format="$2" "$1"
+	for i in $(seq "$3"); do
+		mkdir -p "$1/d$((i % 4))"
+		seq $((i * 37 % 500)) >>"$1/d$((i % 4))/f$((i % 7))"
+		git -C "$1" add -A
+		GIT_COMMITTER_DATE="$((1700000000 + i * 60)) +0000" git -C "$1" commit -qm "commit $i"
+	done
+	git -C "$1" tag -a v1 -m one HEAD~3
+	git -C "$1" tag light HEAD~5
+	git -C "$1" branch topic HEAD~7
+}
+
+# -- clone and fetch, from every server in every version --
+for format in sha1 sha256; do
+	src=src-$format
+	history "$src" $format 40
+	git clone -q --mirror "$src" "srv/$format.git"
+	bo import "d.img#seed-$format" "$src" >/dev/null || die import
+	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git" >/dev/null 2>push.log ||
+		die "push to bole: $format"
+	for server in daemon backend bhttp bgit; do
+		for version in 2 1 0; do
+			name=$format-$server-$version
+			url=${base[$server]}/$format.git
+			cmp -s <(git ls-remote "$url" 2>/dev/null) \
+				<(bo ls-remote --protocol $version "$url" | grep -v '^ref:') ||
+				die "ls-remote $name"
+			bo clone --protocol $version "$url" "d.img#$name" >/dev/null || die "clone $name"
+			same "$src" "d.img#$name" "clone $name"
+		done
+	done
+	# new commits on both sides of a merge, a tag, a branch that is gone
+	git -C "$src" checkout -q topic
+	for i in 1 2 3; do git -C "$src" commit -q --allow-empty -m "t$i"; done
+	git -C "$src" checkout -q main
+	git -C "$src" merge -q topic -m merge
+	git -C "$src" tag -a v2 -m two
+	git -C "$src" tag on-old HEAD~20
+	git -C "$src" push -q --mirror "$dir/srv/$format.git"
+	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git"
+	for server in daemon backend bhttp bgit; do
+		for version in 2 1 0; do
+			name=$format-$server-$version
+			bo fetch --protocol $version "d.img#$name" "${base[$server]}/$format.git" >fetch.out ||
+				die "fetch $name"
+			grep -q '^5 objects' fetch.out || { cat fetch.out; die "fetch $name brings too much"; }
+			same "$src" "d.img#$name" "fetch $name"
+		done
+	done
+done
+
+# -- mirror: goes back, prunes, follows HEAD --
+src=src-sha1
+url=${base[daemon]}/sha1.git
+bo mirror "$url" 'd.img#m' >/dev/null || die "first mirror"
+same "$src" 'd.img#m' "first mirror"
+git -C "$src" update-ref refs/pull/1/head HEAD~2
+git -C "$src" branch -f topic HEAD~9
+git -C "$src" tag -d light >/dev/null
+git -C "$src" tag -f -a v1 -m again HEAD~4 >/dev/null
+git -C "$src" branch next
+git -C "$src" push -q --mirror "$dir/srv/sha1.git"
+git -C srv/sha1.git symbolic-ref HEAD refs/heads/next
+bo mirror "$url" 'd.img#m' >mirror.out || die "second mirror"
+for words in 'forced *refs/heads/topic' 'deleted *refs/tags/light' 'forced *refs/tags/v1' \
+	'new *refs/pull/1/head'; do
+	grep -q "$words" mirror.out || { cat mirror.out >&2; die "mirror does not say: $words"; }
+done
+same "$src" 'd.img#m' "second mirror"
+[[ $(cat out/HEAD) == "ref: refs/heads/next" ]] || die "HEAD did not follow"
+bo mirror "$url" 'd.img#m' | grep -q '^0 objects, 0 references' || die "a third mirror does something"
+
+# -- fetch: refspecs, what is refused, tags, pruning --
+name=d.img#sha1-daemon-2
+refused 'refs/heads/topic: no fast-forward' "$bole" fetch "$name" "$url"
+refused 'would replace a tag' "$bole" fetch "$name" "$url" --tags
+refused 'none has moved' "$bole" fetch "$name" "$url" --atomic
+bo fetch "$name" "$url" '+refs/heads/*:refs/heads/*' '^refs/heads/next' --no-tags --prune >fetch.out ||
+	die "fetch by refspec"
+! grep -q next fetch.out || die "a negative refspec does not hold"
+bo fetch "$name" "$url" next:copy v1:refs/tags/other refs/pull/1/head:refs/x/y >/dev/null || die "fetch by names"
+refused 'no reference nix' "$bole" fetch "$name" "$url" nix
+refused 'is no refspec' "$bole" fetch "$name" "$url" 'a:b:c'
+refused 'would become' "$bole" fetch "$name" "$url" main:x next:x
+refused 'exists already' "$bole" clone "$url" "$name"
+refused 'those of' "$bole" fetch 'd.img#sha256-daemon-2' "$url"
+
+# -- a shallow server, an empty one, none --
+git clone -q --bare --depth 3 "file://$dir/$src" srv/shallow.git
+for version in 2 0; do
+	refused 'shallow' "$bole" clone --protocol $version "${base[daemon]}/shallow.git" 'd.img#sh'
+done
+git init -q --bare srv/empty.git
+git -C srv/empty.git symbolic-ref HEAD refs/heads/trunk
+bo clone "${base[backend]}/empty.git" 'd.img#empty' >/dev/null || die "clone of nothing"
+refused 'no such repository' "$bole" ls-remote "${base[bhttp]}/nix.git"
+refused 'not exported' "$bole" ls-remote "${base[daemon]}/nix.git"
+[[ -z $(bo repo d.img | grep '^sh ') ]] || die "a refused clone leaves a repository"
+
+# -- HTTP: credentials, redirects, what is no Git server --
+http=${base[backend]}
+cred=${http/:\/\//:\/\/ada:s3cret@}
+bo ls-remote "$cred/auth/sha1.git" >/dev/null || die "credentials of the URL"
+echo 'ada:s3cret' >secret
+bo clone "$http/auth/sha1.git" 'd.img#auth' --credentials secret >/dev/null || die "credentials of a file"
+BOLE_CREDENTIALS='Bearer t0ken' bo ls-remote "$http/token/sha1.git" >/dev/null || die "a token"
+refused 'wants credentials' "$bole" ls-remote "$http/auth/sha1.git"
+refused 'not these' "$bole" ls-remote "${http/:\/\//:\/\/eve:x1y2z3@}/auth/sha1.git"
+! grep -q x1y2z3 refused.log || die "a password is shown"
+bo clone "$http/moved/sha1.git" 'd.img#moved' >/dev/null || die "a redirect"
+bo ls-remote "${cred/127.0.0.1/127.0.0.1}/far/sha1.git" >/dev/null || die "a redirect to another host"
+tail -1 http.log | grep -q '^sha1.git -' || die "credentials went to another host"
+refused 'leads away' "$bole" ls-remote "$http/away/sha1.git"
+refused 'without end' "$bole" ls-remote "$http/loop/sha1.git"
+refused 'no Git server' "$bole" ls-remote "$http/plain/sha1.git"
+refused 'busy (429), retry after 17' "$bole" ls-remote "$http/busy/sha1.git"
+refused 'ssh is not' "$bole" ls-remote ssh://a@b/c
+echo "client: ok"

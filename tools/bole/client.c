@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: ISC */
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* -- What is shown meanwhile -- */
+
+static void show_progress(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+	struct bole_cli_client *c = ctx;
+
+	if (c->line_open)
+		return;
+	bole_cli_progress_show(&c->progress, phase, done, total);
+}
+
+/* Bytes of the server that could move a cursor or start a new line are not let through. */
+static void show_text(void *ctx, struct bole_bytes text)
+{
+	struct bole_cli_client *c = ctx;
+
+	bole_cli_progress_end(&c->progress);
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t ch = text.ptr[i];
+
+		if (!c->line_open && (ch == '\n' || ch == '\r'))
+			continue;
+		if (!c->line_open)
+			fputs("remote: ", stderr);
+		c->line_open = ch != '\n' && ch != '\r';
+		if (c->line_open)
+			putc(ch < ' ' || ch == 0x7f || (ch >= 0x80 && ch < 0xa0) ? '?' : ch,
+			     stderr);
+		else
+			fputs(ch == '\n' || !c->progress.on ? "\n" : "\033[K\r", stderr);
+	}
+	fflush(stderr);
+}
+
+static void show_warning(void *ctx, const char *line)
+{
+	struct bole_cli_client *c = ctx;
+
+	bole_cli_progress_end(&c->progress);
+	fprintf(stderr, "bole: %s\n", line);
+}
+
+/* -- Settings -- */
+
+static int read_secret(const char *path, char *dst, size_t cap)
+{
+	FILE *file = fopen(path, "rb");
+	size_t len = file == NULL ? 0 : fread(dst, 1, cap - 1, file);
+
+	if (file != NULL)
+		fclose(file);
+	dst[len] = '\0';
+	dst[strcspn(dst, "\r\n")] = '\0';
+	if (dst[0] != '\0')
+		return BOLE_EXIT_OK;
+	fprintf(stderr, "bole: %s: no credentials could be read\n", path);
+	return BOLE_EXIT_USAGE;
+}
+
+static int take_settings(struct bole_cli_client *c, const struct bole_cli_client_settings *s)
+{
+	const char *secret = getenv("BOLE_CREDENTIALS");
+
+	if (s->credentials != NULL) {
+		int code = read_secret(s->credentials, c->secret, sizeof c->secret);
+		if (code != BOLE_EXIT_OK)
+			return code;
+		c->options.credentials = c->secret;
+	} else if (secret != NULL && secret[0] != '\0') {
+		c->options.credentials = secret;
+	}
+	for (const char *p = c->options.credentials; p != NULL && *p != '\0'; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f) {
+			fputs("bole: the credentials hold control characters\n", stderr);
+			return BOLE_EXIT_USAGE;
+		}
+	if (s->protocol == NULL)
+		return BOLE_EXIT_OK;
+	if (strlen(s->protocol) != 1 || s->protocol[0] < '0' || s->protocol[0] > '2') {
+		fputs("bole: --protocol is 0, 1 or 2\n", stderr);
+		return BOLE_EXIT_USAGE;
+	}
+	c->options.protocol = s->protocol[0] == '0'   ? BOLE_PROTOCOL_V0
+	                      : s->protocol[0] == '1' ? BOLE_PROTOCOL_V1
+	                                              : BOLE_PROTOCOL_V2;
+	return BOLE_EXIT_OK;
+}
+
+int bole_cli_client_open(struct bole_cli *cli, const char *url,
+                         const struct bole_cli_client_settings *settings, bool push,
+                         struct bole_cli_client *out)
+{
+	char why[BOLE_CLI_VALUES_MAX * 4];
+
+	*out = (struct bole_cli_client){.cli = cli};
+	bole_cli_progress_init(&out->progress, cli->platform);
+	out->progress.on = out->progress.on && !settings->quiet;
+	out->options = (struct bole_client_options){
+	        .progress = show_progress,
+	        .remote_text = push || out->progress.on ? show_text : NULL,
+	        .warning = show_warning,
+	        .ctx = out,
+	};
+	int code = take_settings(out, settings);
+	if (code != BOLE_EXIT_OK)
+		return code;
+	enum bole_status rc = bole_client_open(cli->platform, cli->platform->alloc, url,
+	                                       &out->options, why, sizeof why, &out->client);
+	if (rc == BOLE_OK)
+		return BOLE_EXIT_OK;
+	/* The URL is not shown: a password may be in it. */
+	fprintf(stderr, "bole: the URL cannot be used: %s\n", why);
+	return rc == BOLE_E_INVALID ? BOLE_EXIT_USAGE : BOLE_EXIT_FAILED;
+}
+
+void bole_cli_client_close(struct bole_cli_client *c)
+{
+	bole_client_close(c->client);
+	*c = (struct bole_cli_client){.client = NULL};
+}
+
+static void close_line(struct bole_cli_client *c)
+{
+	if (c->line_open)
+		putc('\n', stderr);
+	c->line_open = false;
+	bole_cli_progress_end(&c->progress);
+}
+
+int bole_cli_client_fail(struct bole_cli_client *c, enum bole_status rc)
+{
+	close_line(c);
+	fprintf(stderr, "bole: %s: %s\n", bole_client_url(c->client), bole_client_error(c->client));
+	if (rc == BOLE_E_NOT_FOUND)
+		return BOLE_EXIT_NOT_FOUND;
+	if (rc == BOLE_E_CONFLICT || rc == BOLE_E_EXISTS || rc == BOLE_E_BUSY)
+		return BOLE_EXIT_CONFLICT;
+	if (rc == BOLE_E_CORRUPT)
+		return BOLE_EXIT_DAMAGED;
+	return rc == BOLE_E_NO_SPACE ? BOLE_EXIT_NO_SPACE : BOLE_EXIT_FAILED;
+}
+
+/* -- What became of references -- */
+
+static const char *const words[] = {
+        [BOLE_CHANGE_NONE] = "unchanged",  [BOLE_CHANGE_NEW] = "new",
+        [BOLE_CHANGE_FORWARD] = "forward", [BOLE_CHANGE_FORCED] = "forced",
+        [BOLE_CHANGE_DELETED] = "deleted", [BOLE_CHANGE_REFUSED] = "refused",
+        [BOLE_CHANGE_HEAD] = "head",
+};
+
+static void print_json(struct bole_cli_client *c, const struct bole_client_change *change)
+{
+	char hex[BOLE_OID_HEX_MAX + 1];
+
+	fputs(c->shown == 0 ? "{\"refs\":[" : ",", stdout);
+	printf("{\"what\":\"%s\",\"from\":", words[change->what]);
+	bole_cli_json(stdout, change->from);
+	fputs(",\"to\":", stdout);
+	bole_cli_json(stdout, change->to);
+	if (!bole_oid_is_null(&change->old_oid))
+		printf(",\"old\":\"%s\"", bole_oid_format(&change->old_oid, hex));
+	if (!bole_oid_is_null(&change->new_oid))
+		printf(",\"new\":\"%s\"", bole_oid_format(&change->new_oid, hex));
+	if (change->what == BOLE_CHANGE_REFUSED) {
+		fputs(",\"reason\":", stdout);
+		bole_cli_json(stdout, bole_cli_bytes(change->reason));
+	}
+	putchar('}');
+}
+
+void bole_cli_client_change(void *ctx, const struct bole_client_change *change)
+{
+	struct bole_cli_client *c = ctx;
+	FILE *to = change->what == BOLE_CHANGE_REFUSED ? stderr : stdout;
+
+	if (change->what == BOLE_CHANGE_NONE && !c->show_all)
+		return;
+	close_line(c);
+	if (c->cli->json) {
+		print_json(c, change);
+		c->shown++;
+		return;
+	}
+	c->shown++;
+	fprintf(to, "%-9s %.*s", words[change->what], (int)change->to.len,
+	        (const char *)change->to.ptr);
+	if (change->from.len > 0 && (change->from.len != change->to.len ||
+	                             memcmp(change->from.ptr, change->to.ptr, change->to.len) != 0))
+		fprintf(to, " (from %.*s)", (int)change->from.len, (const char *)change->from.ptr);
+	if (change->what == BOLE_CHANGE_REFUSED)
+		fprintf(to, ": %s", change->reason);
+	putc('\n', to);
+}
+
+void bole_cli_client_end(struct bole_cli_client *c, const struct bole_cli_figure *rows,
+                         size_t count)
+{
+	close_line(c);
+	if (!c->cli->json) {
+		for (size_t i = 0; i < count; i++)
+			printf("%s%llu %s", i == 0 ? "" : ", ", (unsigned long long)rows[i].value,
+			       rows[i].name);
+		putchar('\n');
+		return;
+	}
+	fputs(c->shown == 0 ? "{\"refs\":[]" : "]", stdout);
+	for (size_t i = 0; i < count; i++)
+		printf(",\"%s\":%llu", rows[i].name, (unsigned long long)rows[i].value);
+	puts("}");
+}
+
+int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *out)
+{
+	size_t len = strlen(name);
+	bool options = true;
+	int kept = 1;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = NULL;
+
+		options = options && strcmp(argv[i], "--") != 0;
+		if (options && strncmp(argv[i], name, len) == 0 && argv[i][len] == '=')
+			value = argv[i] + len + 1;
+		else if (options && strcmp(argv[i], name) == 0 && i + 1 < argc)
+			value = argv[++i];
+		if (value == NULL) {
+			argv[kept++] = argv[i];
+			continue;
+		}
+		if (out->count == BOLE_CLI_VALUES_MAX) {
+			fprintf(stderr, "bole: %s is given too often\n", name);
+			return -1;
+		}
+		out->at[out->count++] = value;
+	}
+	argv[kept] = NULL;
+	return kept;
+}

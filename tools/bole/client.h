@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+/* What the commands that talk to other servers share. */
+#ifndef BOLE_TOOLS_CLIENT_H
+#define BOLE_TOOLS_CLIENT_H
+
+#include "bole/client.h"
+#include "cli.h"
+
+/* Options of all of them, for bole_cli_args; BOLE_CLI_CLIENT_HELP describes them. */
+#define BOLE_CLI_CLIENT_OPTIONS(s)                                                      \
+	{"--protocol", NULL, &(s).protocol}, {"--credentials", NULL, &(s).credentials}, \
+	{                                                                               \
+		"--quiet", &(s).quiet, NULL                                             \
+	}
+#define BOLE_CLI_CLIENT_HELP                                                              \
+	"  --credentials FILE   its first line is user:password or \"Bearer token\";\n"   \
+	"                       else BOLE_CREDENTIALS in the environment, else the URL\n" \
+	"  --protocol N         speak version 0, 1 or 2 of the protocol (2)\n"            \
+	"  --quiet              no progress\n"
+
+struct bole_cli_client_settings {
+	const char *protocol;
+	const char *credentials;
+	bool quiet;
+};
+
+struct bole_cli_client {
+	struct bole_cli *cli;
+	struct bole_cli_progress progress;
+	struct bole_client_options options;
+	struct bole_client *client;
+	char secret[1100];
+	bool line_open; /* of what the server shows */
+	bool show_all;  /* changes that are none, too */
+	size_t shown;   /* changes printed */
+};
+
+/* Says what is wrong and returns an enum bole_exit. push: what the server says is shown in any
+ * case, else on a terminal only. close is safe in any case. */
+int bole_cli_client_open(struct bole_cli *, const char *url,
+                         const struct bole_cli_client_settings *, bool push,
+                         struct bole_cli_client *out);
+void bole_cli_client_close(struct bole_cli_client *);
+/* Says why a call failed; returns the exit code. */
+int bole_cli_client_fail(struct bole_cli_client *, enum bole_status);
+/* A bole_client_change, printed; ctx is the bole_cli_client. end closes what JSON opened. */
+void bole_cli_client_change(void *ctx, const struct bole_client_change *);
+void bole_cli_client_end(struct bole_cli_client *, const struct bole_cli_figure *, size_t count);
+
+/* An option that may be given more than once, as "--name VALUE" or "--name=VALUE": taken out of
+ * the arguments before "--". Returns the new count of arguments, or -1 after saying what is wrong.
+ */
+enum { BOLE_CLI_VALUES_MAX = 64 };
+struct bole_cli_values {
+	const char *at[BOLE_CLI_VALUES_MAX];
+	size_t count;
+};
+int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *);
+
+#endif /* BOLE_TOOLS_CLIENT_H */
