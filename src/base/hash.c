@@ -37,12 +37,12 @@ void bole_hashing_probe(struct bole_hashing *hashing)
 {
 	bole_sha_blocks_fn *sha1 = bole_sha_blocks_native(BOLE_HASH_SHA1);
 	bole_sha_blocks_fn *sha256 = bole_sha_blocks_native(BOLE_HASH_SHA256);
-	bole_sha1_suspects_fn *suspects = bole_sha1_suspects_native();
+	const struct bole_sha1_detector *detector = bole_sha1_detector_native();
 
 	*hashing = (struct bole_hashing){
 	        .sha1 = sha1 != NULL ? sha1 : bole_sha1_blocks_generic,
 	        .sha256 = sha256 != NULL ? sha256 : bole_sha256_blocks_generic,
-	        .suspects = suspects != NULL ? suspects : bole_sha1_suspects_generic,
+	        .detector = detector != NULL ? detector : &bole_sha1_detector_generic,
 	};
 }
 

@@ -19,7 +19,7 @@
 struct bole_hashing {
 	bole_sha_blocks_fn *sha1;
 	bole_sha_blocks_fn *sha256;
-	bole_sha1_suspects_fn *suspects;
+	const struct bole_sha1_detector *detector;
 };
 void bole_hashing_probe(struct bole_hashing *);
 
@@ -42,7 +42,7 @@ void bole_hash_final(struct bole_hash *, struct bole_oid *out);
  * collision attack. */
 struct bole_identity {
 	struct bole_hash hash;
-	bole_sha1_suspects_fn *suspects;
+	const struct bole_sha1_detector *detector;
 	bool attack;
 };
 void bole_identity_init(struct bole_identity *, uint8_t algo);

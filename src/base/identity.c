@@ -2,10 +2,11 @@
 /* Identities: hashes of bytes that others may have chosen, so SHA-1 watches for collision attacks.
  *
  * sha1dc tests each block's expanded message against the conditions that every known attack must
- * meet, and looks closer at the few blocks that meet some. The test needs only the message, not the
- * state: so the blocks are tested several at a time in the processor's vectors, hashed by its SHA
- * instructions, and sha1dc itself gets the suspicious ones (about one in twenty) with the same
- * state. What is found is exactly the same.
+ * meet. Of the few blocks that meet some, it makes the block that would collide with it, and looks
+ * whether it does. The test needs only the message: so blocks are tested several at a time in the
+ * processor's vectors and hashed by its SHA instructions. Suspicious ones (about one in twenty) are
+ * collected, with the states before and after, and tried several at a time as well. What is found
+ * is exactly the same.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
-#include "sha1dc/sha1.h"
+#include "sha1dc/ubc_check.h"
 
 enum {
 	BLOCK_BYTES = 64,
@@ -25,7 +26,7 @@ enum {
 void bole_identity_init(struct bole_identity *identity, uint8_t algo)
 {
 	bole_hash_init(&identity->hash, algo);
-	identity->suspects = bole_sha1_suspects_generic;
+	identity->detector = &bole_sha1_detector_generic;
 	identity->attack = false;
 }
 
@@ -33,44 +34,69 @@ void bole_identity_init_with(struct bole_identity *identity, uint8_t algo,
                              const struct bole_hashing *hashing)
 {
 	bole_hash_init_with(&identity->hash, algo, hashing);
-	identity->suspects = hashing->suspects;
+	identity->detector = hashing->detector;
 	identity->attack = false;
 }
 
-/* sha1dc's own way of one block. */
-static void block_closely(struct bole_identity *identity, const uint8_t *block)
-{
-	SHA1_CTX sha1;
+/* Suspects of one update, whose bytes they point to. */
+struct suspects {
+	struct bole_sha1_suspect list[BOLE_SHA1_LANES_MAX];
+	size_t count;
+};
 
-	SHA1DCInit(&sha1);
-	memcpy(sha1.ihv, identity->hash.state, sizeof sha1.ihv);
-	SHA1DCUpdate(&sha1, (const char *)block, BLOCK_BYTES);
-	memcpy(identity->hash.state, sha1.ihv, sizeof sha1.ihv);
-	identity->attack |= sha1.found_collision != 0;
+static void try_suspects(struct bole_identity *identity, struct suspects *s)
+{
+	if (s->count > 0)
+		identity->attack |= identity->detector->attack(s->list, s->count);
+	s->count = 0;
+}
+
+/* One for each disturbance vector in mask, all of one block. */
+static void add_suspects(struct bole_identity *identity, struct suspects *s, const uint8_t *block,
+                         const uint32_t *before, uint32_t mask)
+{
+	for (; mask != 0; mask &= mask - 1) {
+		const dv_info_t *dv = sha1_dvs;
+		struct bole_sha1_suspect *suspect = &s->list[s->count];
+
+		while (dv->maskb != __builtin_ctz(mask))
+			dv++;
+		*suspect = (struct bole_sha1_suspect){
+		        .block = block, .difference = dv->dm, .step = (unsigned)dv->testt};
+		memcpy(suspect->before, before, sizeof suspect->before);
+		memcpy(suspect->after, identity->hash.state, sizeof suspect->after);
+		if (++s->count == identity->detector->lanes)
+			try_suspects(identity, s);
+	}
 }
 
 static void blocks_detecting(struct bole_identity *identity, const uint8_t *src, size_t count)
 {
-	uint32_t masks[BOLE_SHA1_SUSPECTS_MAX];
+	uint32_t masks[BOLE_SHA1_LANES_MAX];
+	uint32_t before[5];
+	struct suspects found;
+	struct bole_hash *hash = &identity->hash;
 
+	found.count = 0;
 	while (count > 0) {
-		size_t n = count < BOLE_SHA1_SUSPECTS_MAX ? count : BOLE_SHA1_SUSPECTS_MAX;
-		uint32_t suspects = identity->suspects(src, n, masks);
+		size_t n = count < BOLE_SHA1_LANES_MAX ? count : BOLE_SHA1_LANES_MAX;
+		uint32_t suspects = identity->detector->suspects(src, n, masks);
 		size_t done = 0;
 
-		while (suspects != 0) {
+		for (; suspects != 0; suspects &= suspects - 1) {
 			size_t at = (size_t)__builtin_ctz(suspects);
 
-			identity->hash.blocks(identity->hash.state, src + done * BLOCK_BYTES,
-			                      at - done);
-			block_closely(identity, src + at * BLOCK_BYTES);
-			suspects &= suspects - 1;
+			hash->blocks(hash->state, src + done * BLOCK_BYTES, at - done);
+			memcpy(before, hash->state, sizeof before);
+			hash->blocks(hash->state, src + at * BLOCK_BYTES, 1);
+			add_suspects(identity, &found, src + at * BLOCK_BYTES, before, masks[at]);
 			done = at + 1;
 		}
-		identity->hash.blocks(identity->hash.state, src + done * BLOCK_BYTES, n - done);
+		hash->blocks(hash->state, src + done * BLOCK_BYTES, n - done);
 		src += n * BLOCK_BYTES;
 		count -= n;
 	}
+	try_suspects(identity, &found);
 }
 
 static void probe(struct bole_identity *identity)
@@ -80,7 +106,7 @@ static void probe(struct bole_identity *identity)
 	bole_hashing_probe(&hashing);
 	identity->hash.blocks = hashing.sha1;
 	identity->hash.probed = true;
-	identity->suspects = hashing.suspects;
+	identity->detector = hashing.detector;
 }
 
 static void update_detecting(struct bole_identity *identity, const uint8_t *src, size_t len)

@@ -7,12 +7,14 @@
 #define NAME(part) sha1_four##part
 #include "base/arch/sha1_suspects.inc"
 
+enum { FOUR = 4 };
+
 uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *masks)
 {
 	uint32_t suspects = 0;
 
-	for (size_t at = 0; at < count; at += LANES) {
-		size_t n = count - at < LANES ? count - at : LANES;
+	for (size_t at = 0; at < count; at += FOUR) {
+		size_t n = count - at < FOUR ? count - at : FOUR;
 
 		sha1_four_masks(src + 64 * at, n, masks + at);
 		for (size_t i = 0; i < n; i++)
@@ -20,3 +22,9 @@ uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *
 	}
 	return suspects;
 }
+
+const struct bole_sha1_detector bole_sha1_detector_generic = {
+        .suspects = bole_sha1_suspects_generic,
+        .attack = sha1_four_attack,
+        .lanes = FOUR,
+};
