@@ -34,17 +34,13 @@ const char *bole_object_type_name(unsigned type)
 	return NULL;
 }
 
-/* 0..15, or 16 for anything that is no hex digit. */
-static unsigned hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0');
-	if (c >= 'a' && c <= 'f')
-		return (unsigned)(c - 'a') + 10;
-	if (c >= 'A' && c <= 'F')
-		return (unsigned)(c - 'A') + 10;
-	return 16;
-}
+/* Values of hex digits plus one; 0 for anything else. */
+static const uint8_t hex_values[256] = {
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 enum bole_status bole_oid_parse(const char *hex, size_t len, uint8_t algo, struct bole_oid *out)
 {
@@ -54,12 +50,12 @@ enum bole_status bole_oid_parse(const char *hex, size_t len, uint8_t algo, struc
 	if (bytes == 0 || len != 2 * bytes)
 		return BOLE_E_INVALID;
 	for (size_t i = 0; i < bytes; i++) {
-		unsigned high = hex_value(hex[2 * i]);
-		unsigned low = hex_value(hex[2 * i + 1]);
+		unsigned high = hex_values[(uint8_t)hex[2 * i]];
+		unsigned low = hex_values[(uint8_t)hex[2 * i + 1]];
 
-		if (high > 15 || low > 15)
+		if (high == 0 || low == 0)
 			return BOLE_E_INVALID;
-		oid.bytes[i] = (uint8_t)(high << 4 | low);
+		oid.bytes[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	*out = oid;
 	return BOLE_OK;

@@ -37,10 +37,22 @@ static enum bole_status invalid(struct bole_pkt_reader *r, const char *why)
 	return BOLE_E_INVALID;
 }
 
-/* Byte by byte, because the buffer of the input may be tiny and the peer slow. */
+/* Byte by byte where they come so, because the buffer of the input may be tiny and the peer slow.
+ */
 static enum bole_status read_head(struct bole_pkt_reader *r, unsigned *out)
 {
 	unsigned value = 0;
+
+	if (r->in->len - r->in->pos >= BOLE_PKT_HEAD_BYTES) {
+		const uint8_t *head = r->in->buf + r->in->pos;
+		int a = hex_digit(head[0]), b = hex_digit(head[1]);
+		int c = hex_digit(head[2]), d = hex_digit(head[3]);
+		if ((a | b | c | d) >= 0) {
+			*out = (unsigned)(a << 12 | b << 8 | c << 4 | d);
+			bole_input_take(r->in, BOLE_PKT_HEAD_BYTES);
+			return BOLE_OK;
+		}
+	}
 
 	for (unsigned i = 0; i < BOLE_PKT_HEAD_BYTES; i++) {
 		struct bole_bytes have;

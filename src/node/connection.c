@@ -9,6 +9,7 @@
 
 enum { LINGER_BYTES_MAX = 1 << 20, SEND_BYTES_MAX = 128 * 1024 };
 #define EVICT_NS (NODE_SECOND_NS / 5)
+#define LOOK_NS  (NODE_SECOND_NS / 200) /* between two looks whether the peer is there */
 
 struct connection_start {
 	struct node_connection *connection;
@@ -224,8 +225,14 @@ void bole_node_connection_linger(struct node_connection *c)
 bool bole_node_connection_cancelled(void *ctx)
 {
 	struct node_connection *c = ctx;
+	uint64_t now = now_of(c);
 
-	return c->stream->ops->hung_up(c->stream) || now_of(c) >= atomic_load(&c->node->cut_ns);
+	/* Asked more often than it pays to ask the system. */
+	if (now - atomic_load(&c->looked_ns) >= LOOK_NS) {
+		atomic_store(&c->looked_ns, now);
+		atomic_store(&c->gone, c->stream->ops->hung_up(c->stream));
+	}
+	return atomic_load(&c->gone) || now >= atomic_load(&c->node->cut_ns);
 }
 
 /* -- life -- */

@@ -119,6 +119,8 @@ struct node_connection {
 	/* While this waits for the peer: since when it would have, had it waited in one piece and
 	 * its bytes paid for NODE_BUSY_BYTES_PER_S; else 0. */
 	_Atomic uint64_t slow_since_ns;
+	_Atomic uint64_t looked_ns; /* the service: whether the peer is gone was asked then */
+	_Atomic bool gone;
 	uint8_t *input;
 	size_t input_pos;
 	size_t input_len;

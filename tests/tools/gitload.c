@@ -157,8 +157,11 @@ static void ask(void)
 		say("deepen %s\n", number);
 	if (filter != NULL)
 		say("filter %s\n", filter);
-	for (size_t i = 0; i < want_count; i++)
-		say("want %s\n", wants[i]);
+	for (size_t i = 0; i < want_count; i++) {
+		char text[] = "0032want 0123456789012345678901234567890123456789\n";
+		memcpy(text + 9, wants[i], 40);
+		fwrite(text, 1, sizeof text - 1, peer_out);
+	}
 	for (size_t i = 0; i < have_count; i++)
 		say("have %s\n", haves[i]);
 	put("done\n");

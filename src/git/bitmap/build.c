@@ -2,7 +2,6 @@
 /* Selected are commits of HEAD's first-parent chain: all of the newest, then every NEAR-th, then
  * every FAR-th; each is the base of the next. One more set is of all that branches and tags reach.
  * A new index begins as a copy of the old one, so its cost follows what is new. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -201,61 +200,82 @@ static enum bole_status select_chain(struct build *build)
 
 /* -- All branches and tags -- */
 
-static int by_id_20(const void *a, const void *b)
+/* The tips of two indexes beside each other, and the next one that one of them alone has. */
+struct tips_apart {
+	const struct bole_bitmap *old;
+	const struct bole_bitmap *now;
+	size_t old_at;
+	size_t now_at;
+};
+
+static const uint8_t *next_apart(struct tips_apart *d, bool *gone)
 {
-	return memcmp(a, b, 20);
+	size_t width = d->now->key_bytes;
+
+	while (d->old_at < d->old->tips.len || d->now_at < d->now->tips.len) {
+		const uint8_t *was = d->old->tips.ptr + d->old_at;
+		const uint8_t *is = d->now->tips.ptr + d->now_at;
+		int order = d->old_at == d->old->tips.len   ? 1
+		            : d->now_at == d->now->tips.len ? -1
+		                                            : memcmp(was, is, width);
+		d->old_at += order <= 0 ? width : 0;
+		d->now_at += order >= 0 ? width : 0;
+		*gone = order < 0;
+		if (order != 0)
+			return order < 0 ? was : is;
+	}
+	return NULL;
 }
 
-static int by_id_32(const void *a, const void *b)
+/* Adds what new tips reach beyond what the old index knew of all. *holds: that still is reached,
+ * because every tip that is gone was met on the way: a branch that moved on. */
+static enum bole_status reach_new(struct build *build, const struct bitmap_bits *known, bool *holds)
 {
-	return memcmp(a, b, 32);
-}
+	struct bitmap_reach reach = {.set = &build->set, .skip = known, .fresh = &build->fresh};
+	struct tips_apart d = {.old = build->old, .now = build->b};
+	struct bole_oid oid;
+	const uint8_t *id;
+	bool gone;
 
-static enum bole_status list_tips(struct bole_bitmap *b, struct bole_snapshot *snapshot)
-{
-	static const char *const prefixes[] = {"refs/heads/", "refs/tags/"};
-	size_t width = b->key_bytes;
-
-	b->tips.len = 0;
-	for (size_t i = 0; i < 2; i++) {
-		struct bole_bytes prefix = bole_bytes_z(prefixes[i]);
-		struct bole_ref ref = {.name = bole_bytes_of("", 0)};
-		enum bole_status rc;
-
-		while ((rc = bole_ref_next(snapshot, prefix, ref.name, &ref)) == BOLE_OK)
-			if (!ref.symbolic)
-				bole_buffer_append(&b->tips, ref.oid.bytes, width);
-		if (rc != BOLE_END)
-			return rc;
+	while ((id = next_apart(&d, &gone)) != NULL) {
+		bole_oid_from_raw(id, build->b->algo, &oid);
+		if (!gone)
+			BOLE_TRY(bole_bitmap_reach(&build->walk, &reach, &oid));
 	}
-	BOLE_TRY(b->tips.rc);
-	if (b->tips.len == 0)
-		return BOLE_OK;
-	qsort(b->tips.ptr, b->tips.len / width, width, width == 20 ? by_id_20 : by_id_32);
-	size_t kept = width;
-	for (size_t at = width; at < b->tips.len; at += width) {
-		if (memcmp(b->tips.ptr + at, b->tips.ptr + kept - width, width) == 0)
-			continue;
-		memmove(b->tips.ptr + kept, b->tips.ptr + at, width);
-		kept += width;
+	d = (struct tips_apart){.old = build->old, .now = build->b};
+	*holds = true;
+	while (*holds && (id = next_apart(&d, &gone)) != NULL) {
+		bole_oid_from_raw(id, build->b->algo, &oid);
+		*holds = !gone || bole_oid_map_find(&build->walk.met, oid.bytes) != BOLE_OID_NONE;
 	}
-	b->tips.len = kept;
 	return BOLE_OK;
 }
 
-/* Every tip of the old index is still one: what it knew of all of them still holds. */
-static bool only_more(const struct bole_bitmap *old, const struct bole_bitmap *b)
+static enum bole_status from_old(struct build *build, bool *holds)
 {
-	size_t width = b->key_bytes;
-	size_t at = 0;
+	struct bitmap_bits known = {.words = NULL};
+	struct bole_bitmap *b = build->b;
 
-	for (size_t i = 0; i < old->tips.len; i += width) {
-		while (at < b->tips.len && memcmp(b->tips.ptr + at, old->tips.ptr + i, width) < 0)
-			at += width;
-		if (at == b->tips.len || memcmp(b->tips.ptr + at, old->tips.ptr + i, width) != 0)
-			return false;
+	enum bole_status rc = bole_bitmap_bits_grow(&build->walk, &known);
+	if (rc == BOLE_OK)
+		rc = bole_bitmap_unite(build->old, &build->old->all, &known);
+	if (rc == BOLE_OK)
+		rc = reach_new(build, &known, holds);
+	/* Objects that were met have made the index longer. */
+	if (rc == BOLE_OK)
+		rc = bole_bitmap_bits_grow(&build->walk, &known);
+	if (rc == BOLE_OK)
+		rc = bole_bitmap_bits_grow(&build->walk, &build->set);
+	if (rc == BOLE_OK)
+		rc = bole_bitmap_bits_grow(&build->walk, &build->fresh);
+	for (size_t i = 0; rc == BOLE_OK && *holds && i < (b->positions + (size_t)63) / 64; i++) {
+		uint64_t more = known.words[i] & ~build->set.words[i];
+
+		build->fresh.words[i] |= more;
+		build->set.words[i] |= more;
 	}
-	return true;
+	bole_bitmap_bits_free(&build->walk, &known);
+	return rc;
 }
 
 static enum bole_status select_all(struct build *build)
@@ -263,19 +283,12 @@ static enum bole_status select_all(struct build *build)
 	struct bitmap_reach reach = {.set = &build->set, .fresh = &build->fresh};
 	struct bole_bitmap *b = build->b;
 	struct bole_oid oid;
+	bool done = false;
 
 	forget(&build->fresh);
-	if (build->old != NULL && only_more(build->old, b)) {
-		BOLE_TRY(bole_bitmap_bits_grow(&build->walk, &build->fresh));
-		BOLE_TRY(bole_bitmap_unite(build->old, &build->old->all, &build->fresh));
-		for (size_t i = 0; i < (b->positions + (size_t)63) / 64; i++) {
-			uint64_t more = build->fresh.words[i] & ~build->set.words[i];
-
-			build->fresh.words[i] = more;
-			build->set.words[i] |= more;
-		}
-	}
-	for (size_t at = 0; at < b->tips.len; at += b->key_bytes) {
+	if (build->old != NULL)
+		BOLE_TRY(from_old(build, &done));
+	for (size_t at = 0; at < b->tips.len && !done; at += b->key_bytes) {
 		bole_oid_from_raw(b->tips.ptr + at, b->algo, &oid);
 		BOLE_TRY(bole_bitmap_reach(&build->walk, &reach, &oid));
 	}
@@ -291,7 +304,7 @@ static enum bole_status make(struct build *build, struct bole_snapshot *snapshot
 	if (build->old != NULL)
 		BOLE_TRY(copy(build->old, b));
 	BOLE_TRY(new_extents(build, snapshot));
-	BOLE_TRY(list_tips(b, snapshot));
+	BOLE_TRY(bole_bitmap_list_tips(b, snapshot));
 	BOLE_TRY(bole_bitmap_walk_open(&build->walk, b->platform, b->alloc, snapshot, b));
 	build->walk.making = b;
 	build->walk.tick = build->job->tick;

@@ -13,7 +13,7 @@ enum {
 	SAVE_MIN = 4096, /* positions: fewer are soon found again */
 	SAVE_PART = 8,
 };
-#define QUIET_NS UINT64_C(500000000)   /* changes come in bursts */
+#define QUIET_NS UINT64_C(2000000000)  /* changes come in bursts */
 #define RETRY_NS UINT64_C(60000000000) /* after a failure */
 
 struct slot {

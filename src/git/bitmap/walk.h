@@ -65,4 +65,7 @@ struct bitmap_reach {
 BOLE_MUST_USE enum bole_status bole_bitmap_reach(struct bitmap_walk *, const struct bitmap_reach *,
                                                  const struct bole_oid *);
 
+/* Fills b->tips (tips.c). */
+BOLE_MUST_USE enum bole_status bole_bitmap_list_tips(struct bole_bitmap *, struct bole_snapshot *);
+
 #endif /* BOLE_GIT_BITMAP_WALK_H */

@@ -95,9 +95,13 @@ enum bole_status bole_fetch_want_ref(struct bole_fetch *f, struct bole_bytes nam
 	return bole_session_check(s, rc, "upload-pack: want-ref");
 }
 
-/* Tips whose ancestry negotiation looks at. A tag of a tree or blob has none. */
+/* Tips whose ancestry negotiation looks at: a clone has none. A tag of a tree or blob has no
+ * ancestry. */
 static enum bole_status find_tips(struct bole_fetch *f)
 {
+	if (f->tips_found)
+		return BOLE_OK;
+	f->tips_found = true;
 	for (size_t i = 0; i < f->wants.count; i++) {
 		struct bole_oid peeled;
 		uint8_t type;
@@ -119,8 +123,6 @@ enum bole_status bole_fetch_check_wants(struct bole_fetch *f)
 	if (rc == BOLE_E_DENIED)
 		return bole_session_refuse(f->s, rc, "upload-pack: not our ref %s",
 		                           bole_oid_format(&f->wants.ids[refused], hex));
-	if (rc == BOLE_OK)
-		rc = find_tips(f);
 	return bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted");
 }
 
@@ -166,6 +168,11 @@ enum bole_status bole_fetch_filter(struct bole_fetch *f, struct bole_bytes spec)
 
 enum bole_status bole_fetch_deepen(struct bole_fetch *f)
 {
+	enum bole_status rc = BOLE_OK;
+
+	if (bole_shallow_deepens(&f->shallow) || f->shallow.client.count > 0)
+		rc = find_tips(f);
+	BOLE_TRY(bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted"));
 	BOLE_TRY(bole_shallow_settle(&f->shallow, &f->tips));
 	f->history.grafts = &f->shallow.grafts;
 	return BOLE_OK;
@@ -185,7 +192,10 @@ static enum bole_status join_shallow(struct bole_fetch *f)
 
 enum bole_status bole_fetch_enough(struct bole_fetch *f, bool *out)
 {
-	enum bole_status rc = bole_history_enough(&f->history, f->tips.ids, f->tips.count, out);
+	enum bole_status rc = find_tips(f);
+
+	if (rc == BOLE_OK)
+		rc = bole_history_enough(&f->history, f->tips.ids, f->tips.count, out);
 
 	return bole_session_check(f->s, rc, "upload-pack: cannot walk the history");
 }

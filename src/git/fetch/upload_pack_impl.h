@@ -24,6 +24,7 @@ struct bole_fetch {
 	struct bole_session *s;
 	struct bole_id_list wants; /* each once */
 	struct bole_id_list tips;  /* the commits that the wants name, tags peeled */
+	bool tips_found;           /* that they are there */
 	struct bole_id_list haves; /* findable here */
 	struct bole_history history;
 	struct bole_shallow shallow;

@@ -42,6 +42,12 @@ static enum bole_status allow_refs(struct allowing *a, const struct bole_ref_vie
 			break;
 		after = ref.name;
 		BOLE_TRY(bole_session_tick(s));
+		if (!peel && !ref.symbolic) {
+			allow(a, &ref.oid);
+			if (ref.has_peeled)
+				allow(a, &ref.peeled);
+			continue;
+		}
 		if (bole_ref_resolve(view, s->snapshot, &ref, &listed) != BOLE_OK)
 			continue;
 		allow(a, &listed.oid);
