@@ -167,6 +167,7 @@ enum bole_status bole_lfs_remove(struct bole_store *store, uint32_t repo, struct
 {
 	struct bole_aux_key key = bole_lfs_object_key(oid->bytes);
 	struct bole_lfs_object object;
+	static const struct bole_bytes none = {NULL, 0};
 	uint8_t value[LFS_OBJECT_BYTES];
 	struct bole_tx *tx = NULL;
 	size_t failed;
@@ -182,7 +183,7 @@ enum bole_status bole_lfs_remove(struct bole_store *store, uint32_t repo, struct
 		object.removed = true;
 		bole_lfs_object_encode(&object, value);
 		rc = store->aux->put(tx, &key,
-		                     bole_bytes_of(keep_note ? value : NULL, sizeof value));
+		                     keep_note ? bole_bytes_of(value, sizeof value) : none);
 	}
 	if (rc != BOLE_OK) {
 		bole_tx_abort(tx);
