@@ -82,6 +82,7 @@ FLAGS_$(1) = $$(COMMON) $$(WARN) $$(WARN_$(1)) $$(if $$(filter $$(CC),$$(CC_$(1)
 build/$(1)/src/backends/host/%.o build/$(1)/runtime/%.o build/$(1)/tools/%.o \
 	build/$(1)/tests/%.o build/$(1)/fuzz/%.o: EXTRA = $$(HOSTED)
 build/$(1)/tests/unit/runtime/%.o: EXTRA = $$(HOSTED) -Iruntime
+build/$(1)/src/base/arch/aarch64/sha.o: EXTRA = -march=armv8-a+crypto
 build/$(1)/%.o: %.c Makefile | build/deps/.stamp
 	@mkdir -p $$(@D)
 	$$(SAY) "  cc    $$@"

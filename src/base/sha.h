@@ -38,6 +38,7 @@ struct bole_sha1_detector {
 /* Portable C (src/base/arch/generic). */
 void bole_sha1_blocks_generic(uint32_t *state, const uint8_t *src, size_t count);
 void bole_sha256_blocks_generic(uint32_t *state, const uint8_t *src, size_t count);
+extern const uint32_t bole_sha256_k[64];
 uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *masks);
 extern const struct bole_sha1_detector bole_sha1_detector_generic;
 

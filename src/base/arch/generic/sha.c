@@ -78,7 +78,7 @@ void bole_sha1_blocks_generic(uint32_t *state, const uint8_t *src, size_t count)
 		sha1_block(state, src + 64 * i);
 }
 
-static const uint32_t sha256_k[64] = {
+const uint32_t bole_sha256_k[64] = {
         0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
         0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
         0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
@@ -108,7 +108,7 @@ static void sha256_block(uint32_t *state, const uint8_t *src)
 	for (unsigned i = 0; i < 64; i++) {
 		uint32_t s1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25);
 		uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-		uint32_t t1 = v[7] + s1 + choose + sha256_k[i] + w[i];
+		uint32_t t1 = v[7] + s1 + choose + bole_sha256_k[i] + w[i];
 		uint32_t s0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
 		uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
 
