@@ -141,6 +141,7 @@ static void walk_release(struct bole_pack_plan *plan)
 	plan->seen = NULL;
 	list_release(plan, &plan->sent);
 	list_release(plan, &plan->roots);
+	list_release(plan, &plan->trees);
 	list_release(plan, &plan->stack);
 	list_release(plan, &plan->blobs);
 }

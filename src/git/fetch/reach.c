@@ -298,7 +298,7 @@ static enum bole_status note_tip(struct bole_pack_plan *plan, uint32_t item, boo
 		return enqueue(plan, item);
 	case BOLE_OBJECT_TREE:
 		return have ? bole_reach_tree_have(plan, item)
-		            : bole_reach_list_add(plan, &plan->roots, item);
+		            : bole_reach_list_add(plan, &plan->trees, item);
 	default: value->flags |= have ? REACH_HAVE : REACH_SEND; return BOLE_OK;
 	}
 }

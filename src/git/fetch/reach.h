@@ -75,7 +75,8 @@ struct bole_pack_plan {
 	size_t queue_cap;
 	size_t queue_wanted;     /* queued and not REACH_HAVE */
 	struct reach_list sent;  /* commits that were wanted when met, newest first */
-	struct reach_list roots; /* of each of them its tree; then wanted trees */
+	struct reach_list roots; /* of each of them its tree */
+	struct reach_list trees; /* that are wanted by their ids */
 	struct reach_list stack;
 	struct reach_list blobs; /* under a filter: of a tree, to be judged */
 	struct reach_seen *seen; /* REACH_SEEN of them, while the trees are walked */

@@ -112,24 +112,30 @@ static enum bole_status edge_trees(struct bole_pack_plan *plan)
 	return BOLE_OK;
 }
 
+static enum bole_status choose_tree(struct bole_pack_plan *plan, uint32_t tree)
+{
+	return plan->filter.active ? bole_reach_filtered(plan, tree)
+	                           : spread(plan, tree, REACH_SEND);
+}
+
 enum bole_status bole_reach_trees(struct bole_pack_plan *plan)
 {
 	bool commits = (plan->filter.types & 1U << BOLE_OBJECT_COMMIT) != 0;
 
 	BOLE_TRY(edge_trees(plan));
+	BOLE_ASSERT(plan->roots.count == plan->sent.count);
 	for (size_t i = 0; i < plan->roots.count; i++) {
-		/* A commit may have been painted after it was met. */
-		if (i < plan->sent.count) {
-			struct reach_value *value = reach_value(plan, plan->sent.items[i]);
+		struct reach_value *value = reach_value(plan, plan->sent.items[i]);
 
-			if ((value->flags & REACH_HAVE) != 0)
-				continue;
-			if (commits || (value->flags & REACH_WANT) != 0)
-				value->flags |= REACH_SEND;
-		}
-		BOLE_TRY(plan->filter.active ? bole_reach_filtered(plan, plan->roots.items[i])
-		                             : spread(plan, plan->roots.items[i], REACH_SEND));
+		/* A commit may have been painted after it was met. */
+		if ((value->flags & REACH_HAVE) != 0)
+			continue;
+		if (commits || (value->flags & REACH_WANT) != 0)
+			value->flags |= REACH_SEND;
+		BOLE_TRY(choose_tree(plan, plan->roots.items[i]));
 	}
+	for (size_t i = 0; i < plan->trees.count; i++)
+		BOLE_TRY(choose_tree(plan, plan->trees.items[i]));
 	if (plan->filter.active)
 		bole_reach_filter_end(plan);
 	return BOLE_OK;

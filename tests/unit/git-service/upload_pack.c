@@ -469,3 +469,39 @@ Test(upload_pack, a_fetch_sends_only_what_is_missing)
 	ingest_reply(&c, bole_bytes_of(c.request.ptr, c.request.len), 0, false, 21);
 	scene_close(&c);
 }
+
+/* A wanted tree is not the tree of a commit that is sent: one of those that turns out to be the
+ * client's must not take the tree of another with it. */
+Test(upload_pack, a_wanted_tree_comes_beside_the_trees_of_commits)
+{
+	struct scene c;
+
+	scene_open(&c);
+	struct git_fixture *f = &c.f;
+	struct bole_oid tree = git_write(f, &f->repo, BOLE_OBJECT_TREE, "", 0);
+	struct bole_oid base =
+	        git_commit(f, &f->repo, "base", 1000, (const struct bole_oid *const[]){NULL});
+	struct bole_oid wanted = git_commit(f, &f->repo, "wanted", 2000,
+	                                    (const struct bole_oid *const[]){&base, NULL});
+	/* Its clock is wrong, so the walk meets the base before it knows whose it is. */
+	struct bole_oid held =
+	        git_commit(f, &f->repo, "held", 1, (const struct bole_oid *const[]){&base, NULL});
+	git_set_ref(f, &f->repo, "refs/heads/wanted", &wanted, NULL);
+	git_set_ref(f, &f->repo, "refs/heads/held", &held, NULL);
+	pkt_add(&c.request, "command=fetch");
+	pkt_special(&c.request, "0001");
+	pkt_add(&c.request, "want %s\n", hex_of(&held));
+	pkt_add(&c.request, "done\n");
+	pkt_special(&c.request, "0000");
+	ingest_reply(&c, bole_bytes_of(c.request.ptr, c.request.len), 2, true, 6);
+	c.request.len = 0;
+	pkt_add(&c.request, "command=fetch");
+	pkt_special(&c.request, "0001");
+	pkt_add(&c.request, "want %s\n", hex_of(&tree));
+	pkt_add(&c.request, "want %s\n", hex_of(&wanted));
+	pkt_add(&c.request, "have %s\n", hex_of(&held));
+	pkt_add(&c.request, "done\n");
+	pkt_special(&c.request, "0000");
+	ingest_reply(&c, bole_bytes_of(c.request.ptr, c.request.len), 2, true, 4);
+	scene_close(&c);
+}
