@@ -35,6 +35,7 @@ static void open_once(void)
 	git_set_ref(&f, &f.repo, "refs/hidden/x", &ids[1], NULL);
 	secret = git_write(&f, &f.other, BOLE_OBJECT_BLOB, SECRET, sizeof SECRET - 1);
 	f.policy.fetch.refs.hide = hide;
+	f.policy.fetch.filters = 0xff;
 }
 
 static void add_line(struct bole_buffer *out, const char *line, size_t len)

@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "node/internal.h"
 
+#define TREE_DEPTH_KEY "uploadpackfilter.tree.maxDepth"
+
 enum { LIST_MAX = 256, KEY_MAX = BOLE_REPO_NAME_MAX + 64 };
 
 static const struct {
@@ -27,24 +29,23 @@ static const struct {
         {"transfer.advertiseSID", offsetof(struct bole_fetch_policy, session_id)},
 };
 
+/* uploadpackfilter.<kind>.allow. What is not said is as uploadpackfilter.allow says, but for
+ * sparse:oid, whose cost is for its host to choose. */
+static const struct {
+	const char *key;
+	uint8_t kind;
+} filters[] = {
+        {"uploadpackfilter.blob:none.allow", BOLE_FILTER_BLOB_NONE},
+        {"uploadpackfilter.blob:limit.allow", BOLE_FILTER_BLOB_LIMIT},
+        {"uploadpackfilter.tree.allow", BOLE_FILTER_TREE},
+        {"uploadpackfilter.object:type.allow", BOLE_FILTER_OBJECT_TYPE},
+        {"uploadpackfilter.sparse:oid.allow", BOLE_FILTER_SPARSE},
+        {"uploadpackfilter.combine.allow", BOLE_FILTER_COMBINE},
+};
+
 static bool *switch_at(struct bole_fetch_policy *policy, size_t i)
 {
 	return (bool *)(void *)((uint8_t *)policy + switches[i].offset);
-}
-
-enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
-                                              const struct bole_config *config)
-{
-	bool value;
-
-	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++) {
-		if (bole_config_bool(config, switches[i].key, false, &value) == BOLE_OK)
-			continue;
-		bole_log(platform, BOLE_LOG_ERROR, "config: %s must be true or false",
-		         switches[i].key);
-		return BOLE_E_INVALID;
-	}
-	return BOLE_OK;
 }
 
 /* repo.<name>.key where there is one, else key. */
@@ -53,6 +54,63 @@ static const char *key_for(const struct bole_config *config, const char *name, c
 {
 	snprintf(full, KEY_MAX, "repo.%s.%s", name, key);
 	return bole_config_get(config, full) != NULL ? full : key;
+}
+
+static enum bole_status check_bool(struct bole_platform *platform, const struct bole_config *config,
+                                   const char *key)
+{
+	bool value;
+
+	if (bole_config_bool(config, key, false, &value) == BOLE_OK)
+		return BOLE_OK;
+	bole_log(platform, BOLE_LOG_ERROR, "config: %s must be true or false", key);
+	return BOLE_E_INVALID;
+}
+
+enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
+                                              const struct bole_config *config)
+{
+	uint64_t depth;
+
+	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
+		BOLE_TRY(check_bool(platform, config, switches[i].key));
+	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+		BOLE_TRY(check_bool(platform, config, filters[i].key));
+	BOLE_TRY(check_bool(platform, config, "uploadpackfilter.allow"));
+	if (bole_config_u64(config, TREE_DEPTH_KEY, UINT64_MAX, &depth) == BOLE_OK)
+		return BOLE_OK;
+	bole_log(platform, BOLE_LOG_ERROR, "config: %s must be a number", TREE_DEPTH_KEY);
+	return BOLE_E_INVALID;
+}
+
+/* A repository's value that cannot be read grants nothing. */
+static bool read_bool(const struct bole_config *config, const char *name, const char *key,
+                      bool otherwise)
+{
+	char full[KEY_MAX];
+	bool value;
+
+	return bole_config_bool(config, key_for(config, name, key, full), otherwise, &value) ==
+	               BOLE_OK &&
+	       value;
+}
+
+static void read_filters(struct bole_fetch_policy *policy, const struct bole_config *config,
+                         const char *name)
+{
+	bool others = read_bool(config, name, "uploadpackfilter.allow", true);
+	char full[KEY_MAX];
+
+	policy->filters = 0;
+	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+		bool otherwise = others && filters[i].kind != BOLE_FILTER_SPARSE;
+
+		if (read_bool(config, name, filters[i].key, otherwise))
+			policy->filters |= filters[i].kind;
+	}
+	if (bole_config_u64(config, key_for(config, name, TREE_DEPTH_KEY, full), UINT64_MAX,
+	                    &policy->tree_depth_max) != BOLE_OK)
+		policy->tree_depth_max = 0;
 }
 
 /* Adds every value of a key to list; what does not fit is refused. */
@@ -103,11 +161,9 @@ enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct
 		return BOLE_OK;
 	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++) {
 		bool *value = switch_at(&c->policy, i);
-		/* A repository's value that cannot be read grants nothing. */
-		if (bole_config_bool(config, key_for(config, name, switches[i].key, full), *value,
-		                     value) != BOLE_OK)
-			*value = false;
+		*value = read_bool(config, name, switches[i].key, *value);
 	}
+	read_filters(&c->policy, config, name);
 	const char *space =
 	        bole_config_get(config, key_for(config, name, "transfer.namespace", full));
 	if (space != NULL && !bole_namespace_prefix(space, c->space))

@@ -32,7 +32,7 @@ for i in {1..30}; do
 done
 "$bole" init disk.img --size 48M >/dev/null || die "init"
 "$bole" set disk.img k v || die "set"
-node_boot disk.img receive.enable=true receive.create=true transfer.hideRefs=refs/secret || die "boot"
+node_boot disk.img receive.enable=true receive.create=true uploadpack.hideRefs=refs/secret || die "boot"
 http=http://127.0.0.1:$NODE_HTTP/r.git git=git://127.0.0.1:$NODE_GIT/r.git
 limit git -C work push -q "$http" main v10 HEAD~1:refs/secret/x || die "push"
 for u in "$http" "$git"; do

@@ -35,6 +35,16 @@ def git(repo, *args, data=None):
     return p.stdout.decode()
 
 
+PATTERN_FILES = 8
+
+
+def pick_pattern():
+    """For the names below: folders d0 and d1, files f0 to f3."""
+    parts = ["d0", "d1", "d?", "*", "**", "f*", "f1", "f[0-2]", "f[!1]", "[[:alpha:]]1"]
+    text = "/".join(rnd.choice(parts) for _ in range(rnd.choice([1, 1, 2, 2, 3])))
+    return rnd.choice(["", "", "!"]) + rnd.choice(["", "", "/"]) + text + rnd.choice(["", "", "/"])
+
+
 def make_history(repo, seed):
     """Commits with merges on some branches; the trees are up to four levels deep."""
     git(".", "init", "-q", "--bare", repo)
@@ -62,6 +72,10 @@ def make_history(repo, seed):
         out.append("\n")
         heads[name] = n
         marks.append(n)
+    out.append("commit refs/heads/patterns\ncommitter A <a@b> 1700000000 +0000\ndata 0\n")
+    for n in range(PATTERN_FILES):
+        body = "".join(pick_pattern() + "\n" for _ in range(rnd.randint(1, 5)))
+        out.append("M 100644 inline p%d\ndata %d\n%s\n" % (n, len(body), body))
     p = run("git", "-C", repo, "fast-import", "--quiet", data="".join(out).encode())
     if p.returncode != 0:
         sys.exit("fast-import: " + p.stderr.decode())
@@ -184,6 +198,8 @@ def build(version, wants, haves, shallows, deepen, filt, thin, tags):
 def pick_filter(seed):
     simple = ["blob:none", "blob:limit=0", "blob:limit=60", "blob:limit=1k", "tree:0", "tree:1", "tree:2", "tree:3",
               "tree:4", "object:type=commit", "object:type=tree", "object:type=blob", "object:type=tag"]
+    if rnd.random() < 0.3:
+        return "sparse:oid=%s:p%d" % (rnd.choice(["patterns", "refs/heads/patterns"]), rnd.randrange(PATTERN_FILES))
     # git passes over a blob in "combine" that it has met once too deep; then only sets without such.
     if seed % 2 or rnd.random() < 0.6:
         return rnd.choice(simple)
@@ -220,7 +236,8 @@ def check(n, repo, store, request):
     version, wants, haves, shallows, deepen, filt, thin, tags = request
     data = build(*request)
     theirs, err_theirs = ask(["git", "upload-pack", repo], settings(ENV), data, version)
-    ours, err_ours = ask([BOLE, "upload-pack", "--set", "uploadpack.allowAnySHA1InWant=true", store + "#r"], ENV, data, version)
+    ours, err_ours = ask([BOLE, "upload-pack", "--set", "uploadpack.allowAnySHA1InWant=true", "--set",
+                              "uploadpackfilter.sparse:oid.allow=true", store + "#r"], ENV, data, version)
     deepens = any(d.startswith("deepen") and d != "deepen-relative" for d in deepen)
     a, b = read_reply(theirs, version, deepens), read_reply(ours, version, deepens)
     what = "seed %d round %d: v%d want %s have %s shallow %s %s filter %s thin %s tags %s" % (

@@ -38,21 +38,24 @@ git -C src branch feature HEAD~5
 git -C src update-ref refs/secret/one "$(git -C src commit-tree -m hidden -p main~2 'main~2^{tree}')"
 git -C src update-ref refs/namespaces/inner/refs/heads/main main~10
 git -C src symbolic-ref refs/namespaces/inner/HEAD refs/namespaces/inner/refs/heads/main
+git -C src update-ref refs/heads/patterns "$(git -C src commit-tree -m patterns "$(
+	printf '100644 blob %s\tp\n' "$(printf '/*\n!/a2/\n/a2/b1/**/f1\n' | git -C src hash-object -w --stdin)" |
+		git -C src mktree)")"
 git clone -q --mirror src bare.git
 "$bole" init store --size 64M >/dev/null 2>&1 || die "init"
 for name in one hidden inner any; do
 	"$bole" import "store#$name" bare.git >/dev/null 2>import.log || { cat import.log >&2; die "import"; }
 done
-"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 --push \
-	--set repo.hidden.transfer.hideRefs=refs/secret --set repo.hidden.uploadpack.hideRefs=refs/namespaces \
-	--set repo.inner.transfer.namespace=inner \
-	--set repo.any.uploadpack.allowAnySHA1InWant=true \
-	--set repo.any.uploadpack.allowSidebandAll=true --set repo.any.transfer.advertiseSID=true \
-	--set repo.any.uploadpack.bundleURI=https://example.org/one.bundle >serve.out 2>server.log &
-server=$!
-for _ in {1..100}; do grep -q '^http port' serve.out && break; sleep 0.1; done
-read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
-[[ -n $gitp ]] || die "the server does not say its ports"
+serve() { # setting...
+	local words=() word
+	for word; do words+=(--set "$word"); done
+	rm -f serve.out
+	"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 "${words[@]}" >serve.out 2>server.log &
+	server=$!
+	for _ in {1..100}; do grep -q '^http port' serve.out && break; sleep 0.1; done
+	read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
+	[[ -n $gitp ]] || die "the server does not say its ports"
+}
 url() { # transport repository
 	if [[ $1 == http ]]; then echo "http://127.0.0.1:$http/$2.git"; else echo "git://127.0.0.1:$gitp/$2.git"; fi
 }
@@ -61,11 +64,24 @@ whole() { # folder what
 }
 count() { git -C "$1" rev-list --count HEAD; }
 missing() { git -C "$1" rev-list --objects --all --missing=print | grep -c '^?'; }
-# An import takes branches and tags; the rest is pushed.
+# An import takes branches and tags; the rest is pushed, while nothing is hidden.
+serve receive.enable=true
 for name in one hidden inner any; do
 	limit git -C bare.git push -q "http://127.0.0.1:$http/$name.git" 'refs/secret/*' 'refs/namespaces/*' ||
 		die "push"
 done
+kill $server; wait $server
+serve receive.enable=true \
+	repo.hidden.transfer.hideRefs=refs/secret repo.hidden.uploadpack.hideRefs=refs/namespaces \
+	repo.inner.transfer.namespace=inner \
+	repo.any.uploadpack.allowAnySHA1InWant=true \
+	repo.any.uploadpackfilter.sparse:oid.allow=true repo.any.uploadpackfilter.tree.maxDepth=3 \
+	repo.any.uploadpack.allowSidebandAll=true repo.any.transfer.advertiseSID=true \
+	repo.any.uploadpack.bundleURI=https://example.org/one.bundle
+limit git -C bare.git push -q "http://127.0.0.1:$http/hidden.git" 'refs/secret/one:refs/secret/two' 2>log &&
+	die "a push to what is hidden"
+limit git -C bare.git push -q "http://127.0.0.1:$http/inner.git" 'main:refs/heads/new' 2>log &&
+	die "a push into a namespace"
 
 for transport in git http; do
 	for version in 0 2; do
@@ -99,7 +115,7 @@ for transport in git http; do
 		for filter in blob:none blob:limit=100 tree:0 tree:2 object:type=commit combine:blob:none+tree:2; do
 			rm -rf w && limit git clone -q --bare --filter=$filter "$u" w || die "$what: $filter"
 			want=$(git -C bare.git rev-list --objects --no-object-names --filter=$filter \
-				main old feature | sort -u | wc -l)
+				main old feature patterns | sort -u | wc -l)
 			have=$(git -C w cat-file --batch-check --batch-all-objects | grep -vc ' tag ')
 			[[ $want == "$have" ]] || die "$what: $filter: $have objects, $want expected"
 			# What was left out comes when it is needed.
@@ -115,6 +131,23 @@ for transport in git http; do
 		die "$transport: sparse"
 	limit git -C w sparse-checkout set a1 || die "$transport: sparse checkout"
 	[[ -e w/a1/b1/f1 && ! -e w/a2 ]] || die "$transport: what is checked out"
+
+	# Filters by policy.
+	rm -rf w && limit git clone -q --bare --filter=sparse:oid=patterns:p "$(url $transport any)" w ||
+		die "$transport: sparse:oid"
+	have=$(git -C w rev-list --objects --all --missing=print | grep -c '^?')
+	want=$(comm -23 <(git -C src rev-list --objects --no-object-names main old feature patterns | sort) \
+		<(git -C src rev-list --objects --no-object-names --filter=sparse:oid=patterns:p main old \
+			feature patterns | sort) | wc -l)
+	((want > 5 && have == want)) || die "$transport: sparse:oid: $have blobs are left out, not $want"
+	limit git clone -q --filter=sparse:oid=patterns:p "$(url $transport one)" no 2>log &&
+		die "$transport: sparse:oid without being asked"
+	grep -q "filter 'sparse:oid=patterns:p': not allowed here" log || die "$transport: sparse:oid: $(<log)"
+	limit git clone -q --filter=tree:4 "$(url $transport any)" no 2>log && die "$transport: tree:4"
+	grep -q "filter 'tree:4': not allowed here" log || die "$transport: tree:4 is refused as $(<log)"
+	limit git clone -q --bare --filter=sparse:oid=patterns:none "$(url $transport any)" no 2>log &&
+		die "$transport: patterns that are not there"
+	grep -q "sparse:oid: no blob 'patterns:none'" log || die "$transport: no patterns: $(<log)"
 
 	# References by namespace and hide patterns.
 	git ls-remote "$(url $transport hidden)" | grep -E 'secret|namespaces' &&

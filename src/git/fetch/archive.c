@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/limits.h"
+#include "git/fetch/treeish.h"
 
 enum {
 	OUTPUT_BYTES = 64 * 1024,
@@ -35,97 +36,6 @@ struct walk {
 };
 
 /* -- What is asked for -- */
-
-/* The entry that a path names, from a tree on. */
-static enum bole_status look_up(struct bole_archive *a, struct bole_oid *oid, uint32_t *mode,
-                                struct bole_bytes path)
-{
-	while (path.len > 0) {
-		const uint8_t *slash = memchr(path.ptr, '/', path.len);
-		size_t len = slash == NULL ? path.len : (size_t)(slash - path.ptr);
-		struct bole_tree_entry entry;
-		struct bole_bytes rest;
-		enum bole_status rc = BOLE_OK;
-
-		if (len == 0) {
-			path = bole_bytes_of(path.ptr + 1, path.len - 1);
-			continue;
-		}
-		if (*mode != BOLE_MODE_TREE)
-			return BOLE_E_NOT_FOUND;
-		BOLE_TRY(bole_session_tick(a->s));
-		BOLE_TRY(bole_object_read(a->reader, oid, NULL, &rest));
-		while ((rc = bole_tree_next(&rest, oid->algo, &entry)) == BOLE_OK &&
-		       !bole_bytes_equal(entry.name, bole_bytes_of(path.ptr, len)))
-			continue;
-		if (rc != BOLE_OK)
-			return rc == BOLE_END ? BOLE_E_NOT_FOUND : BOLE_E_CORRUPT;
-		*oid = entry.oid;
-		*mode = entry.mode;
-		path = bole_bytes_of(path.ptr + len, path.len - len);
-	}
-	return BOLE_OK;
-}
-
-static enum bole_status find_ref(struct bole_session *s, struct bole_bytes name,
-                                 struct bole_oid *oid)
-{
-	static const char *const before[] = {"", "refs/", "refs/tags/", "refs/heads/",
-	                                     "refs/remotes/"};
-	char full[BOLE_REF_NAME_MAX + 32];
-	struct bole_listed_ref listed;
-	struct bole_ref ref;
-
-	if (name.len == 0 || name.len > BOLE_REF_NAME_MAX)
-		return BOLE_E_NOT_FOUND;
-	for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
-		size_t len = strlen(before[i]);
-
-		memcpy(full, before[i], len);
-		memcpy(full + len, name.ptr, name.len);
-		enum bole_status rc = bole_ref_view_get(&s->refs, s->snapshot,
-		                                        bole_bytes_of(full, len + name.len), &ref);
-		if (rc == BOLE_OK)
-			rc = bole_ref_resolve(&s->refs, s->snapshot, &ref, &listed);
-		if (rc == BOLE_OK)
-			*oid = listed.oid;
-		if (rc != BOLE_E_NOT_FOUND)
-			return rc;
-	}
-	return BOLE_E_NOT_FOUND;
-}
-
-enum bole_status bole_archive_find(struct bole_session *s, struct bole_bytes treeish,
-                                   struct bole_archive *a, struct bole_oid *tree)
-{
-	const uint8_t *colon = treeish.len == 0 ? NULL : memchr(treeish.ptr, ':', treeish.len);
-	size_t len = colon == NULL ? treeish.len : (size_t)(colon - treeish.ptr);
-	uint32_t mode = BOLE_MODE_TREE;
-	struct bole_commit commit;
-	struct bole_bytes data;
-	struct bole_oid oid;
-	uint8_t type;
-
-	BOLE_TRY(find_ref(s, bole_bytes_of(treeish.ptr, len), &oid));
-	BOLE_TRY(bole_session_peel(s, s->snapshot, &oid, tree, &type));
-	if (type == BOLE_OBJECT_COMMIT) {
-		BOLE_TRY(bole_object_read(a->reader, tree, NULL, &data));
-		BOLE_TRY(bole_commit_parse(data, tree->algo, &commit));
-		if (colon == NULL)
-			a->commit = *tree;
-		a->time_s = commit.commit_time;
-		*tree = commit.tree;
-	} else if (type != BOLE_OBJECT_TREE) {
-		return BOLE_E_NOT_FOUND;
-	}
-	if (bole_oid_is_null(&a->commit) &&
-	    s->svc->platform->ops->wall_s(s->svc->platform, &a->time_s) != BOLE_OK)
-		a->time_s = 0;
-	if (colon == NULL)
-		return BOLE_OK;
-	BOLE_TRY(look_up(a, tree, &mode, bole_bytes_of(colon + 1, treeish.len - len - 1)));
-	return mode == BOLE_MODE_TREE ? BOLE_OK : BOLE_E_NOT_FOUND;
-}
 
 /* An entry is asked for when a path names it or a folder above it; a folder also when a path leads
  * through it. */
@@ -320,16 +230,23 @@ static enum bole_status write_archive(struct bole_archive *a, const struct bole_
 
 static enum bole_status find_and_write(struct bole_archive *a, struct bole_output *out)
 {
-	struct bole_oid tree;
+	struct bole_platform *platform = a->s->svc->platform;
+	struct bole_treeish found;
 
-	BOLE_TRY(bole_archive_find(a->s, a->ask->treeish, a, &tree));
+	BOLE_TRY(bole_treeish_find(a->s, a->reader, a->ask->treeish, &found));
+	if (found.mode != BOLE_MODE_TREE)
+		return BOLE_E_NOT_FOUND;
 	for (size_t i = 0; i < a->ask->path_count; i++) {
-		struct bole_oid oid = tree;
+		struct bole_oid oid = found.oid;
 		uint32_t mode = BOLE_MODE_TREE;
-		BOLE_TRY(look_up(a, &oid, &mode, a->ask->paths[i]));
+		BOLE_TRY(bole_tree_path(a->s, a->reader, &oid, &mode, a->ask->paths[i]));
 	}
+	a->commit = found.commit;
+	a->time_s = found.time_s;
+	if (bole_oid_is_null(&a->commit) && platform->ops->wall_s(platform, &a->time_s) != BOLE_OK)
+		a->time_s = 0;
 	a->out = out;
-	BOLE_TRY(write_archive(a, &tree));
+	BOLE_TRY(write_archive(a, &found.oid));
 	return bole_output_flush(out);
 }
 

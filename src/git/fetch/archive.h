@@ -68,10 +68,6 @@ void bole_archive_deflate_begin(struct bole_archive_deflate *, struct bole_defla
                                 struct bole_output *);
 BOLE_MUST_USE enum bole_status bole_archive_deflate_end(struct bole_archive_deflate *);
 
-/* Resolves "<reference>[:<path>]" the way a remote archive may (git-upload-archive(1)): no bare
- * ids. BOLE_E_NOT_FOUND. */
-BOLE_MUST_USE enum bole_status bole_archive_find(struct bole_session *, struct bole_bytes treeish,
-                                                 struct bole_archive *, struct bole_oid *tree);
 /* Writes the whole archive. BOLE_E_NOT_FOUND: a path that is not there, found before the first
  * byte.
  */

@@ -117,6 +117,7 @@ static enum bole_status take_combine(struct parsing *p, struct bole_bytes rest, 
 {
 	if (nesting == BOLE_FILTER_NESTING_MAX)
 		return refuse(p, BOLE_E_LIMIT, "too many combinations in combinations");
+	p->filter->kinds |= BOLE_FILTER_COMBINE;
 	for (;;) {
 		const uint8_t *plus = rest.len == 0 ? NULL : memchr(rest.ptr, '+', rest.len);
 		size_t len = plus == NULL ? rest.len : (size_t)(plus - rest.ptr);
@@ -136,6 +137,7 @@ static enum bole_status take_combine(struct parsing *p, struct bole_bytes rest, 
 
 static enum bole_status take_type(struct parsing *p, struct bole_bytes name)
 {
+	p->filter->kinds |= BOLE_FILTER_OBJECT_TYPE;
 	for (uint8_t type = BOLE_OBJECT_COMMIT; type <= BOLE_OBJECT_TAG; type++) {
 		if (!bole_bytes_equal(name, bole_bytes_z(bole_object_type_name(type))))
 			continue;
@@ -153,6 +155,7 @@ static enum bole_status take_sparse(struct parsing *p, struct bole_bytes name)
 		return refuse(p, BOLE_E_INVALID, "sparse:oid without the name of a blob");
 	if (filter->sparse_len > 0)
 		return refuse(p, BOLE_E_UNSUPPORTED, "more than one sparse:oid");
+	filter->kinds |= BOLE_FILTER_SPARSE;
 	memcpy(filter->sparse, name.ptr, name.len);
 	filter->sparse[name.len] = '\0';
 	filter->sparse_len = name.len;
@@ -176,10 +179,12 @@ static enum bole_status take_part(struct parsing *p, const struct part *part)
 	uint64_t number = 0;
 
 	if (bole_bytes_equal(part->text, bole_bytes_z("blob:none"))) {
+		filter->kinds |= BOLE_FILTER_BLOB_NONE;
 		filter->blob_limit = 0;
 		return BOLE_OK;
 	}
 	if (cut(part->text, "blob:limit=", &rest)) {
+		filter->kinds |= BOLE_FILTER_BLOB_LIMIT;
 		if (!parse_number(rest, &number))
 			return refuse(p, BOLE_E_INVALID, "blob:limit without a number of bytes");
 		if (number < filter->blob_limit)
@@ -187,6 +192,7 @@ static enum bole_status take_part(struct parsing *p, const struct part *part)
 		return BOLE_OK;
 	}
 	if (cut(part->text, "tree:", &rest)) {
+		filter->kinds |= BOLE_FILTER_TREE;
 		if (!parse_number(rest, &number))
 			return refuse(p, BOLE_E_INVALID, "tree: without a depth");
 		if (number < filter->tree_depth)

@@ -18,13 +18,27 @@ enum {
 	BOLE_FILTER_SPARSE_MAX = 255, /* bytes of the name of a sparse:oid */
 };
 
+/* Kinds of filters, for whoever allows only some; bits. */
+enum bole_filter_kind {
+	BOLE_FILTER_BLOB_NONE = 1,
+	BOLE_FILTER_BLOB_LIMIT = 2,
+	BOLE_FILTER_TREE = 4,
+	BOLE_FILTER_OBJECT_TYPE = 8,
+	BOLE_FILTER_SPARSE = 16,
+	BOLE_FILTER_COMBINE = 32,
+};
+
+struct bole_path_patterns;
+
 struct bole_filter {
 	bool active;
+	uint8_t kinds;       /* that were asked for */
 	uint8_t types;       /* 1 << type: what may be sent */
 	uint64_t blob_limit; /* blobs of so many bytes or more stay out */
 	uint32_t tree_depth; /* trees and blobs so deep or deeper stay out; 0 is a commit's tree */
 	size_t sparse_len;   /* of the name of a blob with patterns; 0 = none */
 	char sparse[BOLE_FILTER_SPARSE_MAX + 1];
+	const struct bole_path_patterns *patterns; /* what that blob holds; borrowed */
 };
 
 /* Lets everything through. */

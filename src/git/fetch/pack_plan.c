@@ -139,6 +139,7 @@ static void walk_release(struct bole_pack_plan *plan)
 	plan->queue_cap = 0;
 	bole_alloc_free(plan->job.alloc, plan->seen, REACH_SEEN, sizeof(*plan->seen));
 	plan->seen = NULL;
+	bole_reach_sparse_end(plan);
 	list_release(plan, &plan->sent);
 	list_release(plan, &plan->roots);
 	list_release(plan, &plan->trees);

@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "git/fetch/filter.h"
 #include "git/ref_view.h"
 
 struct bole_fetch_policy {
 	struct bole_ref_view refs;
 	bool allow_filter;
+	uint8_t filters;         /* the kinds of filters that are allowed (filter.h) */
+	uint64_t tree_depth_max; /* of a filter tree:N */
 	/* What may be wanted beyond the tips that are listed: the tips of hidden references, the
 	 * commits that listed tips reach, everything in the repository. */
 	bool allow_hidden_tips;
@@ -33,6 +36,8 @@ static inline void bole_fetch_policy_init(struct bole_fetch_policy *policy)
 {
 	*policy = (struct bole_fetch_policy){
 	        .allow_filter = true,
+	        .filters = (uint8_t)~BOLE_FILTER_SPARSE,
+	        .tree_depth_max = UINT64_MAX,
 	        .lazy_fetch = true,
 	        .ref_in_want = true,
 	        .object_info = true,

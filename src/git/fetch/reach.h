@@ -3,6 +3,7 @@
  *   reach.c        items, commits: painted in the order of their dates
  *   reach_tree.c   trees, and annotated tags that come along
  *   reach_filter.c trees under a filter
+ *   reach_sparse.c trees under patterns for paths
  *   pack_plan.c    the whole; what is sent, in the order of the log
  *   pack_emit.c    the pack stream
  * Every object that the walk meets is one item of a map: about 60 bytes (SHA-1). */
@@ -57,7 +58,11 @@ struct reach_seen {
 	uint8_t flags;
 };
 
-enum { REACH_SEEN = 4096 };
+enum {
+	REACH_SEEN = 4096,
+	BOLE_SPARSE_FOLDERS_MAX = 1 << 21, /* trees, each counted at each of its paths */
+};
+#define BOLE_SPARSE_WORK_MAX (UINT64_C(1) << 31) /* steps of patterns over paths: seconds */
 
 struct bole_pick;
 
@@ -79,6 +84,7 @@ struct bole_pack_plan {
 	struct reach_list trees; /* that are wanted by their ids */
 	struct reach_list stack;
 	struct reach_list blobs; /* under a filter: of a tree, to be judged */
+	struct reach_sparse *sparse;
 	struct reach_seen *seen; /* REACH_SEEN of them, while the trees are walked */
 	int64_t oldest_wanted;
 
@@ -129,6 +135,18 @@ BOLE_MUST_USE enum bole_status bole_reach_trees(struct bole_pack_plan *);
 uint8_t bole_reach_link_type(uint32_t mode);
 /* Chooses what the filter lets through of a tree and what is in it. */
 BOLE_MUST_USE enum bole_status bole_reach_filtered(struct bole_pack_plan *, uint32_t tree);
+/* The parts of it: a tree that was met so deep is chosen where the filter lets it through; returns
+ * whether what is in it matters. Then the depth of that; a blob there, and at the end of each tree
+ * the blobs that were met. */
+bool bole_reach_choose_tree(struct bole_pack_plan *, uint32_t item, uint32_t mark);
+uint32_t bole_reach_mark_below(const struct bole_pack_plan *, uint32_t mark);
+BOLE_MUST_USE enum bole_status bole_reach_filtered_blob(struct bole_pack_plan *,
+                                                        const struct bole_oid *, uint32_t mark);
+BOLE_MUST_USE enum bole_status bole_reach_judge_blobs(struct bole_pack_plan *);
+/* The same under the filter's patterns. BOLE_E_LIMIT: too many folders, too much work. */
+BOLE_MUST_USE enum bole_status bole_reach_sparse(struct bole_pack_plan *, uint32_t tree,
+                                                 uint32_t mark);
+void bole_reach_sparse_end(struct bole_pack_plan *);
 /* Gives the words back that the filter borrowed. */
 void bole_reach_filter_end(struct bole_pack_plan *);
 /* The receiver has this tree and everything in it. */

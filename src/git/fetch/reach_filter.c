@@ -42,8 +42,8 @@ static enum bole_status small_enough(struct bole_pack_plan *plan, uint32_t item,
 
 /* A blob is judged for its size once. Its bytes are looked up, which ends the loan of the tree's,
  * so that happens after the tree. */
-static enum bole_status meet_blob(struct bole_pack_plan *plan, const struct bole_oid *oid,
-                                  uint32_t mark)
+enum bole_status bole_reach_filtered_blob(struct bole_pack_plan *plan, const struct bole_oid *oid,
+                                          uint32_t mark)
 {
 	uint32_t item;
 
@@ -58,7 +58,7 @@ static enum bole_status meet_blob(struct bole_pack_plan *plan, const struct bole
 	return bole_reach_list_add(plan, &plan->blobs, item);
 }
 
-static enum bole_status judge_blobs(struct bole_pack_plan *plan)
+enum bole_status bole_reach_judge_blobs(struct bole_pack_plan *plan)
 {
 	bool fits;
 
@@ -74,6 +74,18 @@ static enum bole_status judge_blobs(struct bole_pack_plan *plan)
 	return BOLE_OK;
 }
 
+bool bole_reach_choose_tree(struct bole_pack_plan *plan, uint32_t item, uint32_t mark)
+{
+	struct reach_value *value = reach_value(plan, item);
+
+	if ((value->flags & REACH_SEND) == 0 &&
+	    (mark == WANTED_MARK || lets_through(&plan->filter, BOLE_OBJECT_TREE, mark))) {
+		value->flags |= REACH_SEND;
+		plan->done++;
+	}
+	return worth_reading(&plan->filter, mark);
+}
+
 static enum bole_status meet_tree(struct bole_pack_plan *plan, uint32_t item, uint32_t mark)
 {
 	struct reach_value *value = reach_value(plan, item);
@@ -83,26 +95,26 @@ static enum bole_status meet_tree(struct bole_pack_plan *plan, uint32_t item, ui
 	if (value->emitted[0] != 0 && value->emitted[0] <= mark)
 		return BOLE_OK;
 	value->emitted[0] = mark;
-	if ((value->flags & REACH_SEND) == 0 &&
-	    (mark == WANTED_MARK || lets_through(&plan->filter, BOLE_OBJECT_TREE, mark))) {
-		value->flags |= REACH_SEND;
-		plan->done++;
-	}
-	return worth_reading(&plan->filter, mark) ? bole_reach_list_add(plan, &plan->stack, item)
-	                                          : BOLE_OK;
+	return bole_reach_choose_tree(plan, item, mark)
+	               ? bole_reach_list_add(plan, &plan->stack, item)
+	               : BOLE_OK;
+}
+
+uint32_t bole_reach_mark_below(const struct bole_pack_plan *plan, uint32_t mark)
+{
+	bool deep = plan->filter.tree_depth != UINT32_MAX;
+
+	return deep || mark == WANTED_MARK ? mark + 1 : mark;
 }
 
 static enum bole_status look_into(struct bole_pack_plan *plan, uint32_t tree)
 {
-	bool deep = plan->filter.tree_depth != UINT32_MAX;
-	uint32_t mark = reach_value(plan, tree)->emitted[0];
+	uint32_t mark = bole_reach_mark_below(plan, reach_value(plan, tree)->emitted[0]);
 	struct bole_tree_entry entry;
 	struct bole_bytes rest;
 	enum bole_status rc;
 	uint32_t item;
 
-	if (deep || mark == WANTED_MARK)
-		mark++;
 	BOLE_TRY(bole_reach_read(plan, tree, &rest));
 	while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
 		uint8_t type = bole_reach_link_type(entry.mode);
@@ -111,17 +123,20 @@ static enum bole_status look_into(struct bole_pack_plan *plan, uint32_t tree)
 			BOLE_TRY(bole_reach_meet(plan, &entry.oid, type, &item));
 			BOLE_TRY(meet_tree(plan, item, mark));
 		} else if (type == BOLE_OBJECT_BLOB) {
-			BOLE_TRY(meet_blob(plan, &entry.oid, mark));
+			BOLE_TRY(bole_reach_filtered_blob(plan, &entry.oid, mark));
 		}
 	}
-	return rc == BOLE_END ? judge_blobs(plan) : BOLE_E_CORRUPT;
+	return rc == BOLE_END ? bole_reach_judge_blobs(plan) : BOLE_E_CORRUPT;
 }
 
 enum bole_status bole_reach_filtered(struct bole_pack_plan *plan, uint32_t tree)
 {
 	bool wanted = (reach_value(plan, tree)->flags & REACH_WANT) != 0;
+	uint32_t mark = wanted ? WANTED_MARK : ROOT_MARK;
 
-	BOLE_TRY(meet_tree(plan, tree, wanted ? WANTED_MARK : ROOT_MARK));
+	if (plan->filter.patterns != NULL)
+		return bole_reach_sparse(plan, tree, mark);
+	BOLE_TRY(meet_tree(plan, tree, mark));
 	while (plan->stack.count > 0)
 		BOLE_TRY(look_into(plan, plan->stack.items[--plan->stack.count]));
 	return BOLE_OK;

@@ -37,6 +37,7 @@ void bole_fetch_release(struct bole_fetch *f)
 	bole_shallow_release(&f->shallow);
 	bole_alloc_free(f->s->svc->alloc, f->wanted_refs, f->wanted_ref_cap,
 	                sizeof *f->wanted_refs);
+	bole_path_patterns_release(&f->patterns);
 	bole_id_list_release(&f->haves);
 	bole_id_list_release(&f->tips);
 	bole_id_list_release(&f->wants);
@@ -147,6 +148,14 @@ enum bole_status bole_fetch_have(struct bole_fetch *f, struct bole_bytes hex, st
 	return bole_session_check(f->s, rc, "upload-pack: cannot use a have line");
 }
 
+static bool is_allowed(const struct bole_fetch_policy *policy, const struct bole_filter *filter)
+{
+	bool deep = (filter->kinds & BOLE_FILTER_TREE) != 0 &&
+	            filter->tree_depth > policy->tree_depth_max;
+
+	return (filter->kinds & ~policy->filters) == 0 && !deep;
+}
+
 enum bole_status bole_fetch_filter(struct bole_fetch *f, struct bole_bytes spec)
 {
 	const char *why = NULL;
@@ -156,14 +165,15 @@ enum bole_status bole_fetch_filter(struct bole_fetch *f, struct bole_bytes spec)
 		return bole_session_refuse(f->s, BOLE_E_INVALID,
 		                           "upload-pack: more than one filter line");
 	enum bole_status rc = bole_filter_parse(&f->filter, f->s->svc->alloc, spec, &why);
-	if (rc == BOLE_OK && f->filter.sparse_len > 0) {
-		rc = BOLE_E_UNSUPPORTED;
-		why = "sparse:oid is not supported; use blob:none";
+	if (rc == BOLE_OK && !is_allowed(&f->s->svc->policy->fetch, &f->filter)) {
+		rc = BOLE_E_DENIED;
+		why = "not allowed here";
 	}
 	if (rc != BOLE_OK && why != NULL)
 		return bole_session_refuse(f->s, rc, "upload-pack: filter '%s': %s",
 		                           bole_printable(shown, sizeof shown, spec), why);
-	return bole_session_check(f->s, rc, "upload-pack: cannot read the filter");
+	BOLE_TRY(bole_session_check(f->s, rc, "upload-pack: cannot read the filter"));
+	return f->filter.sparse_len == 0 ? BOLE_OK : bole_fetch_sparse(f);
 }
 
 enum bole_status bole_fetch_deepen(struct bole_fetch *f)
@@ -287,6 +297,10 @@ static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach
 	enum bole_status rc = bole_pack_plan_open(reach, &plan);
 	if (rc != BOLE_OK && key != NULL)
 		bole_pack_cache_forget(svc->packs, key);
+	if (rc == BOLE_E_LIMIT && reach->filter != NULL && reach->filter->patterns != NULL)
+		rc = bole_session_refuse(f->s, rc,
+		                         "upload-pack: sparse:oid costs too much here; "
+		                         "use blob:none");
 	if (reach->bitmap != NULL && plan != NULL && bole_pack_plan_behind(plan))
 		bole_git_cache_changed(svc->cache, svc->repo.id);
 	if (rc == BOLE_OK)

@@ -7,6 +7,7 @@
 #include "git/fetch/filter.h"
 #include "git/fetch/shallow.h"
 #include "git/negotiate.h"
+#include "git/pattern/path_pattern.h"
 #include "git/service_impl.h"
 
 enum bole_ack_mode {
@@ -29,6 +30,7 @@ struct bole_fetch {
 	struct bole_history history;
 	struct bole_shallow shallow;
 	struct bole_filter filter;
+	struct bole_path_patterns patterns; /* of the filter */
 	enum bole_ack_mode acks;
 	enum bole_sideband_mode band;
 	bool thin;
@@ -58,6 +60,8 @@ BOLE_MUST_USE enum bole_status bole_fetch_have(struct bole_fetch *, struct bole_
                                                struct bole_oid *oid, bool *known);
 /* Takes a filter line. */
 BOLE_MUST_USE enum bole_status bole_fetch_filter(struct bole_fetch *, struct bole_bytes spec);
+/* Reads the patterns that the filter names (sparse.c). */
+BOLE_MUST_USE enum bole_status bole_fetch_sparse(struct bole_fetch *);
 /* Tells where history ends for this client, and takes that into account from here on. */
 BOLE_MUST_USE enum bole_status bole_fetch_deepen(struct bole_fetch *);
 BOLE_MUST_USE enum bole_status bole_fetch_enough(struct bole_fetch *, bool *out);

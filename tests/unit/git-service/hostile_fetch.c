@@ -86,8 +86,7 @@ Test(hostile_fetch, malformed_version_2_requests_are_refused_by_name)
 	        {"0011command=fetch0001001dfilter combine:blob:none+0000",
 	         "ERR upload-pack: filter 'combine:blob:none+': an empty filter"},
 	        {"0011command=fetch0001001afilter sparse:oid=main0000",
-	         "ERR upload-pack: filter 'sparse:oid=main': sparse:oid is not supported; "
-	         "use blob:none"},
+	         "ERR upload-pack: filter 'sparse:oid=main': not allowed here"},
 	        {"0011command=fetch00010014filter blob:none0014filter blob:none0000",
 	         "ERR upload-pack: more than one filter line"},
 	        {"0011command=fetch00010019want-ref refs/heads/x0000",
