@@ -24,82 +24,82 @@ static enum bole_status read_all(const char *text, unsigned *tokens)
 	return rc;
 }
 
+static const struct {
+	const char *text;
+	unsigned tokens; /* 0: it is refused */
+} texts[] = {
+        {"{}", 2},
+        {" [ ] ", 2},
+        {"0", 1},
+        {"-0.5e+10", 1},
+        {"1E5", 1},
+        {"\"\"", 1},
+        {"true", 1},
+        {"[true,false,null]", 5},
+        {"{\"a\":1,\"b\":[{}]}\r\n\t ", 9},
+        {"\"\\u00e9\\ud83d\\ude00\\n\\/\"", 1},
+        {"\"\xc3\xa9\xf0\x9f\x98\x80\"", 1},
+        {"", 0},
+        {" ", 0},
+        {"{", 0},
+        {"}", 0},
+        {"[1", 0},
+        {"[1,]", 0},
+        {"[,1]", 0},
+        {"[1 2]", 0},
+        {"{\"a\"}", 0},
+        {"{\"a\":}", 0},
+        {"{\"a\":1,}", 0},
+        {"{a:1}", 0},
+        {"{1:1}", 0},
+        {"{\"a\":1 \"b\":2}", 0},
+        {"[}", 0},
+        {"{]", 0},
+        {"1 1", 0},
+        {"{} {}", 0},
+        {"[]]", 0},
+        {"01", 0},
+        {"-", 0},
+        {"+1", 0},
+        {".5", 0},
+        {"1.", 0},
+        {"1e", 0},
+        {"1e+", 0},
+        {"0x1", 0},
+        {"NaN", 0},
+        {"tru", 0},
+        {"True", 0},
+        {"nulll", 0},
+        {"\"", 0},
+        {"\"a", 0},
+        {"\"\\\"", 0},
+        {"\"\\x\"", 0},
+        {"\"\\u12\"", 0},
+        {"\"\\u12g4\"", 0},
+        {"\"\\ud800\"", 0},
+        {"\"\\udc00\"", 0},
+        {"\"\\ud800\\u0041\"", 0},
+        {"\"\n\"", 0},
+        {"\"\x80\"", 0},
+        {"\"\xc0\x80\"", 0},
+        {"\"\xed\xa0\x80\"", 0},
+        {"\"\xf4\x90\x80\x80\"", 0},
+        {"\"\xe2\x82\"", 0},
+        {"'a'", 0},
+        {"// x\n1", 0},
+        {"\xef\xbb\xbf{}", 0},
+};
+
 Test(json, what_the_standard_says_is_taken_and_nothing_else)
 {
-	static const struct {
-		const char *text;
-		unsigned tokens; /* 0: it is refused */
-	} rows[] = {
-	        {"{}", 2},
-	        {" [ ] ", 2},
-	        {"0", 1},
-	        {"-0.5e+10", 1},
-	        {"1E5", 1},
-	        {"\"\"", 1},
-	        {"true", 1},
-	        {"[true,false,null]", 5},
-	        {"{\"a\":1,\"b\":[{}]}\r\n\t ", 9},
-	        {"\"\\u00e9\\ud83d\\ude00\\n\\/\"", 1},
-	        {"\"\xc3\xa9\xf0\x9f\x98\x80\"", 1},
-	        {"", 0},
-	        {" ", 0},
-	        {"{", 0},
-	        {"}", 0},
-	        {"[1", 0},
-	        {"[1,]", 0},
-	        {"[,1]", 0},
-	        {"[1 2]", 0},
-	        {"{\"a\"}", 0},
-	        {"{\"a\":}", 0},
-	        {"{\"a\":1,}", 0},
-	        {"{a:1}", 0},
-	        {"{1:1}", 0},
-	        {"{\"a\":1 \"b\":2}", 0},
-	        {"[}", 0},
-	        {"{]", 0},
-	        {"1 1", 0},
-	        {"{} {}", 0},
-	        {"[]]", 0},
-	        {"01", 0},
-	        {"-", 0},
-	        {"+1", 0},
-	        {".5", 0},
-	        {"1.", 0},
-	        {"1e", 0},
-	        {"1e+", 0},
-	        {"0x1", 0},
-	        {"NaN", 0},
-	        {"tru", 0},
-	        {"True", 0},
-	        {"nulll", 0},
-	        {"\"", 0},
-	        {"\"a", 0},
-	        {"\"\\\"", 0},
-	        {"\"\\x\"", 0},
-	        {"\"\\u12\"", 0},
-	        {"\"\\u12g4\"", 0},
-	        {"\"\\ud800\"", 0},
-	        {"\"\\udc00\"", 0},
-	        {"\"\\ud800\\u0041\"", 0},
-	        {"\"\n\"", 0},
-	        {"\"\x80\"", 0},
-	        {"\"\xc0\x80\"", 0},
-	        {"\"\xed\xa0\x80\"", 0},
-	        {"\"\xf4\x90\x80\x80\"", 0},
-	        {"\"\xe2\x82\"", 0},
-	        {"'a'", 0},
-	        {"// x\n1", 0},
-	        {"\xef\xbb\xbf{}", 0},
-	};
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		unsigned tokens;
-		enum bole_status rc = read_all(rows[i].text, &tokens);
+		enum bole_status rc = read_all(texts[i].text, &tokens);
 
-		cr_assert_eq(rc, rows[i].tokens == 0 ? BOLE_E_INVALID : BOLE_END, "row %zu: %s", i,
-		             rows[i].text);
-		if (rows[i].tokens > 0)
-			cr_assert_eq(tokens, rows[i].tokens, "row %zu", i);
+		cr_assert_eq(rc, texts[i].tokens == 0 ? BOLE_E_INVALID : BOLE_END, "row %zu: %s", i,
+		             texts[i].text);
+		if (texts[i].tokens > 0)
+			cr_assert_eq(tokens, texts[i].tokens, "row %zu", i);
 	}
 }
 

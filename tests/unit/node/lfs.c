@@ -289,6 +289,15 @@ Test(node_lfs, refusals_have_their_status_and_a_reason)
 	close_node();
 }
 
+static void add_text(char *dst, size_t cap, size_t *len, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	*len += (size_t)vsnprintf(dst + *len, cap - *len, format, args);
+	va_end(args);
+}
+
 Test(node_lfs, bodies_and_batches_have_limits)
 {
 	static char big[600 * 1024];
@@ -302,11 +311,12 @@ Test(node_lfs, bodies_and_batches_have_limits)
 	memcpy(big, "{\"x\":", 5);
 	cr_assert_eq(ask_bytes("POST", "objects/batch", JSON, big, 1000), 413);
 	for (int count = 1000; count <= 1001; count++) {
-		len = (size_t)sprintf(big, "{\"operation\":\"download\",\"objects\":[");
+		len = 0;
+		add_text(big, sizeof big, &len, "{\"operation\":\"download\",\"objects\":[");
 		for (int i = 0; i < count; i++)
-			len += (size_t)sprintf(big + len, "%s{\"oid\":\"%064x\",\"size\":1}",
-			                       i == 0 ? "" : ",", i);
-		len += (size_t)sprintf(big + len, "]}");
+			add_text(big, sizeof big, &len, "%s{\"oid\":\"%064x\",\"size\":1}",
+			         i == 0 ? "" : ",", (unsigned)i);
+		add_text(big, sizeof big, &len, "]}");
 		cr_assert_eq(ask_bytes("POST", "objects/batch", JSON, big, len),
 		             count == 1000 ? 200 : 413);
 		if (count == 1000) {
@@ -496,7 +506,7 @@ Test(node_lfs, locks_come_in_pages)
 			snprintf(path, sizeof path, "locks?limit=7");
 		cr_assert_eq(ask("GET", path, "", ""), 200);
 		for (const char *p = answer; (p = strstr(p, "\"file-")) != NULL; p++)
-			seen |= 1U << atoi(p + 6);
+			seen |= 1U << strtoul(p + 6, NULL, 10);
 		const char *next = strstr(answer, "\"next_cursor\":\"");
 		if (next == NULL)
 			break;
