@@ -21,6 +21,7 @@
 #define BOLE_MARK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bole/oid.h"
@@ -67,6 +68,14 @@ struct bole_mark_ops {
 	enum bole_status (*end)(struct bole_mark *, struct bole_mark_result *out);
 	/* NULL is fine. */
 	void (*abort)(struct bole_mark *);
+	/* The extent `keep` takes the place of `extents`, before anything is marked: of an id that
+	 * has an entry in it, entries in these extents and records are not marked along; nor, of
+	 * any id, those in these extents that no lookup returns. So they go at the end, with the
+	 * rest of what is unmarked. The caller sees to it that no other extent has an entry of an
+	 * id that keep has, so that what lookups return from then on are keep's entries, and that
+	 * their bases are in keep. BOLE_E_INVALID: no such candidate. NULL: not in this store. */
+	enum bole_status (*replace)(struct bole_mark *, uint64_t keep, const uint64_t *extents,
+	                            size_t count);
 };
 
 BOLE_MUST_USE enum bole_status bole_mark_begin(struct bole_store *, uint32_t repo,
@@ -74,6 +83,8 @@ BOLE_MUST_USE enum bole_status bole_mark_begin(struct bole_store *, uint32_t rep
 BOLE_MUST_USE enum bole_status bole_mark_object(struct bole_mark *, const struct bole_oid *,
                                                 bool *fresh);
 BOLE_MUST_USE enum bole_status bole_mark_root(struct bole_mark *, struct bole_oid *out);
+BOLE_MUST_USE enum bole_status bole_mark_replace(struct bole_mark *, uint64_t keep,
+                                                 const uint64_t *extents, size_t count);
 BOLE_MUST_USE enum bole_status bole_mark_end(struct bole_mark *, struct bole_mark_result *out);
 void bole_mark_abort(struct bole_mark *);
 

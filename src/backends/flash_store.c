@@ -366,6 +366,12 @@ static enum bole_status mark_object(struct bole_mark *mark, const struct bole_oi
 	return bole_flash_mark_object(mark_of(mark), oid, fresh);
 }
 
+static enum bole_status mark_replace(struct bole_mark *mark, uint64_t keep, const uint64_t *extents,
+                                     size_t count)
+{
+	return bole_flash_mark_replace(mark_of(mark), keep, extents, count);
+}
+
 static enum bole_status mark_root(struct bole_mark *mark, struct bole_oid *out)
 {
 	return bole_flash_mark_root(mark_of(mark), out);
@@ -417,8 +423,8 @@ static const struct bole_tx_ops tx_ops = {
 };
 static const struct bole_refs_ops refs_ops = {ref_get, ref_next, ref_version_hold,
                                               ref_version_release, ref_version_next};
-static const struct bole_mark_ops mark_ops = {mark_begin, mark_object, mark_root, mark_end,
-                                              mark_abort};
+static const struct bole_mark_ops mark_ops = {mark_begin, mark_object, mark_root,
+                                              mark_end,   mark_abort,  mark_replace};
 static const struct bole_aux_ops aux_ops = {aux_get, aux_next, aux_put};
 
 enum bole_status bole_flash_format(struct bole_block *dev, struct bole_platform *platform,

@@ -316,6 +316,14 @@ enum bole_status bole_mark_object(struct bole_mark *mark, const struct bole_oid 
 	return mark->store->mark->object(mark, oid, fresh);
 }
 
+enum bole_status bole_mark_replace(struct bole_mark *mark, uint64_t keep, const uint64_t *extents,
+                                   size_t count)
+{
+	const struct bole_mark_ops *ops = mark->store->mark;
+
+	return ops->replace == NULL ? BOLE_E_UNSUPPORTED : ops->replace(mark, keep, extents, count);
+}
+
 enum bole_status bole_mark_root(struct bole_mark *mark, struct bole_oid *out)
 {
 	return mark->store->mark->root(mark, out);

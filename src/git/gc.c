@@ -97,6 +97,17 @@ static enum bole_status finish(struct gc_walk *walk, bool *ended)
 	}
 }
 
+static enum bole_status begin_replacing(struct gc_walk *walk)
+{
+	const struct gc_replacement *replacement = walk->replacement;
+
+	if (replacement == NULL)
+		return BOLE_OK;
+	BOLE_TRY(replacement->check(replacement->ctx, walk->mark->view));
+	return bole_mark_replace(walk->mark, replacement->keep, replacement->extents,
+	                         replacement->count);
+}
+
 static enum bole_status collect(struct gc_walk *walk, struct bole_store *store, uint32_t repo)
 {
 	bool ended = false;
@@ -106,7 +117,9 @@ static enum bole_status collect(struct gc_walk *walk, struct bole_store *store, 
 		return bole_gc_fail(walk, rc,
 		                    "another collection or a prepared transaction goes on");
 	BOLE_TRY(rc);
-	rc = bole_gc_walk_open(walk);
+	rc = begin_replacing(walk);
+	if (rc == BOLE_OK)
+		rc = bole_gc_walk_open(walk);
 	if (rc == BOLE_OK)
 		rc = mark_refs(walk);
 	if (rc == BOLE_OK)
@@ -122,6 +135,15 @@ enum bole_status bole_gc(struct bole_platform *platform, struct bole_alloc *allo
                          struct bole_store *store, uint32_t repo,
                          const struct bole_gc_options *options, struct bole_gc_result *out)
 {
+	return bole_gc_replacing(platform, alloc, store, repo, options, NULL, out);
+}
+
+enum bole_status bole_gc_replacing(struct bole_platform *platform, struct bole_alloc *alloc,
+                                   struct bole_store *store, uint32_t repo,
+                                   const struct bole_gc_options *options,
+                                   const struct gc_replacement *replacement,
+                                   struct bole_gc_result *out)
+{
 	static const struct bole_gc_options defaults;
 	struct gc_walk walk = {.result = out};
 	enum bole_status rc;
@@ -135,6 +157,7 @@ enum bole_status bole_gc(struct bole_platform *platform, struct bole_alloc *allo
 		        .platform = platform,
 		        .alloc = alloc,
 		        .options = options == NULL ? &defaults : options,
+		        .replacement = replacement,
 		        .result = out,
 		        .tick_ns = platform->ops->now_ns(platform),
 		};

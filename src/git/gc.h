@@ -25,10 +25,25 @@ struct gc_blob {
 	struct bole_oid oid;
 };
 
+/* An extent whose entries take the place of others when the collection ends (mark.h). The walk
+ * looks at its entries: they are what lives on, with what they are based on. */
+struct gc_replacement {
+	uint64_t keep;
+	const uint64_t *extents;
+	size_t count;
+	/* The entry of an id that keep has. */
+	bool (*find)(void *ctx, const struct bole_oid *, struct bole_entry *out);
+	/* As the view of the mark shows it, nothing else has these ids; errors end the collection.
+	 */
+	enum bole_status (*check)(void *ctx, struct bole_snapshot *view);
+	void *ctx;
+};
+
 struct gc_walk {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
 	const struct bole_gc_options *options;
+	const struct gc_replacement *replacement; /* or NULL */
 	struct bole_gc_result *result;
 	struct bole_mark *mark;
 	struct bole_object_reader *reader;
@@ -44,6 +59,12 @@ struct gc_walk {
 	uint64_t tick_ns;
 };
 
+/* bole_gc with a replacement; NULL = none. */
+BOLE_MUST_USE enum bole_status bole_gc_replacing(struct bole_platform *, struct bole_alloc *,
+                                                 struct bole_store *, uint32_t repo,
+                                                 const struct bole_gc_options *,
+                                                 const struct gc_replacement *,
+                                                 struct bole_gc_result *out);
 BOLE_MUST_USE enum bole_status bole_gc_walk_open(struct gc_walk *);
 void bole_gc_walk_close(struct gc_walk *);
 /* Marks an object and everything that follows from it. BOLE_E_NOT_FOUND. */

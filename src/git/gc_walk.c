@@ -167,8 +167,11 @@ static enum bole_status batch_flush(struct gc_walk *);
 static enum bole_status entry_find(struct gc_walk *walk, const struct bole_oid *oid, uint8_t type,
                                    struct bole_entry *entry)
 {
-	enum bole_status rc = bole_odb_find(walk->mark->view, oid, entry);
+	const struct gc_replacement *replacement = walk->replacement;
+	enum bole_status rc = BOLE_OK;
 
+	if (replacement == NULL || !replacement->find(replacement->ctx, oid, entry))
+		rc = bole_odb_find(walk->mark->view, oid, entry);
 	if (rc != BOLE_OK)
 		return damaged(walk, oid, rc, "is missing or cannot be found");
 	if (type != 0 && type != entry->type)

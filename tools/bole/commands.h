@@ -47,6 +47,7 @@ extern const struct bole_command bole_command_repo;
 extern const struct bole_command bole_command_stats;
 extern const struct bole_command bole_command_fsck;
 extern const struct bole_command bole_command_gc;
+extern const struct bole_command bole_command_repack;
 extern const struct bole_command bole_command_scrub;
 extern const struct bole_command bole_command_grow;
 extern const struct bole_command bole_command_get;

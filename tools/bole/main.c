@@ -28,6 +28,7 @@ static const struct bole_command *const commands[] = {
 	&bole_command_mirror,
 	&bole_command_fsck,
 	&bole_command_gc,
+	&bole_command_repack,
 	&bole_command_scrub,
 	&bole_command_grow,
 	&bole_command_stats,

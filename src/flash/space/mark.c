@@ -159,12 +159,32 @@ void bole_flash_mark_moved(struct flash_mark *m, const uint8_t *key, uint64_t fr
 
 /* -- Beginning -- */
 
+enum bole_status bole_flash_mark_replace(struct flash_mark *m, uint64_t keep,
+                                         const uint64_t *extents, size_t count)
+{
+	const struct flash_extents *list = m->index == NULL ? NULL : m->index->extents;
+	const struct flash_extent *by = bole_flash_index_extent(m->index, keep);
+
+	if (by == NULL || m->live != 0 || m->keep != NULL)
+		return BOLE_E_INVALID;
+	m->replaced = bole_alloc_zeroed(m->v->alloc, bit_bytes(list->count), 1);
+	if (m->replaced == NULL)
+		return BOLE_E_NO_MEMORY;
+	m->keep = by;
+	for (uint32_t i = 0; i < list->count; i++)
+		for (size_t n = 0; n < count; n++)
+			if (list->extent[i]->id == extents[n] && list->extent[i] != by)
+				m->replaced[i / 8] |= (uint8_t)(1u << i % 8);
+	return BOLE_OK;
+}
+
 static void free_bits(struct flash_mark *m)
 {
 	struct bole_alloc *alloc = m->v->alloc;
 	const struct flash_runs *runs = m->index == NULL ? NULL : m->index->runs;
 	uint32_t extents = bole_flash_index_extents(m->index);
 
+	bole_alloc_free(alloc, m->replaced, m->replaced == NULL ? 0 : bit_bytes(extents), 1);
 	for (uint32_t i = 0; m->run != NULL && i < runs->count; i++)
 		bole_alloc_free(alloc, m->run[i], bit_bytes(runs->run[i]->rows), 1);
 	if (m->run != NULL)
@@ -331,16 +351,60 @@ struct marking {
 	uint32_t rows;
 	uint32_t unmarked;
 	bool set;
+	bool in_keep;    /* the extent that replaces others has the id */
+	bool first_kept; /* the row that a lookup returns stays */
+	bool any;
 };
+
+static uint32_t extent_number(const struct flash_mark *m, const struct flash_extent *e)
+{
+	for (uint32_t i = 0; i < bole_flash_index_extents(m->index); i++)
+		if (m->index->extents->extent[i] == e)
+			return i;
+	BOLE_UNREACHABLE();
+}
+
+/* The row is of an extent that is replaced, or a record, if records are. */
+static bool is_replaced(const struct flash_mark *m, const struct flash_found *found, bool records)
+{
+	if (found->extent == NULL)
+		return records;
+	return get_bit(m->replaced, extent_number(m, found->extent));
+}
+
+static enum bole_status judge_row(void *ctx, const struct flash_found *found)
+{
+	struct marking *k = ctx;
+
+	k->in_keep |= found->extent == k->m->keep;
+	if (!k->any)
+		k->first_kept = !is_replaced(k->m, found, false);
+	k->any = true;
+	return BOLE_OK;
+}
+
+/* Which of the rows of an id may go although it lives. */
+static enum bole_status judge(struct marking *k)
+{
+	struct flash_mark *m = k->m;
+
+	return m->keep == NULL ? BOLE_OK
+	                       : bole_flash_index_each(m->v, m->index, k->key.ptr, &m->reader,
+	                                               false, judge_row, k);
+}
+
+/* Not the only one of its id: what stays is what lookups return from then on. */
+static bool may_go(const struct marking *k, const struct flash_found *found)
+{
+	return k->m->keep != NULL && (k->in_keep || k->first_kept) &&
+	       is_replaced(k->m, found, k->in_keep);
+}
 
 static uint8_t *bits_of(struct flash_mark *m, const struct flash_found *found)
 {
 	if (found->where == FOUND_RUN)
 		return m->run[found->run];
-	for (uint32_t i = 0; i < bole_flash_index_extents(m->index); i++)
-		if (m->index->extents->extent[i] == found->extent)
-			return m->extent[i];
-	BOLE_UNREACHABLE();
+	return m->extent[extent_number(m, found->extent)];
 }
 
 static enum bole_status mark_row(void *ctx, const struct flash_found *found)
@@ -348,6 +412,8 @@ static enum bole_status mark_row(void *ctx, const struct flash_found *found)
 	struct marking *k = ctx;
 	struct flash_mark *m = k->m;
 
+	if (may_go(k, found))
+		return BOLE_OK;
 	k->rows++;
 	if (found->where == FOUND_MEM || found->where == FOUND_FRESH ||
 	    found->where == FOUND_FROZEN) {
@@ -373,6 +439,7 @@ static enum bole_status mark_key(struct flash_mark *m, const uint8_t *key, bool 
 	struct marking k = {.m = m, .key = {key, m->domain->key_len}};
 
 	*fresh = false;
+	BOLE_TRY(judge(&k));
 	/* Most are marked already, and rows that start like the id are nearly always its own. */
 	BOLE_TRY(bole_flash_index_each(m->v, m->index, key, &m->reader, true, mark_row, &k));
 	if (k.rows == 0)
@@ -439,6 +506,7 @@ enum bole_status bole_flash_mark_root(struct flash_mark *m, struct bole_oid *out
 		if (!any)
 			return BOLE_END;
 		k.key = bole_bytes_of(key, key_len);
+		BOLE_TRY(judge(&k));
 		BOLE_TRY(bole_flash_index_each(v, m->index, key, &m->reader, false, mark_row, &k));
 		if (k.unmarked == 0)
 			continue;

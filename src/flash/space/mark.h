@@ -18,10 +18,12 @@ struct flash_mark {
 	struct flash_volume *v;
 	struct flash_domain *domain; /* held */
 	struct flash_snapshot *view;
-	struct flash_index *index; /* the candidates: rows of this version */
-	uint8_t **run;             /* a bit for each row of each run */
-	uint8_t **extent;          /* and of each extent */
-	struct flash_table *mem;   /* ids of rows in memory that are marked */
+	struct flash_index *index;       /* the candidates: rows of this version */
+	uint8_t **run;                   /* a bit for each row of each run */
+	uint8_t **extent;                /* and of each extent */
+	struct flash_table *mem;         /* ids of rows in memory that are marked */
+	const struct flash_extent *keep; /* its rows take the place of others; or NULL */
+	uint8_t *replaced;               /* a bit for each extent */
 	uint64_t live;
 	struct bole_buffer roots;  /* (L) ids, one after another */
 	struct flash_table *moves; /* (W) id -> place at the start (5), place now (5) */
@@ -33,6 +35,8 @@ BOLE_MUST_USE enum bole_status bole_flash_mark_begin(struct flash_volume *, uint
                                                      struct flash_mark **out);
 BOLE_MUST_USE enum bole_status bole_flash_mark_object(struct flash_mark *, const struct bole_oid *,
                                                       bool *fresh);
+BOLE_MUST_USE enum bole_status bole_flash_mark_replace(struct flash_mark *, uint64_t keep,
+                                                       const uint64_t *extents, size_t count);
 BOLE_MUST_USE enum bole_status bole_flash_mark_root(struct flash_mark *, struct bole_oid *out);
 BOLE_MUST_USE enum bole_status bole_flash_mark_end(struct flash_mark *,
                                                    struct bole_mark_result *out);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: ISC */
+/* A hash of the path of what trees name, so that versions of one file come together. Trees are read
+ * from the roots of commits on, each once, with the first path that leads to it. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "git/repack/repack.h"
+
+enum { STACK_FIRST = 256, NAMELESS = 1 };
+
+struct waiting_tree {
+	uint32_t item;
+	uint32_t path;
+};
+
+struct naming {
+	struct repack *r;
+	struct waiting_tree *stack;
+	size_t count;
+	size_t cap;
+};
+
+/* The last sixteen characters count, the last ones most: a file that is moved, or a family of
+ * files, stays together (gitpacking's advice for sorting by name). */
+static uint32_t path_hash(uint32_t hash, struct bole_bytes name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] > ' ')
+			hash = (hash >> 2) + ((uint32_t)name.ptr[i] << 24);
+	return hash;
+}
+
+static enum bole_status push(struct naming *n, uint32_t item, uint32_t path)
+{
+	if (n->r->items[item].walked)
+		return BOLE_OK;
+	n->r->items[item].walked = true;
+	if (n->count == n->cap) {
+		size_t cap = n->cap == 0 ? STACK_FIRST : n->cap * 2;
+		void *stack =
+		        bole_alloc_resize(n->r->alloc, n->stack, n->cap, cap, sizeof *n->stack);
+
+		if (stack == NULL)
+			return BOLE_E_NO_MEMORY;
+		n->stack = stack;
+		n->cap = cap;
+	}
+	n->stack[n->count++] = (struct waiting_tree){item, path};
+	return BOLE_OK;
+}
+
+static enum bole_status name_entries(struct naming *n, uint32_t path, struct bole_bytes rest)
+{
+	struct repack *r = n->r;
+	struct bole_tree_entry entry;
+	enum bole_status rc;
+
+	while ((rc = bole_tree_next(&rest, r->algo, &entry)) == BOLE_OK) {
+		uint32_t number = bole_oid_map_find(&r->map, entry.oid.bytes);
+
+		if (number == BOLE_OID_NONE)
+			continue;
+		struct repack_item *item = &r->items[number];
+		uint32_t hash = path_hash(path, entry.name);
+
+		if (item->name == 0)
+			item->name = hash == 0 ? NAMELESS : hash;
+		if (item->type == BOLE_OBJECT_TREE)
+			BOLE_TRY(push(n, number, path_hash(hash, bole_bytes_z("/"))));
+	}
+	return rc == BOLE_END ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status drain(struct naming *n)
+{
+	struct repack *r = n->r;
+	struct bole_bytes content;
+
+	while (n->count > 0) {
+		struct waiting_tree at = n->stack[--n->count];
+		struct bole_entry entry = bole_repack_entry(&r->items[at.item]);
+
+		BOLE_TRY(bole_object_read_entry(r->reader, &entry, &content));
+		r->done++;
+		BOLE_TRY(bole_repack_spend(r, content.len));
+		BOLE_TRY(name_entries(n, at.path, content));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status from_commit(struct naming *n, uint32_t number)
+{
+	struct repack *r = n->r;
+	struct bole_entry entry = bole_repack_entry(&r->items[number]);
+	struct bole_commit commit;
+	struct bole_bytes content;
+
+	BOLE_TRY(bole_object_read_entry(r->reader, &entry, &content));
+	if (bole_commit_parse(content, r->algo, &commit) != BOLE_OK)
+		return BOLE_E_CORRUPT;
+	uint32_t tree = bole_oid_map_find(&r->map, commit.tree.bytes);
+	if (tree != BOLE_OID_NONE && r->items[tree].type == BOLE_OBJECT_TREE)
+		BOLE_TRY(push(n, tree, 0));
+	return drain(n);
+}
+
+static enum bole_status name_all(struct naming *n)
+{
+	struct repack *r = n->r;
+
+	for (uint32_t i = 0; i < r->map.count; i++)
+		if (r->items[i].type == BOLE_OBJECT_COMMIT)
+			BOLE_TRY(from_commit(n, i));
+	/* Trees of commits that are elsewhere. */
+	for (uint32_t i = 0; i < r->map.count; i++) {
+		if (r->items[i].type != BOLE_OBJECT_TREE)
+			continue;
+		BOLE_TRY(push(n, i, 0));
+		BOLE_TRY(drain(n));
+	}
+	return BOLE_OK;
+}
+
+/* Without two objects to compare names serve nothing. */
+static bool is_needed(const struct repack *r)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < r->map.count && count < 2; i++) {
+		const struct repack_item *item = &r->items[i];
+
+		count += !item->kept &&
+		         (item->type == BOLE_OBJECT_BLOB || item->type == BOLE_OBJECT_TREE);
+	}
+	return count == 2;
+}
+
+enum bole_status bole_repack_names(struct repack *r)
+{
+	struct naming n = {.r = r};
+
+	if (!is_needed(r))
+		return BOLE_OK;
+	bole_repack_phase(r, "naming", 0);
+	enum bole_status rc = name_all(&n);
+	bole_alloc_free(r->alloc, n.stack, n.cap, sizeof *n.stack);
+	return rc;
+}
