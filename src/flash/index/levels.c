@@ -279,6 +279,7 @@ enum bole_status bole_flash_index_write(struct flash_save *s, struct flash_domai
 		return BOLE_OK;
 	BOLE_TRY(write_level(s->v, &index->frozen, domain->key_len, &domain->level0));
 	const struct flash_run *run = domain->level0;
+	domain->level0_none = run == NULL;
 	for (uint32_t i = 0; run != NULL && i < run->chunks; i++) {
 		const struct flash_run_chunk *c = &run->chunk[i];
 		BOLE_TRY(bole_flash_save_written(s, c->segment, c->sequence,
@@ -315,6 +316,7 @@ void bole_flash_index_settle(struct flash_volume *v, struct flash_domain *domain
 		return; /* it stays frozen, and is tried again */
 	bole_flash_run_release(domain->level0);
 	domain->level0 = NULL;
+	domain->level0_none = false;
 	domain->level0_durable = false;
 	/* What goes with it are rows and lists in memory. */
 	bole_flash_index_drop(v, old);
@@ -348,11 +350,12 @@ void bole_flash_index_saved(struct flash_volume *v, struct flash_domain *domain,
 	struct flash_run *run = domain->level0;
 
 	slim(v, domain, pinned);
-	if (run == NULL || domain->level0_durable)
+	if ((run == NULL && !domain->level0_none) || domain->level0_durable)
 		return;
 	bole_flash_lock(v);
 	/* A durable element names it, even if nothing else does. */
-	bole_flash_run_change(run, ok ? FLASH_HELD_PUBLISHED : FLASH_HELD_DROPPED, true);
+	if (run != NULL)
+		bole_flash_run_change(run, ok ? FLASH_HELD_PUBLISHED : FLASH_HELD_DROPPED, true);
 	if (ok && bole_flash_domain_find(v, domain->id) == domain) {
 		domain->level0_durable = true;
 		v->unsettled = true;
@@ -360,9 +363,10 @@ void bole_flash_index_saved(struct flash_volume *v, struct flash_domain *domain,
 		if (!v->leading)
 			bole_flash_levels_settle(v);
 	} else {
-		if (ok)
+		if (ok && run != NULL)
 			bole_flash_run_change(run, FLASH_LIVE_DROPPED, true);
 		domain->level0 = NULL;
+		domain->level0_none = false;
 	}
 	bole_flash_unlock(v);
 	bole_flash_run_release(run);
@@ -376,8 +380,10 @@ void bole_flash_runs_forget(struct flash_domain *domain)
 		bole_flash_run_change(runs->run[i], FLASH_LIVE_DROPPED, false);
 	if (!domain->level0_durable)
 		return;
-	bole_flash_run_change(domain->level0, FLASH_LIVE_DROPPED, false);
+	if (domain->level0 != NULL)
+		bole_flash_run_change(domain->level0, FLASH_LIVE_DROPPED, false);
 	bole_flash_run_release(domain->level0);
 	domain->level0 = NULL;
+	domain->level0_none = false;
 	domain->level0_durable = false;
 }

@@ -93,6 +93,7 @@ struct flash_domain {
 	uint32_t next_slot;        /* (W) for the next extent */
 	uint32_t fresh_rows;       /* (L) put between the last two pins: so many may come again */
 	struct flash_run *level0;  /* of the checkpoint under way, or not installed yet */
+	bool level0_none;          /* what was frozen came to nothing: there is no such run */
 	bool level0_durable;       /* (L) */
 	bool marking;              /* (L) its runs stay as they are */
 	struct flash_mark *mark;   /* (L) the one under way */
