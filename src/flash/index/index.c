@@ -295,6 +295,8 @@ enum bole_status bole_flash_index_kill(struct flash_volume *v, struct flash_inde
 		                             found->place, type));
 	}
 	index->objects -= index->objects != 0; /* a number from the device */
+	if (index->domain->mark != NULL && found->where != FOUND_EXTENT)
+		bole_flash_mark_killed(index->domain->mark, key, found->place);
 	return BOLE_OK;
 }
 

@@ -146,6 +146,7 @@ void bole_flash_mark_moved(struct flash_mark *m, const uint8_t *key, uint64_t fr
 	const struct flash_item *item = bole_flash_table_find(m->moves, k);
 	uint8_t value[10];
 
+	bole_flash_sweep_moved(m, key, from, to);
 	bole_flash_put_be40(value, from);
 	bole_flash_put_be40(value + 5, to);
 	/* Moved again: where it was at the start stays. */
@@ -304,6 +305,17 @@ static enum bole_status start(struct flash_mark *m)
 	return rc;
 }
 
+static uint64_t rows_in_memory(struct flash_volume *v, const struct flash_domain *domain)
+{
+	bole_flash_lock(v);
+	const struct flash_index *index = domain->index;
+	uint64_t rows = index == NULL ? 0
+	                              : bole_flash_memory_rows(&index->now) +
+	                                        bole_flash_memory_rows(&index->frozen);
+	bole_flash_unlock(v);
+	return rows;
+}
+
 enum bole_status bole_flash_mark_begin(struct flash_volume *v, uint32_t repo,
                                        struct flash_mark **out)
 {
@@ -317,8 +329,10 @@ enum bole_status bole_flash_mark_begin(struct flash_volume *v, uint32_t repo,
 		bole_flash_snapshot_close(first);
 		return BOLE_E_NO_MEMORY;
 	}
-	/* Rows in memory are candidates too, but marks of them cost more: let them be few. */
-	(void)bole_flash_checkpoint(v);
+	/* Rows in memory are candidates too, but marks of them cost more: let them be few. Those
+	 * that die there are never written. */
+	if (rows_in_memory(v, first->repo->domain) > MARK_ROWS_FEW)
+		(void)bole_flash_checkpoint(v);
 	m->v = v;
 	m->domain = first->repo->domain;
 	atomic_fetch_add_explicit(&m->domain->refs, 1, memory_order_relaxed);
@@ -524,17 +538,17 @@ static bool older_open(const struct flash_mark *m)
 	return false;
 }
 
-/* BOLE_AGAIN: something came up. The caller leads. */
+/* BOLE_AGAIN: something came up. It lasts while the caller leads. */
 static enum bole_status ready(struct flash_mark *m)
 {
 	struct flash_volume *v = m->v;
 	struct bole_oid oid;
 
 	bole_flash_lock(v);
-	enum bole_status rc = m->lost || bole_flash_pin_gone(&m->view->pin) ? BOLE_E_GONE
-	                      : m->domain->mark != m                        ? BOLE_E_NOT_FOUND
-	                      : older_open(m)                               ? BOLE_AGAIN
-	                                                                    : BOLE_OK;
+	enum bole_status rc = m->lost || bole_flash_pin_gone(&m->view->pin)    ? BOLE_E_GONE
+	                      : m->domain->mark != m || m->view->repo->removed ? BOLE_E_NOT_FOUND
+	                      : older_open(m)                                  ? BOLE_AGAIN
+	                                                                       : BOLE_OK;
 	bole_flash_unlock(v);
 	BOLE_TRY(rc);
 	rc = bole_flash_mark_root(m, &oid);
@@ -571,7 +585,7 @@ static enum bole_status durable(struct flash_volume *v)
 }
 
 /* Room for the rows that kill what is unmarked; a sweep that gets none fails. What is marked must
- * stay readable for it. The caller leads. */
+ * stay readable for it. */
 static void make_room(struct flash_mark *m)
 {
 	struct flash_volume *v = m->v;
@@ -585,7 +599,7 @@ static void make_room(struct flash_mark *m)
 	                  (uint32_t)(pages * v->page_bytes / room) + 2;
 	if (v->free < wanted) {
 		m->view->pin.firm = true;
-		enum bole_status hint = bole_flash_make_space(v, FLASH_FOR_CLEANING, wanted, true);
+		enum bole_status hint = bole_flash_make_space(v, FLASH_FOR_CLEANING, wanted, false);
 		(void)hint;
 		m->view->pin.firm = false;
 	}
@@ -604,26 +618,54 @@ static void restore_room(struct flash_volume *v)
 	bole_flash_unlock(v);
 }
 
+/* Drafts a sweep beside commits and installs it; or, when that came to nothing before, lets them
+ * wait for all of it. */
+static enum bole_status sweep(struct flash_mark *m, struct bole_mark_result *out)
+{
+	struct flash_volume *v = m->v;
+	struct flash_sweep *s = NULL;
+	bool beside = m->sweeps++ < SWEEPS_BESIDE;
+
+	bole_flash_lead_begin(v);
+	enum bole_status rc = ready(m);
+	if (rc == BOLE_OK)
+		rc = bole_flash_sweep_begin(m, &s);
+	if (beside)
+		bole_flash_lead_end(v);
+	if (rc == BOLE_OK)
+		rc = bole_flash_sweep_draft(s);
+	if (rc == BOLE_OK)
+		rc = bole_flash_sweep_catch_up(s);
+	if (beside)
+		bole_flash_lead_begin(v);
+	if (rc == BOLE_OK)
+		rc = ready(m);
+	if (rc == BOLE_OK)
+		rc = bole_flash_sweep_install(s, out);
+	m->sweep = NULL;
+	bole_flash_lead_end(v);
+	bole_flash_sweep_free(v, s);
+	/* What was revoked may be gone already. */
+	return rc < 0 && bole_flash_pin_gone(&m->view->pin) ? BOLE_E_GONE : rc;
+}
+
 enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_result *out)
 {
 	struct flash_volume *v = m->v;
-	struct flash_sweep *sweep = NULL;
 
 	memset(out, 0, sizeof *out);
 	if (!bole_flash_writable(v)) {
 		mark_free(m);
 		return BOLE_E_READ_ONLY;
 	}
-	/* Commits wait for the sweep, but need not wait for what it would erase. */
+	/* Runs that are written need not wait for what they would erase. */
 	while (bole_flash_erase_ahead(v, UINT32_MAX))
 		;
-	bole_flash_lead_begin(v);
 	make_room(m);
+	/* Most of what came up is marked already: commits need not wait for a look at it. */
 	enum bole_status rc = ready(m);
 	if (rc == BOLE_OK)
-		rc = bole_flash_sweep(m, out, &sweep);
-	bole_flash_lead_end(v);
-	bole_flash_sweep_free(v, sweep);
+		rc = sweep(m, out);
 	if (rc == BOLE_AGAIN)
 		return rc;
 	out->objects_live = m->live;

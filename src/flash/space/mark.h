@@ -11,6 +11,8 @@ enum {
 	MARK_ROOTS_SMALL = 4096,
 	RELIED_MAX = 1 << 16, /* ids that one transaction looked up */
 	RELIED_SMALL = 512,
+	MARK_ROWS_FEW = 512, /* in memory: they can stay there */
+	SWEEPS_BESIDE = 2,   /* are drafted beside commits, before these wait for one */
 };
 
 struct flash_mark {
@@ -28,6 +30,8 @@ struct flash_mark {
 	struct bole_buffer roots;  /* (L) ids, one after another */
 	struct flash_table *moves; /* (W) id -> place at the start (5), place now (5) */
 	bool lost;                 /* (L) something could not be noted */
+	struct flash_sweep *sweep; /* (W) that is drafted */
+	uint32_t sweeps;           /* that were */
 	struct flash_reader reader;
 };
 
@@ -51,10 +55,20 @@ struct flash_sweep;
 /* A candidate row of a run, or of an extent, of the mark's version is marked. */
 bool bole_flash_mark_has(const struct flash_mark *, uint32_t run, uint32_t row);
 bool bole_flash_mark_has_row(const struct flash_mark *, uint32_t extent, uint32_t row);
-/* Removes from the published version what is unmarked, at once. For the leader. What is left over
- * is freed outside of the lead. */
-BOLE_MUST_USE enum bole_status bole_flash_sweep(struct flash_mark *, struct bole_mark_result *,
-                                                struct flash_sweep **out);
+/* The version that is published now is what it is drafted on. For the leader. Whatever is returned,
+ * free what came out. */
+BOLE_MUST_USE enum bole_status bole_flash_sweep_begin(struct flash_mark *,
+                                                      struct flash_sweep **out);
+/* All that takes long: reads the index, writes runs and maps. */
+BOLE_MUST_USE enum bole_status bole_flash_sweep_draft(struct flash_sweep *);
+/* Looks at what leaders did meanwhile, so that little is left for install. BOLE_AGAIN: it was too
+ * much, begin again. */
+BOLE_MUST_USE enum bole_status bole_flash_sweep_catch_up(struct flash_sweep *);
+/* Removes from the published version what is unmarked, at once. For the leader. BOLE_AGAIN as
+ * above. */
+BOLE_MUST_USE enum bole_status bole_flash_sweep_install(struct flash_sweep *,
+                                                        struct bole_mark_result *);
+/* Outside of the lead. */
 void bole_flash_sweep_free(struct flash_volume *, struct flash_sweep *);
 
 /* -- What goes on meanwhile -- */
@@ -67,6 +81,9 @@ void bole_flash_mark_note(struct flash_volume *, struct flash_domain *, const ui
 void bole_flash_mark_extent(struct flash_tx *, const struct flash_extent *);
 /* The leader moves a record. */
 void bole_flash_mark_moved(struct flash_mark *, const uint8_t *key, uint64_t from, uint64_t to);
+/* It drops one; what it drops and moves while a sweep is drafted is noted. */
+void bole_flash_mark_killed(struct flash_mark *, const uint8_t *key, uint64_t place);
+void bole_flash_sweep_moved(struct flash_mark *, const uint8_t *key, uint64_t from, uint64_t to);
 /* Transactions that are open, for marks that begin. Take the lock. */
 void bole_flash_tx_link(struct flash_tx *);
 void bole_flash_tx_unlink(struct flash_tx *);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Rows that die before they were ever written: every segment counts exactly the bytes that live. */
+/* Sweeps that are drafted while commits go on: rows that are to die are dropped, moved and written
+ * out as runs before the sweep is published. Afterwards exactly those are gone that should be, and
+ * every segment counts exactly the bytes that live in it. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +9,13 @@
 #include "bole/block_sim.h"
 #include "flash/index/levels.h"
 #include "flash/log/tx.h"
+#include "flash/space/clean.h"
+#include "flash/space/mark.h"
 #include "support/platform.h"
 #include "support/store_suite.h"
 #include "support/suite_help.h"
 
-enum { IDS = 3000, LEN_MAX = 900, TX = 20, SEGMENTS_MAX = 1024 };
+enum { IDS = 3000, LIVE = 900, LEN_MAX = 900, TX = 20, ROUNDS = 12, SEGMENTS_MAX = 1024 };
 
 static struct {
 	struct test_platform test;
@@ -19,7 +23,10 @@ static struct {
 	struct flash_volume *v;
 	struct bole_repo repo;
 	bool present[IDS];
+	bool before[IDS]; /* present when the mark began */
+	bool marked[IDS];
 	uint64_t random;
+	uint32_t dropped; /* while drafted, of those that were to die */
 } w;
 
 static uint32_t draw(uint32_t below)
@@ -56,6 +63,7 @@ static uint32_t count(void)
 	return n;
 }
 
+/* Puts what the mark does not know, drops what it knows and what not. */
 static void change(uint32_t puts, uint32_t drops)
 {
 	struct flash_tx *tx;
@@ -64,7 +72,7 @@ static void change(uint32_t puts, uint32_t drops)
 	OK(bole_flash_tx_begin(w.v, w.repo.id, &tx));
 	for (uint32_t i = 0; i < puts; i++) {
 		uint32_t id = draw(IDS);
-		if (w.present[id])
+		if (w.present[id] || w.before[id])
 			continue;
 		put(tx, id);
 		w.present[id] = true;
@@ -76,8 +84,26 @@ static void change(uint32_t puts, uint32_t drops)
 			continue;
 		OK(bole_flash_tx_drop(tx, &oid));
 		w.present[id] = false;
+		w.dropped += w.before[id] && !w.marked[id];
 	}
 	OK(bole_flash_tx_commit(tx, NULL, 0, &failed));
+}
+
+static void anything(uint32_t times)
+{
+	const struct bole_maintain_options eager = {.eagerness = 2};
+
+	for (uint32_t i = 0; i < times; i++) {
+		uint32_t what = draw(8);
+		if (what < 5)
+			change(draw(TX), draw(5));
+		else if (what == 5)
+			OK(bole_flash_checkpoint(w.v));
+		else
+			for (uint32_t steps = draw(12); steps > 0; steps--)
+				if (bole_flash_maintain(w.v, &eager, NULL) != BOLE_OK)
+					break;
+	}
 }
 
 static enum bole_status add_live(void *ctx, const struct flash_walk_row *row)
@@ -123,6 +149,89 @@ static void open_it(void)
 	const struct bole_flash_open_options options = {.no_background = true};
 
 	OK(bole_flash_volume_open(w.device, &w.test.base, &w.test.alloc, &options, &w.v));
+}
+
+static void sweep(void)
+{
+	struct bole_mark_result result;
+	struct flash_sweep *s;
+	struct flash_mark *m;
+	struct bole_oid oid;
+	bool fresh;
+
+	OK(bole_flash_mark_begin(w.v, w.repo.id, &m));
+	memcpy(w.before, w.present, sizeof w.before);
+	for (uint32_t i = 0; i < IDS; i++) {
+		w.marked[i] = w.present[i] && draw(3) != 0;
+		oid = oid_of(i);
+		if (w.marked[i])
+			OK(bole_flash_mark_object(m, &oid, &fresh));
+		if (i % 512 == 0)
+			anything(1);
+	}
+	check_eq(bole_flash_mark_root(m, &oid), BOLE_END);
+	w.dropped = 0;
+	bole_flash_lead_begin(w.v);
+	OK(bole_flash_sweep_begin(m, &s));
+	bole_flash_lead_end(w.v);
+	anything(draw(4));
+	OK(bole_flash_sweep_draft(s));
+	anything(draw(10));
+	OK(bole_flash_sweep_catch_up(s));
+	anything(draw(10));
+	check_eq(bole_flash_mark_root(m, &oid), BOLE_END);
+	bole_flash_lead_begin(w.v);
+	OK(bole_flash_sweep_install(s, &result));
+	bole_flash_lead_end(w.v);
+	bole_flash_sweep_free(w.v, s);
+	bole_flash_mark_abort(m);
+	for (uint32_t i = 0; i < IDS; i++)
+		w.present[i] = w.present[i] && (!w.before[i] || w.marked[i]);
+	memset(w.before, 0, sizeof w.before);
+	memset(w.marked, 0, sizeof w.marked);
+}
+
+Test(flash_space_sweeps, what_is_dropped_and_moved_meanwhile_is_counted_once)
+{
+	static const struct bole_block_sim_options nor = {
+	        .kind = BOLE_BLOCK_NOR,
+	        .size_bytes = 2 << 20,
+	        .read_unit = 16,
+	        .program_unit = 16,
+	        .erase_unit = 4096,
+	};
+	struct flash_request create = {.kind = FLASH_REQUEST_CREATE,
+	                               .name = "r",
+	                               .algo = BOLE_HASH_SHA1,
+	                               .head = "refs/heads/a"};
+	uint32_t dropped = 0;
+
+	w.random = test_seed(17);
+	test_platform_init(&w.test, 1);
+	OK(bole_block_sim_open(&w.test.alloc, &nor, &w.device));
+	OK(bole_flash_format(w.device, &w.test.base, NULL));
+	open_it();
+	OK(bole_flash_submit(w.v, &create));
+	w.repo = create.created;
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		while (count() < LIVE)
+			change(TX, 1);
+		anything(5);
+		sweep();
+		dropped += w.dropped;
+		verify();
+		anything(3);
+		verify();
+		if (round % 4 == 3) {
+			OK(bole_flash_volume_close(w.v));
+			open_it();
+			verify();
+		}
+	}
+	check(dropped != 0);
+	OK(bole_flash_volume_close(w.v));
+	bole_block_close(w.device);
+	test_platform_release(&w.test);
 }
 
 /* Nothing of it is worth a run: what was frozen goes all the same, and the next rows are frozen. */
