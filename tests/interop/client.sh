@@ -23,7 +23,7 @@ git config --file config receive.advertisePushOptions true
 git config --file config uploadpack.allowFilter true
 git config --file config safe.directory '*'
 
-die() { echo "client: $*" >&2; tail -5 "$dir"/*.log >&2; exit 1; }
+die() { echo "client: $*" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@"; }
 refused() { # words command...: it must fail and say the words in one line
 	local words=$1
@@ -51,7 +51,10 @@ pids+=($!)
 python3 "$top/tests/support/http_backend.py" srv >http.out 2>http.log &
 pids+=($!)
 "$bole" init own.img --size 256M >/dev/null || die init
-"$bole" repo own.img#sha1 create >/dev/null && "$bole" repo own.img#sha256 create --sha256 >/dev/null || die repo
+for name in sha1 push-sha1-bhttp push-sha1-bgit; do "$bole" repo "own.img#$name" create >/dev/null || die repo; done
+for name in sha256 push-sha256-bhttp push-sha256-bgit; do
+	"$bole" repo "own.img#$name" create --sha256 >/dev/null || die repo
+done
 "$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push >serve.out 2>serve.log &
 pids+=($!)
 for _ in {1..100}; do
@@ -77,6 +80,8 @@ history() { # folder, format, commits
 	git -C "$1" branch topic HEAD~7
 }
 
+declare -A old=([sha1]=1 [sha256]=) # servers that are asked for version 1, too
+declare -A pushed=([sha1]='daemon backend bhttp bgit' [sha256]='backend bgit')
 # -- clone and fetch, from every server in every version --
 for format in sha1 sha256; do
 	src=src-$format
@@ -86,7 +91,7 @@ for format in sha1 sha256; do
 	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git" >/dev/null 2>push.log ||
 		die "push to bole: $format"
 	for server in daemon backend bhttp bgit; do
-		for version in 2 1 0; do
+		for version in 2 ${old[$format]} 0; do
 			name=$format-$server-$version
 			url=${base[$server]}/$format.git
 			cmp -s <(git ls-remote "$url" 2>/dev/null) \
@@ -106,7 +111,7 @@ for format in sha1 sha256; do
 	git -C "$src" push -q --mirror "$dir/srv/$format.git"
 	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git"
 	for server in daemon backend bhttp bgit; do
-		for version in 2 1 0; do
+		for version in 2 ${old[$format]} 0; do
 			name=$format-$server-$version
 			bo fetch --protocol $version "d.img#$name" "${base[$server]}/$format.git" >fetch.out ||
 				die "fetch $name"
@@ -176,10 +181,94 @@ refused 'not these' "$bole" ls-remote "${http/:\/\//:\/\/eve:x1y2z3@}/auth/sha1.
 ! grep -q x1y2z3 refused.log || die "a password is shown"
 bo clone "$http/moved/sha1.git" 'd.img#moved' >/dev/null || die "a redirect"
 bo ls-remote "${cred/127.0.0.1/127.0.0.1}/far/sha1.git" >/dev/null || die "a redirect to another host"
-tail -1 http.log | grep -q '^sha1.git -' || die "credentials went to another host"
+! grep -q '^sha1.git Basic' http.log || die "credentials went to another host"
 refused 'leads away' "$bole" ls-remote "$http/away/sha1.git"
 refused 'without end' "$bole" ls-remote "$http/loop/sha1.git"
 refused 'no Git server' "$bole" ls-remote "$http/plain/sha1.git"
 refused 'busy (429), retry after 17' "$bole" ls-remote "$http/busy/sha1.git"
 refused 'ssh is not' "$bole" ls-remote ssh://a@b/c
+
+# -- push: into each server, both formats --
+for format in sha1 sha256; do
+	src=src-$format
+	bo import "d.img#push-$format" "$src" >/dev/null || die "import"
+	for server in daemon backend bhttp bgit; do
+		name=push-$format-$server
+		[[ $server == b[hg]* ]] || git init -q --bare --object-format=$format "srv/$name.git"
+	done
+done
+check_push() { # server, format, what: the server holds what the folder expect does
+	local url=${base[$1]}/push-$2-$1.git
+	rm -rf got
+	git clone -q --mirror "$url" got || die "$3: clone of what was pushed"
+	git -C got fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck"; }
+	cmp -s <(refs expect) <(refs got) || { diff <(refs expect) <(refs got) >&2; die "$3: references"; }
+	cmp -s <(objects expect) <(objects got) || die "$3: objects"
+}
+for format in sha1 sha256; do
+	src=src-$format
+	repo=d.img#push-$format
+	for server in ${pushed[$format]}; do
+		url=${base[$server]}/push-$format-$server.git
+		what="push $server $format"
+		rm -rf expect
+		git init -q --bare --object-format=$format expect
+		# a part, then the rest; --all and tags
+		bo push "$repo" "$url" 'main~0:refs/heads/x' >/dev/null 2>&1 && die "$what: a name that is none"
+		old=$(git -C "$src" rev-parse main~10)
+		bo push "$repo" "$url" "$old:refs/heads/main" >/dev/null || die "$what: an id"
+		git -C "$src" push -q "$dir/expect" "$old:refs/heads/main"
+		check_push "$server" "$format" "$what: first"
+		bo push "$repo" "$url" >push.out || die "$what: HEAD"
+		grep -q '^forward *refs/heads/main' push.out || { cat push.out; die "$what: HEAD goes elsewhere"; }
+		bo push "$repo" "$url" --all --tags >/dev/null || die "$what: --all --tags"
+		git -C "$src" push -q "$dir/expect" --all && git -C "$src" push -q "$dir/expect" --tags
+		check_push "$server" "$format" "$what: all"
+		bo push "$repo" "$url" --all | grep -q '^0 objects, 0 references' || die "$what: again"
+		# rewinds, leases, deletions, atomicity
+		back=$(git -C "$src" rev-parse main~5) now=$(git -C "$src" rev-parse main)
+		refused 'no fast-forward' "$bole" push "$repo" "$url" "$back:main"
+		refused 'than expected' "$bole" push "$repo" "$url" "$back:main" --force-with-lease "main:$old"
+		bo push "$repo" "$url" "$back:main" --force-with-lease="main:$now" >/dev/null || die "$what: lease"
+		git -C expect update-ref refs/heads/main "$back"
+		refused 'none was pushed' "$bole" push "$repo" "$url" --atomic "$old:main" 'main:refs/heads/y'
+		bo push "$repo" "$url" "+$old:main" 'v1:refs/tags/more' --atomic >/dev/null || die "$what: atomic"
+		git -C expect update-ref refs/heads/main "$old"
+		git -C expect update-ref refs/tags/more "$(git -C "$src" rev-parse v1)"
+		bo push "$repo" "$url" --delete topic more >/dev/null || die "$what: delete"
+		git -C expect update-ref -d refs/heads/topic
+		git -C expect update-ref -d refs/tags/more
+		check_push "$server" "$format" "$what: moved"
+		refused 'no such reference' "$bole" push "$repo" "$url" :nix
+		# a mirror
+		bo push "$repo" "$url" --mirror --push-option ci.skip >/dev/null || die "$what: mirror"
+		git -C "$src" push -q --mirror "$dir/expect"
+		rm -rf out
+		bo export "$repo" out >/dev/null && rm -rf expect && mv out expect
+		check_push "$server" "$format" "$what: mirror"
+	done
+done
+
+# -- the server has the last word --
+git init -q --bare srv/hooked.git
+printf '#!/bin/sh\necho "looked at it" >&2\ncase $1 in *bad) echo no such thing >&2; exit 1;; esac\n' \
+	>srv/hooked.git/hooks/update
+chmod +x srv/hooked.git/hooks/update
+url=${base[daemon]}/hooked.git
+refused 'refs/heads/bad.*: hook declined' "$bole" push 'd.img#push-sha1' "$url" main main:bad
+grep -q 'remote: no such thing' refused.log || die "the hook is not heard"
+bo ls-remote "$url" | grep -q 'refs/heads/main$' || die "the other reference did not move"
+refused '40[034])\|answers 400' "$bole" push 'd.img#push-sha1' "http://127.0.0.1:$bhttp/../x.git"
+refused 'those of' "$bole" push 'd.img#push-sha256' "$url"
+git init -q --bare srv/noatomic.git
+git -C srv/noatomic.git config receive.advertiseAtomic false
+refused 'all at once' "$bole" push 'd.img#push-sha1' "${base[daemon]}/noatomic.git" --atomic
+# more than a buffer goes in chunks
+head -c 3000000 /dev/urandom >$src/large && git -C src-sha1 checkout -q main && cp $src/large src-sha1/ &&
+	git -C src-sha1 add -A && git -C src-sha1 commit -qm large
+bo import 'd.img#large' src-sha1 --all >/dev/null || die "import"
+for server in backend bhttp daemon; do
+	bo push 'd.img#large' "${base[$server]}/push-sha1-$server.git" --mirror >/dev/null || die "large push $server"
+	rm -rf expect && git clone -q --mirror src-sha1 expect && check_push $server sha1 "large push $server"
+done
 echo "client: ok"

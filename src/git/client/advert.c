@@ -46,19 +46,21 @@ static void set_cap(struct bole_remote_caps *caps, struct bole_bytes word)
 			*(bool *)((uint8_t *)caps + known_caps[i].offset) = true;
 }
 
+/* The first is that of the ids in this list. */
 static enum bole_status set_format(struct bole_remote *r, struct bole_bytes name)
 {
 	char shown[40];
+	bool sha256 = bole_pkt_is(name, "sha256");
+	uint8_t algo = sha256 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 
-	r->caps.object_format = true;
-	if (bole_pkt_is(name, "sha1"))
-		r->algo = BOLE_HASH_SHA1;
-	else if (bole_pkt_is(name, "sha256"))
-		r->algo = BOLE_HASH_SHA256;
-	else
+	if (!sha256 && !bole_pkt_is(name, "sha1"))
 		return bole_remote_fail(r, BOLE_E_UNSUPPORTED,
 		                        "the server's object format %s is not known",
 		                        bole_printable(shown, sizeof shown, name));
+	if (!r->caps.object_format)
+		r->algo = algo;
+	r->caps.object_format = true;
+	r->caps.formats |= 1U << algo;
 	return BOLE_OK;
 }
 
@@ -95,17 +97,14 @@ static enum bole_status take_caps(struct bole_remote *r, struct bole_bytes list,
 {
 	struct bole_bytes word;
 	struct bole_bytes value;
-	bool format_seen = false;
 	unsigned count = 0;
 
 	while (bole_caps_next(&list, &word)) {
 		if (++count > BOLE_REMOTE_CAPS_MAX)
 			return bole_remote_fail(r, BOLE_E_LIMIT,
 			                        "the server lists too many capabilities");
-		/* The first is that of the ids in this list. */
-		if (bole_caps_value(word, "object-format", &value) && !format_seen) {
+		if (bole_caps_value(word, "object-format", &value)) {
 			BOLE_TRY(set_format(r, value));
-			format_seen = true;
 		} else if (bole_caps_value(word, "symref", &value)) {
 			BOLE_TRY(take_symref(r, value, first));
 		} else if (bole_caps_value(word, "agent", &value)) {

@@ -9,18 +9,7 @@
 #include "git/client/fetch.h"
 #include "git/object.h"
 
-enum { ITEMS_FIRST = 64, LOOKUPS = 6 };
-
-/* Where a short name is looked for, in this order (gitrevisions(7)). */
-static const struct {
-	const char *before;
-	const char *after;
-} lookups[LOOKUPS] = {{"", ""},
-                      {"refs/", ""},
-                      {"refs/tags/", ""},
-                      {"refs/heads/", ""},
-                      {"refs/remotes/", ""},
-                      {"refs/remotes/", "/HEAD"}};
+enum { ITEMS_FIRST = 64 };
 
 static enum bole_status no_memory(struct fetching *f)
 {
@@ -63,6 +52,17 @@ static enum bole_status keep(struct fetching *f, struct bole_bytes before, struc
 	return BOLE_OK;
 }
 
+/* The i-th name that a short one may mean. */
+static enum bole_status candidate(struct fetching *f, unsigned i, struct bole_bytes name,
+                                  struct bole_bytes *out)
+{
+	struct bole_bytes before;
+	struct bole_bytes after;
+
+	bole_refspec_lookup(i, &before, &after);
+	return keep(f, before, name, after, out);
+}
+
 /* -- What to ask for -- */
 
 static enum bole_status prefixes_of(struct fetching *f, const struct bole_refspec *spec,
@@ -76,9 +76,8 @@ static enum bole_status prefixes_of(struct fetching *f, const struct bole_refspe
 		list[(*count)++] = bole_bytes_of(spec->src.ptr, (size_t)(star - spec->src.ptr));
 		return BOLE_OK;
 	}
-	for (size_t i = 0; i < LOOKUPS; i++)
-		BOLE_TRY(keep(f, bole_bytes_z(lookups[i].before), spec->src,
-		              bole_bytes_z(lookups[i].after), &list[(*count)++]));
+	for (unsigned i = 0; i < BOLE_LOOKUPS; i++)
+		BOLE_TRY(candidate(f, i, spec->src, &list[(*count)++]));
 	return BOLE_OK;
 }
 
@@ -86,7 +85,7 @@ enum bole_status bole_fetch_list(struct fetching *f)
 {
 	size_t count = 0;
 	struct bole_bytes *list =
-	        bole_arena_alloc(&f->text, f->spec_count * LOOKUPS + 2, sizeof *list);
+	        bole_arena_alloc(&f->text, f->spec_count * BOLE_LOOKUPS + 2, sizeof *list);
 
 	if (list == NULL)
 		return no_memory(f);
@@ -163,9 +162,8 @@ static enum bole_status look_up(struct fetching *f, struct bole_bytes src,
 	struct bole_bytes name;
 	char shown[80];
 
-	for (size_t i = 0; i < LOOKUPS; i++) {
-		BOLE_TRY(keep(f, bole_bytes_z(lookups[i].before), src,
-		              bole_bytes_z(lookups[i].after), &name));
+	for (unsigned i = 0; i < BOLE_LOOKUPS; i++) {
+		BOLE_TRY(candidate(f, i, src, &name));
 		*out = bole_remote_find(f->r, name);
 		if (*out != NULL && !bole_oid_is_null(&(*out)->oid))
 			return BOLE_OK;

@@ -86,3 +86,12 @@ bool bole_refspec_expand(struct bole_bytes pattern, struct bole_bytes star, char
 		memcpy(out + before + star.len, at + 1, after);
 	return true;
 }
+
+void bole_refspec_lookup(unsigned i, struct bole_bytes *before, struct bole_bytes *after)
+{
+	static const char *const names[BOLE_LOOKUPS] = {
+	        "", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/", "refs/remotes/"};
+
+	*before = bole_bytes_z(names[i]);
+	*after = bole_bytes_z(i + 1 == BOLE_LOOKUPS ? "/HEAD" : "");
+}

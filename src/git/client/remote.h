@@ -71,6 +71,7 @@ struct bole_remote_caps {
 	bool no_progress;
 	bool agent;
 	bool object_format;
+	unsigned formats; /* a bit for each; a repository that a push makes may take several */
 	bool report_status;
 	bool report_status_v2;
 	bool delete_refs;
@@ -221,7 +222,7 @@ BOLE_MUST_USE enum bole_status bole_negotiate(struct bole_negotiation *);
 
 /* -- refspec.c -- */
 
-enum { BOLE_REFSPECS_MAX = 256 };
+enum { BOLE_REFSPECS_MAX = 256, BOLE_LOOKUPS = 6 };
 struct bole_refspec {
 	struct bole_bytes src; /* borrowed from the text; "" of a push deletes */
 	struct bole_bytes dst;
@@ -238,5 +239,8 @@ bool bole_refspec_match(struct bole_bytes pattern, struct bole_bytes name, struc
 /* dst with the * replaced, into out (cap bytes); false when it is too long. */
 bool bole_refspec_expand(struct bole_bytes pattern, struct bole_bytes star, char *out, size_t cap,
                          size_t *len);
+
+/* Where a short name is looked for, in this order (gitrevisions(7)); i < BOLE_LOOKUPS. */
+void bole_refspec_lookup(unsigned i, struct bole_bytes *before, struct bole_bytes *after);
 
 #endif /* BOLE_GIT_CLIENT_REMOTE_H */
