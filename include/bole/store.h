@@ -56,6 +56,10 @@ struct bole_store_stats {
 	/* Things that were durable and are damaged or gone, as far as opening could tell: what is
 	 * shown is the rest, and the store is read-only (bole_flash_check names them). */
 	uint64_t lost;
+	/* Records of what was being written when power went that opening could not write once more
+	 * elsewhere: they verified, but what an interrupted write leaves may read otherwise later.
+	 * Always 0, unless a device fails or was filled by an older build. */
+	uint64_t in_doubt;
 };
 
 /* What a step of maintenance did. */

@@ -354,10 +354,16 @@ static bool open_store(struct full *f)
 	enum bole_status rc =
 	        bole_flash_open(&f->tap.block, &f->lean.base, &f->lean.alloc, NULL, &f->store);
 
+	struct bole_store_stats stats = {.in_doubt = 0};
+
 	if (rc == BOLE_OK)
 		rc = bole_repo_find(f->store, "r", &f->repo);
 	if (rc == BOLE_OK)
-		return true;
+		rc = bole_store_stats(f->store, &stats);
+	if (stats.in_doubt != 0)
+		BAD(f, "%llu records stay in doubt", (unsigned long long)stats.in_doubt);
+	if (rc == BOLE_OK)
+		return stats.in_doubt == 0;
 	BAD(f, "mounting: %s; log: %s", bole_status_text(rc), f->lean.last_error);
 	return false;
 }

@@ -39,7 +39,7 @@ enum bole_status world_open(struct world *w)
 	struct bole_store_stats stats = {.lost = 0};
 	rc = bole_store_stats(w->store, &stats);
 	w->lost = stats.lost;
-	if (rc == BOLE_OK && (w->lost == 0 || w->damaged))
+	if (rc == BOLE_OK && ((w->lost == 0 && stats.in_doubt == 0) || w->damaged))
 		return BOLE_OK;
 	(void)world_close(w);
 	return BOLE_E_CORRUPT;

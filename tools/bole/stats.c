@@ -51,6 +51,7 @@ static void print_space(const struct bole_cli *cli, const struct bole_store_stat
 	number(cli, "index_runs", s->index_runs);
 	number(cli, "end_of_life", s->end_of_life);
 	number(cli, "lost", s->lost);
+	number(cli, "in_doubt", s->in_doubt);
 }
 
 static void print_work(const struct bole_cli *cli, const struct bole_store_stats *s)

@@ -12,6 +12,7 @@ enum {
 	AUX_VALUE_PARTS_AT = 4, /* u16 */
 	AUX_VALUE_HEAD = 8,
 	AUX_VALUE_PART = 12, /* segment, offset, bytes of the record */
+	AUX_PARTS_MAX = 512,
 };
 
 struct flash_aux_part {

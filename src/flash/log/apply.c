@@ -138,21 +138,14 @@ static enum bole_status prepared_object(struct flash_apply *a, const struct flas
 	return bole_flash_apply_prepared(a, r->owner, row, 1);
 }
 
-/* The id's row in memory; where it is, if it has one. */
-struct row_now {
-	bool has;
-	uint64_t place;
-	uint32_t stored;
-	uint32_t fresh; /* FRESH_NONE: in mem */
-};
-
-static struct row_now row_now(const struct flash_memory *m, struct bole_bytes key, uint64_t hash)
+struct flash_row_now bole_flash_row_now(const struct flash_memory *m, struct bole_bytes key,
+                                        uint64_t hash)
 {
-	struct row_now now = {.fresh = FRESH_NONE};
+	struct flash_row_now now = {.fresh = FRESH_NONE};
 	struct flash_mem_row row;
 
 	if (bole_flash_mem_get(m->mem, key, &row) && row.has) {
-		now = (struct row_now){true, row.place, row.stored, FRESH_NONE};
+		now = (struct flash_row_now){true, row.type, row.place, row.stored, FRESH_NONE};
 		return now;
 	}
 	uint32_t at = m->rows == 0 ? FRESH_NONE
@@ -161,7 +154,7 @@ static struct row_now row_now(const struct flash_memory *m, struct bole_bytes ke
 		return now;
 	struct flash_fresh_row fresh = bole_flash_fresh_row(m->fresh, at);
 	if (!bole_flash_mem_kills_row(m->mem, key, fresh.place))
-		now = (struct row_now){true, fresh.place, fresh.stored, at};
+		now = (struct flash_row_now){true, fresh.type, fresh.place, fresh.stored, at};
 	return now;
 }
 
@@ -182,7 +175,7 @@ static enum bole_status apply_object(struct flash_apply *a, const struct flash_r
 	if (!a->again)
 		BOLE_TRY(bole_flash_apply_supersede(a, index, r->key.ptr, false));
 	uint64_t hash = bole_flash_key_hash(a->v, r->key.ptr, (uint32_t)r->key.len);
-	struct row_now row = row_now(&index->now, r->key, hash);
+	struct flash_row_now row = bole_flash_row_now(&index->now, r->key, hash);
 	/* Without a row it was dropped again within the batches in doubt. */
 	if (a->again && !row.has)
 		return BOLE_OK;
@@ -312,36 +305,45 @@ static void parts_die(struct flash_apply *a, const struct flash_item *item)
 		bole_flash_aux_superseded(a->v, item);
 }
 
+bool bole_flash_aux_decode(const struct flash_record *r, struct flash_aux_record *out)
+{
+	const uint8_t *p = r->body.ptr;
+
+	if (r->body.len < AUX_HEAD_BYTES || p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES)
+		return false;
+	out->part = bole_get_le16(p + AUX_PART_AT);
+	out->parts = bole_get_le16(p + AUX_PARTS_AT);
+	out->total = bole_get_le32(p + AUX_TOTAL_AT);
+	out->key[0] = p[AUX_CLASS_AT];
+	out->key[1] = p[AUX_KIND_AT + 1];
+	out->key[2] = p[AUX_KIND_AT];
+	out->key_len = AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT];
+	memcpy(out->key + AUX_KEY_HEAD, p + AUX_HEAD_BYTES, p[AUX_KEY_BYTES_AT]);
+	return out->parts <= AUX_PARTS_MAX && (out->parts == 0 || out->part < out->parts) &&
+	       out->total <= BOLE_AUX_BYTES_MAX;
+}
+
 /* One part of a value: the first one makes the item, the others add their places. */
 static enum bole_status apply_aux(struct flash_apply *a, const struct flash_record *r,
                                   uint32_t segment, uint32_t offset)
 {
-	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
-	uint8_t value[AUX_VALUE_HEAD + AUX_VALUE_PART * 512];
+	uint8_t value[AUX_VALUE_HEAD + AUX_VALUE_PART * AUX_PARTS_MAX];
+	struct flash_aux_record aux;
 	struct flash_table **table;
-	const uint8_t *p = r->body.ptr;
 
 	BOLE_TRY(aux_target(a, r, &table));
-	if (r->body.len < AUX_HEAD_BYTES || p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES)
+	if (!bole_flash_aux_decode(r, &aux))
 		return BOLE_E_CORRUPT;
-	uint32_t part = bole_get_le16(p + AUX_PART_AT);
-	uint32_t parts = bole_get_le16(p + AUX_PARTS_AT);
-	uint32_t total = bole_get_le32(p + AUX_TOTAL_AT);
-	bool remove = parts == 0;
-	key[0] = p[AUX_CLASS_AT];
-	key[1] = p[AUX_KIND_AT + 1];
-	key[2] = p[AUX_KIND_AT];
-	memcpy(key + AUX_KEY_HEAD, p + AUX_HEAD_BYTES, p[AUX_KEY_BYTES_AT]);
-	struct bole_bytes k = {key, (size_t)AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT]};
-	if (parts > 512 || (!remove && part >= parts) || total > BOLE_AUX_BYTES_MAX)
-		return BOLE_E_CORRUPT;
+	uint32_t part = aux.part;
+	bool remove = aux.parts == 0;
+	struct bole_bytes k = {aux.key, aux.key_len};
 	if (remove && (r->flags & FLASH_FLAG_PREPARED) == 0) {
 		if (a->again)
 			return BOLE_OK;
 		parts_die(a, bole_flash_table_find(*table, k));
 		return bole_flash_table_remove(&a->v->aux, table, k);
 	}
-	size_t len = bole_flash_aux_value(value, total, remove ? 1 : parts);
+	size_t len = bole_flash_aux_value(value, aux.total, remove ? 1 : aux.parts);
 	const struct flash_item *item = bole_flash_table_find(*table, k);
 	if (a->again && (item == NULL || bole_flash_item_value(item).len != len))
 		return BOLE_OK; /* superseded within the batches in doubt */

@@ -67,21 +67,28 @@ enum bole_status bole_flash_batch_reserve(struct flash_volume *v, uint64_t bytes
 	if (v->refused_full)
 		return BOLE_E_NO_SPACE;
 	uint64_t pos = (uint64_t)v->log.pos + (v->batch.open ? v->batch.len : 0);
-	if (v->log.pos != 0 && !v->log.stale && pos + batch_bytes(v, bytes) <= v->segment_bytes &&
-	    bytes < most)
+	bool here =
+	        !v->log.stale && bytes < most && pos + batch_bytes(v, bytes) <= v->segment_bytes;
+	if (here && v->log.paid)
 		return BOLE_OK; /* no new segment */
 	bole_flash_lock(v);
-	bool fits =
-	        v->free > (uint64_t)bole_flash_floor(v, purpose) + segments_for(v, bytes, longest);
+	uint64_t wanted_free = (uint64_t)bole_flash_floor(v, purpose) +
+	                       (here ? 0 : 1 + segments_for(v, bytes, longest));
+	bool fits = v->free >= wanted_free;
 	bole_flash_unlock(v);
 	return fits ? BOLE_OK : BOLE_E_NO_SPACE;
+}
+
+enum bole_status bole_flash_batch_room(struct flash_volume *v, uint64_t bytes)
+{
+	return grow(v, batch_bytes(v, bytes));
 }
 
 /* A segment for the log, in state RESERVED. It is blank if one was, else it is erased ahead, block
  * by block, or when it is entered. */
 static enum bole_status reserve_next(struct flash_volume *v, uint32_t *next, uint64_t *sequence)
 {
-	BOLE_TRY(bole_flash_segment_get(v, FLASH_FOR_CHECKPOINT, FLASH_LOG, next, sequence));
+	BOLE_TRY(bole_flash_segment_get(v, FLASH_FOR_LOG, FLASH_LOG, next, sequence));
 	bole_flash_lock(v);
 	v->segment[*next].state = SEGMENT_RESERVED;
 	v->segment[*next].open = false;
@@ -110,6 +117,7 @@ static void enter(struct flash_volume *v, uint32_t segment, uint64_t sequence)
 	v->log.sequence = sequence;
 	v->log.pos = 0;
 	v->log.stale = false;
+	v->log.paid = false;
 }
 
 /* Nothing of the group that is under way counts, and nothing more goes where the log is now. */
@@ -195,8 +203,17 @@ enum bole_status bole_flash_log_mend(struct flash_volume *v)
 	/* The one under way tells the old place. */
 	while (adrift && v->checkpointing)
 		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
+	v->recovering = adrift;
 	bole_flash_unlock(v);
-	return adrift ? bole_flash_checkpoint_leading(v) : BOLE_OK;
+	if (!adrift)
+		return BOLE_OK;
+	enum bole_status rc = bole_flash_checkpoint_leading(v);
+	bole_flash_lock(v);
+	v->recovering = false;
+	if (rc == BOLE_E_NO_SPACE)
+		bole_flash_check_end(v, true);
+	bole_flash_unlock(v);
+	return rc;
 }
 
 /* `more` bytes of records and the trailer still fit behind what the batch has. */
@@ -213,8 +230,10 @@ static enum bole_status begin(struct flash_volume *v, uint32_t more)
 {
 	struct flash_batch *b = &v->batch;
 
-	if (v->log.pos != 0 && (v->log.stale || !fits(v, more)))
+	if (v->log.pos != 0 && (v->log.stale || !fits(v, more))) {
 		BOLE_TRY(bole_flash_log_advance(v));
+		v->log.paid = true;
+	}
 	b->start = v->log.pos;
 	b->len = 0;
 	b->records = 0;

@@ -11,6 +11,8 @@
  * the calls below fail for nothing but the device. BOLE_E_NO_MEMORY, BOLE_E_NO_SPACE. */
 BOLE_MUST_USE enum bole_status bole_flash_batch_reserve(struct flash_volume *, uint64_t bytes,
                                                         uint32_t longest, enum flash_purpose);
+/* Memory for a batch of so many bytes. BOLE_E_NO_MEMORY. */
+BOLE_MUST_USE enum bole_status bole_flash_batch_room(struct flash_volume *, uint64_t bytes);
 /* Adds a record whose body is the concatenation of pieces. *segment, *offset (may be NULL): where.
  * A batch that is full goes out with "the next one belongs to it". */
 BOLE_MUST_USE enum bole_status bole_flash_batch_add(struct flash_volume *,

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/memory.h"
 #include "flash/log/batch.h"
 #include "flash/log/scan.h"
 #include "flash/volume/repair.h"
@@ -147,60 +148,132 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 
 /* -- After an unclean stop -- */
 
-/* Copies the objects and aux records of one batch to the head of the log. */
-static enum bole_status copy_batch(struct flash_log_scan *s, const struct flash_batch_at *b,
-                                   struct flash_apply *a, bool *any)
+/* What is written once more, and where. */
+struct repeat {
+	struct flash_log_scan *s;
+	uint64_t *place; /* of the records that are wanted, in the order of each_wanted */
+	uint32_t count;
+	uint32_t cap;
+	uint32_t at;
+	bool least; /* only of the last write */
+};
+
+static enum bole_status
+each_of(struct repeat *t, const struct flash_batch_at *b,
+        enum bole_status (*one)(struct repeat *, const struct flash_record *, uint64_t place))
 {
-	struct flash_volume *v = s->v;
 	struct flash_record r;
 	uint32_t pos = 0;
 	uint32_t offset;
 	enum bole_status rc;
 
-	while ((rc = bole_flash_batch_next(s, b, &pos, &r, &offset)) == BOLE_OK) {
-		uint32_t segment;
-		if (r.kind != FLASH_RECORD_OBJECT && r.kind != FLASH_RECORD_AUX)
-			continue;
-		struct bole_bytes body = r.body;
-		/* What a cut left unstable may be gone the next time: only the checkpoint that
-		 * comes next needs room more. */
-		BOLE_TRY(bole_flash_batch_reserve(v, r.bytes, r.bytes, FLASH_FOR_MERGING));
-		BOLE_TRY(bole_flash_batch_add(v, &r, &body, 1, &segment, &offset));
-		*any = true;
-		if (r.kind == FLASH_RECORD_AUX && bole_flash_repo_find_any(v, r.owner) == NULL)
-			continue; /* removed within the batches in doubt */
-		if (r.kind == FLASH_RECORD_OBJECT && bole_flash_domain_find(v, r.owner) == NULL)
-			continue;
-		if (r.kind == FLASH_RECORD_AUX && (r.flags & FLASH_FLAG_PREPARED) != 0)
-			continue; /* its places are found by replay, not moved */
-		BOLE_TRY(bole_flash_apply(a, &r, segment, offset));
-	}
+	while ((rc = bole_flash_batch_next(t->s, b, &pos, &r, &offset)) == BOLE_OK)
+		if (bole_flash_repeat_wanted(t->s->v, &r, b->segment, offset))
+			BOLE_TRY(one(t, &r, bole_flash_place(b->segment, offset)));
 	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* The records in doubt that something names: those of the last write first. */
+static enum bole_status
+each_wanted(struct repeat *t,
+            enum bole_status (*one)(struct repeat *, const struct flash_record *, uint64_t place))
+{
+	const struct flash_log_scan *s = t->s;
+
+	for (uint32_t i = s->batches; i > 0 && s->batch[i - 1].sequence > s->durable; i--) {
+		if (t->least && i < s->batches)
+			break;
+		if (!s->batch[i - 1].damaged)
+			BOLE_TRY(each_of(t, &s->batch[i - 1], one));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status note_place(struct repeat *t, uint64_t place)
+{
+	struct bole_alloc *alloc = t->s->v->alloc;
+
+	if (t->count == t->cap) {
+		uint32_t cap = t->cap == 0 ? 64 : t->cap * 2;
+		void *list = bole_alloc_resize(alloc, t->place, t->cap, cap, sizeof *t->place);
+		if (list == NULL)
+			return BOLE_E_NO_MEMORY;
+		t->place = list;
+		t->cap = cap;
+	}
+	t->place[t->count++] = place;
+	return BOLE_OK;
+}
+
+static enum bole_status repeat(struct repeat *t, const struct flash_record *r, uint64_t place)
+{
+	struct flash_volume *v = t->s->v;
+	const struct flash_batch_at *last = &t->s->batch[t->s->batches - 1];
+	struct bole_bytes body = r->body;
+	uint32_t segment;
+	uint32_t offset;
+
+	/* The last write fits into the segment that the log jumped to: it has been in one, too.
+	 * Nothing else was under way when power went. For what the device held back before it,
+	 * there may be no room: the checkpoint that comes next needs it more. */
+	if (bole_flash_place_segment(place) == last->segment &&
+	    bole_flash_place_offset(place) >= last->offset)
+		BOLE_TRY(bole_flash_batch_room(v, last->bytes));
+	else
+		BOLE_TRY(bole_flash_batch_reserve(v, r->bytes, r->bytes, FLASH_FOR_MERGING));
+	BOLE_TRY(bole_flash_batch_add(v, r, &body, 1, &segment, &offset));
+	return note_place(t, bole_flash_place(segment, offset));
+}
+
+static enum bole_status move(struct repeat *t, const struct flash_record *r, uint64_t place)
+{
+	if (t->at == t->count)
+		return BOLE_OK;
+	return bole_flash_repeat_move(t->s->v, r, place, t->place[t->at++]);
+}
+
+static enum bole_status left(struct repeat *t, const struct flash_record *r, uint64_t place)
+{
+	(void)r;
+	(void)place;
+	t->s->v->in_doubt++;
+	return BOLE_OK;
+}
+
+static enum bole_status repeat_all(struct repeat *t)
+{
+	struct flash_volume *v = t->s->v;
+
+	v->batch.flags = FLASH_BATCH_AGAIN;
+	enum bole_status rc = each_wanted(t, repeat);
+	if (rc == BOLE_E_NO_SPACE)
+		rc = BOLE_OK;
+	if (rc == BOLE_OK && t->count != 0)
+		rc = bole_flash_batch_end(v, 0);
+	v->batch.flags = 0;
+	if (rc == BOLE_OK)
+		rc = bole_flash_flush(v);
+	/* Nothing names the other places before they are there. */
+	if (rc == BOLE_OK)
+		rc = each_wanted(t, move);
+	t->least = true;
+	return rc == BOLE_OK ? each_wanted(t, left) : rc;
 }
 
 enum bole_status bole_flash_recover(struct flash_log_scan *s)
 {
 	struct flash_volume *v = s->v;
-	struct flash_apply a;
-	enum bole_status rc = BOLE_OK;
-	bool any = false;
+	/* Without a cache a write that has ended is safe. */
+	struct repeat t = {.s = s, .least = !v->dev->info.volatile_cache};
 
-	bole_flash_apply_init(&a, v);
-	a.again = true;
-	v->batch.flags = FLASH_BATCH_AGAIN;
-	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++)
-		if (s->batch[i].sequence > s->durable && !s->batch[i].damaged)
-			rc = copy_batch(s, &s->batch[i], &a, &any);
-	bole_flash_apply_release(&a);
-	/* A full volume: what is left stays where it is. It verified, and the checkpoint that
-	 * comes next needs the room more. */
-	if (rc == BOLE_E_NO_SPACE)
-		rc = BOLE_OK;
-	if (rc == BOLE_OK && any)
-		rc = bole_flash_batch_end(v, 0);
-	v->batch.flags = 0;
-	if (rc == BOLE_OK)
-		rc = bole_flash_flush(v);
+	v->in_doubt = 0;
+	enum bole_status rc = repeat_all(&t);
+
+	bole_alloc_free(v->alloc, t.place, t.cap, sizeof *t.place);
+	if (rc == BOLE_OK && v->in_doubt != 0)
+		bole_log(v->platform, BOLE_LOG_WARN,
+		         "%s: %llu records that a cut left in doubt stay where they are",
+		         v->dev->info.name, (unsigned long long)v->in_doubt);
 	if (rc == BOLE_OK)
 		v->log.durable = v->log.batch - 1;
 	return rc;

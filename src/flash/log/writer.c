@@ -320,6 +320,9 @@ static void encode_with_help(struct flash_volume *v, struct flash_request *req)
 		/* What it has read may be somewhere else now. */
 		bole_flash_reader_reset(&v->reader);
 	}
+	bole_flash_lock(v);
+	bole_flash_check_end(v, true);
+	bole_flash_unlock(v);
 }
 
 /* Encodes requests until one finds no space behind others: that one waits for the next group, when

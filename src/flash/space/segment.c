@@ -3,18 +3,20 @@
  *
  * The reserve: a checkpoint must always be writable next to the old one, because it is what makes
  * freed segments free again; and the log must be able to take reference updates and deletes until
- * that happens. Both are held back from data. */
+ * that happens. Both are held back from data. Below them lies what a mount after a cut needs before
+ * its checkpoint: two segments for the log, of which the first takes what the cut left in doubt. */
 #include "base/bytes.h"
 #include "base/check.h"
 #include "flash/index/levels.h"
 #include "flash/log/tx.h"
 
 enum {
-	RESERVE_SEGMENTS = 8,    /* for references and deletes */
+	RESERVE_SEGMENTS = 6,    /* for references and deletes */
 	RESERVE_PER_MILLE = 8,   /* and a share of the volume */
 	CAPACITY_PERCENT = 92,   /* of the segments is promised */
 	FULL_PERCENT = 98,       /* of what is promised: live bytes beyond which no data is taken */
 	CLEAN_SEGMENTS = 2,      /* for survivors of cleaning */
+	RECOVERY_SEGMENTS = 2,   /* where the log goes on after a cut, and what was in doubt */
 	CHECKPOINT_SLACK = 2,    /* segments that a checkpoint may leave half empty */
 	FEW_ROW_BYTES = 64,      /* of it for a row in memory, where they are few */
 	CHECKPOINT_FIXED = 4096, /* bytes of it that do not grow */
@@ -44,10 +46,13 @@ static uint32_t merge_segments(const struct flash_volume *v)
 
 uint32_t bole_flash_floor(const struct flash_volume *v, enum flash_purpose purpose)
 {
-	uint32_t floor = checkpoint_segments(v);
+	uint32_t floor = v->recovering ? 0 : RECOVERY_SEGMENTS;
 
-	if (purpose == FLASH_FOR_CHECKPOINT)
+	if (purpose == FLASH_FOR_LOG)
 		return 0;
+	if (purpose == FLASH_FOR_CHECKPOINT)
+		return floor;
+	floor += checkpoint_segments(v);
 	if (purpose == FLASH_FOR_MERGING)
 		return floor;
 	floor += merge_segments(v);

@@ -24,6 +24,7 @@ enum {
 	CACHE_SHARE = 64,              /* of the memory, else */
 	CACHE_PAGES_SHARE = 3,         /* for pages; the rest is for records */
 	LOSSES_BYTES = 64 << 10,
+	CUT_SPARE_SEGMENTS = 8, /* beyond a base, where a mount after a cut writes a delta */
 };
 
 /* -- Format -- */
@@ -151,6 +152,7 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 		v->segment[s->segment].written = s->pos;
 	}
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
+	v->log.paid = false; /* more may be missing than before the stop */
 }
 
 /* What lives is known. False: the log cannot go on in its next segment, because that holds
@@ -191,9 +193,25 @@ static enum bole_status settle_anchor(struct flash_volume *v)
 	return rc;
 }
 
-static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
+/* One more delta, or a base? A base costs more now but gives back what it replaces: where there is
+ * little room, stops and mounts one after another must not use it up. If one does not fit, the
+ * other one may. */
+static enum bole_status checkpoint_after_cut(struct flash_volume *v)
 {
-	BOLE_TRY(settle_anchor(v));
+	bole_flash_lock(v);
+	uint32_t floor = bole_flash_floor(v, FLASH_FOR_MERGING);
+	bool base = v->free >= floor && v->free < floor + CUT_SPARE_SEGMENTS;
+	v->base_wanted |= base;
+	bole_flash_unlock(v);
+	enum bole_status rc = bole_flash_checkpoint(v);
+	if (rc != BOLE_E_NO_SPACE)
+		return rc;
+	v->base_wanted = !base;
+	return bole_flash_checkpoint(v);
+}
+
+static enum bole_status recover(struct flash_volume *v, struct flash_log_scan *s)
+{
 	/* What follows the log's end is left alone until the checkpoint counts. */
 	enum bole_status rc;
 	do {
@@ -209,7 +227,16 @@ static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan 
 		bole_alloc_free(v->alloc, v->saved, 1, sizeof *v->saved);
 		v->saved = NULL;
 	}
-	return bole_flash_checkpoint(v);
+	return checkpoint_after_cut(v);
+}
+
+static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
+{
+	BOLE_TRY(settle_anchor(v));
+	v->recovering = true;
+	enum bole_status rc = recover(v, s);
+	v->recovering = false;
+	return rc;
 }
 
 /* What is written from here on comes after the newest anchor, although it is not read. */

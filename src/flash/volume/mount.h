@@ -3,6 +3,7 @@
 #ifndef BOLE_FLASH_MOUNT_H
 #define BOLE_FLASH_MOUNT_H
 
+#include "flash/index/auxtable.h"
 #include "flash/index/extent.h"
 #include "flash/log/record.h"
 #include "flash/log/tx.h"
@@ -40,6 +41,38 @@ BOLE_MUST_USE enum bole_status bole_flash_apply_supersede(struct flash_apply *,
                                                           bool extents);
 
 struct flash_domain *bole_flash_domain_find(struct flash_volume *, uint32_t id);
+
+/* The id's row in memory; where its record is, if it has one. */
+struct flash_row_now {
+	bool has;
+	uint8_t type;
+	uint64_t place;
+	uint32_t stored;
+	uint32_t fresh; /* FRESH_NONE: in mem */
+};
+struct flash_row_now bole_flash_row_now(const struct flash_memory *, struct bole_bytes key,
+                                        uint64_t hash);
+
+/* The head of an AUX record. parts 0: the key is removed. */
+struct flash_aux_record {
+	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
+	size_t key_len;
+	uint32_t part;
+	uint32_t parts;
+	uint32_t total; /* of the whole value */
+};
+/* False: it makes no sense. */
+bool bole_flash_aux_decode(const struct flash_record *, struct flash_aux_record *out);
+
+/* -- A record is written once more (repeat.c) -- */
+
+/* Something that was recovered names the OBJECT or AUX record at that place. */
+bool bole_flash_repeat_wanted(struct flash_volume *, const struct flash_record *, uint32_t segment,
+                              uint32_t offset);
+/* Whatever names it names the other place instead. */
+BOLE_MUST_USE enum bole_status bole_flash_repeat_move(struct flash_volume *,
+                                                      const struct flash_record *, uint64_t from,
+                                                      uint64_t to);
 
 /* -- The log -- */
 struct flash_batch_copy {

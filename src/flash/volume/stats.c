@@ -29,6 +29,7 @@ void bole_flash_volume_stats(struct flash_volume *v, struct bole_store_stats *ou
 	bole_flash_lock(v);
 	count_segments(v, out);
 	out->lost = v->lost;
+	out->in_doubt = v->in_doubt;
 	out->capacity_bytes = bole_flash_capacity(v);
 	uint64_t floor = bole_flash_floor(v, FLASH_FOR_DATA);
 	uint64_t free = (uint64_t)v->free + v->freed + v->pinned;

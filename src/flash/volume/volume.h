@@ -138,6 +138,7 @@ struct flash_log {
 	uint64_t whole;         /* batch and link behind the last whole group */
 	uint64_t whole_link;
 	bool stale;  /* raw flash: a cut may have reached what follows pos */
+	bool paid;   /* there was room for the segment beyond the floor of who wanted it */
 	bool broken; /* its head takes no more: it must go on elsewhere */
 	bool adrift; /* (L) it did: nothing may be written there before a checkpoint says so */
 	bool sealed; /* the last batch is a seal, flushed, not confirmed */
@@ -191,7 +192,8 @@ enum flash_purpose {
 	FLASH_FOR_REFS,       /* reference updates, deletes: may use the reserve */
 	FLASH_FOR_CLEANING,   /* what makes space: moves */
 	FLASH_FOR_MERGING,    /* and merges */
-	FLASH_FOR_CHECKPOINT, /* may use all */
+	FLASH_FOR_CHECKPOINT, /* all but what recovery needs */
+	FLASH_FOR_LOG,        /* all: who writes there has asked before */
 };
 
 struct flash_volume {
@@ -218,12 +220,14 @@ struct flash_volume {
 	_Atomic bool worn;         /* too few good segments, or numbers: read-only for good */
 	bool salvage;              /* mounted with what damage has left */
 	uint64_t lost;             /* things that were durable and are not shown */
+	uint64_t in_doubt;         /* records of a write that a cut left in doubt, not moved */
 	struct bole_buffer losses; /* a line each, as far as there is room */
 
 	struct bole_mutex lock;
 	struct bole_cond cond;
 	bool leading;                        /* (L) */
 	bool checkpointing;                  /* (L) */
+	bool recovering;                     /* (L) what is held back for that is used */
 	struct flash_tx *open_txs;           /* (L) */
 	struct flash_room room;              /* (L) empty when somebody has it */
 	bool unlogged;                       /* (L) work was published that no log repeats */
