@@ -38,6 +38,13 @@ ln -s "$long/$long/$long" src/longlink
 head -c 300000 /dev/urandom >src/noise
 git -C src add -A
 git -C src update-index --add --cacheinfo 160000,0123456789012345678901234567890123456789,module
+mkdir -p src/ign/only/sub src/ign/files src/ign/part
+echo 1 >src/ign/only/sub/f; echo 2 >src/ign/files/secret; echo 3 >src/ign/part/kept.c; echo 4 >src/ign/part/out.log
+echo 5 >src/ign/other.log; echo 6 >src/ign/part/kept.log; echo 7 >src/unwanted
+printf '[attr]noship export-ignore\n*.log export-ignore\n/unwanted noship\nign/only/sub/ noship\n' >src/.gitattributes
+printf 'secret export-ignore\n' >src/ign/files/.gitattributes
+printf 'kept.log -export-ignore\n"ou\\164.log" export-ignore=no\n' >src/ign/part/.gitattributes
+git -C src add -A
 GIT_COMMITTER_DATE='1700000000 +0000' git -C src commit -qm one
 git -C src tag -a -m t v1
 git -C src branch topic/x
@@ -67,9 +74,18 @@ same "a prefix" --prefix=p/q/ main
 same "a prefix without a slash" --prefix=p main
 same "paths" main a/b link
 same "a deep path" main a/b/c/deep
+tar tf want.tar | grep -q deep || die "the deep path is not there"
+same "attributes" main ign
+tar tf have.tar >list
+for name in unwanted other.log secret only/sub/f; do
+	grep -q "$name" list && die "export-ignore: $name is there"
+done
+grep -q 'part/kept.log' list && grep -q 'part/out.log' list || die "-export-ignore: $(cat list)"
 [[ $(git get-tar-commit-id <have.tar) == $(git -C src rev-parse main) ]] || die "the commit's id"
-limit git archive --remote="$u" --format=tar main:a | tar t >list || die "a folder"
-cmp list <(git -C src archive --format=tar main:a | tar t) || die "a folder: the names differ"
+for folder in a ign ign/part; do # where attributes from above do not count
+	limit git archive --remote="$u" --format=tar main:$folder | tar t >list || die "$folder"
+	cmp list <(git -C src archive --format=tar main:$folder | tar t) || die "$folder: the names differ"
+done
 limit git archive --list --remote="$u" | tr '\n' ' ' | grep -q '^tar tgz tar.gz zip $' || die "--list"
 
 limit git archive --remote="$u" --format=tar.gz -9 main | gzip -dc >have.tar || die "tar.gz"

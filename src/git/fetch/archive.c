@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The walk over the tree, in its order, with a copy of each tree on the way down. */
+/* The walk over the tree, in its order, with a copy of each tree on the way down. What the
+ * attribute export-ignore names stays out. */
 #include "git/fetch/archive.h"
 
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/check.h"
 #include "bole/limits.h"
 #include "git/fetch/treeish.h"
+#include "git/pattern/attributes.h"
 
 enum {
 	OUTPUT_BYTES = 64 * 1024,
@@ -21,12 +23,15 @@ struct frame {
 	uint8_t *tree;
 	size_t len;
 	struct bole_bytes rest;
+	struct bole_oid oid;
 	size_t path_len; /* of the tree's own path */
+	bool written;    /* it is in the archive, or needs no entry */
 };
 
 struct walk {
 	struct bole_archive *a;
 	struct bole_deflater *deflater;
+	struct bole_attributes *attributes;
 	struct frame *frames;
 	size_t depth;
 	size_t cap;
@@ -57,11 +62,12 @@ static bool asked_for(const struct bole_archive_ask *ask, struct bole_bytes path
 
 /* -- The walk -- */
 
-static enum bole_status emit(struct walk *w, const struct bole_oid *oid, uint32_t mode)
+static enum bole_status emit(struct walk *w, size_t path_len, const struct bole_oid *oid,
+                             uint32_t mode)
 {
 	struct bole_archive *a = w->a;
 	struct bole_archive_entry entry = {
-	        .path = bole_bytes_of(w->path, w->path_len), .oid = *oid, .mode = mode};
+	        .path = bole_bytes_of(w->path, path_len), .oid = *oid, .mode = mode};
 
 	BOLE_TRY(bole_session_tick(a->s));
 	if (mode != BOLE_MODE_TREE && mode != BOLE_MODE_SUBMODULE)
@@ -69,6 +75,66 @@ static enum bole_status emit(struct walk *w, const struct bole_oid *oid, uint32_
 	if (a->ask->format == BOLE_ARCHIVE_ZIP)
 		return bole_archive_zip_entry(a, &entry, w->deflater);
 	return bole_archive_tar_entry(a, &entry);
+}
+
+/* Folders are written with the first file in them, like git's: none with nothing inside. */
+static enum bole_status emit_folders(struct walk *w)
+{
+	for (size_t i = 0; i < w->depth; i++) {
+		struct frame *frame = &w->frames[i];
+
+		if (frame->written)
+			continue;
+		BOLE_TRY(emit(w, frame->path_len, &frame->oid, BOLE_MODE_TREE));
+		frame->written = true;
+	}
+	return BOLE_OK;
+}
+
+/* The folder's .gitattributes, where it has one that is a file. */
+static enum bole_status enter_attributes(struct walk *w, const struct frame *frame)
+{
+	size_t above = w->a->ask->prefix.len;
+	size_t len = w->depth == 1 ? 0 : frame->path_len - above - 1; /* without its '/' */
+	struct bole_bytes rest = frame->rest, content = bole_bytes_of("", 0);
+	struct bole_tree_entry entry;
+	enum bole_status rc;
+	uint64_t bytes;
+	uint8_t type;
+
+	while ((rc = bole_tree_next(&rest, frame->oid.algo, &entry)) == BOLE_OK) {
+		bool file = entry.mode == BOLE_MODE_FILE || entry.mode == BOLE_MODE_EXECUTABLE;
+
+		if (!file || !bole_bytes_equal(entry.name, bole_bytes_z(".gitattributes")))
+			continue;
+		BOLE_TRY(bole_object_size(w->a->reader, &entry.oid, &type, &bytes));
+		if (type != BOLE_OBJECT_BLOB)
+			return BOLE_E_CORRUPT;
+		if (bytes > BOLE_ATTRIBUTES_BYTES_MAX)
+			return BOLE_E_LIMIT;
+		BOLE_TRY(bole_object_read(w->a->reader, &entry.oid, NULL, &content));
+		break;
+	}
+	if (rc != BOLE_OK && rc != BOLE_END)
+		return BOLE_E_CORRUPT;
+	return bole_attributes_enter(w->attributes, len, content);
+}
+
+static enum bole_status is_ignored(struct walk *w, struct bole_bytes path, bool folder, bool *out)
+{
+	struct bole_attribute ignore;
+
+	BOLE_TRY(bole_attributes_get(w->attributes, path, folder, "export-ignore", &ignore));
+	*out = ignore.state == BOLE_ATTRIBUTE_SET;
+	return BOLE_OK;
+}
+
+static void drop(struct walk *w)
+{
+	struct frame *frame = &w->frames[--w->depth];
+
+	w->tree_bytes -= frame->len;
+	bole_alloc_free(w->a->s->svc->alloc, frame->tree, frame->len + 1, 1);
 }
 
 static enum bole_status enter(struct walk *w, const struct bole_oid *tree)
@@ -99,16 +165,18 @@ static enum bole_status enter(struct walk *w, const struct bole_oid *tree)
 	w->frames[w->depth++] = (struct frame){.tree = copy,
 	                                       .len = content.len,
 	                                       .rest = bole_bytes_of(copy, content.len),
+	                                       .oid = *tree,
 	                                       .path_len = w->path_len};
-	return BOLE_OK;
+	enum bole_status rc = enter_attributes(w, &w->frames[w->depth - 1]);
+	if (rc != BOLE_OK)
+		drop(w);
+	return rc;
 }
 
 static void leave(struct walk *w)
 {
-	struct frame *frame = &w->frames[--w->depth];
-
-	w->tree_bytes -= frame->len;
-	bole_alloc_free(w->a->s->svc->alloc, frame->tree, frame->len + 1, 1);
+	bole_attributes_leave(w->attributes);
+	drop(w);
 }
 
 static enum bole_status append_path(struct walk *w, struct bole_bytes text)
@@ -124,7 +192,7 @@ static enum bole_status append_path(struct walk *w, struct bole_bytes text)
 static enum bole_status visit(struct walk *w, const struct bole_tree_entry *entry)
 {
 	const struct bole_archive_ask *ask = w->a->ask;
-	bool folder = entry->mode == BOLE_MODE_TREE;
+	bool folder = entry->mode == BOLE_MODE_TREE, ignored;
 
 	BOLE_TRY(append_path(w, entry->name));
 	struct bole_bytes inner =
@@ -132,10 +200,14 @@ static enum bole_status visit(struct walk *w, const struct bole_tree_entry *entr
 
 	if (!asked_for(ask, inner, folder))
 		return BOLE_OK;
+	if (!folder)
+		BOLE_TRY(emit_folders(w));
+	BOLE_TRY(is_ignored(w, inner, folder, &ignored));
+	if (ignored)
+		return BOLE_OK;
 	if (folder || entry->mode == BOLE_MODE_SUBMODULE)
 		BOLE_TRY(append_path(w, bole_bytes_z("/")));
-	BOLE_TRY(emit(w, &entry->oid, entry->mode));
-	return folder ? enter(w, &entry->oid) : BOLE_OK;
+	return folder ? enter(w, &entry->oid) : emit(w, w->path_len, &entry->oid, entry->mode);
 }
 
 static enum bole_status walk_tree(struct walk *w, const struct bole_oid *tree)
@@ -145,8 +217,9 @@ static enum bole_status walk_tree(struct walk *w, const struct bole_oid *tree)
 
 	BOLE_TRY(append_path(w, ask->prefix));
 	if (ask->prefix.len > 0 && ask->prefix.ptr[ask->prefix.len - 1] == '/')
-		BOLE_TRY(emit(w, tree, BOLE_MODE_TREE));
+		BOLE_TRY(emit(w, w->path_len, tree, BOLE_MODE_TREE));
 	BOLE_TRY(enter(w, tree));
+	w->frames[0].written = true;
 	while (w->depth > 0) {
 		struct frame *frame = &w->frames[w->depth - 1];
 
@@ -215,7 +288,8 @@ static enum bole_status write_archive(struct bole_archive *a, const struct bole_
 	if (rc != BOLE_OK)
 		return rc;
 	w->a = a;
-	if (a->ask->format != BOLE_ARCHIVE_TAR)
+	rc = bole_attributes_open(alloc, &w->attributes);
+	if (rc == BOLE_OK && a->ask->format != BOLE_ARCHIVE_TAR)
 		rc = bole_deflater_open(alloc, a->ask->level, &w->deflater);
 	if (rc == BOLE_OK)
 		rc = a->ask->format == BOLE_ARCHIVE_TGZ ? write_gzip(w, tree, a->out)
@@ -223,6 +297,7 @@ static enum bole_status write_archive(struct bole_archive *a, const struct bole_
 	while (w->depth > 0)
 		leave(w);
 	bole_deflater_close(w->deflater);
+	bole_attributes_close(w->attributes);
 	bole_alloc_free(alloc, w->frames, w->cap, sizeof *w->frames);
 	bole_alloc_free(alloc, w, 1, sizeof *w);
 	return rc;
