@@ -29,8 +29,7 @@ static enum bole_status size_take(struct bole_bytes *rest, uint64_t *out)
 	return BOLE_E_INVALID;
 }
 
-static enum bole_status sizes_take(struct bole_bytes *rest, uint64_t *base_len,
-                                   uint64_t *result_len)
+enum bole_status bole_delta_begin(struct bole_bytes *rest, uint64_t *base_len, uint64_t *result_len)
 {
 	BOLE_TRY(size_take(rest, base_len));
 	return size_take(rest, result_len);
@@ -38,7 +37,7 @@ static enum bole_status sizes_take(struct bole_bytes *rest, uint64_t *base_len,
 
 enum bole_status bole_delta_sizes(struct bole_bytes delta, uint64_t *base_len, uint64_t *result_len)
 {
-	return sizes_take(&delta, base_len, result_len);
+	return bole_delta_begin(&delta, base_len, result_len);
 }
 
 /* The operands of a copy: bits 0-3 of op say which bytes of the offset follow, 4-6 of the size. */
@@ -59,6 +58,19 @@ static bool copy_take(struct bole_bytes *rest, uint8_t op, uint32_t *off, uint32
 	return true;
 }
 
+enum bole_status bole_delta_op(struct bole_bytes *rest, struct bole_delta_op *op)
+{
+	if (rest->len == 0 || *rest->ptr == 0)
+		return BOLE_E_INVALID;
+	uint8_t code = *rest->ptr++;
+
+	rest->len--;
+	*op = (struct bole_delta_op){.copy = (code & 0x80) != 0, .len = code};
+	if (op->copy && !copy_take(rest, code, &op->offset, &op->len))
+		return BOLE_E_INVALID;
+	return BOLE_OK;
+}
+
 enum bole_status bole_delta_apply(struct bole_bytes base, struct bole_bytes delta, uint8_t *dst,
                                   size_t dst_len)
 {
@@ -67,7 +79,7 @@ enum bole_status bole_delta_apply(struct bole_bytes base, struct bole_bytes delt
 	uint64_t result_len;
 	size_t at = 0;
 
-	BOLE_TRY(sizes_take(&rest, &base_len, &result_len));
+	BOLE_TRY(bole_delta_begin(&rest, &base_len, &result_len));
 	if (base_len != base.len || result_len != dst_len)
 		return BOLE_E_INVALID;
 	while (rest.len > 0) {

@@ -214,6 +214,8 @@ static enum bole_status inflate_steps(struct intake *it, uint64_t size, struct f
 		size_t out_len = INTAKE_SCRATCH_BYTES;
 
 		rc = bole_inflate_step(it->inflater, shown.ptr, &in_len, it->scratch, &out_len);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
 		if (rc < 0 || (rc == BOLE_OK && in_len == 0 && out_len == 0))
 			return bole_intake_fail(it, BOLE_E_INVALID,
 			                        "damaged zlib data in the pack");
@@ -256,7 +258,7 @@ static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
 		rc = bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used);
 	}
 	if (rc != BOLE_OK)
-		return BOLE_AGAIN;
+		return rc == BOLE_E_NO_MEMORY ? rc : BOLE_AGAIN;
 	BOLE_TRY(take(it, shown.ptr, used));
 	BOLE_TRY(bole_intake_inflated(it, size));
 	return bole_intake_spend(it, used + (size_t)size);
@@ -342,6 +344,12 @@ static enum bole_status receive_delta(struct intake *it, uint64_t size)
 		                        (unsigned long long)result_len,
 		                        (unsigned long long)it->limits.object_bytes_max);
 	it->report->deltas++;
+	uint64_t need;
+	if (__builtin_add_overflow(base_len, result_len, &need) ||
+	    __builtin_add_overflow(need, size, &need))
+		need = UINT64_MAX;
+	if (need > it->delta_need)
+		it->delta_need = need;
 	/* Counted now, inflated later: a bomb is refused by what it declares. */
 	if (it->inflated_by_ratio) {
 		uint64_t *total = &it->report->inflated_bytes;
@@ -576,6 +584,7 @@ static void intake_close(struct intake *it)
 	bole_oid_map_release(&it->special);
 	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));
+	bole_alloc_free(it->alloc, it->whole, it->whole_cap, sizeof(*it->whole));
 	bole_alloc_free(it->alloc, it->scratch, INTAKE_SCRATCH_BYTES, 1);
 	bole_inflater_close(it->inflater);
 	bole_pack_source_release(&it->source);

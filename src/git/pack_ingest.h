@@ -14,7 +14,8 @@
  * each link whose target has not come yet (mostly the deltas' share of the pack), all that half as
  * much again while a table grows; 1 MiB of buffers, 1.5 MiB for reading back an extent; the rest of
  * memory_bytes_max holds bases of deltas, which give way and are inflated again when it is little.
- * A delta needs base, instructions and result in memory at once; whole blobs stream. */
+ * A delta that fits memory is resolved with base, instructions and result
+ * in it; an object that does not is streamed, and kept whole instead of as a delta (pack_big.c). */
 #ifndef BOLE_GIT_PACK_INGEST_H
 #define BOLE_GIT_PACK_INGEST_H
 

@@ -5,6 +5,7 @@
  *   pack_links.c    links of trees, commits and tags; the closure check
  *   pack_fsck.c     whether objects are sound, beyond their links
  *   pack_resolve.c  the delta phase
+ *   pack_big.c      deltas that do not fit memory
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
 #ifndef BOLE_GIT_PACK_INTAKE_H
@@ -25,6 +26,7 @@ enum {
 	/* In row.type until the table is handed over. */
 	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
 	INTAKE_DELTA = 0x40,     /* was resolved */
+	INTAKE_WHOLE = 0x20,     /* and is kept whole, behind the pack (pack_big.c) */
 	INTAKE_TYPE_MASK = 0x07,
 };
 
@@ -78,7 +80,11 @@ struct intake {
 	struct bole_oid outside;           /* the base of the family at hand, if it is outside */
 	size_t held;                       /* bytes of contents in memory */
 	size_t held_max;
-	uint64_t rebuilt;  /* bytes inflated again because their content had to give way */
+	uint64_t rebuilt;    /* bytes inflated again because their content had to give way */
+	uint64_t delta_need; /* the most that base, instructions and result of a delta need */
+	uint32_t *whole;     /* rows with INTAKE_WHOLE, by offset */
+	uint32_t whole_count;
+	uint32_t whole_cap;
 	uint64_t resolved; /* deltas */
 
 	uint64_t work;
@@ -121,6 +127,29 @@ BOLE_MUST_USE enum bole_status bole_intake_head(struct intake *, uint32_t row,
                                                 struct bole_entry_head *);
 BOLE_MUST_USE enum bole_status bole_intake_resolve(struct intake *);
 void bole_intake_resolve_release(struct intake *);
+
+/* Memory for contents, which gives way to others; frames from keep on stay. One byte more than len
+ * is there. */
+BOLE_MUST_USE enum bole_status bole_intake_content(struct intake *, uint64_t len, size_t keep,
+                                                   uint8_t **out);
+void bole_intake_content_free(struct intake *, uint8_t *bytes, size_t len);
+/* Accounts for bytes that were inflated again. */
+BOLE_MUST_USE enum bole_status bole_intake_rebuilt(struct intake *, uint64_t bytes);
+
+/* pack_big.c */
+struct intake_big {
+	uint32_t row;           /* a delta */
+	uint8_t type;           /* of the object */
+	uint32_t base;          /* row of a whole object; BOLE_OID_NONE: it->outside */
+	const uint8_t *content; /* of the base, if it is in memory */
+	uint64_t content_len;
+	size_t keep; /* frames that are in use, see bole_intake_content */
+};
+/* Whether a delta needs more memory than there is at most. */
+BOLE_MUST_USE enum bole_status bole_intake_is_big(struct intake *, uint32_t row, bool *big);
+/* Puts the object whole behind the pack, where the row then says it is. */
+BOLE_MUST_USE enum bole_status bole_intake_big(struct intake *, const struct intake_big *,
+                                               struct bole_oid *);
 
 /* pack_store.c */
 BOLE_MUST_USE enum bole_status bole_intake_store(struct intake *);

@@ -24,7 +24,7 @@ enum {
 	HELD_BYTES_MIN = 256 * 1024,
 	NEED_RESERVE_BYTES = 24, /* of memory an object, left for the set of links */
 	OUTSIDE_CACHE_BYTES = 1 << 20,
-	REBUILT_FREE = 64 << 20,
+	REBUILT_FREE = 256 << 20,
 	HASH_SLICE = 64 * 1024,
 };
 
@@ -51,8 +51,7 @@ static void frame_unload(struct intake *it, struct intake_frame *frame)
 	frame->loaded = false;
 }
 
-/* Memory for len bytes of content; frames from keep on are in use and stay. */
-static enum bole_status content_alloc(struct intake *it, uint64_t len, size_t keep, uint8_t **out)
+enum bole_status bole_intake_content(struct intake *it, uint64_t len, size_t keep, uint8_t **out)
 {
 	for (size_t i = 0; i < keep && len + it->held > it->held_max; i++)
 		frame_unload(it, &it->frames[i]);
@@ -69,7 +68,7 @@ static enum bole_status content_alloc(struct intake *it, uint64_t len, size_t ke
 	return BOLE_OK;
 }
 
-static void content_free(struct intake *it, uint8_t *bytes, size_t len)
+void bole_intake_content_free(struct intake *it, uint8_t *bytes, size_t len)
 {
 	bole_alloc_free(it->alloc, bytes, len + 1, 1);
 	it->held -= len;
@@ -115,7 +114,7 @@ static enum bole_status entry_inflate(struct intake *it, uint32_t row,
 	while (rest > 0) {
 		uint64_t edge = PACK_SOURCE_CHUNK_BYTES - at % PACK_SOURCE_CHUNK_BYTES;
 		size_t in_len = (size_t)(rest < edge ? rest : edge);
-		/* A spare byte of room (content_alloc) lets the codec see its end. */
+		/* A spare byte of room (bole_intake_content) lets the codec see its end. */
 		size_t out_len = size + 1 - done;
 
 		if (out_len > HASH_SLICE)
@@ -129,6 +128,8 @@ static enum bole_status entry_inflate(struct intake *it, uint32_t row,
 		done += out_len;
 		if (rc == BOLE_END)
 			return done == size ? BOLE_OK : changed(it);
+		if (rc == BOLE_E_NO_MEMORY)
+			return rc;
 		if (rc != BOLE_OK || (in_len == 0 && out_len == 0))
 			return changed(it);
 		BOLE_TRY(bole_intake_spend(it, in_len + out_len));
@@ -150,7 +151,7 @@ static enum bole_status apply_delta(struct intake *it, uint32_t row, struct bole
 	bool own = head.inflated_bytes >= INTAKE_SCRATCH_BYTES;
 
 	if (own)
-		BOLE_TRY(content_alloc(it, head.inflated_bytes, keep, &delta));
+		BOLE_TRY(bole_intake_content(it, head.inflated_bytes, keep, &delta));
 	enum bole_status rc = entry_inflate(it, row, &head, delta);
 
 	if (rc == BOLE_OK)
@@ -158,13 +159,13 @@ static enum bole_status apply_delta(struct intake *it, uint32_t row, struct bole
 	if (rc == BOLE_OK && base_len != base.len)
 		rc = BOLE_E_INVALID;
 	if (rc == BOLE_OK)
-		rc = content_alloc(it, result_len, keep, &result);
+		rc = bole_intake_content(it, result_len, keep, &result);
 	if (rc == BOLE_OK)
 		rc = bole_delta_apply(base, bole_bytes_of(delta, size), result, (size_t)result_len);
 	if (own)
-		content_free(it, delta, size);
+		bole_intake_content_free(it, delta, size);
 	if (rc != BOLE_OK && result != NULL)
-		content_free(it, result, (size_t)result_len);
+		bole_intake_content_free(it, result, (size_t)result_len);
 	if (rc == BOLE_E_INVALID)
 		return bole_intake_fail(it, rc, "the delta at offset %llu does not fit its base",
 		                        (unsigned long long)it->rows[row].offset);
@@ -179,7 +180,7 @@ static enum bole_status load_outside(struct intake *it, struct intake_frame *fra
 	struct bole_bytes shown;
 
 	BOLE_TRY(bole_object_read(it->reader, &it->outside, NULL, &shown));
-	BOLE_TRY(content_alloc(it, shown.len, 0, &frame->bytes));
+	BOLE_TRY(bole_intake_content(it, shown.len, 0, &frame->bytes));
 	if (shown.len > 0)
 		memcpy(frame->bytes, shown.ptr, shown.len);
 	frame->len = shown.len;
@@ -194,7 +195,7 @@ static enum bole_status load_root(struct intake *it, struct intake_frame *frame)
 	if (frame->row == BOLE_OID_NONE)
 		return load_outside(it, frame);
 	BOLE_TRY(bole_intake_head(it, frame->row, &head));
-	BOLE_TRY(content_alloc(it, head.inflated_bytes, 0, &frame->bytes));
+	BOLE_TRY(bole_intake_content(it, head.inflated_bytes, 0, &frame->bytes));
 	frame->len = (size_t)head.inflated_bytes;
 	frame->loaded = true;
 	BOLE_TRY(bole_intake_spend(it, frame->len));
@@ -204,6 +205,15 @@ static enum bole_status load_root(struct intake *it, struct intake_frame *frame)
 static bool has_children_left(const struct intake_frame *frame)
 {
 	return frame->next != BOLE_OID_NONE || frame->heavy != BOLE_OID_NONE;
+}
+
+enum bole_status bole_intake_rebuilt(struct intake *it, uint64_t bytes)
+{
+	it->rebuilt += bytes;
+	if (it->rebuilt <= it->report->inflated_bytes + REBUILT_FREE)
+		return BOLE_OK;
+	return bole_intake_fail(it, BOLE_E_LIMIT,
+	                        "the delta chains need more memory to be resolved");
 }
 
 /* Content that gave way is made again from the nearest frame above that has its own. */
@@ -227,10 +237,7 @@ static enum bole_status frame_load(struct intake *it, size_t which)
 		frame->loaded = true;
 		if (!has_children_left(base))
 			frame_unload(it, base);
-		it->rebuilt += content.len;
-		if (it->rebuilt > it->report->inflated_bytes + REBUILT_FREE)
-			return bole_intake_fail(it, BOLE_E_LIMIT,
-			                        "the delta chains need more memory to be resolved");
+		BOLE_TRY(bole_intake_rebuilt(it, content.len));
 		BOLE_TRY(bole_intake_spend(it, content.len));
 	}
 	return BOLE_OK;
@@ -403,13 +410,54 @@ static enum bole_status child_known(struct intake *it, uint32_t child, uint8_t t
 	return bole_intake_spend(it, content.len);
 }
 
+static bool is_whole(const struct intake *it, uint32_t row)
+{
+	return row == BOLE_OID_NONE || (it->rows[row].type & INTAKE_DELTA) == 0 ||
+	       (it->rows[row].type & INTAKE_WHOLE) != 0;
+}
+
+/* A delta that does not fit memory, or whose base was one: its entry is not where the delta says.
+ */
+static enum bole_status resolve_big(struct intake *it, size_t which, uint32_t child, uint8_t type)
+{
+	struct bole_bytes none = {0};
+	struct bole_oid oid;
+
+	if (!is_whole(it, it->frames[which].row))
+		BOLE_TRY(frame_load(it, which));
+	struct intake_frame *frame = &it->frames[which];
+	struct intake_big big = {.row = child,
+	                         .type = type,
+	                         .base = frame->row,
+	                         .content = frame->loaded ? frame->bytes : NULL,
+	                         .content_len = frame->len,
+	                         .keep = which};
+
+	BOLE_TRY(bole_intake_big(it, &big, &oid));
+	if (!has_children_left(frame))
+		frame_unload(it, frame);
+	BOLE_TRY(bole_intake_known(it, child, type, &oid, none));
+	it->rows[child].type |= INTAKE_WHOLE;
+	it->resolved++;
+	adopt_waiting(it, child);
+	uint32_t first = it->first_child[child];
+
+	return first == BOLE_OID_NONE ? BOLE_OK : frame_push(it, child, first, 0, none, false);
+}
+
 static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t child, uint8_t type)
 {
+	uint32_t base_row = it->frames[which].row;
+	bool big = base_row != BOLE_OID_NONE && (it->rows[base_row].type & INTAKE_WHOLE) != 0;
 	struct bole_bytes content = {0};
 	uint8_t *bytes;
 	uint32_t depth;
 
 	BOLE_TRY(child_depth(it, &it->frames[which], child, &depth));
+	if (!big && it->delta_need > it->held_max)
+		BOLE_TRY(bole_intake_is_big(it, child, &big));
+	if (big)
+		return resolve_big(it, which, child, type);
 	BOLE_TRY(frame_load(it, which));
 	struct intake_frame *frame = &it->frames[which];
 	uint32_t base = frame->row;
@@ -427,7 +475,7 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 		if (rc == BOLE_OK)
 			return BOLE_OK;
 	}
-	content_free(it, bytes, content.len);
+	bole_intake_content_free(it, bytes, content.len);
 	return rc;
 }
 
@@ -575,6 +623,8 @@ enum bole_status bole_intake_resolve(struct intake *it)
 	size_t max = it->limits.memory_bytes_max;
 
 	it->held_max = max > reserve + HELD_BYTES_MIN ? max - reserve : HELD_BYTES_MIN;
+	if (it->delta_need > it->held_max)
+		BOLE_TRY(bole_pack_source_to_extent(&it->source));
 	for (size_t i = 0; i < sizeof(order); i++)
 		BOLE_TRY(resolve_type(it, order[i]));
 	BOLE_TRY(resolve_outside(it));

@@ -93,6 +93,26 @@ enum bole_status bole_pack_source_seal(struct pack_source *source, struct bole_o
 	return BOLE_OK;
 }
 
+enum bole_status bole_pack_source_to_extent(struct pack_source *source)
+{
+	BOLE_ASSERT(source->staging == NULL);
+	return source->in_extent ? BOLE_OK : spill(source);
+}
+
+enum bole_status bole_pack_source_append(struct pack_source *source, struct bole_bytes bytes)
+{
+	uint64_t last = source->len / PACK_SOURCE_CHUNK_BYTES;
+
+	BOLE_ASSERT(source->in_extent && source->staging == NULL);
+	/* The last piece was read when it was shorter. */
+	for (size_t i = 0; i < PACK_SOURCE_CHUNKS; i++)
+		if (source->chunks[i].number == last)
+			source->chunks[i].stamp = 0;
+	BOLE_TRY(bole_tx_extent_append(source->tx, bytes));
+	source->len += bytes.len;
+	return BOLE_OK;
+}
+
 /* The chunk with this number, read if it is not held; the one least recently used gives way. */
 static enum bole_status chunk_get(struct pack_source *source, uint64_t number,
                                   const uint8_t **bytes)

@@ -50,6 +50,10 @@ BOLE_MUST_USE enum bole_status bole_pack_source_take(struct pack_source *, const
                                                      size_t len);
 /* No more bytes follow; *sum is the hash of all of them. Reading may begin. */
 BOLE_MUST_USE enum bole_status bole_pack_source_seal(struct pack_source *, struct bole_oid *sum);
+/* What is in memory so far goes into an extent, however short it is. After seal. */
+BOLE_MUST_USE enum bole_status bole_pack_source_to_extent(struct pack_source *);
+/* More bytes behind those of the pack, into its extent. After to_extent. */
+BOLE_MUST_USE enum bole_status bole_pack_source_append(struct pack_source *, struct bole_bytes);
 /* Shows len (<= PACK_SOURCE_CHUNK_BYTES) bytes at offset, all taken before. Borrowed until the next
  * call. */
 BOLE_MUST_USE enum bole_status bole_pack_source_view(struct pack_source *, uint64_t offset,

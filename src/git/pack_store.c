@@ -5,20 +5,44 @@
 #include "git/pack_intake.h"
 
 /* Later copies of an object have no row: lookups must find the first copy, whose base was known
- * before it, or a chain of id deltas could run in a circle. */
-static enum bole_status store_extent(struct intake *it)
+ * before it, or a chain of id deltas could run in a circle. Nor have deltas whose objects are kept
+ * whole. */
+static enum bole_status compact(struct intake *it, struct bole_extent_row *whole)
 {
 	uint32_t kept = 0;
+	uint32_t wholes = 0;
 
+	/* By offset: what lies behind the pack goes to the end. */
+	for (uint32_t i = 0; i < it->whole_count; i++)
+		if ((it->rows[it->whole[i]].type & INTAKE_DUPLICATE) == 0)
+			whole[wholes++] = it->rows[it->whole[i]];
 	for (uint32_t i = 0; i < it->row_count; i++) {
-		if ((it->rows[i].type & INTAKE_DUPLICATE) != 0)
+		if ((it->rows[i].type & (INTAKE_DUPLICATE | INTAKE_WHOLE)) != 0)
 			continue;
-		it->rows[kept] = it->rows[i];
-		it->rows[kept++].type &= INTAKE_TYPE_MASK;
+		it->rows[kept++] = it->rows[i];
 		if ((i & 4095) == 4095)
 			BOLE_TRY(bole_intake_spend(it, INTAKE_SCRATCH_BYTES));
 	}
+	for (uint32_t i = 0; i < wholes; i++)
+		it->rows[kept++] = whole[i];
+	for (uint32_t i = 0; i < kept; i++)
+		it->rows[i].type &= INTAKE_TYPE_MASK;
 	return bole_tx_extent_finish(it->job->tx, it->rows, kept);
+}
+
+static enum bole_status store_extent(struct intake *it)
+{
+	struct bole_extent_row *whole = NULL;
+
+	if (it->whole_count > 0) {
+		whole = bole_alloc_array(it->alloc, it->whole_count, sizeof(*whole));
+		if (whole == NULL)
+			return BOLE_E_NO_MEMORY;
+	}
+	enum bole_status rc = compact(it, whole);
+
+	bole_alloc_free(it->alloc, whole, whole == NULL ? 0 : it->whole_count, sizeof(*whole));
+	return rc;
 }
 
 static enum bole_status store_record(struct intake *it, const struct bole_extent_row *row)
