@@ -20,6 +20,7 @@ enum {
 	DEFLATE_LEVEL = 1,
 	DEFLATE_STEP_BYTES = 32 * 1024,
 	HEADER_BYTES = 12,
+	BASES_MAX = 64, /* of a chain that are written early; a longer one names its base by id */
 };
 
 static enum bole_status hashing_write(struct bole_writer *self, const void *src, size_t len)
@@ -231,42 +232,107 @@ enum bole_status bole_emit_read_head(struct emission *em, const struct bole_entr
 	                                                                     : BOLE_E_CORRUPT;
 }
 
-static enum bole_status write_entry(struct emission *em, uint32_t item)
+static bool is_delta(const struct bole_entry_head *head)
+{
+	return head->type == BOLE_ENTRY_OFS_DELTA || head->type == BOLE_ENTRY_REF_DELTA;
+}
+
+/* Sent, and not yet written. */
+static bool is_later(const struct bole_pack_plan *plan, uint32_t item)
+{
+	if (item == BOLE_OID_NONE)
+		return false;
+	const struct reach_value *value = reach_value(plan, item);
+
+	return (value->flags & (REACH_SEND | REACH_HAVE)) == REACH_SEND &&
+	       reach_get64(value->emitted) == 0;
+}
+
+/* An entry that is about to be written. */
+struct coming {
+	struct bole_entry entry;
+	struct bole_entry_head head;
+	struct bole_bytes all; /* borrowed, or empty */
+	uint32_t base;         /* BOLE_OID_NONE: it is no delta, or of something that nobody met */
+};
+
+static enum bole_status look(struct emission *em, uint32_t item, struct coming *c)
+{
+	c->base = BOLE_OID_NONE;
+	bole_reach_entry(em->plan, item, &c->entry);
+	BOLE_TRY(bole_emit_read_head(em, &c->entry, &c->head, &c->all));
+	if (!is_delta(&c->head))
+		return BOLE_OK;
+	return base_item(em, &c->entry, &c->head, &c->base, &c->all);
+}
+
+static enum bole_status write_coming(struct emission *em, uint32_t item, struct coming *c)
 {
 	struct bole_pack_plan *plan = em->plan;
-	struct bole_entry_head head;
-	struct bole_entry entry;
-	struct bole_bytes all;
 	uint64_t start = em->out.written;
-	uint32_t base;
 	size_t skip = 0;
 
-	bole_reach_entry(plan, item, &entry);
 	if (plan->job.placed != NULL) {
 		struct bole_oid oid;
 
 		bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
 		plan->job.placed(plan->job.placed_ctx, &oid, start);
 	}
-	BOLE_TRY(bole_emit_read_head(em, &entry, &head, &all));
-	if (head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA) {
-		skip = head.head_bytes;
-		BOLE_TRY(base_item(em, &entry, &head, &base, &all));
-		if (!place_base(em, base, &head)) {
-			BOLE_TRY(bole_emit_whole(em, &entry));
+	if (is_delta(&c->head)) {
+		skip = c->head.head_bytes;
+		if (!place_base(em, c->base, &c->head)) {
+			BOLE_TRY(bole_emit_whole(em, &c->entry));
 			reach_set64(reach_value(plan, item)->emitted, start);
 			return em->out.rc;
 		}
-		bole_emit_head(em, &head);
+		bole_emit_head(em, &c->head);
 	}
-	if (all.len != 0) {
-		bole_output_write(&em->out, all.ptr + skip, all.len - skip);
-		BOLE_TRY(bole_reach_spend(plan, all.len / 4));
+	if (c->all.len != 0) {
+		bole_output_write(&em->out, c->all.ptr + skip, c->all.len - skip);
+		BOLE_TRY(bole_reach_spend(plan, c->all.len / 4));
 	} else {
-		BOLE_TRY(bole_emit_rest(em, &entry, skip));
+		BOLE_TRY(bole_emit_rest(em, &c->entry, skip));
 	}
 	reach_set64(reach_value(plan, item)->emitted, start);
 	return em->out.rc;
+}
+
+/* Writes the base of a delta, and before it what that is a delta of, and so on: Git reads bases in
+ * any order, but not every client does. */
+static enum bole_status write_early(struct emission *em, uint32_t base)
+{
+	uint32_t chain[BASES_MAX];
+	struct coming c = {.base = base};
+	size_t n = 0;
+
+	while (n < BASES_MAX && is_later(em->plan, c.base)) {
+		chain[n++] = c.base;
+		BOLE_TRY(look(em, c.base, &c));
+	}
+	while (n-- > 0) {
+		if (!is_later(em->plan, chain[n]))
+			continue;
+		BOLE_TRY(look(em, chain[n], &c));
+		BOLE_TRY(write_coming(em, chain[n], &c));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status write_entry(struct emission *em, uint32_t item)
+{
+	struct coming c;
+
+	if (!is_later(em->plan, item))
+		return BOLE_OK;
+	BOLE_TRY(look(em, item, &c));
+	if (is_later(em->plan, c.base)) {
+		BOLE_TRY(write_early(em, c.base));
+		/* Only a chain that closes into a ring leads to itself. */
+		if (!is_later(em->plan, item))
+			return BOLE_E_CORRUPT;
+		c.all.len = 0;
+	}
+	return write_coming(em, item, &c);
 }
 
 /* -- The pack -- */
