@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "git/repack/repack.h"
 
-enum { ITEMS_FIRST = 1024 };
+enum { ITEMS_FIRST = 1024, SHORT_BYTES = 512, GOOD_PART = 4 };
 
 struct bole_entry bole_repack_entry(const struct repack_item *item)
 {
@@ -109,6 +109,22 @@ static enum bole_status base_of(struct repack *r, const struct bole_entry *entry
 	return BOLE_OK;
 }
 
+/* Of a delta the object's length is known from its instructions alone. */
+static enum bole_status measure(struct repack *r, uint32_t number)
+{
+	struct bole_oid oid;
+	uint8_t type;
+
+	bole_oid_from_raw(bole_oid_map_key(&r->map, number), r->algo, &oid);
+	return bole_object_size(r->reader, &oid, &type, &r->items[number].size);
+}
+
+/* Not about as long as the object itself, deflated, would be. */
+static bool is_good(const struct repack_item *item)
+{
+	return item->stored <= SHORT_BYTES || item->stored <= item->size / GOOD_PART;
+}
+
 static enum bole_status read_item(struct repack *r, uint32_t number)
 {
 	struct repack_item *item = &r->items[number];
@@ -122,7 +138,8 @@ static enum bole_status read_item(struct repack *r, uint32_t number)
 	item->delta = head.type == BOLE_ENTRY_OFS_DELTA || head.type == BOLE_ENTRY_REF_DELTA;
 	if (!item->delta)
 		return item->type == head.type ? BOLE_OK : BOLE_E_CORRUPT;
-	if (!r->options.fresh)
+	BOLE_TRY(measure(r, number));
+	if (!r->options.fresh && is_good(item))
 		BOLE_TRY(base_of(r, &entry, &head, &item->base));
 	item->kept = item->base != REPACK_NONE;
 	return BOLE_OK;
@@ -199,17 +216,13 @@ static enum bole_status settle_all(struct repack *r)
 	return BOLE_OK;
 }
 
-/* Of a delta whose base is not kept the object's length is known only from the delta. */
-static enum bole_status measure(struct repack *r, uint32_t number)
+void bole_repack_items_anew(struct repack *r)
 {
-	struct repack_item *item = &r->items[number];
-	struct bole_oid oid;
-	uint8_t type;
-
-	if (!item->delta || item->kept)
-		return BOLE_OK;
-	bole_oid_from_raw(bole_oid_map_key(&r->map, number), r->algo, &oid);
-	return bole_object_size(r->reader, &oid, &type, &item->size);
+	for (uint32_t i = 0; i < r->map.count; i++) {
+		cut(&r->items[i]);
+		r->items[i].height = 0;
+	}
+	r->result->kept = 0;
 }
 
 enum bole_status bole_repack_items(struct repack *r)
@@ -226,10 +239,6 @@ enum bole_status bole_repack_items(struct repack *r)
 		BOLE_TRY(bole_repack_spend(r, 256));
 	}
 	BOLE_TRY(settle_all(r));
-	for (uint32_t i = 0; i < r->map.count; i++) {
-		BOLE_TRY(measure(r, i));
-		BOLE_TRY(bole_repack_spend(r, 16));
-	}
 	r->result->objects = r->map.count;
 	return BOLE_OK;
 }

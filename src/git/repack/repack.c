@@ -199,6 +199,7 @@ static enum bole_status run(struct repack *r)
 	BOLE_TRY(select_items(r));
 	BOLE_TRY(look_for_room(r));
 	BOLE_TRY(bole_repack_names(r));
+	BOLE_TRY(bole_repack_judge(r));
 	BOLE_TRY(bole_repack_deltas(r));
 	BOLE_TRY(bole_repack_write(r));
 	BOLE_TRY(bole_repack_check(r));

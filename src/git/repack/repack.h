@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Inside of a repack: repack.c drives; choose.c decides what is taken, items.c reads the heads of
- * its entries, names.c gives paths to what trees name, window.c looks for deltas, write.c writes
+ * its entries, names.c gives paths to what trees name, judge.c says whether
+ * deltas that are there are any good, window.c looks for deltas, write.c writes
  * the pack, check.c reads it back. */
 #ifndef BOLE_GIT_REPACK_H
 #define BOLE_GIT_REPACK_H
@@ -85,8 +86,12 @@ bool bole_repack_is_pack(const struct repack *, uint64_t extent);
 bool bole_repack_is_taken(const struct repack *, uint64_t extent);
 /* The items, and which deltas stay. */
 BOLE_MUST_USE enum bole_status bole_repack_items(struct repack *);
+/* No delta is kept. */
+void bole_repack_items_anew(struct repack *);
 void bole_repack_items_release(struct repack *);
 BOLE_MUST_USE enum bole_status bole_repack_names(struct repack *);
+/* Keeps no deltas when those that are there leave much more than they need to. */
+BOLE_MUST_USE enum bole_status bole_repack_judge(struct repack *);
 BOLE_MUST_USE enum bole_status bole_repack_deltas(struct repack *);
 BOLE_MUST_USE enum bole_status bole_repack_write(struct repack *);
 /* Every object of the new pack reads as what its id says. */
