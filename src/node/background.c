@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* What the node does when nobody asks: the store's maintenance in small steps, and collections of
- * garbage when deleted and moved references may have left enough of it. One fiber. */
+/* What the node does when nobody asks: the store's maintenance in small steps, collections of
+ * garbage when deleted and moved references may have left enough of it, and repacks when pushes
+ * have left many small packs. One fiber. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/gc.h"
+#include "bole/repack.h"
 #include "git/bitmap/cache.h"
 #include "node/internal.h"
 
@@ -17,6 +19,8 @@ enum {
 	CACHE_MIN = 256 * 1024,  /* of a collection */
 	CACHE_MAX = 4 << 20,     /* the same */
 	CACHE_PART = 32,         /* of node.memory */
+	REPACK_PART = 8,         /* of node.memory, for deltas and what is compared */
+	REPACK_MAX = 64 << 20,   /* the same */
 	STEPS_MAX = 256,         /* of maintenance, before something else gets its turn */
 	PAUSE_MAX_NS = 50000000, /* between two steps beside requests */
 	KINDS = BOLE_MAINTAIN_SCRUB + 1,
@@ -46,6 +50,7 @@ struct node_background {
 	_Atomic uint64_t resume_ns; /* maintenance failed: not before */
 	uint64_t paused_ns;         /* the collection's last pause ended */
 	bool looked_back;           /* at what was left behind before the start */
+	uint64_t repacked_ns;       /* the last look for what is worth a repack ended */
 };
 
 /* -- What may be garbage -- */
@@ -246,6 +251,75 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 		put_back(b, s, rc == BOLE_E_CORRUPT ? node->options.gc_period_ns : RETRY_NS);
 }
 
+/* -- Repacking -- */
+
+static void log_repack(struct bole_node *node, uint32_t repo, enum bole_status rc,
+                       const struct bole_repack_result *result, uint64_t ms)
+{
+	if (rc != BOLE_OK) {
+		bole_log(node->platform, rc == BOLE_E_CORRUPT ? BOLE_LOG_WARN : BOLE_LOG_INFO,
+		         "repack: repository %" PRIu32 ": everything stays as it was: %s", repo,
+		         result->error);
+		return;
+	}
+	bole_log(node->platform, BOLE_LOG_INFO,
+	         "repack: repository %" PRIu32 ": %" PRIu64 " packs and %" PRIu64
+	         " records with %" PRIu64 " objects, %" PRIu64 " KiB, are one pack of %" PRIu64
+	         " KiB; %" PRIu64 " deltas kept, %" PRIu64 " made, in %" PRIu64 " ms",
+	         repo, result->packs, result->records, result->objects, result->bytes_before >> 10,
+	         result->bytes_after >> 10, result->kept, result->made, ms);
+}
+
+static void repack(struct node_background *b, uint32_t repo, unsigned packs)
+{
+	struct bole_node *node = b->node;
+	struct bole_platform *platform = node->platform;
+	size_t memory = (size_t)(node->options.memory_max / REPACK_PART);
+	size_t cache = (size_t)(node->options.memory_max / CACHE_PART);
+	struct bole_repack_options options = {
+	        .cancelled = stopping,
+	        .ctx = b,
+	        .packs_min = packs,
+	        .memory_bytes = memory < REPACK_MAX ? memory : REPACK_MAX,
+	        .big_bytes = memory / REPACK_PART,
+	        .cache_bytes = cache < CACHE_MIN ? CACHE_MIN : cache,
+	        .wait_ns = RETRY_NS,
+	};
+	struct bole_repack_result result;
+
+	uint64_t start = platform->ops->now_ns(platform);
+	b->paused_ns = start;
+	enum bole_status rc =
+	        bole_repack(platform, &node->budget.alloc, node->store, repo, &options, &result);
+	if (rc == BOLE_END || rc == BOLE_E_CLOSED || rc == BOLE_E_NOT_FOUND)
+		return;
+	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000);
+}
+
+static void look_for_repacks(struct node_background *b)
+{
+	struct bole_node *node = b->node;
+	struct bole_platform *platform = node->platform;
+	struct bole_repack_options options = {.packs_min = (unsigned)node->options.repack_packs};
+	struct bole_repo repo = {.name = ""};
+
+	if (!node->options.repack_auto || atomic_load(&node->stopping) ||
+	    platform->ops->now_ns(platform) - b->repacked_ns < node->options.repack_period_ns)
+		return;
+	while (!atomic_load(&node->stopping) &&
+	       bole_repo_next(node->store, repo.name, &repo) == BOLE_OK) {
+		unsigned packs;
+		enum bole_status rc = bole_repack_due(&node->budget.alloc, node->store, repo.id,
+		                                      &options, &packs);
+
+		if (rc == BOLE_E_UNSUPPORTED)
+			break;
+		if (rc == BOLE_OK && packs != 0)
+			repack(b, repo.id, options.packs_min);
+	}
+	b->repacked_ns = platform->ops->now_ns(platform);
+}
+
 /* -- Maintenance -- */
 
 static void report(struct node_background *b)
@@ -342,6 +416,7 @@ static void background_main(void *arg)
 			collect(b, &suspect);
 			more = true;
 		}
+		look_for_repacks(b);
 		report(b);
 		if (bole_git_cache_work(node->cache, node->store, tick, b) == BOLE_OK)
 			more = true;
@@ -364,6 +439,7 @@ enum bole_status bole_node_background_start(struct bole_node *node)
 	if (b == NULL)
 		return BOLE_E_NO_MEMORY;
 	b->node = node;
+	b->repacked_ns = platform->ops->now_ns(platform);
 	node->background = b;
 	node->background_runs = true;
 	enum bole_status rc = platform->ops->fiber_start(platform, "background", background_main, b,

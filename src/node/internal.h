@@ -46,7 +46,10 @@ struct node_options {
 	uint64_t gc_share;           /* of live bytes, in percent: so much was written since */
 	uint64_t gc_delay_ns;        /* after the last change that may leave garbage */
 	uint64_t gc_period_ns;       /* after a deletion at the latest */
+	uint64_t repack_packs;       /* that are worth a repack */
+	uint64_t repack_period_ns;   /* between two looks for such */
 	bool gc_auto;
+	bool repack_auto;
 };
 
 struct bole_git_cache;

@@ -47,6 +47,8 @@ static const struct option options[] = {
         OPTION("gc.share", gc_share, 10, 1, 0, 1000),
         OPTION("gc.delay", gc_delay_ns, 60, NODE_SECOND_NS, 0, 86400),
         OPTION("gc.period", gc_period_ns, 3600, NODE_SECOND_NS, 0, 31536000),
+        OPTION("repack.packs", repack_packs, 8, 1, 2, 1000000),
+        OPTION("repack.period", repack_period_ns, 600, NODE_SECOND_NS, 0, 31536000),
 };
 
 static enum bole_status read_options(struct bole_node *node)
@@ -68,8 +70,18 @@ static enum bole_status read_options(struct bole_node *node)
 	uint64_t half = node->options.memory_max / 4 * 3;
 	if (node->options.request_memory_max == 0 || node->options.request_memory_max > half)
 		node->options.request_memory_max = half;
-	if (bole_config_bool(node->config, "gc.auto", true, &node->options.gc_auto) != BOLE_OK) {
-		bole_log(node->platform, BOLE_LOG_ERROR, "config: gc.auto must be true or false");
+	const struct {
+		const char *key;
+		bool *value;
+	} words[] = {
+	        {"gc.auto", &node->options.gc_auto},
+	        {"repack.auto", &node->options.repack_auto},
+	};
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (bole_config_bool(node->config, words[i].key, true, words[i].value) == BOLE_OK)
+			continue;
+		bole_log(node->platform, BOLE_LOG_ERROR, "config: %s must be true or false",
+		         words[i].key);
 		return BOLE_E_INVALID;
 	}
 	return BOLE_OK;

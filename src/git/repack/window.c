@@ -128,11 +128,12 @@ static size_t worth(const struct window *w, const struct repack_item *target,
                     const struct repack_item *base)
 {
 	unsigned limit = w->r->options.depth;
-	uint64_t most = target->size / 2;
+	/* What it deflates to is compared later, where that of the whole is known. */
+	uint64_t most = target->delta ? target->size / 2 : target->size / 4 * 3;
 	unsigned left = limit - base->depth;
 	unsigned of = limit;
 
-	if (!target->delta && target->stored / 2 < most / 4)
+	if (!target->delta && target->stored * 2 < most)
 		most = target->stored * 2; /* it deflates well by itself */
 	if (w->base != REPACK_NONE) {
 		most = w->delta_len;
