@@ -4,8 +4,9 @@
  *
  * What is taken: packs whose sizes are not in a geometric progression (each at least `factor` times
  * as long as all smaller ones together), and all records; or everything. Deltas that are there are
- * kept, unless whole versions of the same files beside them take a good part of the space; objects without one are compared with objects of the same type and a similar path, so that
- * each is stored as the shortest delta within the window. Bases come before their deltas.
+ * kept, unless whole versions of the same files beside them take a good part of the space; objects
+ * without one are compared with objects of the same type and a similar path, so that each is stored
+ * as the shortest delta within the window. Bases come before their deltas.
  *
  * The new pack is written and published beside the old entries, then every object is read back from
  * it and hashed, and then a collection of garbage (gc.h) lets its entries take the place of the old
