@@ -14,8 +14,8 @@
 
 enum {
 	SWEEP_AHEAD_SMALL = 2,
-	/* A dead row that stays costs its kill, and both again in each merge until they meet. */
-	SWEEP_DEAD_WEIGHT = 4,
+	/* A dead row that stays, and its kill, are written again in each merge until they meet. */
+	SWEEP_PAIR_WEIGHT = 4,
 	SWEEP_CHECK_ROWS = 4096,
 };
 
@@ -300,58 +300,146 @@ static enum bole_status go_through(struct flash_sweep *s, struct flash_merge *m,
 	return k.all.any ? sweep_key(s, b, &k) : BOLE_OK;
 }
 
-/* Rows of a run that die, about: those that were moved or dropped before are among them. */
-static uint64_t dead_rows(const struct flash_sweep *s, uint32_t run)
-{
-	const struct flash_run *r = s->then->runs->run[run];
-	uint64_t stay = r->kills;
+/* -- Which runs are written again -- */
 
-	if (run < s->newer)
-		return 0;
-	for (uint32_t i = 0; i < r->rows; i++)
-		stay += bole_flash_mark_has(s->m, run - s->newer, i);
-	return stay < r->rows ? r->rows - stay : 0;
+/* Counts by how many of the newest runs are written again: as sums of differences. */
+struct sweep_plan {
+	int64_t *written; /* rows of the new run */
+	int64_t *pairs;   /* rows that stay although they are dead, each with its kill */
+	uint32_t runs;
+};
+
+/* So much more for each choice in [from, to]. */
+static void plan_add(int64_t *count, uint32_t from, uint32_t to)
+{
+	if (from > to)
+		return;
+	count[from]++;
+	count[to + 1]--;
 }
 
-/* Which runs are written again, if a dead row is worth so many others; returns the rows of the new
- * run, about. */
-static uint64_t choose_top(struct flash_sweep *s, uint32_t weight)
+/* A kill in one run, 0 = it is to be made, and its row in another. */
+static void plan_pair(struct sweep_plan *p, uint32_t first, uint32_t run)
 {
-	const struct flash_runs *runs = s->then->runs;
-	uint64_t best = 0;
-	uint64_t left = 0; /* of the runs so far */
-	uint64_t dead = 0;
-	uint64_t written = 0; /* of those that are chosen */
-	uint64_t kills = 0;   /* of the others */
+	plan_add(p->written, first, run);
+	plan_add(p->pairs, 0, run);
+}
 
-	s->top = 0;
-	for (uint32_t i = 0; i < runs->count; i++) {
-		uint64_t die = dead_rows(s, i);
-		left += runs->run[i]->rows - die;
-		dead += die;
-		kills += die;
-		if (dead * weight < left || dead * weight - left <= best)
-			continue;
-		best = dead * weight - left;
-		s->top = i + 1;
-		written = left;
-		kills = 0;
+/* Rows of one key, from the newest run to the oldest. */
+struct plan_key {
+	struct sweep_key k;
+	uint32_t kill; /* the run of a kill that waits for its row, from 1 on; 0 = none */
+};
+
+static void plan_row(struct sweep_plan *p, struct plan_key *key, const uint8_t *row, uint32_t which,
+                     uint32_t number)
+{
+	uint8_t type = row[INDEX_TYPE_AT];
+
+	(void)bole_flash_net_add(&key->k.all, row);
+	if ((type & INDEX_KILL) != 0 && (type & INDEX_EXTENT_ROW) != 0) {
+		plan_add(p->written, which + 1, p->runs);
+	} else if ((type & INDEX_KILL) != 0) {
+		key->kill = key->kill == 0 ? which + 1 : key->kill;
+	} else if (key->kill != 0) {
+		plan_pair(p, key->kill, which);
+		key->kill = 0;
+	} else {
+		key->k.run = which;
+		key->k.number = number;
 	}
-	return written + kills;
 }
 
-/* Where space is short the new run is no longer than the kills would have been. */
-static uint64_t choose(struct flash_sweep *s)
+static void plan_end(struct flash_sweep *s, struct sweep_plan *p, const struct plan_key *key)
+{
+	if (key->kill != 0)
+		plan_add(p->written, key->kill, p->runs - 1);
+	if (is_dead(s, &key->k))
+		plan_pair(p, 0, key->k.run);
+	else if (key->k.all.has)
+		plan_add(p->written, key->k.run + 1, p->runs);
+}
+
+static enum bole_status plan_rows(struct flash_sweep *s, struct sweep_plan *p,
+                                  struct flash_merge *m)
+{
+	struct plan_key key = {.kill = 0};
+	const uint8_t *row;
+	uint32_t which;
+	uint32_t n = 0;
+	enum bole_status rc;
+
+	while ((rc = bole_flash_merge_next(m, &row, &which)) == BOLE_OK) {
+		if (++n % SWEEP_CHECK_ROWS == 0 && given_up(s))
+			return BOLE_E_GONE;
+		if (key.k.all.any && memcmp(key.k.all.key, row, INDEX_KEY_BYTES) != 0) {
+			plan_end(s, p, &key);
+			key = (struct plan_key){.kill = 0};
+		}
+		plan_row(p, &key, row, which, m->cursor[which].next - 1);
+	}
+	if (key.k.all.any)
+		plan_end(s, p, &key);
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* The least of what is written now and, about, later. Where space is short the new run is no longer
+ * than the kills alone would be. Returns its rows. */
+static uint64_t choose_top(struct flash_sweep *s, const struct sweep_plan *p)
 {
 	struct flash_volume *v = s->m->v;
-	uint64_t rows = choose_top(s, SWEEP_DEAD_WEIGHT);
-	uint64_t bytes = bole_flash_run_pages_for(v, rows + s->others) * v->page_bytes;
+	int64_t written = 0;
+	int64_t pairs = 0;
+	int64_t kills = p->written[0];
+	int64_t best = INT64_MAX;
+	int64_t rows = 0;
 
 	bole_flash_lock(v);
-	bool room = v->free > bole_flash_floor(v, FLASH_FOR_CLEANING) +
-	                              (uint32_t)(bytes / v->segment_bytes) + 2;
+	uint32_t floor = bole_flash_floor(v, FLASH_FOR_CLEANING) + 2;
+	uint64_t room = v->free > floor ? (uint64_t)(v->free - floor) * v->segment_bytes : 0;
 	bole_flash_unlock(v);
-	return room ? rows : choose_top(s, 1);
+	for (uint32_t top = 0; top <= p->runs; top++) {
+		written += p->written[top];
+		pairs += p->pairs[top];
+		uint64_t bytes = bole_flash_run_pages_for(v, (uint64_t)written) * v->page_bytes;
+		int64_t cost = written + pairs * SWEEP_PAIR_WEIGHT;
+		if ((bytes > room && written > kills) || cost >= best)
+			continue;
+		best = cost;
+		rows = written;
+		s->top = top;
+	}
+	return (uint64_t)rows;
+}
+
+static enum bole_status open_merge(struct flash_sweep *s, struct flash_merge *m)
+{
+	struct flash_volume *v = s->m->v;
+	const struct flash_runs *runs = s->then->runs;
+
+	return bole_flash_merge_open(m, v, runs->run, runs->count,
+	                             v->budget.limit == SIZE_MAX ? 0 : SWEEP_AHEAD_SMALL);
+}
+
+static enum bole_status plan(struct flash_sweep *s, uint64_t *rows)
+{
+	struct bole_alloc *alloc = s->m->v->alloc;
+	struct sweep_plan p = {.runs = s->then->runs->count};
+	struct flash_merge m;
+
+	BOLE_TRY(open_merge(s, &m));
+	p.written = bole_alloc_zeroed(alloc, p.runs + 2, sizeof *p.written);
+	p.pairs = bole_alloc_zeroed(alloc, p.runs + 2, sizeof *p.pairs);
+	enum bole_status rc =
+	        p.written == NULL || p.pairs == NULL ? BOLE_E_NO_MEMORY : plan_rows(s, &p, &m);
+	bole_flash_merge_close(&m);
+	if (rc == BOLE_OK)
+		*rows = choose_top(s, &p);
+	if (p.written != NULL)
+		bole_alloc_free(alloc, p.written, p.runs + 2, sizeof *p.written);
+	if (p.pairs != NULL)
+		bole_alloc_free(alloc, p.pairs, p.runs + 2, sizeof *p.pairs);
+	return rc;
 }
 
 enum bole_status bole_flash_sweep_runs(struct flash_sweep *s)
@@ -361,6 +449,7 @@ enum bole_status bole_flash_sweep_runs(struct flash_sweep *s)
 	const struct flash_index *marked = s->m->index;
 	struct flash_run_builder b;
 	struct flash_merge m;
+	uint64_t rows;
 
 	killed_in_memory(s, s->then->now.mem);
 	killed_in_memory(s, s->then->frozen.mem);
@@ -372,11 +461,10 @@ enum bole_status bole_flash_sweep_runs(struct flash_sweep *s)
 	if (runs->count < old)
 		return BOLE_E_GONE;
 	s->newer = runs->count - old;
-	uint64_t rows = choose(s);
-	BOLE_TRY(bole_flash_merge_open(&m, v, runs->run, runs->count,
-	                               v->budget.limit == SIZE_MAX ? 0 : SWEEP_AHEAD_SMALL));
-	enum bole_status rc = bole_flash_run_begin(&b, v, &bole_flash_index_shape, rows + s->others,
-	                                           true, FLASH_FOR_MERGING);
+	BOLE_TRY(plan(s, &rows));
+	BOLE_TRY(open_merge(s, &m));
+	enum bole_status rc =
+	        bole_flash_run_begin(&b, v, &bole_flash_index_shape, rows, true, FLASH_FOR_MERGING);
 	if (rc == BOLE_OK) {
 		rc = go_through(s, &m, &b);
 		if (rc != BOLE_OK)
