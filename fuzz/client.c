@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+/* Whole conversations from a server, one packet a line, so that the fuzzer plays with what they
+ * mean and not with lengths. First byte: what the client wants (list, clone, fetch, push, by turns
+ * of 8) and bit 3: the rest are raw bytes; bit 4: over HTTP. In a line "$" is the id of a commit
+ * that "P", alone, sends as a pack in band 1, "R" as it is; "0" alone is a flush, "1" a delimiter,
+ * "-" begins the next HTTP answer; "<" opens packets in a packet of band 1 (a report). Invariants:
+ * what fails leaves nothing behind, what does not has verified objects, memory comes back. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "support/client_script.h"
+
+enum { ANSWERS = 8, LINES = 128, LINE_BYTES = 500 };
+
+static struct script c;
+static struct offer o;
+static struct maker_bytes seed;
+static struct maker_bytes answers[ANSWERS];
+
+static void open_once(void)
+{
+	if (c.store != NULL)
+		return;
+	script_open(&c, BOLE_HASH_SHA1);
+	offer_open(&o, BOLE_HASH_SHA1);
+	offer_v2(&o, &seed);
+}
+
+static void http_head(struct maker_bytes *out, bool first, unsigned what)
+{
+	const char *service = what == 3 ? "receive" : "upload";
+
+	maker_text(out, "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-%s-pack-%s\r\n\r\n",
+	           service, first ? "advertisement" : "result");
+}
+
+static void add_line(struct maker_bytes *out, const char *line, size_t len)
+{
+	char text[LINE_BYTES + 64 * BOLE_OID_HEX_MAX];
+	bool band = len > 0 && line[0] == '<';
+	struct maker_bytes inner = {NULL, 0, 0};
+	size_t at = 0;
+
+	if (len == 1 && line[0] == 'P') {
+		say_band(out, 1, o.pack.ptr, o.pack.len);
+		return;
+	}
+	if (len == 1 && line[0] == 'R') {
+		maker_append(out, o.pack.ptr, o.pack.len);
+		return;
+	}
+	if (len == 1 && (line[0] == '0' || line[0] == '1')) {
+		maker_text(out, "000%c", line[0]);
+		return;
+	}
+	for (size_t i = band; i < len && at < LINE_BYTES; i++) {
+		if (line[i] == '$')
+			at += (size_t)snprintf(text + at, sizeof text - at, "%s", hex(&o.commit));
+		else
+			text[at++] = line[i] == '~' ? '\0' : line[i];
+	}
+	if (!band) {
+		say_bytes(out, text, at);
+		return;
+	}
+	if (at > 0)
+		say_bytes(&inner, text, at);
+	else
+		say_flush(&inner);
+	say_band(out, 1, inner.ptr, inner.len);
+	maker_release(&inner);
+}
+
+static size_t build(const uint8_t *data, size_t size, bool raw, bool http, unsigned what)
+{
+	const char *rest = (const char *)data;
+	size_t count = 1;
+
+	for (size_t i = 0; i < ANSWERS; i++)
+		answers[i].len = 0;
+	if (raw) {
+		maker_append(&answers[0], data, size);
+		return 1;
+	}
+	if (http)
+		http_head(&answers[0], true, what);
+	for (unsigned lines = 0; size > 0 && lines < LINES; lines++) {
+		const char *end = memchr(rest, '\n', size);
+		size_t len = end == NULL ? size : (size_t)(end - rest);
+
+		if (http && len == 1 && rest[0] == '-' && count < ANSWERS)
+			http_head(&answers[count++], false, what);
+		else
+			add_line(&answers[count - 1], rest, len);
+		len += end != NULL;
+		rest += len;
+		size -= len;
+	}
+	return count;
+}
+
+static void prepare(void)
+{
+	c.answers[0] = &seed;
+	c.answer_count = 1;
+	script_rewind(&c);
+	BOLE_ASSERT(script_clone(&c, "git://host/x") == BOLE_OK);
+	c.connections = c.told = 0;
+}
+
+static void converse(unsigned what, const char *url)
+{
+	static const char *const specs[] = {"main", ":refs/heads/old", "+main:refs/heads/other"};
+
+	if (what == 0) {
+		(void)script_list(&c, url);
+	} else if (what == 1) {
+		if (script_clone(&c, url) != BOLE_OK)
+			BOLE_ASSERT(script_clean(&c));
+	} else if (what == 2) {
+		(void)script_fetch(&c, url);
+		BOLE_ASSERT(script_has(&c, NULL));
+	} else {
+		(void)script_push(&c, url, specs, sizeof specs / sizeof specs[0]);
+		BOLE_ASSERT(script_has(&c, &o.commit));
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	size_t before;
+
+	open_once();
+	if (size == 0)
+		return 0;
+	unsigned what = data[0] & 3;
+	bool http = (data[0] & 16) != 0;
+	c.answers[0] = NULL;
+	c.answer_count = 0;
+	script_rewind(&c);
+	before = c.test.bytes;
+	if (what >= 2)
+		prepare();
+	c.answer_count = build(data + 1, size - 1, (data[0] & 8) != 0, http, what);
+	for (size_t i = 0; i < c.answer_count; i++)
+		c.answers[i] = &answers[i];
+	converse(what, http ? "http://host/x" : "git://host/x");
+	c.answer_count = 0;
+	script_rewind(&c);
+	BOLE_ASSERT(c.test.bytes <= before + (64 << 10));
+	return 0;
+}
