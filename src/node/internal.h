@@ -58,6 +58,7 @@ struct bole_ref_cache;
 struct node_connection;
 struct node_background;
 struct node_lfs;
+struct node_webhook;
 
 struct bole_node {
 	struct bole_platform *platform;
@@ -82,6 +83,7 @@ struct bole_node {
 	struct bole_pack_cache *packs;
 	struct bole_ref_cache *lists;
 	struct node_lfs *lfs;
+	struct node_webhook *webhook;       /* NULL: nobody is to be told */
 	struct node_background *background; /* NULL: the store is read-only */
 
 	struct bole_mutex lock;   /* guards the rest */
@@ -252,9 +254,26 @@ struct node_push {
 	const char *user;
 	const char *repo;
 	struct bole_fsck_options fsck;
+	uint64_t event; /* number of what the webhooks are told */
+	bool staged;    /* they are told something */
 };
 void bole_node_push_policy(struct bole_node *, const char *user, const char *name,
                            struct node_push *, struct bole_service_policy *out);
+
+/* -- webhooks (webhook.c) -- */
+
+/* Begins to deliver what is left from before. BOLE_E_INVALID: the configuration; logged. */
+BOLE_MUST_USE enum bole_status bole_node_webhook_open(struct bole_node *);
+/* With node->lock held, when node->stopping is set: what is under way ends. */
+void bole_node_webhook_stop(struct bole_node *);
+/* With node->lock held: somebody is still at work. */
+bool bole_node_webhook_runs(const struct bole_node *);
+void bole_node_webhook_close(struct bole_node *);
+/* bole_push_policy.stage; ctx is a struct node_push. */
+void bole_node_webhook_stage(void *ctx, struct bole_tx *, const struct bole_ref_update *,
+                             size_t count, bool again);
+/* A push that has staged something is over. */
+void bole_node_webhook_note(struct bole_node *, uint32_t repo);
 
 /* -- transports -- */
 

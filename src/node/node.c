@@ -233,6 +233,8 @@ enum bole_status bole_node_start_hooked(struct bole_platform *platform, struct b
 		                         &node->lists);
 	if (rc == BOLE_OK)
 		rc = bole_node_lfs_open(node);
+	if (rc == BOLE_OK)
+		rc = bole_node_webhook_open(node);
 	/* Before the first request, which may have something for it. */
 	if (rc == BOLE_OK)
 		rc = bole_node_background_start(node);
@@ -288,8 +290,10 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 	platform->ops->cond_broadcast(platform, &node->work);
 	atomic_store(&node->cut_ns, deadline_ns);
 	cut_connections(node, false);
+	bole_node_webhook_stop(node);
 	platform->ops->cond_broadcast(platform, &node->room);
-	while (node->acceptors > 0 || node->connection_count > 0 || node->background_runs) {
+	while (node->acceptors > 0 || node->connection_count > 0 || node->background_runs ||
+	       bole_node_webhook_runs(node)) {
 		uint64_t until = cut ? BOLE_NEVER : deadline_ns;
 		enum bole_status rc =
 		        platform->ops->cond_wait(platform, &node->changed, &node->lock, until);
@@ -305,6 +309,7 @@ void bole_node_close(struct bole_node *node, uint64_t deadline_ns)
 		node->git->ops->close(node->git);
 	bole_node_background_free(node);
 	bole_node_lfs_close(node);
+	bole_node_webhook_close(node);
 	bole_git_cache_close(node->cache);
 	bole_pack_cache_close(node->packs);
 	bole_ref_cache_close(node->lists);

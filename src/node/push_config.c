@@ -256,5 +256,7 @@ void bole_node_push_policy(struct bole_node *node, const char *user, const char 
 	        .may = may,
 	        .may_ctx = push,
 	        .hooks = node->hooks,
+	        .stage = node->webhook == NULL ? NULL : bole_node_webhook_stage,
+	        .stage_ctx = push,
 	};
 }

@@ -342,6 +342,8 @@ static enum bole_status serve(struct run *run)
 	if (run->service.refs_deleted + run->service.refs_moved > 0)
 		bole_node_background_note(node, run->service.repo.id,
 		                          run->service.refs_deleted > 0);
+	if (run->push.staged)
+		bole_node_webhook_note(node, run->service.repo.id);
 	if (rc == BOLE_E_NO_SPACE)
 		bole_node_background_wake(node);
 	enum bole_status flushed = bole_output_flush(&run->out);

@@ -9,7 +9,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 . "$top/tests/support/node.sh"
 dir=$(mktemp -d)
 server=
-trap 'node_kill 2>/dev/null; [ -n "$server" ] && kill $server 2>/dev/null; rm -rf "$dir"' EXIT
+trap '{ kill -9 ${NODE_PID:-}; kill $server; } 2>/dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
 export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
 export LC_ALL=C no_proxy='*'

@@ -96,7 +96,9 @@ static enum bole_status gather(struct bole_push *p, struct batch *b, bool again)
 /* Ends the transaction. */
 static enum bole_status commit_batch(struct bole_push *p, struct batch *b, bool again)
 {
-	for (;;) {
+	const struct bole_push_policy *policy = p->policy;
+
+	for (bool staged = false;; staged = true) {
 		size_t failed = 0;
 		enum bole_status rc = gather(p, b, again);
 
@@ -105,6 +107,8 @@ static enum bole_status commit_batch(struct bole_push *p, struct batch *b, bool 
 			p->tx = NULL;
 			return rc;
 		}
+		if (policy->stage != NULL)
+			policy->stage(policy->stage_ctx, p->tx, b->updates, b->count, staged);
 		rc = bole_tx_commit(p->tx, b->updates, b->count, &failed);
 		if (rc != BOLE_E_CONFLICT) {
 			p->tx = NULL;

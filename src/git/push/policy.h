@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "bole/hooks.h"
+#include "bole/odb.h"
 #include "bole/types.h"
 
 enum bole_push_action {
@@ -29,6 +30,12 @@ struct bole_push_policy {
 	bool (*may)(void *ctx, struct bole_bytes name, enum bole_push_action);
 	void *may_ctx;
 	const struct bole_hooks *hooks; /* NULL = none */
+	/* Adds to the transaction that is about to change these references, so that it is durable
+	 * if and only if they change. again: the same transaction, with others after a conflict;
+	 * what was staged counts no more. NULL = nothing. */
+	void (*stage)(void *ctx, struct bole_tx *, const struct bole_ref_update *updates,
+	              size_t count, bool again);
+	void *stage_ctx;
 };
 
 #endif /* BOLE_GIT_PUSH_POLICY_H */
