@@ -7,7 +7,6 @@
 #include <zlib.h>
 
 #include "base/check.h"
-#include "base/inflate.h"
 #include "base/memory.h"
 
 /* zlib frees without a size, so each of its blocks carries one in front. */
@@ -50,7 +49,6 @@ static unsigned zlib_len(size_t len)
 struct bole_inflater {
 	struct bole_alloc *alloc;
 	struct libdeflate_decompressor *whole; /* made when first used */
-	struct bole_inflate_tables *tables;    /* made when first used */
 	z_stream steps;
 	bool steps_open;
 	bool begun;
@@ -77,7 +75,6 @@ void bole_inflater_close(struct bole_inflater *inflater)
 	if (inflater->steps_open)
 		inflateEnd(&inflater->steps);
 	libdeflate_free_decompressor(inflater->whole);
-	bole_alloc_free(inflater->alloc, inflater->tables, bole_inflate_tables_bytes(), 1);
 	bole_alloc_free(inflater->alloc, inflater, 1, sizeof *inflater);
 }
 
@@ -102,19 +99,6 @@ enum bole_status bole_inflate_whole(struct bole_inflater *inflater, struct bole_
 	return BOLE_E_CORRUPT;
 }
 
-static enum bole_status inflate_from_tables(struct bole_inflater *inflater, struct bole_bytes in,
-                                            void *dst, size_t dst_len, size_t *used)
-{
-	if (inflater->tables == NULL) {
-		inflater->tables =
-		        bole_alloc_array(inflater->alloc, bole_inflate_tables_bytes(), 1);
-		if (inflater->tables == NULL)
-			return BOLE_E_NO_MEMORY;
-		bole_inflate_tables_init(inflater->tables);
-	}
-	return bole_inflate_buffer(inflater->tables, in, dst, dst_len, used);
-}
-
 enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole_bytes in,
                                      void *dst, size_t dst_len, size_t *used)
 {
@@ -124,9 +108,6 @@ enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole
 	*used = 0;
 	BOLE_ASSERT(dst_len <= UINT32_MAX);
 	dst = dst_len == 0 ? &none : dst;
-	enum bole_status rc = inflate_from_tables(inflater, in, dst, dst_len, used);
-	if (rc != BOLE_E_CORRUPT)
-		return rc;
 	if (!inflater->steps_open) {
 		if (inflateInit(steps) != Z_OK)
 			return BOLE_E_NO_MEMORY;
@@ -146,6 +127,8 @@ enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole
 	steps->next_out = NULL;
 	if (result == Z_MEM_ERROR)
 		return BOLE_E_NO_MEMORY;
+	if ((result == Z_OK || result == Z_BUF_ERROR) && took == in.len && !full)
+		return BOLE_AGAIN;
 	if (result != Z_STREAM_END || !full)
 		return BOLE_E_CORRUPT;
 	*used = took;

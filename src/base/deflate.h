@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* zlib streams (RFC 1950), inflated and deflated: whole buffers by libdeflate or our own tables,
- * zlib in steps. */
+/* zlib streams (RFC 1950), inflated and deflated: libdeflate on whole small buffers, zlib in steps.
+ */
 #ifndef BOLE_BASE_DEFLATE_H
 #define BOLE_BASE_DEFLATE_H
 
@@ -21,10 +21,10 @@ void bole_inflater_close(struct bole_inflater *);
 BOLE_MUST_USE enum bole_status bole_inflate_whole(struct bole_inflater *, struct bole_bytes in,
                                                   void *dst, size_t dst_len, size_t *used);
 
-/* The same, as strict as zlib, which Git's clients use (libdeflate accepts symbols that no
- * compressor writes and zlib refuses). For what comes from outside: what passes here, every client
- * can read, and so can the two other ways. BOLE_AGAIN: the stream seems to go on after in. What is
- * damaged costs twice: zlib has the last word. */
+/* The same by zlib, which Git's clients use: slower and stricter (libdeflate accepts symbols that
+ * no compressor writes and zlib refuses). For what comes from outside: what passes here, every
+ * client can read, and so can the two other ways. BOLE_AGAIN: the stream goes on after in
+ * (where that is in doubt, BOLE_E_CORRUPT). */
 BOLE_MUST_USE enum bole_status bole_inflate_strict(struct bole_inflater *, struct bole_bytes in,
                                                    void *dst, size_t dst_len, size_t *used);
 

@@ -198,8 +198,10 @@ Test(deflate, the_strict_way_refuses_symbols_that_only_libdeflate_takes)
 		if (len > 0)
 			cr_assert_eq(bole_inflate_strict(inflater, in, back, len - 1, &used),
 			             BOLE_E_CORRUPT);
-		/* Whatever is missing, more is asked for. */
-		for (size_t cut = 1; cut < n; cut += 1 + cut / 2) {
+		/* As long as bytes of the content are missing, more is asked for. */
+		in.len = n - 1;
+		cr_assert_neq(bole_inflate_strict(inflater, in, back, len, &used), BOLE_OK);
+		for (size_t cut = n / 2; len > 100 && cut < n; cut += 1 + cut / 2) {
 			in.len = n - cut;
 			cr_assert_eq(bole_inflate_strict(inflater, in, back, len, &used),
 			             BOLE_AGAIN);
@@ -208,14 +210,14 @@ Test(deflate, the_strict_way_refuses_symbols_that_only_libdeflate_takes)
 	close_all();
 }
 
-/* Goal: what is said of a stream by our own tables is what zlib says, for any bit that flips. */
-Test(deflate, the_strict_way_and_zlib_agree_on_damaged_streams)
+/* Goal: whole or in steps, what is said of a stream is the same, for any bit that flips. */
+Test(deflate, the_strict_way_and_the_stepped_one_agree_on_damaged_streams)
 {
 	uint64_t seed = test_seed(4);
 	size_t used, got;
 
 	open_all(6);
-	for (size_t round = 0; round < 20000; round++) {
+	for (size_t round = 0; round < 5000; round++) {
 		size_t len = test_random(&seed) % 3000;
 
 		if (round % 100 == 0)
@@ -223,13 +225,13 @@ Test(deflate, the_strict_way_and_zlib_agree_on_damaged_streams)
 		size_t n = bole_deflate_whole(deflater, bole_bytes_of(data, len), packed,
 		                              bole_deflate_bound(len));
 		packed[test_random(&seed) % n] ^= (uint8_t)(1 << test_random(&seed) % 8);
-		enum bole_status zlib = inflate_in_steps(&seed, n, &got);
-		size_t want = zlib == BOLE_END ? got : len;
+		enum bole_status steps = inflate_in_steps(&seed, n, &got);
+		size_t want = steps == BOLE_END ? got : len;
 		enum bole_status rc =
 		        bole_inflate_strict(inflater, bole_bytes_of(packed, n), back, want, &used);
 
-		cr_assert_eq(rc == BOLE_OK, zlib == BOLE_END);
-		cr_assert(rc != BOLE_AGAIN || zlib == BOLE_OK);
+		cr_assert_eq(rc == BOLE_OK, steps == BOLE_END);
+		cr_assert(rc != BOLE_AGAIN || steps == BOLE_OK);
 	}
 	close_all();
 }
