@@ -39,6 +39,7 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *platform, struct bole_
 	atomic_init(&b->saved, 0);
 	atomic_init(&b->verbatim, 0);
 	atomic_init(&b->sum_state, BITMAP_SUM_NONE);
+	atomic_init(&b->sum_saved, false);
 	b->platform = platform;
 	b->alloc = alloc;
 	b->algo = algo;

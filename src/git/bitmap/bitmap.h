@@ -79,6 +79,7 @@ struct bole_bitmap {
 	_Atomic uint32_t saved; /* positions of the one in the store that it was made from */
 	_Atomic uint64_t verbatim;
 	_Atomic uint32_t sum_state; /* enum bitmap_sum_state */
+	_Atomic bool sum_saved;     /* in the store, too */
 	uint64_t sum_extent;
 	uint8_t sum[BOLE_OID_BYTES_MAX];
 };
@@ -144,6 +145,9 @@ BOLE_MUST_USE enum bole_status bole_bitmap_build(const struct bole_bitmap_job *,
 /* As auxiliary records of the repository, in a transaction of its own. */
 BOLE_MUST_USE enum bole_status bole_bitmap_save(const struct bole_bitmap *, struct bole_store *,
                                                 uint32_t repo);
+/* The hash of a pack of one extent, by itself, in the same way. */
+BOLE_MUST_USE enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *, struct bole_store *,
+                                                    uint32_t repo);
 /* BOLE_E_NOT_FOUND: there is none, or an extent of it is gone; BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_bitmap_load(struct bole_platform *, struct bole_alloc *,
                                                 struct bole_snapshot *, struct bole_bitmap **out);

@@ -73,6 +73,7 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 	if (atomic_load_explicit(&old->sum_state, memory_order_acquire) == BITMAP_SUM_SET) {
 		b->sum_extent = old->sum_extent;
 		memcpy(b->sum, old->sum, sizeof b->sum);
+		atomic_store(&b->sum_saved, atomic_load(&old->sum_saved));
 		atomic_store(&b->sum_state, BITMAP_SUM_SET);
 	}
 	bole_buffer_append(&b->ids, old->ids.ptr, old->ids.len);

@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 #include "bole/store.h"
+#include "git/bitmap/bitmap.h"
+#include "git/fetch/pack_emit.h"
 
 enum {
 	SLOTS = 64,
@@ -225,6 +227,95 @@ static void save(struct bole_git_cache *cache, struct bole_store *store, uint32_
 		         bole_status_text(rc));
 }
 
+/* -- Rehearsing -- */
+
+static enum bole_status write_nowhere(struct bole_writer *writer, const void *src, size_t len)
+{
+	(void)writer;
+	(void)src;
+	(void)len;
+	return BOLE_OK;
+}
+
+static enum bole_status flush_nowhere(struct bole_writer *writer)
+{
+	(void)writer;
+	return BOLE_OK;
+}
+
+struct rehearsal {
+	enum bole_status (*tick)(void *ctx);
+	void *ctx;
+};
+
+static bool is_called_off(void *ctx)
+{
+	const struct rehearsal *r = ctx;
+
+	return r->tick != NULL && r->tick(r->ctx) != BOLE_OK;
+}
+
+/* Most of what there is lies in one extent of which nobody knows whether it goes out as it is. */
+static bool is_worth_it(const struct bole_bitmap *b)
+{
+	uint32_t most = 0;
+
+	for (uint32_t i = 0; i < b->segment_count; i++)
+		if (b->segments[i].extent != 0 && b->segments[i].count > most)
+			most = b->segments[i].count;
+	return atomic_load(&b->verbatim) == 0 && most >= SAVE_MIN && most >= b->positions / 2;
+}
+
+/* The first clone is ours: it finds out what can be sent without a look, and its hash. What fails
+ * is found out by the first client. */
+static void rehearse(const struct bole_bitmap_job *job, struct bole_bitmap *b)
+{
+	size_t count = b->tips.len / b->key_bytes;
+	struct rehearsal rehearsal = {job->tick, job->tick_ctx};
+	struct bole_writer nowhere = {.write = write_nowhere, .flush = flush_nowhere};
+	struct bole_pack_plan *plan = NULL;
+
+	if (!is_worth_it(b))
+		return;
+	struct bole_oid *wants = bole_alloc_array(job->alloc, count, sizeof *wants);
+	if (wants == NULL)
+		return;
+	for (size_t i = 0; i < count; i++)
+		bole_oid_from_raw(b->tips.ptr + i * b->key_bytes, b->algo, &wants[i]);
+	struct bole_reach reach = {
+	        .platform = job->platform,
+	        .alloc = job->alloc,
+	        .snapshot = job->snapshot,
+	        .wants = wants,
+	        .want_count = count,
+	        .ofs_delta = true,
+	        .bitmap = b,
+	        .cancelled = is_called_off,
+	        .cancelled_ctx = &rehearsal,
+	};
+	enum bole_status rc = bole_pack_plan_open(&reach, &plan);
+	if (rc == BOLE_OK && !bole_pack_plan_behind(plan))
+		rc = bole_pack_emit(plan, &nowhere);
+	(void)rc;
+	bole_pack_plan_close(plan);
+	bole_alloc_free(job->alloc, wants, count, sizeof *wants);
+}
+
+/* What the first clone found out is for those after the next start, too. */
+static void save_sum(struct bole_git_cache *cache, struct bole_store *store, uint32_t repo,
+                     struct bole_bitmap *b)
+{
+	if (store->info.read_only || atomic_load(&b->saved) == 0 ||
+	    atomic_load(&b->sum_state) != BITMAP_SUM_SET || atomic_load(&b->sum_saved))
+		return;
+	atomic_store(&b->sum_saved, true);
+	enum bole_status rc = bole_bitmap_save_sum(b, store, repo);
+	if (rc != BOLE_OK)
+		bole_log(cache->platform, BOLE_LOG_WARN,
+		         "bitmaps: repository %" PRIu32 ": its hash is not kept in the store: %s",
+		         repo, bole_status_text(rc));
+}
+
 enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_store *store,
                                      enum bole_status (*tick)(void *ctx), void *ctx)
 {
@@ -248,6 +339,8 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 		                              .tick = tick,
 		                              .tick_ctx = ctx};
 		rc = bole_bitmap_build(&job, &made);
+		if (rc == BOLE_OK)
+			rehearse(&job, made);
 		bole_snapshot_close(snapshot);
 	}
 	uint64_t now = platform->ops->now_ns(platform);
@@ -262,6 +355,8 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 		         bole_status_text(rc));
 	if (rc == BOLE_OK && made != old)
 		save(cache, store, repo, old, made);
+	if (rc == BOLE_OK)
+		save_sum(cache, store, repo, made);
 	keep(cache, repo, made, rc == BOLE_OK ? now + (now - start) * REST_FACTOR : now + RETRY_NS);
 	bole_bitmap_release(old);
 	return rc == BOLE_E_CLOSED ? rc : BOLE_OK;

@@ -15,6 +15,9 @@ enum {
 	PIECE_BYTES = 512 * 1024,
 	PIECE_HEAD_BYTES = 24, /* magic, pieces, generation, length of the stream */
 	PIECES_MAX = 255,
+	SUM_KEY = 255,          /* no piece has this number */
+	SUM_MAGIC = 0x31534242, /* "BBS1" */
+	SUM_HEAD_BYTES = 12,    /* magic, extent */
 	SEGMENT_BYTES = 12,
 	SET_BYTES = 12, /* and the commit's id */
 };
@@ -122,6 +125,29 @@ enum bole_status bole_bitmap_save(const struct bole_bitmap *b, struct bole_store
 	if (rc == BOLE_OK)
 		rc = put_pieces(tx, b, &stream);
 	bole_buffer_release(&stream);
+	if (rc != BOLE_OK) {
+		bole_tx_abort(tx);
+		return rc;
+	}
+	return bole_tx_commit(tx, NULL, 0, &failed);
+}
+
+enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *b, struct bole_store *store,
+                                      uint32_t repo)
+{
+	const uint8_t number = SUM_KEY;
+	const struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
+	uint8_t value[SUM_HEAD_BYTES + BOLE_OID_BYTES_MAX];
+	struct bole_tx *tx;
+	size_t failed;
+
+	bole_put_le32(value, SUM_MAGIC);
+	bole_put_le32(value + 4, (uint32_t)b->sum_extent);
+	bole_put_le32(value + 8, (uint32_t)(b->sum_extent >> 32));
+	memcpy(value + SUM_HEAD_BYTES, b->sum, b->key_bytes);
+	BOLE_TRY(bole_tx_begin(store, repo, &tx));
+	enum bole_status rc =
+	        store->aux->put(tx, &key, bole_bytes_of(value, SUM_HEAD_BYTES + b->key_bytes));
 	if (rc != BOLE_OK) {
 		bole_tx_abort(tx);
 		return rc;
@@ -293,6 +319,33 @@ static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snap
 	return load_sets(b, c, sets, tips, runs);
 }
 
+/* An extent goes out as it is when its hash is known: only then somebody hashed it. */
+static void load_sum(struct bole_bitmap *b, struct bole_snapshot *snapshot)
+{
+	const uint8_t number = SUM_KEY;
+	const struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
+	struct bole_oid sum;
+	uint8_t *value;
+	size_t len;
+
+	if (snapshot->store->aux->get(snapshot, &key, b->alloc, &value, &len) != BOLE_OK)
+		return;
+	if (len == SUM_HEAD_BYTES + b->key_bytes && bole_get_le32(value) == SUM_MAGIC) {
+		uint64_t extent = bole_get_le64(value + 4);
+		bool known = false;
+
+		for (uint32_t i = 0; i < b->segment_count; i++)
+			known |= extent != 0 && b->segments[i].extent == extent;
+		bole_oid_from_raw(value + SUM_HEAD_BYTES, b->algo, &sum);
+		if (known) {
+			atomic_store(&b->verbatim, extent);
+			bole_bitmap_set_sum(b, extent, &sum);
+			atomic_store(&b->sum_saved, true);
+		}
+	}
+	bole_alloc_free(b->alloc, value, len, 1);
+}
+
 enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_alloc *alloc,
                                   struct bole_snapshot *snapshot, struct bole_bitmap **out)
 {
@@ -316,6 +369,7 @@ enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_al
 		bole_bitmap_release(b);
 		return rc;
 	}
+	load_sum(b, snapshot);
 	*out = b;
 	return BOLE_OK;
 }

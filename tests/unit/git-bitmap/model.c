@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "bole/block_sim.h"
+#include "bole/repack.h"
 #include "git/bitmap/pick.h"
 #include "git/fetch/pack_emit.h"
 #include "git/fetch/reach.h"
@@ -23,9 +24,11 @@ enum { TIPS = 3 };
 
 static struct gcworld w;
 static struct bole_bitmap *bitmap;
-static unsigned picks;   /* by sets */
-static unsigned behind;  /* with objects that came after the index */
-static unsigned loads;   /* from the store */
+static unsigned picks;  /* by sets */
+static unsigned behind; /* with objects that came after the index */
+static unsigned loads;  /* from the store */
+static unsigned sums;   /* that came along */
+static unsigned repacks;
 static unsigned whole;   /* packs that are an extent as it is */
 static unsigned refused; /* the index does not fit any more */
 
@@ -51,10 +54,21 @@ static void save_and_load(void)
 	struct bole_snapshot *snapshot;
 	struct bole_bitmap *loaded;
 
+	bool summed = atomic_load(&bitmap->sum_state) == BITMAP_SUM_SET;
+
 	cr_assert_eq(bole_bitmap_save(bitmap, w.store, w.repo.id), BOLE_OK);
+	if (summed)
+		cr_assert_eq(bole_bitmap_save_sum(bitmap, w.store, w.repo.id), BOLE_OK);
 	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
 	cr_assert_eq(bole_bitmap_load(&w.test.base, &w.test.alloc, snapshot, &loaded), BOLE_OK);
 	bole_snapshot_close(snapshot);
+	if (summed && bitmap->sum_extent == atomic_load(&bitmap->verbatim)) {
+		const uint8_t *sum = bole_bitmap_sum(loaded, bitmap->sum_extent);
+
+		cr_assert_not_null(sum);
+		cr_assert_eq(memcmp(sum, bitmap->sum, bitmap->key_bytes), 0);
+		sums++;
+	}
 	cr_assert_eq(loaded->positions, bitmap->positions);
 	cr_assert_eq(loaded->set_count, bitmap->set_count);
 	cr_assert_eq(loaded->tips.len, bitmap->tips.len);
@@ -305,6 +319,9 @@ static void compare(uint64_t *seed)
 
 static void step(uint64_t *seed)
 {
+	const struct bole_repack_options all = {.all = true, .fresh = test_random(seed) % 2 == 0};
+	struct bole_repack_result repacked;
+	enum bole_status rc;
 	int branch = (int)(test_random(seed) % GC_BRANCHES);
 	int from = w.branch[test_random(seed) % GC_BRANCHES];
 	int commits = 1 + (int)(test_random(seed) % 12);
@@ -318,7 +335,19 @@ static void step(uint64_t *seed)
 	case 3: gcworld_push(&w, branch, from, commits * 6, true); break;
 	case 4: gcworld_push(&w, 0, w.branch[0], commits * 12, true); break;
 	case 5: gcworld_write(&w, 0, w.branch[0], commits); break;
-	case 6: cr_assert_eq(gcworld_collect(&w, NULL, &result), BOLE_OK); break;
+	case 6:
+		if (test_random(seed) % 2 == 0) {
+			cr_assert_eq(gcworld_collect(&w, NULL, &result), BOLE_OK);
+			break;
+		}
+		rc = bole_repack(&w.test.base, &w.test.alloc, w.store, w.repo.id, &all, &repacked);
+		repacks += rc == BOLE_OK;
+		cr_assert(rc == BOLE_OK || rc == BOLE_END || rc == BOLE_E_UNSUPPORTED, "%s",
+		          repacked.error);
+		/* What bases are is another matter now: any that live need no other. */
+		for (int i = 0; rc == BOLE_OK && i < w.count; i++)
+			w.nodes[i].base = GC_NONE;
+		break;
 	case 7:
 		for (int i = 0; i < 30; i++)
 			if (bole_store_maintain(w.store, &eager, NULL) != BOLE_OK)
@@ -340,6 +369,8 @@ static void step(uint64_t *seed)
 		rebuild(true);
 		compare(seed);
 		whole += bitmap->sum_state == BITMAP_SUM_SET;
+		compare(seed);
+		save_and_load();
 		compare(seed);
 		break;
 	default:
@@ -387,4 +418,6 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 	cr_assert_gt(behind, 3);
 	cr_assert_gt(whole, 0);
 	cr_assert_gt(loads, 2);
+	cr_assert_gt(sums, 0);
+	cr_assert_gt(repacks, 0);
 }
