@@ -140,7 +140,8 @@ FUZZ_BINS := $(FUZZ:%=build/fuzz/fuzz-%)
 CLI_BINS := $(if $(CLI),build/host/bole build/asan/bole)
 
 # --- fragments: the image, the small programs of shell tests, the benches ---------------------------
-FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tests/torture/torture.mk tools/bench.mk)
+FRAGMENTS := $(wildcard runtime/image.mk tests/tests.mk tests/torture/torture.mk tools/bench.mk \
+	tools/bole/tls.mk)
 include $(FRAGMENTS)
 fragment_targets := $(if $(FRAGMENTS),$(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(FRAGMENTS)))
 TEST_EXTRA := $(filter image,$(fragment_targets))

@@ -48,7 +48,8 @@ port=$((20000 + RANDOM % 20000))
 git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
 	--port=$port >daemon.log 2>&1 &
 pids+=($!)
-python3 "$top/tests/support/http_backend.py" srv >http.out 2>http.log &
+tls=$top/tests/support/tls
+python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
 pids+=($!)
 "$bole" init own.img --size 256M >/dev/null || die init
 for name in sha1 push-sha1-bhttp push-sha1-bgit; do "$bole" repo "own.img#$name" create >/dev/null || die repo; done
@@ -58,12 +59,13 @@ done
 "$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push >serve.out 2>serve.log &
 pids+=($!)
 for _ in {1..100}; do
-	grep -q '^http port' serve.out && [[ -s http.out ]] && break
+	grep -q '^http port' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
 	sleep 0.1
 done
 read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
 [[ -n $bgit ]] || die "the server does not say its ports"
-declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$(cat http.out)
+{ read -r plain; read -r secure; read -r other; read -r expired; } <http.out
+declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$plain
 	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
 "$bole" init d.img --size 512M >/dev/null || die init
 
@@ -186,6 +188,16 @@ refused 'leads away' "$bole" ls-remote "$http/away/sha1.git"
 refused 'without end' "$bole" ls-remote "$http/loop/sha1.git"
 refused 'no Git server' "$bole" ls-remote "$http/plain/sha1.git"
 refused 'busy (429), retry after 17' "$bole" ls-remote "$http/busy/sha1.git"
+for host in localhost 127.0.0.1; do
+	bo clone "https://$host:$secure/sha1.git" "d.img#tls-$host" --cacert $tls/ca.pem >/dev/null || die "https $host"
+done
+SSL_CERT_FILE=$tls/ca.pem bo push 'd.img#tls-localhost' "https://localhost:$secure/sha1.git" main:over-tls >/dev/null ||
+	die "push over https"
+refused 'not trusted' "$bole" ls-remote "https://localhost:$secure/sha1.git" --cacert $tls/good.pem
+refused 'not trusted.*Common Name' "$bole" ls-remote "https://localhost:$other/sha1.git" --cacert $tls/ca.pem
+refused 'not trusted.*expired' "$bole" ls-remote "https://localhost:$expired/sha1.git" --cacert $tls/ca.pem
+refused 'no certificates' "$bole" ls-remote "https://localhost:$secure/sha1.git" --cacert config
+refused 'TLS with localhost fails' "$bole" ls-remote "https://localhost:$plain/sha1.git" --cacert $tls/ca.pem
 refused 'ssh is not' "$bole" ls-remote ssh://a@b/c
 
 # -- push: into each server, both formats --

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""git http-backend behind a small web server, for tests: http_backend.py ROOT prints its port.
+"""git http-backend behind a small web server, for tests: http_backend.py ROOT [PEM...] prints its
+port, then one for each file with key and certificate, which speaks TLS.
 
 Paths under /auth/ want user "ada", password "s3cret"; /token/ wants "Bearer t0ken"; /moved/ leads to
 the same path without it, /away/ to another place, /loop/ to itself; /slow/ never answers; /plain/
@@ -8,8 +9,10 @@ answers with a page. What each request said of credentials goes to standard erro
 """
 import base64
 import os
+import ssl
 import subprocess
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT = os.path.abspath(sys.argv[1])
@@ -103,6 +106,17 @@ class Handler(BaseHTTPRequestHandler):
         self.cgi(self.body())
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
+def serve(pem):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if pem:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    print(server.server_port, flush=True)
+    return server
+
+
+servers = [serve(pem) for pem in [None] + sys.argv[2:]]
+for each in servers[1:]:
+    threading.Thread(target=each.serve_forever, daemon=True).start()
+servers[0].serve_forever()

@@ -102,7 +102,10 @@ int bole_cli_client_open(struct bole_cli *cli, const char *url,
 	*out = (struct bole_cli_client){.cli = cli};
 	bole_cli_progress_init(&out->progress, cli->platform);
 	out->progress.on = out->progress.on && !settings->quiet;
+	out->tls = (struct bole_tls_settings){cli->platform, settings->cacert};
 	out->options = (struct bole_client_options){
+	        .secure = bole_tls_open,
+	        .secure_ctx = &out->tls,
 	        .progress = show_progress,
 	        .remote_text = push || out->progress.on ? show_text : NULL,
 	        .warning = show_warning,

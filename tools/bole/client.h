@@ -5,22 +5,27 @@
 
 #include "bole/client.h"
 #include "cli.h"
+#include "tls.h"
 
 /* Options of all of them, for bole_cli_args; BOLE_CLI_CLIENT_HELP describes them. */
 #define BOLE_CLI_CLIENT_OPTIONS(s)                                                      \
 	{"--protocol", NULL, &(s).protocol}, {"--credentials", NULL, &(s).credentials}, \
+	        {"--cacert", NULL, &(s).cacert},                                        \
 	{                                                                               \
 		"--quiet", &(s).quiet, NULL                                             \
 	}
-#define BOLE_CLI_CLIENT_HELP                                                              \
-	"  --credentials FILE   its first line is user:password or \"Bearer token\";\n"   \
-	"                       else BOLE_CREDENTIALS in the environment, else the URL\n" \
-	"  --protocol N         speak version 0, 1 or 2 of the protocol (2)\n"            \
+#define BOLE_CLI_CLIENT_HELP                                                                 \
+	"  --credentials FILE   its first line is user:password or \"Bearer token\";\n"      \
+	"                       else BOLE_CREDENTIALS in the environment, else the URL\n"    \
+	"  --cacert FILE        certificates to trust for https://, in PEM; else those of\n" \
+	"                       SSL_CERT_FILE, else the system's\n"                          \
+	"  --protocol N         speak version 0, 1 or 2 of the protocol (2)\n"               \
 	"  --quiet              no progress\n"
 
 struct bole_cli_client_settings {
 	const char *protocol;
 	const char *credentials;
+	const char *cacert;
 	bool quiet;
 };
 
@@ -29,6 +34,7 @@ struct bole_cli_client {
 	struct bole_cli_progress progress;
 	struct bole_client_options options;
 	struct bole_client *client;
+	struct bole_tls_settings tls;
 	char secret[1100];
 	bool line_open; /* of what the server shows */
 	bool show_all;  /* changes that are none, too */
