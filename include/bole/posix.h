@@ -18,7 +18,7 @@ extern "C" {
 
 /* 0 (BOLE_LOG_ERROR for the level is -1) = the default. */
 struct bole_posix_options {
-	unsigned loops;      /* event loop threads; min(cores, 4) */
+	unsigned loops;      /* event loop threads; one a core, at most 64 */
 	unsigned io_workers; /* threads for block devices and name lookups; 8 */
 	unsigned fibers_max; /* BOLE_E_LIMIT beyond; 16384 */
 	size_t stack_bytes;  /* of a fiber that names no size; 256 KiB */
@@ -29,6 +29,11 @@ struct bole_posix_options {
 /* options may be NULL. BOLE_E_NO_MEMORY, BOLE_E_IO. Threads start with the first fiber. */
 BOLE_MUST_USE enum bole_status bole_posix_open(const struct bole_posix_options *options,
                                                struct bole_platform **out);
+/* Sets options.loops, as long as no fiber has been started. */
+void bole_posix_set_loops(struct bole_platform *, unsigned loops);
+/* Lets this process open as many files and connections as the system allows without privileges
+ * (RLIMIT_NOFILE up to its hard limit). Returns how many that is. */
+uint64_t bole_posix_raise_files(void);
 /* Waits until every fiber has ended, stops the threads, frees. NULL is fine. Not from a fiber. */
 void bole_posix_close(struct bole_platform *);
 

@@ -52,6 +52,10 @@ struct bole_service {
 	/* True once the client hung up; may be NULL. */
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
+	/* Called before (true) and after (false) a session waits for its next command; false: it
+	 * should end rather than wait. May be NULL. */
+	bool (*waiting)(void *ctx, bool begins);
+	void *waiting_ctx;
 	const char *peer; /* for the log */
 	/* Out, of receive-pack: references that were deleted, or set to something else. */
 	uint32_t refs_deleted;

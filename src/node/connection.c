@@ -8,8 +8,9 @@
 #include "node/internal.h"
 
 enum { LINGER_BYTES_MAX = 1 << 20, SEND_BYTES_MAX = 128 * 1024 };
-#define EVICT_NS (NODE_SECOND_NS / 5)
-#define LOOK_NS  (NODE_SECOND_NS / 200) /* between two looks whether the peer is there */
+#define EVICT_NS          (NODE_SECOND_NS / 5)
+#define COMPLAIN_EVERY_NS (10 * NODE_SECOND_NS)
+#define LOOK_NS           (NODE_SECOND_NS / 200) /* between two looks whether the peer is there */
 
 struct connection_start {
 	struct node_connection *connection;
@@ -47,7 +48,8 @@ static uint64_t peer_deadline(const struct node_connection *c, uint64_t now)
 	return now + left;
 }
 
-/* Whether it is seen here or sets the deadline later: an eviction is not lost. */
+/* Whether it is seen here or sets the deadline later: an eviction is not lost, nor the end of a
+ * node for whom nothing is done. */
 static void set_deadline(struct node_connection *c, uint64_t deadline)
 {
 	uint64_t cut = atomic_load(&c->node->cut_ns);
@@ -57,6 +59,9 @@ static void set_deadline(struct node_connection *c, uint64_t deadline)
 	c->stream->ops->set_deadline(c->stream, deadline, deadline);
 	if (atomic_load(&c->evicted))
 		hurry(c);
+	else if (atomic_load(&c->node->stopping) &&
+	         (atomic_load(&c->idle) || atomic_load(&c->between)))
+		c->stream->ops->set_deadline(c->stream, 0, deadline);
 }
 
 static void wait_begin(struct node_connection *c, uint64_t now)
@@ -202,6 +207,18 @@ bool bole_node_connection_idle(struct node_connection *c, bool idle)
 	return open;
 }
 
+bool bole_node_connection_between(void *ctx, bool begins)
+{
+	struct node_connection *c = ctx;
+	struct bole_node *node = c->node;
+
+	node->platform->ops->mutex_lock(node->platform, &node->lock);
+	c->between = begins;
+	bool open = !node->closing;
+	node->platform->ops->mutex_unlock(node->platform, &node->lock);
+	return open;
+}
+
 void bole_node_connection_evict(struct node_connection *c)
 {
 	atomic_store(&c->evicted, true);
@@ -315,6 +332,22 @@ static struct node_connection *connection_alloc(struct bole_node *node)
 	return NULL;
 }
 
+/* Once in a while, however many there are. */
+static void complain(struct bole_node *node)
+{
+	uint64_t now = node->platform->ops->now_ns(node->platform);
+	uint64_t before = atomic_load(&node->complained_ns);
+
+	atomic_fetch_add(&node->turned_away, 1);
+	if (now - before < COMPLAIN_EVERY_NS ||
+	    !atomic_compare_exchange_strong(&node->complained_ns, &before, now))
+		return;
+	bole_log(node->platform, BOLE_LOG_WARN,
+	         "connections: all %" PRIu64 " places (node.connections) or all memory "
+	         "(node.memory) is taken; %" PRIu64 " turned away so far",
+	         node->options.connections_max, atomic_load(&node->turned_away));
+}
+
 /* A few words fit any new socket's buffer: this does not wait. */
 static void turn_away(struct bole_node *node, struct bole_stream *stream, bool http)
 {
@@ -326,6 +359,8 @@ static void turn_away(struct bole_node *node, struct bole_stream *stream, bool h
 	uint64_t now = node->platform->ops->now_ns(node->platform);
 
 	atomic_fetch_add(&node->refused_total, 1);
+	if (!atomic_load(&node->stopping))
+		complain(node);
 	stream->ops->set_deadline(stream, now, now + NODE_SECOND_NS / 10);
 	if (stream->ops->writev(stream, &text, 1) == BOLE_OK)
 		(void)stream->ops->shutdown(stream);

@@ -77,6 +77,8 @@ struct bole_node {
 	uint64_t started_ns;
 	_Atomic uint64_t requests_total;
 	_Atomic uint64_t refused_total;
+	_Atomic uint64_t turned_away; /* connections that found no place */
+	_Atomic uint64_t complained_ns;
 	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
 	_Atomic bool stopping;   /* the background's sign to end */
 	struct bole_git_cache *cache;
@@ -117,8 +119,9 @@ struct node_connection {
 	struct bole_stream *stream;
 	struct node_connection *next;
 	struct node_connection *prev;
-	bool idle;   /* under node->lock: no whole request has come */
-	bool placed; /* under node->lock: has a place among the requests */
+	_Atomic bool idle;    /* written under node->lock: no whole request has come */
+	bool placed;          /* under node->lock: has a place among the requests */
+	_Atomic bool between; /* written under node->lock: its session waits for the next command */
 	/* Gives way to another one: nothing waits for this peer any more. */
 	_Atomic bool evicted;
 	/* While this waits for the peer: since when it would have, had it waited in one piece and
@@ -149,6 +152,8 @@ bole_node_connection_send(struct node_connection *, const struct bole_bytes *pie
 void bole_node_connection_reset(struct node_connection *);
 /* Marks it idle (false: the node is closing, do not wait) or busy. */
 bool bole_node_connection_idle(struct node_connection *, bool idle);
+/* For bole_service.waiting; ctx is the connection. */
+bool bole_node_connection_between(void *ctx, bool begins);
 /* With node->lock held: its reads end now with BOLE_E_TIMEOUT, a last word may still be written. */
 void bole_node_connection_evict(struct node_connection *);
 /* Ends our side and reads away what the peer still sends for a moment, so that it gets to read the

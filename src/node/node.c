@@ -268,7 +268,7 @@ static void cut_connections(struct bole_node *node, bool all)
 	uint64_t now = node->platform->ops->now_ns(node->platform);
 
 	for (struct node_connection *c = node->connections; c != NULL; c = c->next) {
-		if (all || c->idle)
+		if (all || c->idle || c->between)
 			c->stream->ops->set_deadline(c->stream, now, now);
 	}
 }

@@ -212,6 +212,8 @@ static void fill_service(struct run *run)
 	run->service.advertise = q->advertise;
 	run->service.cancelled = bole_node_connection_cancelled;
 	run->service.cancelled_ctx = q->connection;
+	run->service.waiting = bole_node_connection_between;
+	run->service.waiting_ctx = q->connection;
 	run->service.peer = q->connection->peer;
 }
 

@@ -11,7 +11,14 @@
 #include "cli.h"
 #include "commands.h"
 
-enum { STOP_SECONDS = 10, REPOS_SHOWN_MAX = 20 };
+enum {
+	STOP_SECONDS = 10,
+	STOP_SECONDS_MAX = 3600,
+	REPOS_SHOWN_MAX = 20,
+	CONNECTIONS = 10240, /* unless the settings say otherwise */
+	FILES_KEPT = 64,     /* descriptors for everything that is no connection */
+	LOOPS_MAX = 64,
+};
 
 static const char help[] =
         "usage: bole serve STORE [OPTIONS]\n\n"
@@ -32,6 +39,7 @@ struct server {
 	struct bole_cond stopped;
 	bool stop; /* under lock */
 	bool configured;
+	uint64_t stop_seconds;
 };
 
 /* -- options -- */
@@ -94,6 +102,41 @@ static int take_options(struct server *s, int argc, char **argv, const char **st
 		return BOLE_EXIT_OK;
 	fputs(help, stderr);
 	return BOLE_EXIT_USAGE;
+}
+
+/* What this process can take; the node itself knows no descriptors. */
+static int fit_process(struct server *s)
+{
+	uint64_t files = bole_posix_raise_files();
+	uint64_t most = files > 2 * FILES_KEPT ? files - FILES_KEPT : FILES_KEPT;
+	uint64_t connections = 0;
+	uint64_t loops = 0;
+	char text[32];
+
+	if (bole_config_u64(s->config, "node.loops", 0, &loops) != BOLE_OK || loops > LOOPS_MAX) {
+		fprintf(stderr, "bole: node.loops must be a number from 0 to %d\n", LOOPS_MAX);
+		return BOLE_EXIT_USAGE;
+	}
+	if (bole_config_u64(s->config, "node.stopTimeout", STOP_SECONDS, &s->stop_seconds) !=
+	            BOLE_OK ||
+	    s->stop_seconds > STOP_SECONDS_MAX) {
+		fprintf(stderr, "bole: node.stopTimeout must be a number from 0 to %d\n",
+		        STOP_SECONDS_MAX);
+		return BOLE_EXIT_USAGE;
+	}
+	bole_posix_set_loops(s->platform, (unsigned)loops);
+	/* What is no number is the node's to refuse. */
+	if (bole_config_u64(s->config, "node.connections", CONNECTIONS, &connections) != BOLE_OK)
+		return BOLE_EXIT_OK;
+	if (connections > most && bole_config_get(s->config, "node.connections") != NULL)
+		fprintf(stderr,
+		        "bole: warning: node.connections is %llu, but %llu files may be open "
+		        "(ulimit -n): it is %llu\n",
+		        (unsigned long long)connections, (unsigned long long)files,
+		        (unsigned long long)most);
+	snprintf(text, sizeof text, "%llu",
+	         (unsigned long long)(connections > most ? most : connections));
+	return set(s, "node.connections", text);
 }
 
 /* -- what the user sees -- */
@@ -191,8 +234,9 @@ static int serve(struct server *s, struct bole_store *store)
 	while (!s->stop)
 		(void)ops->cond_wait(s->platform, &s->stopped, &s->lock, BOLE_NEVER);
 	ops->mutex_unlock(s->platform, &s->lock);
-	fprintf(stderr, "bole: stopping; requests in flight have %d seconds\n", STOP_SECONDS);
-	bole_node_close(node, ops->now_ns(s->platform) + STOP_SECONDS * UINT64_C(1000000000));
+	fprintf(stderr, "bole: stopping; requests in flight have %llu seconds\n",
+	        (unsigned long long)s->stop_seconds);
+	bole_node_close(node, ops->now_ns(s->platform) + s->stop_seconds * UINT64_C(1000000000));
 	return BOLE_EXIT_OK;
 }
 
@@ -204,6 +248,8 @@ static int open_and_serve(struct bole_cli *cli, struct server *s, int argc, char
 	bool push = false;
 
 	int code = take_options(s, argc, argv, &text);
+	if (code == BOLE_EXIT_OK)
+		code = fit_process(s);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_spec_parse(text, &spec);
 	if (code != BOLE_EXIT_OK)

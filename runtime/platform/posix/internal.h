@@ -45,7 +45,6 @@ enum {
 	POSIX_LOOPS_MAX = 64,
 	POSIX_IO_WORKERS_MAX = 64,
 	POSIX_IO_WORKERS = 8,
-	POSIX_LOOPS = 4,
 	POSIX_FIBERS_MAX = 16384,
 	POSIX_STACK_BYTES = 256 * 1024,
 	POSIX_STACK_BYTES_MIN = 16 * 1024,
@@ -214,6 +213,7 @@ struct posix {
 	struct bole_platform platform;
 	struct bole_alloc alloc;
 	unsigned loop_limit;
+	unsigned loop_default;
 	unsigned worker_limit;
 	size_t stack_bytes;
 	size_t fibers_max;

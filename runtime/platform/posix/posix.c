@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -155,8 +156,8 @@ enum bole_status bole_posix_open(const struct bole_posix_options *options,
 		return BOLE_E_NO_MEMORY;
 	p->alloc = (struct bole_alloc){.resize = alloc_resize};
 	p->platform = (struct bole_platform){.ops = &platform_ops, .alloc = &p->alloc};
-	unsigned default_loops = cores < 1 ? 1 : choose((unsigned)cores, 1, POSIX_LOOPS);
-	p->loop_limit = choose(o->loops, default_loops, POSIX_LOOPS_MAX);
+	p->loop_default = cores < 1 ? 1 : (unsigned)cores;
+	p->loop_limit = choose(o->loops, p->loop_default, POSIX_LOOPS_MAX);
 	p->worker_limit = choose(o->io_workers, POSIX_IO_WORKERS, POSIX_IO_WORKERS_MAX);
 	p->fibers_max = o->fibers_max == 0 ? POSIX_FIBERS_MAX : o->fibers_max;
 	p->stack_bytes = o->stack_bytes == 0 ? POSIX_STACK_BYTES : o->stack_bytes;
@@ -168,6 +169,28 @@ enum bole_status bole_posix_open(const struct bole_posix_options *options,
 	pthread_cond_init(&p->pool_work, NULL);
 	*out = &p->platform;
 	return BOLE_OK;
+}
+
+void bole_posix_set_loops(struct bole_platform *platform, unsigned loops)
+{
+	struct posix *p = (struct posix *)platform;
+
+	pthread_mutex_lock(&p->lock);
+	if (!atomic_load(&p->started))
+		p->loop_limit = choose(loops, p->loop_default, POSIX_LOOPS_MAX);
+	pthread_mutex_unlock(&p->lock);
+}
+
+uint64_t bole_posix_raise_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		limit = raised;
+	return limit.rlim_cur;
 }
 
 void bole_posix_close(struct bole_platform *platform)

@@ -308,6 +308,20 @@ static enum bole_status serve(struct bole_session *s, const struct request *req)
 	return BOLE_E_INVALID;
 }
 
+/* The next command of a session has begun to come; false: none will be served. */
+static bool wait_for_command(struct bole_session *s)
+{
+	struct bole_service *svc = s->svc;
+	struct bole_bytes have;
+
+	if (svc->stateless || svc->waiting == NULL)
+		return true;
+	if (!svc->waiting(svc->waiting_ctx, true))
+		return false;
+	enum bole_status rc = bole_input_peek(svc->in, &have);
+	return svc->waiting(svc->waiting_ctx, false) || rc == BOLE_OK;
+}
+
 enum bole_status bole_upload_pack_v2(struct bole_session *s)
 {
 	struct request req;
@@ -318,6 +332,8 @@ enum bole_status bole_upload_pack_v2(struct bole_session *s)
 	if (s->svc->advertise)
 		return BOLE_OK;
 	do {
+		if (!wait_for_command(s))
+			return BOLE_OK;
 		rc = read_request(s, &req);
 		if (rc == BOLE_END)
 			return BOLE_OK;
