@@ -323,6 +323,12 @@ static enum bole_status read_repo(struct model_reader *r, struct bole_store *sto
 		if (strcmp(name, repo->name) == 0)
 			break;
 	}
+	/* A repair that did not find its name says so. */
+	if (slot == MODEL_REPOS && r->tolerant && strncmp(repo->name, "lost-", 5) == 0) {
+		r->errors++;
+		r->things++;
+		return BOLE_OK;
+	}
 	if (slot == MODEL_REPOS || out->repo[slot].algo != 0)
 		return WRONG(r, "repository %.40s", repo->name);
 	struct model_repo *m = &out->repo[slot];

@@ -56,5 +56,11 @@ const struct torture_program torture_programs[] = {
          1,
          0,
          {"noticed", "without effect", "writes refused"}},
+        {"p15",
+         "parts of the checkpoint are gone, then a repair",
+         torture_p15,
+         1,
+         0,
+         {"indexes made anew", "put together otherwise", "an older state and the log"}},
 };
 const unsigned torture_program_count = sizeof torture_programs / sizeof *torture_programs;

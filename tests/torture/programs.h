@@ -20,5 +20,6 @@ void torture_p11(struct torture_unit *);
 void torture_p12(struct torture_unit *);
 void torture_p13(struct torture_unit *);
 void torture_p14(struct torture_unit *);
+void torture_p15(struct torture_unit *);
 
 #endif /* BOLE_TORTURE_PROGRAMS_H */

@@ -213,22 +213,19 @@ static enum bole_status load_segments(struct flash_volume *v, struct bole_bytes 
 }
 
 /* What only checkpoints say in this way: an empty name, an empty list. */
-static enum bole_status load_change(struct chain *c, const struct flash_record *r)
+static enum bole_status load_change(struct flash_apply *a, const struct flash_record *r)
 {
 	if (r->kind == FLASH_RECORD_PREPARE && r->body.len == 0)
-		return bole_flash_apply_forget(&c->apply);
-	return bole_flash_apply(&c->apply, r, 0, 0);
+		return bole_flash_apply_forget(a);
+	return bole_flash_apply(a, r, 0, 0);
 }
 
-static enum bole_status load_record(struct chain *c, const struct flash_record *r)
+enum bole_status bole_flash_chain_record(struct flash_apply *a, const struct flash_record *r)
 {
-	if (c->ended)
-		return BOLE_E_CORRUPT;
 	switch (r->kind) {
 	case FLASH_RECORD_CHAIN: return BOLE_OK; /* seen on the way back, by the same digest */
-	case FLASH_RECORD_COUNTERS: return load_counters(c->v, r->body);
-	case FLASH_RECORD_SEGMENTS: return load_segments(c->v, r->body);
-	case FLASH_RECORD_END: c->ended = true; return BOLE_OK;
+	case FLASH_RECORD_COUNTERS: return load_counters(a->v, r->body);
+	case FLASH_RECORD_SEGMENTS: return load_segments(a->v, r->body);
 	case FLASH_RECORD_OBJECT:
 	case FLASH_RECORD_AUX:
 	case FLASH_RECORD_RESOLVE: return BOLE_E_CORRUPT;
@@ -237,11 +234,19 @@ static enum bole_status load_record(struct chain *c, const struct flash_record *
 	case FLASH_RECORD_RENAME:
 	case FLASH_RECORD_REFS:
 	case FLASH_RECORD_AUX_PLACE:
-	case FLASH_RECORD_PREPARE: return load_change(c, r);
+	case FLASH_RECORD_PREPARE: return load_change(a, r);
 	case FLASH_RECORD_DROP:
-		return (r->flags & FLASH_FLAG_PREPARED) != 0 ? load_change(c, r) : BOLE_E_CORRUPT;
-	default: return bole_flash_index_load(&c->apply, r);
+		return (r->flags & FLASH_FLAG_PREPARED) != 0 ? load_change(a, r) : BOLE_E_CORRUPT;
+	default: return bole_flash_index_load(a, r);
 	}
+}
+
+static enum bole_status load_record(struct chain *c, const struct flash_record *r)
+{
+	if (c->ended)
+		return BOLE_E_CORRUPT;
+	c->ended = r->kind == FLASH_RECORD_END;
+	return c->ended ? BOLE_OK : bole_flash_chain_record(&c->apply, r);
 }
 
 /* Takes the whole records at the front of the buffer. */

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "flash/index/auxtable.h"
 #include "flash/log/drop.h"
-#include "flash/volume/mount.h"
+#include "flash/rebuild/rebuild.h"
 
 void bole_flash_apply_init(struct flash_apply *a, struct flash_volume *v)
 {
@@ -563,6 +563,16 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 {
 	if (a->again && r->kind != FLASH_RECORD_OBJECT && r->kind != FLASH_RECORD_AUX)
 		return BOLE_E_CORRUPT;
+	if (a->v->repair != NULL && a->v->repair->archive != NULL) {
+		enum bole_status rc = bole_flash_archive_note(a, r, segment);
+		if (rc != BOLE_OK)
+			return rc == BOLE_E_EXISTS ? BOLE_OK : rc;
+	}
+	if (a->v->repair != NULL && a->v->repair->rebuild && !a->checkpoint) {
+		enum bole_status rc = bole_flash_rebuild_fit(a->v, NULL, r);
+		if (rc != BOLE_OK)
+			return rc == BOLE_E_EXISTS ? BOLE_OK : rc;
+	}
 	switch (r->kind) {
 	case FLASH_RECORD_OBJECT: return apply_object(a, r, segment, offset);
 	case FLASH_RECORD_DROP: return apply_drop(a, r);

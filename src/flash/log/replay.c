@@ -103,6 +103,7 @@ static enum bole_status apply_batch(struct flash_log_scan *s, struct flash_apply
 	enum bole_status rc;
 
 	a->again = (b->flags & FLASH_BATCH_AGAIN) != 0;
+	a->batch = b->sequence;
 	if (b->damaged)
 		return bole_flash_batch_salvage(s, a, b);
 	while ((rc = bole_flash_batch_next(s, b, &pos, &r, &offset)) == BOLE_OK) {

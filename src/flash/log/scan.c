@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "flash/log/batch.h"
 #include "flash/log/scan.h"
-#include "flash/volume/repair.h"
+#include "flash/rebuild/rebuild.h"
 
 enum {
 	SCAN_BYTES = 1 << 20,
@@ -493,6 +493,8 @@ enum bole_status bole_flash_log_scan(struct flash_log_scan *s, struct flash_volu
 	s->buf = bole_alloc_array(v->alloc, s->buf_cap, 1);
 	if (s->buf == NULL)
 		return BOLE_E_NO_MEMORY;
+	if (v->repair != NULL && v->repair->archive != NULL)
+		return bole_flash_archive_scan(s);
 	enum bole_status rc = bole_flash_scan_walk(s);
 	if (rc == BOLE_OK && v->repair != NULL && v->repair->newest.generation != a->generation)
 		rc = go_on(s, &v->repair->newest);

@@ -534,7 +534,7 @@ enum bole_status bole_flash_count_live(struct flash_volume *v, uint64_t *live, b
 
 	enum bole_status rc = check_mounted(&c);
 	*known = rc == BOLE_OK && !c.hidden;
-	if (*known)
+	if (rc == BOLE_OK)
 		memcpy(live, c.live, v->segments * sizeof *live);
 	bole_alloc_free(v->alloc, c.live, v->segments, sizeof *c.live);
 	return rc;

@@ -2,6 +2,7 @@
 /* Formatting, mounting, closing. */
 #include "flash/volume/mount.h"
 #include "flash/checkpoint/checkpoint.h"
+#include "flash/rebuild/rebuild.h"
 #include "flash/volume/repair.h"
 
 #include <string.h>
@@ -287,10 +288,12 @@ static enum bole_status mount(struct flash_volume *v)
 	struct flash_log_scan s = {.v = v};
 	bool sealed = false;
 
+	bool anew = v->repair != NULL && v->repair->rebuild;
+
 	/* Checkpoints know the bad ones. */
-	if (v->anchor.stream == 0)
+	if (v->anchor.stream == 0 || anew)
 		BOLE_TRY(find_bad(v));
-	BOLE_TRY(bole_flash_chain_load(v));
+	BOLE_TRY(anew ? bole_flash_rebuild(v) : bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->generation = v->anchor.checkpoint;
 	atomic_store(&v->anchored, v->anchor.checkpoint);
@@ -300,12 +303,18 @@ static enum bole_status mount(struct flash_volume *v)
 	enum bole_status rc = bole_flash_log_scan(&s, v);
 	if (rc == BOLE_OK)
 		rc = bole_flash_replay(&s, &sealed);
+	if (v->repair != NULL && v->repair->archive != NULL) {
+		bole_flash_log_scan_release(&s);
+		return rc;
+	}
 	if (rc == BOLE_OK) {
 		set_log(v, &s);
 		for (uint32_t i = 0; i < v->repos; i++)
 			bole_flash_mem_count(v, NULL, v->repo[i]->domain->index);
 		v->merge_room = bole_flash_merge_room(v);
-		if (v->repair != NULL && !v->read_only)
+		if (v->repair != NULL && v->repair->whole)
+			rc = bole_flash_rebuild_whole(v);
+		if (rc == BOLE_OK && v->repair != NULL && !v->read_only)
 			rc = bole_flash_salvage_count(v);
 		bool fits = reserve_next(v);
 		settle_segments(v);
@@ -315,6 +324,8 @@ static enum bole_status mount(struct flash_volume *v)
 			v->log.durable = v->log.batch - 1;
 		if (rc == BOLE_OK && v->repair != NULL)
 			rc = succeed(v, s.ahead);
+		if (rc == BOLE_OK && v->packs != NULL && !v->read_only)
+			rc = bole_flash_packs_write(v->packs);
 		if (rc == BOLE_OK && (!sealed || !fits) && !v->read_only)
 			rc = after_cut(v, &s);
 		else if (rc == BOLE_OK && v->anchor_place.doubt && !v->read_only)
@@ -431,8 +442,9 @@ enum bole_status bole_flash_volume_open(struct bole_block *dev, struct bole_plat
 	enum bole_status rc =
 	        bole_flash_volume_open_older(dev, platform, alloc, options, NULL, out);
 
-	return rc == BOLE_E_CORRUPT ? bole_flash_salvage(dev, platform, alloc, options, false, out)
-	                            : rc;
+	return rc == BOLE_E_CORRUPT
+	               ? bole_flash_salvage(dev, platform, alloc, options, FLASH_SALVAGE_READ, out)
+	               : rc;
 }
 
 enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
@@ -474,8 +486,13 @@ enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
 		rc = init_geometry(v);
 	if (rc == BOLE_OK)
 		rc = init_cache(v, options);
+	struct rebuild_packs packs = {.v = v};
+	if (repair != NULL && repair->rebuild)
+		v->packs = &packs;
 	if (rc == BOLE_OK)
 		rc = mount(v);
+	bole_flash_packs_close(&packs);
+	v->packs = NULL;
 	if (rc != BOLE_OK) {
 		free_volume(v);
 		return rc;

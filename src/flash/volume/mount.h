@@ -12,6 +12,7 @@ struct flash_apply {
 	struct flash_volume *v;
 	struct flash_prepared *prepared; /* the PREPARE record last seen */
 	struct flash_reader reader;
+	uint64_t batch;  /* that the records are from */
 	bool checkpoint; /* records are a checkpoint's */
 	bool again;      /* records of this batch replace what they repeat */
 };
@@ -34,6 +35,9 @@ BOLE_MUST_USE enum bole_status bole_flash_apply_prepared(struct flash_apply *, u
 BOLE_MUST_USE enum bole_status bole_flash_index_load(struct flash_apply *,
                                                      const struct flash_record *);
 
+/* Applies one record of a checkpoint but its END (chain.c). BOLE_E_CORRUPT. */
+BOLE_MUST_USE enum bole_status bole_flash_chain_record(struct flash_apply *,
+                                                       const struct flash_record *);
 /* While mounting from another state than the log was written over: kills every row of an id, or all
  * but those of extents (supersede.c). */
 BOLE_MUST_USE enum bole_status bole_flash_apply_supersede(struct flash_apply *,

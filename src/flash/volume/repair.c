@@ -181,7 +181,7 @@ static enum bole_status settle(struct repair *r)
 {
 	struct flash_volume *v;
 
-	BOLE_TRY(bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, true, &v));
+	BOLE_TRY(bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, FLASH_SALVAGE_WRITE, &v));
 	enum bole_status rc = bole_flash_checkpoint(v);
 	for (size_t at = 0; at < v->losses.len;) {
 		const char *line = (const char *)v->losses.ptr + at;

@@ -165,6 +165,7 @@ struct flash_room {
 
 struct flash_clean;
 struct flash_repair;
+struct rebuild_packs;
 struct flash_tx;
 struct flash_request;
 struct flash_prepared;
@@ -258,6 +259,7 @@ struct flash_volume {
 	uint32_t cursor;                   /* (L) where the search for a free one goes on */
 	uint32_t opened;                   /* (L) */
 	const struct flash_repair *repair; /* while mounting from an older anchor */
+	struct rebuild_packs *packs;       /* while mounting for a repair */
 	uint32_t generation;               /* (L) number of the last checkpoint that was begun */
 	uint32_t levelled;                 /* (L) opened, when levelling was thought of */
 	bool uneven;                       /* (L) wear is apart */

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: ISC */
+/* A hole in the checkpoint, and what the archive has for it: repositories, references, aux records.
+ * The records before and behind a hole say which names may have been in it; what the archive says
+ * of others was removed, or is in the checkpoint. */
+#include "flash/rebuild/rebuild.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/memory.h"
+#include "flash/index/auxtable.h"
+#include "flash/index/levels.h"
+
+enum { FILL_STAMP_HEAD = 5, FILL_TEXT = 160 };
+
+struct fill {
+	struct rebuild *rb;
+	const struct rebuild_hole *hole;
+	bool base;
+};
+
+/* What of a part of a repository may have been in the hole. */
+struct range {
+	struct bole_bytes from; /* exclusive; empty = from the start */
+	struct bole_bytes to;   /* exclusive; empty = to the end */
+};
+
+static int compare(const struct rebuild_mark *m, uint32_t owner, uint32_t part)
+{
+	if (m->rank != RANK_REPO)
+		return m->rank < RANK_REPO ? -1 : 1;
+	if (m->owner != owner)
+		return m->owner < owner ? -1 : 1;
+	return m->part < part ? -1 : m->part > part;
+}
+
+static bool touches(const struct rebuild_hole *h, uint32_t owner, enum rebuild_part part,
+                    struct range *out)
+{
+	int from = compare(&h->from, owner, part);
+	int to = compare(&h->to, owner, part);
+
+	*out = (struct range){.from = {NULL, 0}};
+	if (from > 0 || to < 0)
+		return false;
+	if (from == 0)
+		out->from = (struct bole_bytes){h->from.key, h->from.len};
+	if (to == 0)
+		out->to = (struct bole_bytes){h->to.key, h->to.len};
+	/* The list of runs is the last record of an index. */
+	return part != PART_INDEX || from != 0 || h->from.len == 0;
+}
+
+bool bole_flash_rebuild_in_hole(const struct rebuild_hole *h, uint32_t repo, enum rebuild_part part,
+                                struct bole_bytes key)
+{
+	struct range range;
+
+	return touches(h, repo, part, &range) &&
+	       (range.from.len == 0 || bole_bytes_compare(key, range.from) > 0) &&
+	       (range.to.len == 0 || bole_bytes_compare(key, range.to) < 0);
+}
+
+/* The archive's word is newer than that of the elements before the one with the hole. */
+static bool is_newer(const struct rebuild *rb, uint64_t batch)
+{
+	return batch >= rb->since || batch > rb->archive.last_missing;
+}
+
+/* Nothing that the hole said is missing in the archive. */
+static bool is_whole(const struct rebuild *rb)
+{
+	return rb->archive.last_missing == 0 || (rb->exact && rb->archive.last_missing < rb->since);
+}
+
+/* -- References and aux records -- */
+
+static void show(struct bole_bytes key, char out[FILL_TEXT])
+{
+	size_t n = 0;
+
+	for (; n < key.len && n < FILL_TEXT - 1; n++)
+		out[n] = key.ptr[n] > ' ' && key.ptr[n] < 0x7f ? (char)key.ptr[n] : '?';
+	out[n] = '\0';
+}
+
+static void say_doubt(const struct fill *f, const struct flash_repo *repo, const char *what,
+                      struct bole_bytes key, uint64_t batch)
+{
+	const struct flash_archive *a = &f->rb->archive;
+	char text[FILL_TEXT];
+
+	if (batch > a->last_missing || is_whole(f->rb))
+		return;
+	show(key, text);
+	bole_flash_lost(f->rb->v,
+	                "%s: %s %s is as batch %llu left it: batches behind that one are gone, so "
+	                "it may be older than it was",
+	                repo->name, what, text, (unsigned long long)batch);
+}
+
+static bool parts_there(const struct rebuild *rb, struct bole_bytes value)
+{
+	for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
+		struct flash_aux_part part = bole_flash_aux_part(value, i);
+		if (part.bytes == 0 || bole_flash_rebuild_dead(rb, part.segment))
+			return false;
+	}
+	return true;
+}
+
+/* One key, as the archive has it. */
+static enum bole_status fill_key(struct fill *f, struct flash_repo *repo,
+                                 const struct flash_repo *then, bool refs, struct bole_bytes key,
+                                 bool *set)
+{
+	struct flash_volume *v = f->rb->v;
+	struct flash_table **table = refs ? &repo->reftable : &repo->auxtable;
+	const struct flash_table_kind *kind = refs ? &v->plain : &v->aux;
+	const struct flash_table *old = then == NULL ? NULL
+	                                : refs       ? then->reftable
+	                                             : then->auxtable;
+	const struct flash_item *item = bole_flash_table_find(old, key);
+
+	*set = item != NULL && (refs || parts_there(f->rb, bole_flash_item_value(item)));
+	if (*set)
+		return bole_flash_table_set(kind, table, key, bole_flash_item_value(item));
+	/* An aux record that was moved since is found later. */
+	return item != NULL ? BOLE_OK : bole_flash_table_remove(kind, table, key);
+}
+
+static enum bole_status fill_range(struct fill *f, struct flash_repo *repo,
+                                   const struct flash_repo *then, bool refs,
+                                   const struct range *range, uint64_t *count)
+{
+	const struct flash_archive *a = &f->rb->archive;
+	uint8_t buf[FILL_STAMP_HEAD + REBUILD_KEY_MAX];
+	size_t len = FILL_STAMP_HEAD;
+
+	buf[0] = refs ? FLASH_STAMP_REF : FLASH_STAMP_AUX;
+	bole_put_be32(buf + 1, repo->id);
+	if (range->from.len != 0)
+		memcpy(buf + len, range->from.ptr, range->from.len);
+	len += range->from.len;
+	struct bole_bytes after = {buf, len};
+	for (const struct flash_item *item =
+	             bole_flash_table_next(a->stamps, after, range->from.len == 0);
+	     item != NULL; item = bole_flash_table_next(a->stamps, after, false)) {
+		after = bole_flash_item_key(item);
+		if (after.len < FILL_STAMP_HEAD || memcmp(after.ptr, buf, FILL_STAMP_HEAD) != 0)
+			break;
+		struct bole_bytes key = {after.ptr + FILL_STAMP_HEAD, after.len - FILL_STAMP_HEAD};
+		if (range->to.len != 0 && bole_bytes_compare(key, range->to) >= 0)
+			break;
+		uint64_t batch = bole_get_le64(bole_flash_item_value(item).ptr);
+		bool set;
+		if (!is_newer(f->rb, batch))
+			continue;
+		BOLE_TRY(fill_key(f, repo, then, refs, key, &set));
+		if (set && refs)
+			say_doubt(f, repo, "reference", key, batch);
+		*count += set;
+	}
+	return BOLE_OK;
+}
+
+static void say_range(const struct fill *f, const struct flash_repo *repo, const char *what,
+                      const struct range *range, uint64_t count)
+{
+	bool open = range->from.len == 0 && range->to.len == 0;
+	char from[FILL_TEXT];
+	char to[FILL_TEXT];
+
+	show(range->from, from);
+	show(range->to, to);
+	if (is_whole(f->rb))
+		return;
+	bole_flash_lost(f->rb->v,
+	                "%s: %s%s%s%s%s lay in a damaged part of the checkpoint: %llu are as "
+	                "the log has them, others are gone or were removed",
+	                repo->name, what,
+	                open                   ? ""
+	                : range->from.len == 0 ? " from the first"
+	                                       : " behind ",
+	                from,
+	                open                 ? ""
+	                : range->to.len == 0 ? " to the last"
+	                                     : " before ",
+	                to, (unsigned long long)count);
+}
+
+static enum bole_status mark_domain(struct rebuild *rb, uint32_t domain)
+{
+	for (uint32_t i = 0; i < rb->domains; i++)
+		if (rb->domain[i] == domain)
+			return BOLE_OK;
+	void *list = bole_alloc_resize(rb->v->alloc, rb->domain, rb->domains, rb->domains + 1,
+	                               sizeof *rb->domain);
+	if (list == NULL)
+		return BOLE_E_NO_MEMORY;
+	rb->domain = list;
+	rb->domain[rb->domains++] = domain;
+	return BOLE_OK;
+}
+
+static enum bole_status fill_repo(struct fill *f, struct flash_repo *repo)
+{
+	const struct flash_repo *then = bole_flash_repo_find_any(f->rb->then, repo->id);
+	struct range range;
+	uint64_t count = 0;
+
+	if (touches(f->hole, repo->id, PART_REFS, &range)) {
+		BOLE_TRY(fill_range(f, repo, then, true, &range, &count));
+		say_range(f, repo, "references", &range, count);
+	}
+	count = 0;
+	if (touches(f->hole, repo->id, PART_AUX, &range)) {
+		BOLE_TRY(fill_range(f, repo, then, false, &range, &count));
+		say_range(f, repo, "aux records", &range, count);
+	}
+	if (touches(f->hole, repo->id, PART_INDEX, &range))
+		BOLE_TRY(mark_domain(f->rb, repo->domain->id));
+	return BOLE_OK;
+}
+
+/* -- The catalog -- */
+
+static enum bole_status apply(struct rebuild *rb, uint8_t kind, uint32_t owner,
+                              struct bole_bytes body)
+{
+	struct flash_record r = {.kind = kind, .owner = owner, .body = body};
+	struct flash_apply a;
+
+	bole_flash_apply_init(&a, rb->v);
+	a.checkpoint = true;
+	enum bole_status rc = bole_flash_rebuild_fit(rb->v, rb->then, &r);
+	if (rc == BOLE_OK && kind != FLASH_RECORD_REFS)
+		rc = bole_flash_apply(&a, &r, 0, 0);
+	bole_flash_apply_release(&a);
+	return rc == BOLE_E_EXISTS ? BOLE_OK : rc;
+}
+
+/* Repositories that were made, renamed or removed. */
+static enum bole_status fill_catalog(struct fill *f)
+{
+	struct rebuild *rb = f->rb;
+	struct bole_bytes none = {NULL, 0};
+	struct range range;
+	uint64_t batch;
+
+	for (uint32_t i = 0; i < rb->then->repos; i++) {
+		uint32_t id = rb->then->repo[i]->id;
+		if (bole_flash_repo_find_any(rb->v, id) == NULL &&
+		    touches(f->hole, id, PART_REPO, &range))
+			BOLE_TRY(apply(rb, FLASH_RECORD_REFS, id, none)); /* makes it fit */
+	}
+	if (f->base || f->hole->from.rank > RANK_CATALOG || f->hole->to.rank < RANK_CATALOG)
+		return BOLE_OK;
+	for (uint32_t i = rb->v->repos; i > 0; i--) {
+		struct flash_repo *repo = rb->v->repo[i - 1];
+		if (!bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_REPO, repo->id, none,
+		                              &batch) ||
+		    !is_newer(rb, batch))
+			continue;
+		const struct flash_repo *then = bole_flash_repo_find_any(rb->then, repo->id);
+		if (then == NULL)
+			BOLE_TRY(apply(rb, FLASH_RECORD_REMOVE, repo->id, none));
+		else if (strcmp(then->name, repo->name) != 0)
+			BOLE_TRY(
+			        apply(rb, FLASH_RECORD_RENAME, repo->id, bole_bytes_z(then->name)));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_rebuild_fill(struct rebuild *rb, const struct rebuild_hole *hole,
+                                         bool base)
+{
+	struct fill f = {.rb = rb, .hole = hole, .base = base};
+
+	void *list = bole_alloc_resize(rb->v->alloc, rb->aux_hole, rb->aux_holes, rb->aux_holes + 1,
+	                               sizeof *rb->aux_hole);
+	if (list == NULL)
+		return BOLE_E_NO_MEMORY;
+	rb->aux_hole = list;
+	rb->aux_hole[rb->aux_holes++] = *hole;
+	BOLE_TRY(fill_catalog(&f));
+	for (uint32_t i = 0; i < rb->v->repos; i++)
+		BOLE_TRY(fill_repo(&f, rb->v->repo[i]));
+	if (hole->to.rank >= RANK_PREPARED && rb->then->prepared != NULL)
+		bole_flash_lost(rb->v, "prepared transactions are gone: nobody can tell whether "
+		                       "they were to be committed");
+	return BOLE_OK;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/* Packs that are put together from their pieces. */
+#ifndef BOLE_FLASH_PACKS_H
+#define BOLE_FLASH_PACKS_H
+
+#include "flash/volume/mount.h"
+
+struct rebuild_pack {
+	uint64_t id;
+	uint64_t data_bytes;
+	uint32_t domain;
+	uint32_t key_len;
+	const struct flash_extent *old; /* what the index says of it, or NULL; borrowed */
+	bool whole_table;               /* of the old one */
+	struct flash_fragment *piece;   /* sorted by position */
+	uint32_t pieces;
+	uint32_t pieces_cap;
+	uint8_t *row; /* of a new table */
+	uint32_t rows;
+	uint32_t rows_cap;
+};
+
+struct rebuild_packs {
+	struct flash_volume *v;
+	struct rebuild_pack *pack;
+	uint32_t count;
+	uint32_t cap;
+};
+
+/* A pack that is to be looked for; old: as the index has it, which cannot be read, or NULL. */
+BOLE_MUST_USE enum bole_status bole_flash_packs_want(struct rebuild_packs *, uint32_t domain,
+                                                     uint64_t id, struct flash_extent *old);
+/* A fragment of data that verifies; nothing happens unless it is of a pack that is wanted. */
+BOLE_MUST_USE enum bole_status bole_flash_packs_piece(struct rebuild_packs *, uint64_t id,
+                                                      const struct flash_fragment *);
+/* All pieces are there: looks for rows of tables in the segments that may hold pages. What was
+ * found is not free before the next checkpoint. */
+BOLE_MUST_USE enum bole_status bole_flash_packs_search(struct rebuild_packs *,
+                                                       bool (*pages)(void *ctx, uint32_t segment),
+                                                       void *ctx);
+bool bole_flash_pack_found(const struct rebuild_pack *);
+/* While mounting for writing, before anything else is written: they are part of the state. */
+BOLE_MUST_USE enum bole_status bole_flash_packs_write(struct rebuild_packs *);
+void bole_flash_packs_close(struct rebuild_packs *);
+
+#endif /* BOLE_FLASH_PACKS_H */

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: ISC */
+/* P15: parts of the checkpoint are damaged, each fragment alone and several at once, with and
+ * without older anchors; then a repair. All objects are there, references and aux records hold what
+ * they held or are named, the check finds nothing, and the volume goes on. Power goes within the
+ * repair, too. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flash/log/tx.h"
+#include "torture/programs.h"
+
+enum { STEPS_MIN = 12, STEPS_MAX = 90, FRAGMENTS = 64, SAID_BYTES = 64 << 10, CUTS = 24 };
+
+struct wreck {
+	struct torture_unit *u;
+	const struct torture_geometry *g;
+	struct lean disk;
+	struct lean lean;
+	struct bole_block *device;
+	struct model_state want;
+	uint64_t at[FRAGMENTS]; /* of fragments of the checkpoint, the base's first */
+	uint32_t bytes[FRAGMENTS];
+	uint32_t fragments;
+	uint32_t base; /* how many of them are the base's */
+	uint32_t id[MODEL_REPOS];
+	char where[64];
+	char said[SAID_BYTES];
+	size_t said_len;
+};
+
+#define BAD(w, ...) torture_finding((w)->u, (w)->g->name, (w)->where, __VA_ARGS__)
+
+static void hear(void *ctx, bool error, const char *text)
+{
+	struct wreck *w = ctx;
+
+	(void)error;
+	if (w->u->verbose)
+		(void)fprintf(stderr, "  %s: %s\n", error ? "error" : "note", text);
+	size_t len = strlen(text);
+	if (w->said_len + len + 2 > sizeof w->said)
+		return;
+	memcpy(w->said + w->said_len, text, len);
+	w->said_len += len;
+	w->said[w->said_len++] = '\n';
+	w->said[w->said_len] = '\0';
+}
+
+static void find_fragments(struct wreck *w)
+{
+	const struct bole_flash_open_options options = {.read_only = true};
+	struct flash_volume *v;
+
+	enum bole_status rc =
+	        bole_flash_volume_open(w->device, &w->lean.base, &w->lean.alloc, &options, &v);
+	if (rc != BOLE_OK) {
+		BAD(w, "mounting: %s", bole_status_text(rc));
+		return;
+	}
+	for (uint32_t i = 0; i < v->elements; i++) {
+		const struct flash_element *e = &v->element[i];
+		for (uint32_t n = 0; n < e->fragments && w->fragments < FRAGMENTS; n++) {
+			w->at[w->fragments] = bole_flash_position(v, e->fragment[n].segment,
+			                                          e->fragment[n].offset);
+			w->bytes[w->fragments++] = RECORD_HEAD_BYTES + e->fragment[n].length;
+		}
+		if (i == 0)
+			w->base = w->fragments;
+	}
+	for (uint32_t i = 0; i < v->repos; i++) {
+		for (unsigned n = 0; n < MODEL_REPOS; n++) {
+			char name[64];
+			model_repo_name(n, name);
+			if (strcmp(name, v->repo[i]->name) == 0)
+				w->id[n] = v->repo[i]->id;
+		}
+	}
+	(void)bole_flash_volume_close(v);
+}
+
+static void spoil(struct bole_block *device, uint64_t at, uint32_t bytes, uint64_t draw)
+{
+	uint8_t byte;
+
+	at += draw % bytes;
+	bole_block_sim_peek(device, at, &byte, 1);
+	byte ^= (uint8_t)(1 + (draw >> 32) % 255);
+	bole_block_sim_poke(device, at, &byte, 1);
+}
+
+/* None but the newest leads anywhere. */
+static void lose_anchors(struct wreck *w, struct bole_block *device)
+{
+	struct flash_anchor_place place;
+	struct flash_anchor newest;
+	struct flash_anchor a;
+	uint32_t version;
+
+	if (bole_flash_anchor_load(device, NULL, &w->lean.alloc, &newest, &place) != BOLE_OK)
+		return;
+	uint8_t *slot = malloc(newest.geometry.slot_bytes);
+	for (uint32_t area = 0; area < 2; area++) {
+		for (uint32_t i = 0; i < newest.geometry.slots; i++) {
+			uint64_t at = bole_flash_anchor_at(&newest.geometry, area, i);
+			bole_block_sim_peek(device, at, slot, newest.geometry.slot_bytes);
+			if (bole_flash_anchor_decode(slot, newest.geometry.slot_bytes,
+			                             &w->lean.alloc, &a, &version) != BOLE_OK)
+				continue;
+			if (a.generation < newest.generation) {
+				a.stream_digest ^= 1;
+				a.batch = UINT64_C(1) << 40;
+				memset(slot, 0, newest.geometry.slot_bytes);
+				bole_flash_anchor_encode(&a, slot);
+				bole_block_sim_poke(device, at, slot, newest.geometry.slot_bytes);
+			}
+			bole_flash_anchor_release(&w->lean.alloc, &a);
+		}
+	}
+	free(slot);
+	bole_flash_anchor_release(&w->lean.alloc, &newest);
+}
+
+/* Names that are gone are given again, and what was removed is removed once more. */
+static void rename_all(struct wreck *w, struct bole_store *store)
+{
+	struct bole_repo repo = {.name = ""};
+	char after[sizeof repo.name] = "";
+
+	while (bole_repo_next(store, after, &repo) == BOLE_OK) {
+		char name[64] = "";
+		memcpy(after, repo.name, sizeof after);
+		if (strncmp(repo.name, "lost-", 5) != 0)
+			continue;
+		for (unsigned i = 0; i < MODEL_REPOS; i++)
+			if (w->id[i] == repo.id)
+				model_repo_name(i, name);
+		enum bole_status rc = name[0] == 0 ? bole_repo_remove(store, repo.id)
+		                                   : bole_repo_rename(store, repo.id, name);
+		if (rc != BOLE_OK || strstr(w->said, repo.name) == NULL)
+			BAD(w, "renaming %s to %s: %s", repo.name, name, bole_status_text(rc));
+	}
+}
+
+/* Does the repair say something of it, or of all of a kind? */
+static bool named(const struct wreck *w, unsigned slot, const char *name, const char *what,
+                  const char *key)
+{
+	char text[200];
+
+	(void)snprintf(text, sizeof text, "%s: %s", name, what);
+	if (strstr(w->said, text) == NULL)
+		(void)snprintf(text, sizeof text, "lost-%u: %s", w->id[slot], what);
+	for (const char *p = w->said; (p = strstr(p, text)) != NULL; p++) {
+		const char *end = strchr(p, '\n');
+		const char *hit = strstr(p, key);
+		if (hit != NULL && hit < end)
+			return true;
+		hit = strstr(p, "lay in a damaged part");
+		if (hit != NULL && hit < end)
+			return true;
+	}
+	return false;
+}
+
+static void compare_repo(struct wreck *w, unsigned slot, const struct model_repo *want,
+                         const struct model_repo *seen)
+{
+	char name[64];
+
+	model_repo_name(slot, name);
+	if (want->algo == 0 && seen->algo != 0 && strstr(w->said, name) == NULL)
+		BAD(w, "%s is back, and nothing says so", name);
+	if (want->algo == 0)
+		return;
+	if (seen->algo == 0) {
+		if (strstr(w->said, "whose name is gone") == NULL)
+			BAD(w, "%s is gone", name);
+		return;
+	}
+	for (unsigned n = 0; n < MODEL_OBJECTS; n++) {
+		if (want->present[n] != 0 && seen->present[n] == 0)
+			BAD(w, "%s: object %u is gone", name, n);
+		if (want->present[n] == 0 && seen->present[n] != 0 &&
+		    strstr(w->said, "collections removed") == NULL)
+			BAD(w, "%s: object %u is back, and nothing says so", name, n);
+	}
+	for (unsigned i = 0; i < MODEL_REFS; i++)
+		if (want->ref[i] != seen->ref[i] &&
+		    !named(w, slot, name, "reference", model_ref_name(i)))
+			BAD(w, "%s: %s was %u and is %u", name, model_ref_name(i), want->ref[i],
+			    seen->ref[i]);
+	if (want->head != seen->head && !named(w, slot, name, "reference", "HEAD"))
+		BAD(w, "%s: HEAD was %u and is %u", name, want->head, seen->head);
+	for (unsigned i = 0; i < MODEL_AUXES; i++)
+		if (memcmp(&want->aux[i], &seen->aux[i], sizeof want->aux[i]) != 0 &&
+		    !named(w, slot, name, "aux", "aux"))
+			BAD(w, "%s: aux record %u is another one", name, i);
+}
+
+static void look(struct wreck *w, struct bole_block *device)
+{
+	struct model_reader reader = {.alloc = &w->lean.alloc, .thorough = true};
+	struct bole_flash_check_result result;
+	struct bole_store_stats stats = {.lost = 0};
+	struct model_state seen;
+	struct bole_store *store;
+
+	enum bole_status rc = bole_flash_open(device, &w->lean.base, &w->lean.alloc, NULL, &store);
+	if (rc != BOLE_OK) {
+		BAD(w, "mounting after a repair: %s; log: %s", bole_status_text(rc),
+		    w->lean.last_error);
+		return;
+	}
+	rc = bole_store_stats(store, &stats);
+	if (rc == BOLE_OK && (stats.lost != 0 || store->info.read_only))
+		BAD(w, "after a repair %llu things are lost", (unsigned long long)stats.lost);
+	rename_all(w, store);
+	rc = model_read(&reader, store, &seen);
+	if (rc != BOLE_OK)
+		BAD(w, "reading %s: %s %s; log: %s", reader.at, bole_status_text(rc), reader.why,
+		    w->lean.last_error);
+	for (unsigned i = 0; i < MODEL_REPOS && rc == BOLE_OK; i++)
+		compare_repo(w, i, &w->want.repo[i], &seen.repo[i]);
+	rc = bole_store_close(store);
+	if (rc != BOLE_OK)
+		BAD(w, "closing after a repair: %s; log: %s", bole_status_text(rc),
+		    w->lean.last_error);
+	rc = bole_flash_check(device, &w->lean.base, &w->lean.alloc, NULL, &result);
+	if (rc != BOLE_OK || result.errors != 0)
+		BAD(w, "the check finds %llu errors: %s", (unsigned long long)result.errors,
+		    bole_status_text(rc));
+}
+
+static bool mend(struct wreck *w, struct bole_block *device)
+{
+	const struct bole_flash_check_report report = {.finding = hear, .ctx = w};
+	struct bole_flash_check_result result;
+
+	enum bole_status rc =
+	        bole_flash_repair(device, &w->lean.base, &w->lean.alloc, &report, &result);
+	if (rc == BOLE_OK && result.errors == 0)
+		return true;
+	if (!bole_block_sim_is_off(device))
+		BAD(w, "repairing: %s, %llu errors; log: %s", bole_status_text(rc),
+		    (unsigned long long)result.errors, w->lean.last_error);
+	return false;
+}
+
+/* Power goes within the repair; then it is done again. */
+static void cut_mend(struct wreck *w, struct bole_block *damaged, uint64_t draw)
+{
+	uint64_t step = 1 + draw % 3;
+
+	for (uint64_t n = 0, at = 1; n < CUTS; n++, at += step) {
+		struct lean disk;
+		lean_init(&disk, at);
+		w->said_len = 0;
+		w->said[0] = '\0';
+		struct bole_block *device = torture_twin(&disk, damaged);
+		bole_block_sim_seed(device, draw + at);
+		bole_block_sim_cut_at(device, at, (enum bole_block_sim_tear)(draw / 7 + at) % 10);
+		bool whole = mend(w, device) && !bole_block_sim_is_off(device);
+		bole_block_sim_cut_at(device, 0, BOLE_SIM_TEAR_RANDOM);
+		bole_block_sim_power_on(device);
+		w->u->count.cuts += !whole;
+		if (whole || mend(w, device))
+			look(w, device);
+		bole_block_close(device);
+		if (whole)
+			return;
+	}
+}
+
+/* Spoils the fragments of a set, a bit for each. */
+static void try_set(struct wreck *w, uint64_t set, bool alone, bool cuts)
+{
+	struct lean disk;
+	uint64_t draw = torture_mix(w->u->seed ^ w->u->number << 20, set * 2 + alone);
+
+	(void)snprintf(w->where, sizeof w->where, "%llx%s%s", (unsigned long long)set,
+	               alone ? "-alone" : "", cuts ? "-cuts" : "");
+	if (w->u->only != NULL && strcmp(w->u->only, w->where) != 0)
+		return;
+	torture_progress(w->u, w->g->name, w->where);
+	lean_init(&disk, draw);
+	struct bole_block *device = torture_twin(&disk, w->device);
+	for (uint32_t i = 0; i < w->fragments; i++)
+		if ((set >> i & 1) != 0)
+			spoil(device, w->at[i], w->bytes[i], torture_mix(draw, i));
+	if (alone)
+		lose_anchors(w, device);
+	w->u->count.trials++;
+	w->said_len = 0;
+	w->said[0] = '\0';
+	if (cuts)
+		cut_mend(w, device, draw);
+	else if (mend(w, device))
+		look(w, device);
+	w->u->extra[strstr(w->said, "made anew") != NULL      ? 0
+	            : strstr(w->said, "put together") != NULL ? 1
+	                                                      : 2]++;
+	bole_block_close(device);
+	if (w->lean.blocks != 0)
+		BAD(w, "memory is never given back");
+}
+
+static bool make(struct wreck *w)
+{
+	static struct cut_run r;
+	struct cut_plan plan = {.unit = w->u, .geometry = w->g};
+	bool good = cut_start(&r, &plan, torture_mix(w->u->seed, 15 << 20 | w->u->number));
+	uint64_t steps =
+	        STEPS_MIN + torture_mix(w->u->seed, w->u->number) % (STEPS_MAX - STEPS_MIN);
+
+	if (!good)
+		return false;
+	r.tap.hook = NULL;
+	for (uint64_t i = 0; i < steps && good; i++) {
+		enum work_op op = world_draw(&r.world, (unsigned)w->u->number);
+		/* What is prepared is not visible, so not compared. */
+		good = op == WORK_PREPARE || cut_do(&r, op);
+	}
+	if (good && world_close(&r.world) != BOLE_OK)
+		good = false;
+	w->want = r.world.now;
+	if (good)
+		w->device = torture_twin(&w->disk, r.device);
+	cut_end(&r);
+	return good;
+}
+
+void torture_p15(struct torture_unit *u)
+{
+	static struct wreck w;
+
+	w = (struct wreck){.u = u, .g = torture_geometry_of(u->number)};
+	lean_init(&w.disk, 1);
+	lean_init(&w.lean, u->number);
+	w.lean.loud = u->verbose;
+	if (!make(&w))
+		return;
+	find_fragments(&w);
+	uint64_t all = w.fragments == 64 ? UINT64_MAX : (UINT64_C(1) << w.fragments) - 1;
+	uint64_t base = w.base == 64 ? UINT64_MAX : (UINT64_C(1) << w.base) - 1;
+	for (uint32_t i = 0; i < w.fragments && !torture_over(u); i++)
+		for (int alone = 0; alone < 2; alone++)
+			try_set(&w, UINT64_C(1) << i, alone != 0, false);
+	if (all != 0) {
+		try_set(&w, base, true, false);
+		try_set(&w, all, true, false);
+		try_set(&w, 1 | (torture_mix(u->seed, u->number) & all), true, false);
+		try_set(&w, base, true, true);
+		try_set(&w, 1, true, true);
+	}
+	bole_block_close(w.device);
+}
