@@ -217,6 +217,11 @@ void bole_flash_fresh_prefetch(const struct flash_fresh *f, uint64_t hash)
 	__builtin_prefetch(&s->slot[(uint32_t)(hash >> 32) & s->mask]);
 }
 
+void bole_flash_fresh_row_prefetch(const struct flash_fresh *f, uint32_t row)
+{
+	__builtin_prefetch(row_at(f, row));
+}
+
 uint32_t bole_flash_fresh_find(const struct flash_fresh *f, uint32_t from, uint32_t rows,
                                const uint8_t *key, uint64_t hash)
 {

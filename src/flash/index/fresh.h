@@ -47,6 +47,8 @@ uint32_t bole_flash_fresh_find(const struct flash_fresh *, uint32_t from, uint32
                                const uint8_t *key, uint64_t hash);
 /* Brings what find will touch near. */
 void bole_flash_fresh_prefetch(const struct flash_fresh *, uint64_t hash);
+/* The same for a row. */
+void bole_flash_fresh_row_prefetch(const struct flash_fresh *, uint32_t row);
 struct flash_fresh_row bole_flash_fresh_row(const struct flash_fresh *, uint32_t row);
 
 /* Adds row number `rows`, for an id that has none; rows that a draft left behind it are forgotten.

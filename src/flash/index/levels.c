@@ -12,6 +12,8 @@
 #include "flash/index/page.h"
 #include "flash/volume/mount.h"
 
+enum { LEVEL_ROWS_AHEAD = 8 /* that are brought near */ };
+
 const struct flash_run_shape bole_flash_index_shape = {
         .width = INDEX_ROW_BYTES,
         .key_len = INDEX_KEY_BYTES,
@@ -216,6 +218,9 @@ static enum bole_status add_rows(struct level_group *g, const struct flash_memor
 
 	for (uint32_t i = 0; i < m->rows || item != NULL;) {
 		struct flash_fresh_row row = {.key = NULL};
+		/* In order they lie anywhere. */
+		if (i + LEVEL_ROWS_AHEAD < m->rows)
+			bole_flash_fresh_row_prefetch(m->fresh, order[i + LEVEL_ROWS_AHEAD].row);
 		if (i < m->rows)
 			row = bole_flash_fresh_row(m->fresh, order[i].row);
 		if (row.key == NULL || (item != NULL && memcmp(bole_flash_item_key(item).ptr,
