@@ -134,8 +134,7 @@ struct bole_client_fetch {
 	const char *repo; /* name in the store */
 	enum bole_fetch_mode mode;
 	/* As git-fetch(1) has them: [+]src[:dst], with one * on both sides, ^src. Short names are
-	 * looked up as Git does. Without dst the objects are fetched and nothing is set (not for
-	 * use without a transaction of your own). 0 = "refs/heads/<*>:refs/heads/<*>". */
+	 * looked up as Git does. Without dst it is src. 0 = "refs/heads/<*>:refs/heads/<*>". */
 	const char *const *refspecs;
 	size_t refspec_count;
 	enum bole_fetch_tags tags;
@@ -145,10 +144,10 @@ struct bole_client_fetch {
 	bool head;   /* HEAD follows the server's; a clone always does */
 	bool dry_run;
 	bool lenient; /* hold objects to their structure alone, as an import does */
-	/* More than this many commits are taken in steps, each of which is kept (as
-	 * refs/bole/fetch/) when the rest fails, and found again by the next attempt. 0 = at once.
-	 * Needs a server of version 2 with filters. */
-	uint32_t step_commits;
+	/* At most so many references that are new here are taken at once, tags first, in the order
+	 * of versions; each step is kept when a later one fails, also of a clone, and the next
+	 * attempt goes on from there. 0 = all at once. */
+	uint32_t batch_refs;
 	uint64_t pack_bytes_max;   /* 0 = no limit but the volume's */
 	uint64_t object_bytes_max; /* 0 = the ingestion's default */
 	size_t memory_bytes_max;   /* 0 = 512 MiB */

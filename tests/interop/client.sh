@@ -144,6 +144,20 @@ same "$src" 'd.img#m' "second mirror"
 [[ $(cat out/HEAD) == "ref: refs/heads/next" ]] || die "HEAD did not follow"
 bo mirror "$url" 'd.img#m' | grep -q '^0 objects, 0 references' || die "a third mirror does something"
 
+# -- in steps: what came stays when the server goes away in the middle --
+bo clone "$url" 'd.img#steps' --batch 1 >steps.out || die "clone in steps"
+bo clone "$url" 'd.img#whole' >whole.out || die "clone"
+cmp -s <(cut -d, -f1-3 steps.out) <(cut -d, -f1-3 whole.out) || die "steps bring something else: $(cat steps.out whole.out)"
+rm -rf expect && git clone -q --mirror "$src" expect && git -C expect update-ref -d refs/pull/1/head
+same expect 'd.img#steps' "clone in steps"
+python3 "$top/tests/support/few_connections.py" "$port" 3 >proxy.port &
+pids+=($!)
+for _ in {1..50}; do [[ -s proxy.port ]] && break; sleep 0.1; done
+refused 'what came before is kept' "$bole" clone "git://127.0.0.1:$(cat proxy.port)/sha1.git" 'd.img#half' --batch 1
+bo fetch 'd.img#half' "$url" --tags >half.out || die "going on"
+(($(tail -n 1 half.out | cut -d' ' -f1) < $(cut -d' ' -f1 whole.out))) || die "nothing was kept"
+same expect 'd.img#half' "going on"
+
 # -- fetch: refspecs, what is refused, tags, pruning --
 name=d.img#sha1-daemon-2
 refused 'refs/heads/topic: no fast-forward' "$bole" fetch "$name" "$url"

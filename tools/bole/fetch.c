@@ -10,6 +10,8 @@ static const char clone_help[] =
         "into the new repository REPO (default: main) of the store, in the server's object\n"
         "format; HEAD names the branch that the server's does. Every object is verified.\n"
         "There is no work tree, and histories are always whole.\n\n"
+        "  --batch N            take N new references at a time, old versions first; what\n"
+        "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
 
 static const char fetch_help[] =
@@ -23,6 +25,8 @@ static const char fetch_help[] =
         "  --tags, --no-tags    all tags, or none; else those of what is fetched\n"
         "  --atomic             move all references or none\n"
         "  --dry-run            say what would change\n"
+        "  --batch N            take N new references at a time, old versions first; what\n"
+        "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
 
 static const char mirror_help[] =
@@ -32,6 +36,8 @@ static const char mirror_help[] =
         "again and again only what is new is fetched. All references change at once (up\n"
         "to 9,999 of them, beyond that in several commits).\n\n"
         "  --dry-run            say what would change\n"
+        "  --batch N            take N new references at a time, old versions first; what\n"
+        "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
 
 struct fetch_settings {
@@ -43,6 +49,7 @@ struct fetch_settings {
 	bool atomic;
 	bool dry_run;
 	bool lenient;
+	const char *batch;
 };
 
 static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_spec *spec,
@@ -51,6 +58,13 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	struct bole_cli_client c;
 	struct bole_cli_store store = {.store = NULL};
 
+	uint64_t batch = 0;
+	if (settings->batch != NULL &&
+	    (!bole_cli_size(settings->batch, &batch) || batch == 0 || batch > UINT32_MAX)) {
+		fputs("bole: --batch takes a number of references\n", stderr);
+		return BOLE_EXIT_USAGE;
+	}
+	job->batch_refs = (uint32_t)batch;
 	job->repo = spec->repo;
 	job->dry_run = settings->dry_run;
 	job->lenient = settings->lenient;
@@ -91,6 +105,7 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	struct bole_cli_spec spec;
 
 	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
+	                                        {"--batch", NULL, &s.batch},
 	                                        {"--lenient", &s.lenient, NULL}};
 	int code = bole_cli_args(argc, argv, clone_help, known, sizeof known / sizeof known[0], 2,
 	                         2, &args);
@@ -115,7 +130,8 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	        BOLE_CLI_CLIENT_OPTIONS(s.client), {"--force", &s.force, NULL},
 	        {"--prune", &s.prune, NULL},       {"--tags", &s.tags, NULL},
 	        {"--no-tags", &s.no_tags, NULL},   {"--atomic", &s.atomic, NULL},
-	        {"--dry-run", &s.dry_run, NULL},   {"--lenient", &s.lenient, NULL}};
+	        {"--dry-run", &s.dry_run, NULL},   {"--batch", NULL, &s.batch},
+	        {"--lenient", &s.lenient, NULL}};
 	int code = bole_cli_args(argc, argv, fetch_help, known, sizeof known / sizeof known[0], 2,
 	                         BOLE_CLI_ARGS_MAX, &args);
 	if (code == BOLE_EXIT_OK)
@@ -143,6 +159,7 @@ static int run_mirror(struct bole_cli *cli, int argc, char **argv)
 
 	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
 	                                        {"--dry-run", &s.dry_run, NULL},
+	                                        {"--batch", NULL, &s.batch},
 	                                        {"--lenient", &s.lenient, NULL}};
 	int code = bole_cli_args(argc, argv, mirror_help, known, sizeof known / sizeof known[0], 2,
 	                         2, &args);

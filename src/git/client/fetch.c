@@ -53,7 +53,8 @@ static enum bole_status find_repo(struct fetching *f)
 	return BOLE_OK;
 }
 
-static void tell(struct fetching *f, bool second)
+/* Steps look at every reference again: what is as it was is told once, what is refused at last. */
+static void tell(struct fetching *f, bool first, bool again)
 {
 	struct bole_client_fetch *job = f->job;
 
@@ -68,8 +69,10 @@ static void tell(struct fetching *f, bool second)
 		        .reason = item->reason,
 		};
 
-		if (!item->left && !(second && item->what == BOLE_CHANGE_NONE))
-			job->change(job->ctx, &change);
+		if (item->left || item->later || (!first && item->what == BOLE_CHANGE_NONE) ||
+		    (again && item->what == BOLE_CHANGE_REFUSED))
+			continue;
+		job->change(job->ctx, &change);
 	}
 }
 
@@ -91,6 +94,7 @@ static enum bole_status course(struct fetching *f)
 	f->wants_open = true;
 	bole_fetch_session_open(f);
 	BOLE_TRY(bole_fetch_map(f));
+	BOLE_TRY(bole_fetch_batch(f));
 	BOLE_TRY(bole_fetch_receive(f));
 	/* What was looked up before the pack came may be found in it now. */
 	bole_fetch_session_close(f);
@@ -99,58 +103,72 @@ static enum bole_status course(struct fetching *f)
 	return f->job->dry_run ? BOLE_OK : bole_fetch_commit(f);
 }
 
+static void release(struct fetching *f)
+{
+	bole_fetch_session_close(f);
+	if (f->wants_open)
+		bole_id_list_release(&f->wants);
+	bole_tx_abort(f->tx);
+	bole_alloc_free(f->r->alloc, f->items, f->cap, sizeof *f->items);
+	bole_arena_release(&f->text);
+}
+
 static enum bole_status run(struct bole_remote *r, struct bole_store *store,
-                            struct bole_client_fetch *job, bool second, bool *again)
+                            struct bole_client_fetch *job, bool first, bool *again)
 {
 	struct fetching f = {.r = r, .store = store, .job = job};
 
+	job->refs_refused = 0;
 	bole_arena_init(&f.text, r->alloc, TEXT_CHUNK_BYTES);
 	enum bole_status rc = course(&f);
 	if (rc < 0)
 		(void)bole_remote_fail(r, rc, "%s", bole_status_text(rc));
+	*again = rc == BOLE_OK && (f.again || f.more) && !job->dry_run;
 	if (rc == BOLE_OK || rc == BOLE_E_CONFLICT)
-		tell(&f, second);
-	*again = rc == BOLE_OK && f.again && !job->dry_run;
-	bole_fetch_session_close(&f);
-	if (f.wants_open)
-		bole_id_list_release(&f.wants);
-	bole_tx_abort(f.tx);
+		tell(&f, first, *again);
+	release(&f);
 	if ((rc != BOLE_OK || job->dry_run) && f.created &&
 	    bole_repo_remove(store, f.repo.id) != BOLE_OK)
 		bole_log(r->platform, BOLE_LOG_WARN, "fetch: %s stays behind, empty", job->repo);
-	bole_alloc_free(r->alloc, f.items, f.cap, sizeof *f.items);
-	bole_arena_release(&f.text);
+	return rc;
+}
+
+/* Another conversation, for the next step; its failure is told in r. */
+static enum bole_status run_next(struct bole_remote *r, struct bole_store *store,
+                                 struct bole_client_fetch *job, bool *again)
+{
+	struct bole_remote next = {.version = 0};
+
+	*again = false;
+	r->transport->ops->end(r->transport);
+	enum bole_status rc =
+	        bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
+	if (rc == BOLE_OK)
+		rc = run(&next, store, job, false, again);
+	if (rc != BOLE_OK)
+		(void)bole_remote_fail(r, rc, "%s; what came before is kept, a fetch goes on there",
+		                       next.error);
+	bole_remote_close(&next);
 	return rc;
 }
 
 enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *store,
                                    struct bole_client_fetch *job)
 {
-	struct bole_client_fetch more = *job;
+	enum bole_fetch_mode mode = job->mode;
 	bool again = false;
 
-	job->objects = job->pack_bytes = job->refs_changed = job->refs_refused = job->haves = 0;
+	job->objects = job->pack_bytes = job->refs_changed = job->haves = 0;
 	job->rounds = 0;
-	enum bole_status rc = run(r, store, job, false, &again);
-	if (!again)
-		return rc;
-	/* Tags whose target has come, and which the server did not send by themselves. */
-	struct bole_remote next;
-	more.mode = BOLE_FETCH_UPDATE;
-	more.prune = false;
-	more.objects = more.pack_bytes = more.refs_changed = more.refs_refused = more.haves = 0;
-	more.rounds = 0;
-	r->transport->ops->end(r->transport);
-	rc = bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
-	if (rc == BOLE_OK)
-		rc = run(&next, store, &more, true, &again);
-	if (rc != BOLE_OK)
-		(void)bole_remote_fail(r, rc, "%s", next.error);
-	bole_remote_close(&next);
-	job->objects += more.objects;
-	job->pack_bytes += more.pack_bytes;
-	job->refs_changed += more.refs_changed;
-	job->rounds += more.rounds;
-	job->haves += more.haves;
+	enum bole_status rc = run(r, store, job, true, &again);
+	/* Steps, and tags whose target has come while they did not. */
+	for (uint32_t i = 0; again && i < BOLE_REMOTE_REFS_MAX; i++) {
+		uint64_t before = job->refs_changed;
+
+		job->mode = BOLE_FETCH_UPDATE;
+		rc = run_next(r, store, job, &again);
+		again = again && job->refs_changed > before;
+	}
+	job->mode = mode;
 	return rc;
 }

@@ -2,6 +2,7 @@
 /* One fetch. Private to src/git/client.
  *   fetch.c    the course of it
  *   mapping.c  from the server's references to ours
+ *   batch.c    some of them at a time
  *   receive.c  negotiation and the pack
  *   settle.c   what may move, and the commit */
 #ifndef BOLE_GIT_CLIENT_FETCH_H
@@ -21,6 +22,7 @@ struct fetch_item {
 	bool force;
 	bool follows; /* a tag that comes along if what it names is here */
 	bool left;    /* such a one that does not */
+	bool later;   /* of another step */
 	bool done;
 	enum bole_change what;
 	const char *reason; /* static; of BOLE_CHANGE_REFUSED */
@@ -33,6 +35,7 @@ struct fetching {
 	struct bole_repo repo;
 	bool created;
 	bool again; /* tags are missing that a second fetch would bring */
+	bool more;  /* there are later steps */
 	struct bole_tx *tx;
 	/* History is walked as by a service on the transaction's view. */
 	struct bole_service svc;
@@ -55,6 +58,9 @@ BOLE_MUST_USE enum bole_status bole_fetch_list(struct fetching *);
 BOLE_MUST_USE enum bole_status bole_fetch_map(struct fetching *);
 /* The branch that HEAD of a new repository names. */
 void bole_fetch_head(const struct fetching *, char *out, size_t cap);
+
+/* batch.c: leaves for later what is too much for one step. */
+BOLE_MUST_USE enum bole_status bole_fetch_batch(struct fetching *);
 
 /* receive.c: a pack with what is wanted and not here. */
 BOLE_MUST_USE enum bole_status bole_fetch_receive(struct fetching *);

@@ -26,7 +26,7 @@ static enum bole_status choose_wants(struct fetching *f)
 	for (size_t i = 0; i < f->count; i++) {
 		const struct fetch_item *item = &f->items[i];
 
-		if (item->from == NULL)
+		if (item->from == NULL || item->later)
 			continue;
 		if (item->follows) {
 			/* Those of new commits the server adds by itself. */

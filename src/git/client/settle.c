@@ -131,6 +131,8 @@ enum bole_status bole_fetch_judge(struct fetching *f)
 	for (size_t i = 0; i < f->count; i++) {
 		struct fetch_item *item = &f->items[i];
 
+		if (item->later)
+			continue;
 		BOLE_TRY(judge(f, item));
 		BOLE_TRY(look_again(f, item));
 		if (item->left)
@@ -248,7 +250,7 @@ static enum bole_status choose_head(struct fetching *f, struct batch *b)
 	const struct bole_remote_ref *head = bole_remote_find(f->r, bole_bytes_z("HEAD"));
 	struct bole_ref ours;
 
-	if (!f->job->head || f->created || head == NULL || head->target.len == 0)
+	if (!f->job->head || f->created || f->more || head == NULL || head->target.len == 0)
 		return BOLE_OK;
 	enum bole_status rc = bole_ref_get(f->tx->view, bole_bytes_z("HEAD"), &ours);
 	if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
