@@ -37,7 +37,8 @@ ln -s a/large src/link
 ln -s "$long/$long/$long" src/longlink
 head -c 300000 /dev/urandom >src/noise
 git -C src add -A
-git -C src update-index --add --cacheinfo 160000,0123456789012345678901234567890123456789,module
+module=$(git -C src hash-object -t commit --literally --stdin <src/a/empty)
+git -C src update-index --add --cacheinfo "160000,$module,module"
 mkdir -p src/ign/only/sub src/ign/files src/ign/part
 echo 1 >src/ign/only/sub/f; echo 2 >src/ign/files/secret; echo 3 >src/ign/part/kept.c; echo 4 >src/ign/part/out.log
 echo 5 >src/ign/other.log; echo 6 >src/ign/part/kept.log; echo 7 >src/unwanted

@@ -8,6 +8,7 @@
 import os, random, subprocess, sys
 
 BOLE, DIR, SEED, ROUNDS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+FORMAT = os.environ.get("GIT_DEFAULT_HASH", "sha1")
 rnd = random.Random(SEED)
 ENV = dict(os.environ, GIT_COMMITTER_DATE="1700000000 +0000", GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null", LC_ALL="C")
 SETTINGS = {"uploadpack.allowFilter": "true", "uploadpack.allowAnySHA1InWant": "true",
@@ -156,11 +157,11 @@ def objects(pack, repo, thin, name):
     else:
         with open(target, "wb") as f:
             f.write(pack)
-        p = run("git", "index-pack", target, cwd=DIR)
+        p = run("git", "index-pack", "--object-format=" + FORMAT, target, cwd=DIR)
     if p.returncode != 0:
         return "index-pack: " + p.stderr.decode()
     with open(target[:-5] + ".idx", "rb") as f:
-        rows = run("git", "show-index", data=f.read()).stdout.decode().split("\n")
+        rows = run("git", "show-index", "--object-format=" + FORMAT, data=f.read()).stdout.decode().split("\n")
     rows = sorted((int(r.split()[0]), r.split()[1]) for r in rows if r)
     for suffix in (".pack", ".idx", ".rev"):
         if os.path.exists(target[:-5] + suffix):
@@ -180,14 +181,15 @@ def build(version, wants, haves, shallows, deepen, filt, thin, tags):
     words = (["thin-pack"] if thin else []) + ["ofs-delta"] + (["include-tag"] if tags else [])
     edge = ["shallow %s\n" % s for s in shallows] + [d + "\n" for d in deepen]
     if version == 2:
-        lines = [pkt("command=fetch\n"), pkt("agent=model\n"), b"0001"]
+        lines = [pkt("command=fetch\n"), pkt("agent=model\n"), pkt("object-format=%s\n" % FORMAT), b"0001"]
         lines += [pkt(w + "\n") for w in words + ["no-progress"]]
         lines += [pkt("want %s\n" % w) for w in wants] + [pkt(e) for e in edge]
         lines += [pkt("filter %s\n" % filt)] if filt else []
         lines += [pkt("have %s\n" % h) for h in haves] + [pkt("done\n"), b"0000"]
         return b"".join(lines)
     relative = ["deepen-relative"] if "deepen-relative" in deepen else []
-    caps = " ".join(words + relative + ["side-band-64k", "no-progress", "multi_ack_detailed"] + (["filter"] if filt else []))
+    caps = " ".join(words + relative + ["side-band-64k", "no-progress", "multi_ack_detailed", "object-format=" + FORMAT]
+                    + (["filter"] if filt else []))
     lines = [pkt("want %s%s\n" % (w, " " + caps if i == 0 else "")) for i, w in enumerate(wants)]
     lines += [pkt(e) for e in edge if not e.startswith("deepen-relative")]
     lines += [pkt("filter %s\n" % filt)] if filt else []

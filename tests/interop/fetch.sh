@@ -184,11 +184,14 @@ post() { # packets: to upload-pack of "any", version 2
 	printf '%s' "$1" | curl -s --data-binary @- -H 'Content-Type: application/x-git-upload-pack-request' \
 		-H 'Git-Protocol: version=2' "http://127.0.0.1:$http/any.git/git-upload-pack"
 }
-post 0016command=bundle-uri0000 | grep -a 'bundle.bundle-1.uri=https://example.org/one.bundle' >/dev/null ||
+# What a request begins with, and an id's packet.
+form=0018object-format=sha256 id=0048oid
+[[ ${GIT_DEFAULT_HASH:-sha1} == sha256 ]] || form='' id=0030oid
+post "0016command=bundle-uri${form}0000" | grep -a 'bundle.bundle-1.uri=https://example.org/one.bundle' >/dev/null ||
 	die "bundle-uri"
 blob=$(git -C src rev-parse main:top)
-post "0017command=object-info00010008size0030oid ${blob}0000" | grep -a "$blob 3" >/dev/null || die "object-info"
-post "0017command=object-info00010008size0030oid ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null ||
+post "0017command=object-info${form}00010008size$id ${blob}0000" | grep -a "$blob 3" >/dev/null || die "object-info"
+post "0017command=object-info${form}00010008size$id ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null ||
 	die "object-info of nothing"
 kill $server; wait $server
 server=

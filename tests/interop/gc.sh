@@ -32,7 +32,8 @@ die() {
 limit() { timeout 120 "$@"; }
 start() { # options...
 	: >server.out
-	"$bole" serve "$store" --http 127.0.0.1:0 --git off --push --create "$@" >server.out 2>>server.log &
+	"$bole" serve "$store" --http 127.0.0.1:0 --git off --push --create \
+		--set init.defaultObjectFormat="${GIT_DEFAULT_HASH:-sha1}" "$@" >server.out 2>>server.log &
 	server=$!
 	for _ in {1..150}; do
 		grep -q '^http port' server.out && break

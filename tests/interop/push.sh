@@ -14,6 +14,7 @@ cd "$dir" || exit 1
 export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
 export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
 export LC_ALL=C no_proxy='*'
+format=${GIT_DEFAULT_HASH:-sha1}
 git config --file config init.defaultBranch main
 git config --file config advice.detachedHead false
 
@@ -67,7 +68,8 @@ cat >bole.conf <<END
 END
 start() {
 	: >server.out
-	"$bole" serve mem: --http 127.0.0.1:0 --git 127.0.0.1:0 --config bole.conf "$@" >server.out 2>>server.log &
+	"$bole" serve mem: --http 127.0.0.1:0 --git 127.0.0.1:0 --config bole.conf \
+		--set init.defaultObjectFormat="$format" "$@" >server.out 2>>server.log &
 	server=$!
 	for _ in {1..100}; do
 		grep -q '^http port' server.out && break
@@ -204,7 +206,9 @@ server=
 # -- on stdin and stdout --
 cd "$dir" || exit 1
 passes "$bole" init vol.img --size 64m
-passes "$bole" repo vol.img#a create
+sha256=
+[[ $format == sha1 ]] || sha256=--sha256
+passes "$bole" repo vol.img#a create $sha256
 if limit git -C work push -q --receive-pack="$bole receive-pack" --atomic -o x "$dir/vol.img#a" \
 	main main:b 2>pipe.log; then
 	passes git -c protocol.ext.allow=always clone -q "ext::$bole upload-pack $dir/vol.img#a" back

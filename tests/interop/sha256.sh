@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 export GIT_DEFAULT_HASH=sha256
 passed=0 failed=0
 pack='@(ingest|faults|emit|hostile)/!(*bombs|trunc*|flipped*|*thousand*|clones*|keeps_to*)'
-for suite in 'kv *' 'git-gc gc/*' "git-pack $pack"; do
+for suite in 'kv *' 'git-fsck *' 'git-gc gc/*' "git-pack $pack"; do
 	"build/asan/tests/unit-${suite%% *}" --jobs 2 --filter "${suite#* }" ||
 		echo "sha256: unit-${suite%% *} fails"
 done 2>&1 | tee >(grep -v '^\[====\]' >&2) |
