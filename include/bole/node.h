@@ -50,6 +50,16 @@ uint16_t bole_node_git_port(const struct bole_node *);
  * caller until no connection is left. Frees. */
 void bole_node_close(struct bole_node *, uint64_t deadline_ns);
 
+/* A new token of a user. */
+struct bole_node_token {
+	char token[64];    /* what the user is told, once */
+	char id[24];       /* tells the user's tokens apart, and is no secret */
+	char setting[256]; /* the value of auth.token that admits it */
+};
+/* BOLE_E_INVALID: nobody may be called that. */
+BOLE_MUST_USE enum bole_status bole_node_token_make(struct bole_platform *, const char *user,
+                                                    struct bole_node_token *out);
+
 enum bole_node_service {
 	BOLE_NODE_UPLOAD_PACK = 1,
 	BOLE_NODE_RECEIVE_PACK = 2,

@@ -89,7 +89,7 @@ static bool cut(struct bole_bytes *rest, char at, struct bole_bytes *word)
 	return word->len > 0;
 }
 
-static bool name_valid(struct bole_bytes name)
+bool bole_node_user_valid(struct bole_bytes name)
 {
 	if (name.len == 0 || name.len >= NODE_USER_MAX)
 		return false;
@@ -110,7 +110,7 @@ static bool parse_token(const char *text, struct token *out)
 	struct bole_bytes name;
 	struct bole_bytes kind;
 
-	if (!cut(&rest, ':', &name) || !name_valid(name) || !cut(&rest, ':', &kind) ||
+	if (!cut(&rest, ':', &name) || !bole_node_user_valid(name) || !cut(&rest, ':', &kind) ||
 	    !bole_bytes_equal(kind, bole_bytes_z("sha256")) || !cut(&rest, ':', &out->salt) ||
 	    out->salt.len > SALT_MAX)
 		return false;

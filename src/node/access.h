@@ -38,6 +38,8 @@ BOLE_MUST_USE enum bole_status bole_node_access_open(struct bole_platform *, str
                                                      const struct bole_config *,
                                                      struct node_access **out);
 void bole_node_access_close(struct node_access *);
+/* May a user be called this? */
+bool bole_node_user_valid(struct bole_bytes name);
 /* There are users, so asking for a name makes sense. */
 bool bole_node_access_has_users(const struct node_access *);
 

@@ -18,7 +18,9 @@ passed=0 failed=0
 expect() {
 	local want=$1 rc
 	shift
-	timeout 120 "$@" >out 2>err </dev/null
+	local limit=(timeout 120)
+	[[ $(type -t "$1") == function ]] && limit=()
+	"${limit[@]}" "$@" >out 2>err </dev/null
 	rc=$?
 	if ((rc == want)); then passed=$((passed + 1)); else
 		failed=$((failed + 1))
@@ -164,6 +166,82 @@ server=
 expect 0 "$bole" get d.img pushed/k
 same "a key that git pushed" "$(<out)" by-git
 expect 0 "$bole" fsck d.img
+
+# Large files: stored by their ids, listed, read, removed, pruned unless something points to them.
+head -c 700000 big >large
+id=$(sha256sum large | cut -d' ' -f1) other=$(echo other | sha256sum | cut -d' ' -f1)
+put() { "$bole" lfs put "d.img#work" "$1" <"$2"; }
+echo other >other
+expect 0 put "$id" large
+expect 0 put "$other" other
+expect 2 put "$id" other
+expect 2 put nonsense other
+expect 2 "$bole" lfs ls
+expect 2 "$bole" lfs get "d.img#work"
+expect 3 "$bole" lfs ls "d.img#nowhere"
+expect 0 "$bole" lfs get "d.img#work" "$id"
+cmp -s out large && passed=$((passed + 1)) || failed=$((failed + 1))
+expect 3 "$bole" lfs get "d.img#main" "$id"
+expect 0 "$bole" --json lfs ls "d.img#work"
+same "large files" "$(json 'sorted(o["size"] for o in d)')" "[6, 700000]"
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 700000\n' "$id" >pointer
+"$bole" set "d.img#work@pointers" pointer "$(<pointer)
+" >out 2>err || { failed=$((failed + 1)); cat err >&2; }
+expect 0 "$bole" --json lfs prune "d.img#work"
+same "the young stay" "$(json 'd["kept"], d["pruned"]')" "2 0"
+expect 0 "$bole" --json lfs prune "d.img#work" --days 0 --dry-run
+same "what would go" "$(json 'd["kept"], d["pruned"], d["pruned_bytes"]')" "1 1 6"
+expect 0 "$bole" lfs prune "d.img#work" --days 0
+expect 3 "$bole" lfs get "d.img#work" "$other"
+expect 0 "$bole" lfs get "d.img#work" "$id"
+expect 0 "$bole" lfs rm "d.img#work" "$id"
+expect 3 "$bole" lfs get "d.img#work" "$id"
+expect 0 "$bole" --json lfs ls "d.img#work"
+same "it was removed" "$(json '[o["state"] for o in d]')" "['removed']"
+expect 0 "$bole" branch "d.img#work" --delete pointers
+
+# Tokens: the file keeps hashes only, and everything else that it said.
+printf '# mine\n[http]\n\tlisten = 127.0.0.1:1 ; one' >tokens.conf
+chmod 640 tokens.conf
+expect 0 "$bole" token create alice --config tokens.conf
+alice=$(<out)
+expect 0 "$bole" --json token create alice --config tokens.conf
+alice2=$(json 'd["token"]') alice2_id=$(json 'd["id"]')
+expect 0 "$bole" token create bob --config tokens.conf
+expect 2 "$bole" token create 'a b' --config tokens.conf
+expect 2 "$bole" token create anonymous
+expect 2 "$bole" token list
+expect 3 "$bole" token list --config nowhere
+expect 0 "$bole" token create carol
+same "a setting" "$(sed -n 2p out | cut -d: -f1,2)" "auth.token=carol:sha256"
+grep -q -e "$alice" -e "$alice2" tokens.conf && { failed=$((failed + 1)); echo "cli: a token is kept" >&2; }
+expect 0 "$bole" token list --config tokens.conf
+same "names" "$(cut -d/ -f1 out | tr '\n' ' ')" "alice alice bob "
+same "rights of the file" "$(stat -c %a tokens.conf)" 640
+expect 0 "$bole" token revoke "alice/$alice2_id" --config tokens.conf
+expect 3 "$bole" token revoke "alice/$alice2_id" --config tokens.conf
+expect 3 "$bole" token revoke mallory --config tokens.conf
+same "the rest stays" "$(head -n 3 tokens.conf)" "$(printf '# mine\n[http]\n\tlisten = 127.0.0.1:1 ; one')"
+expect 0 "$bole" token list --config tokens.conf
+same "who is left" "$(cut -d/ -f1 out | tr '\n' ' ')" "alice bob "
+: >serve.log
+"$bole" serve d.img --http 127.0.0.1:0 --git off --config tokens.conf --http 127.0.0.1:0 --push \
+	>serve.log 2>&1 &
+server=$!
+for _ in {1..100}; do grep -q '^http port' serve.log && break; sleep 0.1; done
+port=$(sed -n 's/^http port \([0-9]*\).*/\1/p' serve.log)
+may() { # token: the status of an advertisement for a push
+	python3 -c 'import sys, urllib.request, urllib.error
+r = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.argv[2]})
+try: print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(r).status)
+except urllib.error.HTTPError as e: print(e.code)' \
+		"http://127.0.0.1:$port/work.git/info/refs?service=git-receive-pack" "$1"
+}
+same "a token" "$(may "$alice")" 200
+same "a revoked token" "$(may "$alice2")" 401
+same "no token" "$(may nonsense)" 401
+kill -INT $server && wait $server
+server=
 
 # One flipped bit in what is stored is found, and named.
 at=$(python3 -c 'd = open("d.img", "rb").read(); b = open("big", "rb").read(64); print(d.find(b))')

@@ -58,6 +58,8 @@ extern const struct bole_command bole_command_ls;
 extern const struct bole_command bole_command_log;
 extern const struct bole_command bole_command_branch;
 extern const struct bole_command bole_command_serve;
+extern const struct bole_command bole_command_token;
+extern const struct bole_command bole_command_lfs;
 extern const struct bole_command bole_command_upload_pack;
 extern const struct bole_command bole_command_upload_archive;
 extern const struct bole_command bole_command_receive_pack;

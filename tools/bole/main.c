@@ -12,6 +12,7 @@
 static const struct bole_command *const commands[] = {
 	&bole_command_init,
 	&bole_command_serve,
+	&bole_command_token,
 	&bole_command_get,
 	&bole_command_set,
 	&bole_command_rm,
@@ -27,6 +28,7 @@ static const struct bole_command *const commands[] = {
 	&bole_command_fetch,
 	&bole_command_push,
 	&bole_command_mirror,
+	&bole_command_lfs,
 	&bole_command_fsck,
 	&bole_command_gc,
 	&bole_command_repack,
