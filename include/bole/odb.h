@@ -98,8 +98,9 @@ struct bole_odb_ops {
 	/* BOLE_OK, BOLE_E_NOT_FOUND, or an error of reading the index. */
 	enum bole_status (*find)(struct bole_snapshot *, const struct bole_oid *,
 	                         struct bole_entry *out);
-	/* The entry that starts at offset in an extent (the base of an offset delta), and its id.
-	 * It may be a duplicate that find() does not return. */
+	/* The entry that starts at offset in an extent (the base of an offset delta), and its id,
+	 * unless oid is NULL, which saves a read. It may be a duplicate that find() does not
+	 * return. */
 	enum bole_status (*entry_at)(struct bole_snapshot *, uint64_t extent, uint64_t offset,
 	                             struct bole_oid *oid, struct bole_entry *out);
 	/* Shows verified stored bytes of an entry from position pos (< stored_bytes): the whole

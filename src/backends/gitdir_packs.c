@@ -381,7 +381,8 @@ enum bole_status bole_gitdir_pack_entry_at(struct gitdir_store *store, uint64_t 
 	uint32_t rank = rank_at(pack, offset);
 	if (rank == UINT32_MAX)
 		return BOLE_E_CORRUPT;
-	bole_oid_from_raw(bole_pack_index_id(&pack->index, pack->order[rank]), store->repo.algo,
-	                  oid);
+	if (oid != NULL)
+		bole_oid_from_raw(bole_pack_index_id(&pack->index, pack->order[rank]),
+		                  store->repo.algo, oid);
 	return fill(store, (uint32_t)(extent - 1), pack->order[rank], out);
 }

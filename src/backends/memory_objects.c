@@ -336,7 +336,8 @@ static enum bole_status mem_entry_at(struct bole_snapshot *base, uint64_t extent
 		const struct bole_extent_row *row = &home->rows[middle];
 
 		if (row->offset == offset) {
-			*oid = row->oid;
+			if (oid != NULL)
+				*oid = row->oid;
 			*out = (struct bole_entry){extent, offset, row->stored_bytes, row->type};
 			return BOLE_OK;
 		}

@@ -251,13 +251,12 @@ static enum bole_status link_push(struct bole_object_reader *reader, const struc
 static enum bole_status base_find(struct bole_object_reader *reader, const struct chain_link *link,
                                   struct bole_entry *out)
 {
-	struct bole_oid oid;
 	enum bole_status rc;
 
 	reader->at_hand = (struct bole_bytes){NULL, 0};
 	if (link->head.type == BOLE_ENTRY_OFS_DELTA) {
 		rc = bole_odb_entry_at(reader->snapshot, link->entry.extent,
-		                       link->entry.offset - link->head.base_distance, &oid, out);
+		                       link->entry.offset - link->head.base_distance, NULL, out);
 	} else {
 		rc = bole_odb_find(reader->snapshot, &link->head.base, out);
 	}

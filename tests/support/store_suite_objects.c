@@ -102,6 +102,8 @@ static void expect_pack(struct bole_snapshot *snapshot, const struct suite_pack 
 		suite_expect_stored(
 		        snapshot, &entry,
 		        bole_bytes_of(pack->bytes + row->offset, (size_t)row->stored_bytes));
+		OK(bole_odb_entry_at(snapshot, extent, row->offset, NULL, &entry));
+		check_eq(entry.stored_bytes, row->stored_bytes);
 		OK(bole_odb_entry_at(snapshot, extent, row->offset, &oid, &entry));
 		check(bole_oid_equal(&oid, &row->oid));
 		check_eq(entry.stored_bytes, row->stored_bytes);

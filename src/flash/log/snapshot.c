@@ -196,13 +196,14 @@ enum bole_status bole_flash_entry_at(struct flash_snapshot *s, uint64_t id, uint
 	if (extent == NULL)
 		return BOLE_E_NOT_FOUND;
 	enum bole_status rc = bole_flash_extent_at(extent, offset, &row, &order);
-	if (rc == BOLE_OK)
+	if (rc == BOLE_OK && oid != NULL)
 		rc = bole_flash_extent_key(extent, row.number, key);
 	/* Revoked meanwhile: what was read may be somebody else's. */
 	if (bole_flash_pin_gone(&s->pin))
 		return BOLE_E_GONE;
 	BOLE_TRY(rc);
-	bole_oid_from_raw(key, s->pub.repo.algo, oid);
+	if (oid != NULL)
+		bole_oid_from_raw(key, s->pub.repo.algo, oid);
 	row_entry(extent, &row, out);
 	return BOLE_OK;
 }
