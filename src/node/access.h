@@ -72,5 +72,7 @@ void bole_node_rates_close(struct node_rates *);
 unsigned bole_node_rates_take(struct node_rates *, enum node_rate_kind, struct bole_bytes who);
 /* The same without counting it. */
 unsigned bole_node_rates_look(struct node_rates *, enum node_rate_kind, struct bole_bytes who);
+/* A name as a number that nobody outside can choose; never 0. */
+uint64_t bole_node_rates_key(const struct node_rates *, enum node_rate_kind, struct bole_bytes who);
 
 #endif /* BOLE_NODE_ACCESS_H */

@@ -30,6 +30,8 @@ enum {
 	NODE_BUSY_BYTES_PER_S = 4096,
 	NODE_ACCEPT_PAUSE_MS = 100,
 	NODE_BUSY_RETRY_S = 5, /* Retry-After */
+	NODE_CAPS_RETRY_S = 2,
+	NODE_CAPS = NODE_RATE_REPOSITORY + 1, /* kinds of rates that have a cap, too */
 };
 
 /* What the configuration says; docs/CONFIG.md. Times in nanoseconds. */
@@ -42,6 +44,7 @@ struct node_options {
 	uint64_t requests_max;       /* Git services at once */
 	uint64_t memory_max;         /* of all connections and requests */
 	uint64_t request_memory_max; /* of one request */
+	uint64_t at_once[NODE_CAPS]; /* requests of one address, user, repository; 0 = no limit */
 	uint64_t fetch_body_max;     /* of an upload-pack request, inflated */
 	uint64_t gc_share;           /* of live bytes, in percent: so much was written since */
 	uint64_t gc_delay_ns;        /* after the last change that may leave garbage */
@@ -93,6 +96,7 @@ struct bole_node {
 	struct bole_cond room;    /* a request has left */
 	struct bole_cond work;    /* for the background */
 	struct node_connection *connections;
+	struct node_connection *placed; /* those with a place among the requests */
 	uint64_t connection_count;
 	_Atomic uint64_t request_count;
 	unsigned acceptors;
@@ -120,13 +124,15 @@ struct node_connection {
 	struct node_connection *next;
 	struct node_connection *prev;
 	_Atomic bool idle;    /* written under node->lock: no whole request has come */
-	bool placed;          /* under node->lock: has a place among the requests */
 	_Atomic bool between; /* written under node->lock: its session waits for the next command */
 	/* Gives way to another one: nothing waits for this peer any more. */
 	_Atomic bool evicted;
 	/* While this waits for the peer: since when it would have, had it waited in one piece and
 	 * its bytes paid for NODE_BUSY_BYTES_PER_S; else 0. */
 	_Atomic uint64_t slow_since_ns;
+	struct node_connection *next_placed; /* under node->lock */
+	struct node_connection *prev_placed;
+	uint64_t keys[NODE_CAPS];   /* whose request this is, and for what */
 	_Atomic uint64_t looked_ns; /* the service: whether the peer is gone was asked then */
 	_Atomic bool gone;
 	uint8_t *input;
@@ -210,6 +216,14 @@ enum bole_node_verdict bole_node_verdict(struct bole_node *, enum node_service, 
 unsigned bole_node_throttle(struct node_connection *, const char *user, const char *name);
 /* peer without its port. */
 struct bole_bytes bole_node_address(const struct node_connection *);
+/* Who asks for what: before bole_node_enter (caps.c). */
+void bole_node_caps_name(struct node_connection *, const char *user, const char *name);
+bool bole_node_caps_any(const struct bole_node *);
+/* The next three with node->lock held: as many of the same are served as may be; takes part;
+ * leaves. */
+bool bole_node_caps_reached(const struct node_connection *);
+void bole_node_caps_enter(struct node_connection *);
+void bole_node_caps_leave(struct node_connection *);
 /* Waits for a place among the requests; false: too busy. Pair with bole_node_leave. Peers that have
  * been waited for too long lose theirs to who waits here. */
 bool bole_node_enter(struct node_connection *);

@@ -81,7 +81,8 @@ void bole_node_rates_close(struct node_rates *r)
 }
 
 /* Nobody outside knows the seed, so nobody can pick a victim to share a key with. */
-static uint64_t key_of(const struct node_rates *r, enum node_rate_kind kind, struct bole_bytes who)
+uint64_t bole_node_rates_key(const struct node_rates *r, enum node_rate_kind kind,
+                             struct bole_bytes who)
 {
 	uint64_t h = r->seed ^ ((uint64_t)kind + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
@@ -117,7 +118,7 @@ static unsigned ask(struct node_rates *r, enum node_rate_kind kind, struct bole_
 	if (r->period_ns[kind] == 0)
 		return 0;
 	uint64_t now = platform->ops->now_ns(platform);
-	uint64_t key = key_of(r, kind, who);
+	uint64_t key = bole_node_rates_key(r, kind, who);
 
 	platform->ops->mutex_lock(platform, &r->lock);
 	struct seat *seat = seat_of(r, key);

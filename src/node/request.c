@@ -113,6 +113,7 @@ struct bole_bytes bole_node_address(const struct node_connection *c)
 
 unsigned bole_node_throttle(struct node_connection *c, const char *user, const char *name)
 {
+	struct bole_platform *platform = c->node->platform;
 	struct node_rates *rates = c->node->rates;
 	unsigned wait = bole_node_rates_take(rates, NODE_RATE_ADDRESS, bole_node_address(c));
 
@@ -120,6 +121,13 @@ unsigned bole_node_throttle(struct node_connection *c, const char *user, const c
 		wait = bole_node_rates_take(rates, NODE_RATE_USER, bole_bytes_z(user));
 	if (wait == 0)
 		wait = bole_node_rates_take(rates, NODE_RATE_REPOSITORY, bole_bytes_z(name));
+	bole_node_caps_name(c, user, name);
+	if (wait > 0)
+		return wait;
+	platform->ops->mutex_lock(platform, &c->node->lock);
+	if (bole_node_caps_reached(c))
+		wait = NODE_CAPS_RETRY_S;
+	platform->ops->mutex_unlock(platform, &c->node->lock);
 	return wait;
 }
 
@@ -143,9 +151,9 @@ static void evict_slow(struct bole_node *node, uint64_t now)
 	struct node_connection *slowest = NULL;
 	uint64_t since = UINT64_MAX;
 
-	for (struct node_connection *c = node->connections; c != NULL; c = c->next) {
+	for (struct node_connection *c = node->placed; c != NULL; c = c->next_placed) {
 		uint64_t slow = atomic_load(&c->slow_since_ns);
-		if (!c->placed || slow == 0 || slow >= since || atomic_load(&c->evicted))
+		if (slow == 0 || slow >= since || atomic_load(&c->evicted))
 			continue;
 		slowest = c;
 		since = slow;
@@ -153,6 +161,12 @@ static void evict_slow(struct bole_node *node, uint64_t now)
 	if (slowest == NULL || since > now || now - since < BUSY_PATIENCE_NS)
 		return;
 	bole_node_connection_evict(slowest);
+}
+
+/* With node->lock held. */
+static bool may_enter(const struct node_connection *c)
+{
+	return has_room(c->node) && !bole_node_caps_reached(c);
 }
 
 bool bole_node_enter(struct node_connection *c)
@@ -163,16 +177,18 @@ bool bole_node_enter(struct node_connection *c)
 	uint64_t deadline = now + node->options.queue_ns;
 
 	platform->ops->mutex_lock(platform, &node->lock);
-	while (!has_room(node) && !node->closing && now < deadline) {
-		evict_slow(node, now);
+	while (!may_enter(c) && !node->closing && now < deadline) {
+		if (!has_room(node))
+			evict_slow(node, now);
 		uint64_t look = now + BUSY_LOOK_NS < deadline ? now + BUSY_LOOK_NS : deadline;
 		(void)platform->ops->cond_wait(platform, &node->room, &node->lock, look);
 		now = platform->ops->now_ns(platform);
 	}
-	bool entered = has_room(node) && !node->closing;
-	if (entered)
+	bool entered = may_enter(c) && !node->closing;
+	if (entered) {
 		node->request_count++;
-	c->placed = entered;
+		bole_node_caps_enter(c);
+	}
 	platform->ops->mutex_unlock(platform, &node->lock);
 	return entered;
 }
@@ -183,9 +199,13 @@ void bole_node_leave(struct node_connection *c)
 	struct bole_platform *platform = node->platform;
 
 	platform->ops->mutex_lock(platform, &node->lock);
-	c->placed = false;
+	bole_node_caps_leave(c);
 	node->request_count--;
-	platform->ops->cond_signal(platform, &node->room);
+	/* With caps not just anybody may go on now. */
+	if (bole_node_caps_any(node))
+		platform->ops->cond_broadcast(platform, &node->room);
+	else
+		platform->ops->cond_signal(platform, &node->room);
 	platform->ops->mutex_unlock(platform, &node->lock);
 }
 

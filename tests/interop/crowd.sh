@@ -170,6 +170,47 @@ FILES=100 start --set node.headTimeout=60 --set node.connections=500
 grep -q 'warning: node.connections is 500' server.log || die "nothing says that 500 do not fit"
 stop
 
+# -- more than one address, or one repository, may have at once --
+cat >caps.py <<'PY'
+import http.client, socket, subprocess, sys, time
+web, git, cap = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+tip = subprocess.check_output(["git", "-C", "src", "rev-parse", "main"]).strip()
+def pkt(data):
+    return b"%04x" % (len(data) + 4) + data
+def call():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    s.settimeout(20)
+    s.connect(("127.0.0.1", git))
+    s.sendall(pkt(b"git-upload-pack /main\0host=x\0\0version=2\0") + pkt(b"command=fetch") + b"0001" +
+              pkt(b"ofs-delta") + pkt(b"want " + tip) + pkt(b"done") + b"0000")
+    return s, s.recv(14)
+def ask():
+    c = http.client.HTTPConnection("127.0.0.1", web, timeout=20)
+    c.request("GET", "/main.git/info/refs?service=git-upload-pack")
+    r = c.getresponse()
+    r.read()
+    return r.status, r.getheader("Retry-After")
+held = [call() for _ in range(cap)]
+assert all(hello == b"000eversion 2\n" for _, hello in held), held
+time.sleep(0.2)
+status, wait = ask()
+assert status == 429 and int(wait) > 0, (status, wait)
+s, hello = call()
+assert hello[4:8] == b"ERR ", hello
+held.pop()[0].close()
+end = time.time() + 10
+while ask()[0] != 200:
+    assert time.time() < end, "who left still counts"
+    time.sleep(0.1)
+PY
+for cap in address repository; do
+	start --set limit.${cap}AtOnce=3
+	python3 caps.py "$http" "$git" 3 || die "a cap for one $cap"
+	kill -9 $server && wait $server 2>/dev/null
+	server=
+done
+
 # -- the server stops --
 cat >stop.py <<'PY'
 import os, signal, socket, subprocess, sys, time
