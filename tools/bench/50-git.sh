@@ -7,13 +7,13 @@
 #
 #   GIT_HISTORIES   real histories, as name=path of a bare clone, separated by spaces
 #   GIT_REFS (60000), GIT_BLOBS (5) of GIT_BLOB_MB (50 and 20 more each)
-#   GIT_PARTS       clone push refs blobs clients; all by default
+#   GIT_PARTS       clone repack push refs blobs clients; all by default
 [ -n "${results:-}" ] || exec "$(dirname "$0")/run.sh" "$@" 50-git
 
 git_refs=${GIT_REFS:-60000} git_blobs=${GIT_BLOBS:-5} git_blob_mb=${GIT_BLOB_MB:-50} git_commits=8500
 git_runs=$runs git_again=4
 [ ${#quick[@]} = 0 ] || git_refs=2000 git_blobs=2 git_blob_mb=5 git_commits=500
-git_parts=" ${GIT_PARTS:-clone refs blobs push clients} "
+git_parts=" ${GIT_PARTS:-clone repack refs blobs push clients} "
 load=$tools/gitload
 rm -rf gits && mkdir -p gits/plain gits/bitmap
 volume=$dir/gits/volume.img
@@ -28,7 +28,8 @@ server_start() { # bole|plain|bitmap
 	case $1 in
 	bole)
 		"$tools/cputime" report "$bole" serve "$volume" --http off --git "127.0.0.1:$port" \
-			--push --create --set gc.auto=false --set node.connections=20000 >serve.log 2>&1 &
+			--push --create --set gc.auto=false --set repack.auto=false --set node.connections=20000 \
+			>serve.log 2>&1 &
 		;;
 	*)
 		"$tools/cputime" report git -c uploadpack.allowFilter=true daemon --listen=127.0.0.1 \
@@ -191,6 +192,41 @@ part_clone() { # repository
 	show 'ls-refs' 1 'CPU ms' plain =0.102
 	show 'advertisement' 1 'CPU ms' plain
 }
+part_repack() { # repository: all deltas looked for anew, by both; what is sent then
+	local tip old ours theirs after
+	repo=$1
+	tip=$(git -C "gits/plain/$repo" rev-parse HEAD)
+	old=$(git -C "gits/plain/$repo" rev-parse HEAD~1000 2>/dev/null ||
+		git -C "gits/plain/$repo" rev-list --first-parent HEAD | tail -n 1)
+	# The others' packs are pushed later, as they were.
+	cp -r "gits/bitmap/$repo" gits/kept
+	"$tools/cputime" report "$bole" repack "$volume#$repo" --all --fresh --json >repacked || return
+	ours=$(awk '{ print $1 + $2 }' report)
+	after=$(sed 's/.*"bytes_after":\([0-9]*\).*/\1/' repacked)
+	"$tools/cputime" report git -C "gits/bitmap/$repo" repack -q -a -d -f -b
+	theirs=$(awk '{ print $1 + $2 }' report)
+	row "$repo: repack of all, deltas anew, CPU" "$ours" s 'git repack -f' "$theirs" - -
+	row "$repo: repack of all, deltas anew, bytes" "$after" bytes 'git repack -f' \
+		"$(du -bc "gits/bitmap/$repo"/objects/pack/*.pack | tail -n 1 | cut -f1)" - -
+	server_start bole
+	"$load" 127.0.0.1 "$port" "$repo" >/dev/null
+	sleep "${GIT_SETTLE:-3}"
+	server_stop >/dev/null
+	measure_idle
+	for _ in $(seq "$git_runs"); do
+		for kind in bole bitmap; do
+			cost $kind 'repacked, full clone' 1
+			cost $kind 'repacked, depth 1' 1 -d 1 -w "$tip"
+			cost $kind 'repacked, 1,000 commits' 1 -t -w "$tip" -h "$old"
+		done
+	done
+	show 'repacked, full clone' 1 'CPU ms' bitmap
+	show 'repacked, full clone' 3 bytes bitmap
+	show 'repacked, depth 1' 1 'CPU ms' bitmap 0.3
+	show 'repacked, 1,000 commits' 1 'CPU ms' bitmap 1
+	show 'repacked, 1,000 commits' 3 bytes bitmap
+	rm -rf "gits/bitmap/$repo" && mv gits/kept "gits/bitmap/$repo"
+}
 part_refs() { # 60,000 references on the generated history
 	repo=refs
 	[ -d gits/plain/refs ] || {
@@ -329,11 +365,13 @@ git init -q --bare gits/generated
 git -C gits/generated symbolic-ref HEAD refs/heads/main-0
 take_history generated gits/generated
 ! part clone || part_clone generated
+! part repack || part_repack generated
 [ -n "${GIT_HISTORIES:-}" ] || echo "    no GIT_HISTORIES: only what is generated is measured"
 for history in ${GIT_HISTORIES:-}; do
 	[ -d "${history#*=}" ] || { echo "    ! ${history#*=} is not there" && continue; }
 	take_history "${history%%=*}" "${history#*=}" import
 	! part clone || part_clone "${history%%=*}"
+	! part repack || part_repack "${history%%=*}"
 done
 ! part refs || part_refs
 ! part blobs || part_blobs
