@@ -110,6 +110,16 @@ BOLE_MUST_USE enum bole_status bole_flash_anchor_store(struct bole_block *, stru
                                                        struct bole_alloc *,
                                                        const struct flash_anchor *,
                                                        struct flash_anchor_place *);
+/* The same for the one that was found after a cut, as numbers above the one it has (which it gets):
+ * no other anchor that the cut may have left is ever found instead. Until it returns BOLE_OK
+ * nothing but anchors may be written. */
+BOLE_MUST_USE enum bole_status bole_flash_anchor_settle(struct bole_block *, struct bole_platform *,
+                                                        struct bole_alloc *, struct flash_anchor *,
+                                                        struct flash_anchor_place *);
+/* The first one of a new volume, whose areas are wiped. */
+BOLE_MUST_USE enum bole_status bole_flash_anchor_first(struct bole_block *, struct bole_platform *,
+                                                       struct bole_alloc *,
+                                                       const struct flash_anchor *);
 /* Before a format: no anchor of an older volume is found afterwards, and none but its newest until
  * then. */
 BOLE_MUST_USE enum bole_status bole_flash_anchor_wipe(struct bole_block *, struct bole_alloc *,

@@ -237,6 +237,23 @@ static enum bole_status last_of(struct ring *r, uint32_t block)
 	return BOLE_OK;
 }
 
+/* The ring goes on with older anchors behind the block. A blank one may be what a cut left there:
+ * the newest may lie behind it. */
+static enum bole_status older_behind(struct ring *r, uint32_t block, uint64_t newest, bool *sure)
+{
+	*sure = false;
+	for (uint32_t i = 1; i < r->blocks; i++) {
+		uint64_t generation;
+		bool blank;
+		bool bad;
+		BOLE_TRY(first_of(r, (block + i) % r->blocks, &generation, &blank, &bad));
+		*sure = !bad && generation != 0 && generation <= newest;
+		if (!bad)
+			return BOLE_OK;
+	}
+	return BOLE_OK;
+}
+
 /* Bisection: generations grow along the ring from some block on. *sure is false where a block says
  * nothing. */
 static enum bole_status newest_block(struct ring *r, uint32_t *out, bool *sure)
@@ -253,6 +270,7 @@ static enum bole_status newest_block(struct ring *r, uint32_t *out, bool *sure)
 	BOLE_TRY(first_of(r, 0, &start, &blank, &bad));
 	if (start == 0)
 		return BOLE_OK;
+	uint64_t newest = start;
 	while (high - low > 1) {
 		uint32_t mid = low + (high - low) / 2;
 		BOLE_TRY(first_of(r, mid, &generation, &blank, &bad));
@@ -267,10 +285,10 @@ static enum bole_status newest_block(struct ring *r, uint32_t *out, bool *sure)
 			low = mid;
 		else
 			high = mid;
+		newest = generation >= start ? generation : newest;
 	}
 	*out = low;
-	*sure = true;
-	return BOLE_OK;
+	return older_behind(r, low, newest, sure);
 }
 
 static enum bole_status find_ring(struct ring *r)

@@ -4,6 +4,7 @@
  * anchor: whatever happens to one of them, the other has the newest. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
 #include "flash/checkpoint/anchor.h"
@@ -129,6 +130,166 @@ enum bole_status bole_flash_anchor_store(struct bole_block *dev, struct bole_pla
 		place->doubt = false;
 	bole_alloc_free(alloc, slot, g->slot_bytes, 1);
 	return rc;
+}
+
+/* -- Settling --
+ *
+ * A write that a cut interrupted may leave an anchor that verifies at one time and not at another.
+ * While nothing but anchors is written it does not matter which one a mount finds: what each names
+ * is there. Before anything else is written all of them must be gone that could be taken for newer
+ * than the one that was found, and it must be there for sure:
+ *
+ * - Managed devices: every slot of both rings is written again, one of them first.
+ * - Raw flash: such a slot is either behind the last one of some block, where a session ended; then
+ *   its number is at most one more than the one found, and the new one beats it. Or it is the first
+ *   of a block that a mount began and that another mount did not see. Each mount begins the block
+ *   behind the newest one that it sees, so those blocks follow each other, and all that follow the
+ *   one that is begun now are erased, up to the first one that holds older anchors. */
+
+/* Writes the slot behind the newest one, or all the others. False: some of it failed. */
+static bool settle_area(struct writer *w, struct flash_anchor *a, uint32_t area, uint8_t *slots,
+                        bool others)
+{
+	const struct flash_geometry *g = w->g;
+	uint32_t at = w->place->at[area];
+	uint32_t next = (at + 1) % g->slots;
+	uint32_t from[2] = {others ? 0 : next, next + 1};
+	uint32_t to[2] = {others ? next : next + 1, others ? g->slots : 0};
+	uint64_t found = a->generation;
+	bool ok = true;
+
+	memset(slots, 0, (size_t)g->slots * g->slot_bytes);
+	for (uint32_t i = 0; i < g->slots; i++) {
+		a->generation = found + 1 + (i + g->slots - next) % g->slots;
+		bole_flash_anchor_encode(a, slots + (size_t)i * g->slot_bytes);
+	}
+	a->generation = found;
+	for (uint32_t i = 0; i < 2; i++) {
+		size_t bytes = from[i] < to[i] ? (size_t)(to[i] - from[i]) * g->slot_bytes : 0;
+		if (bytes == 0)
+			continue;
+		w->place->programmed += bytes;
+		ok &= bole_block_program(w->dev, bole_flash_anchor_at(g, area, from[i]),
+		                         slots + (size_t)from[i] * g->slot_bytes, bytes) == BOLE_OK;
+	}
+	return ok;
+}
+
+/* The rings are written round once: the slot that holds the newest now holds it afterwards. One
+ * slot first, which is then safe: what was found may hover, too. */
+static enum bole_status settle_managed(struct writer *w, struct bole_platform *platform,
+                                       struct flash_anchor *a, uint8_t *slots)
+{
+	struct flash_anchor_place *p = w->place;
+	enum bole_status rc = BOLE_OK;
+
+	for (uint32_t i = 0; i < 4 && rc == BOLE_OK; i++) {
+		uint32_t area = 1 - i % 2;
+		/* The only slot that is left is not overwritten. */
+		if (p->dead[area] || (w->g->slots == 1 && p->dead[1 - area]))
+			continue;
+		if (settle_area(w, a, area, slots, i >= 2)) {
+			p->missing[area] = false;
+		} else {
+			bole_log(platform, BOLE_LOG_WARN, "%s: anchor area %u takes no more writes",
+			         w->dev->info.name, area);
+			p->dead[area] = true;
+		}
+		if (area == 0 || w->g->slots == 1 || p->dead[0])
+			rc = bole_block_flush(w->dev);
+	}
+	a->generation += w->g->slots;
+	return rc == BOLE_OK && p->dead[0] && p->dead[1] ? BOLE_E_IO : rc;
+}
+
+/* The block begins with an anchor of this volume that is older. */
+static bool holds_older(struct writer *w, struct bole_alloc *alloc, const struct flash_anchor *a,
+                        uint64_t off, uint8_t *buf, size_t len)
+{
+	struct flash_anchor old;
+	uint32_t version;
+
+	if (bole_block_read(w->dev, off, buf, len) != BOLE_OK ||
+	    bole_flash_anchor_decode(buf, (uint32_t)len, alloc, &old, &version) != BOLE_OK)
+		return false;
+	bool older = memcmp(old.volume, a->volume, sizeof old.volume) == 0 &&
+	             old.generation < a->generation;
+	bole_flash_anchor_release(alloc, &old);
+	return older;
+}
+
+static void clear_behind(struct writer *w, struct bole_alloc *alloc, const struct flash_anchor *a,
+                         uint32_t area, uint8_t *buf, size_t len)
+{
+	uint32_t per = block_slots(w);
+	uint32_t blocks = w->g->slots / per;
+	uint32_t block = w->place->at[area] / per;
+
+	for (uint32_t i = 1; i < blocks; i++) {
+		uint64_t off = bole_flash_anchor_at(w->g, area, (block + i) % blocks * per);
+		bool bad = false;
+		if (bole_block_is_bad(w->dev, off, &bad) != BOLE_OK || bad)
+			continue;
+		if (holds_older(w, alloc, a, off, buf, len))
+			return;
+		w->place->erased += w->dev->info.erase_unit;
+		if (bole_block_erase(w->dev, off, w->dev->info.erase_unit) == BOLE_OK)
+			continue;
+		enum bole_status hint = bole_block_mark_bad(w->dev, off);
+		(void)hint;
+	}
+}
+
+static enum bole_status settle_raw(struct writer *w, struct bole_platform *platform,
+                                   struct bole_alloc *alloc, struct flash_anchor *a, uint8_t *buf,
+                                   size_t len)
+{
+	a->generation += 2;
+	w->place->stale[0] = w->place->stale[1] = true;
+	BOLE_TRY(bole_flash_anchor_store(w->dev, platform, alloc, a, w->place));
+	for (uint32_t area = 0; area < 2; area++)
+		if (!w->place->dead[area])
+			clear_behind(w, alloc, a, area, buf, len);
+	return bole_block_flush(w->dev);
+}
+
+enum bole_status bole_flash_anchor_settle(struct bole_block *dev, struct bole_platform *platform,
+                                          struct bole_alloc *alloc, struct flash_anchor *a,
+                                          struct flash_anchor_place *place)
+{
+	const struct flash_geometry *g = &a->geometry;
+	struct writer w = {.dev = dev, .g = g, .place = place};
+	size_t len = dev->info.needs_erase
+	                     ? (size_t)bole_round_up(g->slot_bytes, dev->info.read_unit)
+	                     : (size_t)g->slots * g->slot_bytes;
+	uint8_t *buf = bole_alloc_array(alloc, len, 1);
+
+	if (buf == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = dev->info.needs_erase ? settle_raw(&w, platform, alloc, a, buf, len)
+	                                            : settle_managed(&w, platform, a, buf);
+	if (rc == BOLE_OK)
+		place->doubt = false;
+	bole_alloc_free(alloc, buf, len, 1);
+	return rc;
+}
+
+/* -- A new volume -- */
+
+enum bole_status bole_flash_anchor_first(struct bole_block *dev, struct bole_platform *platform,
+                                         struct bole_alloc *alloc, const struct flash_anchor *a)
+{
+	uint32_t last = a->geometry.slots - 1;
+	struct flash_anchor_place place = {.at = {last, last}, .stale = {true, true}};
+	uint32_t per = dev->info.needs_erase ? dev->info.erase_unit / a->geometry.slot_bytes : 0;
+	uint32_t blocks = per == 0 ? 1 : a->geometry.slots / per;
+
+	/* On raw flash into every block: none will look as if a cut had left it. */
+	for (uint32_t i = 0; i < blocks; i++) {
+		place.stale[0] = place.stale[1] = true;
+		BOLE_TRY(bole_flash_anchor_store(dev, platform, alloc, a, &place));
+	}
+	return BOLE_OK;
 }
 
 /* -- Wiping -- */

@@ -120,6 +120,14 @@ static enum bole_status apply_batch(struct flash_log_scan *s, struct flash_apply
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+void bole_flash_tail(struct flash_volume *v, uint32_t segment)
+{
+	struct flash_segment *s = &v->segment[segment];
+
+	s->retiring |= s->state == SEGMENT_BAD;
+	s->state = SEGMENT_TAIL;
+}
+
 enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 {
 	struct flash_volume *v = s->v;
@@ -133,7 +141,7 @@ enum bole_status bole_flash_replay(struct flash_log_scan *s, bool *sealed)
 		v->opened = s->opened;
 	bole_flash_apply_init(&a, v);
 	for (uint32_t i = 0; i < s->batches && rc == BOLE_OK; i++) {
-		v->segment[s->batch[i].segment].state = SEGMENT_TAIL;
+		bole_flash_tail(v, s->batch[i].segment);
 		v->segment[s->batch[i].segment].sequence = s->batch[i].segment_sequence;
 		rc = apply_batch(s, &a, &s->batch[i]);
 		if (rc == BOLE_E_CORRUPT)

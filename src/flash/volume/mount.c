@@ -58,7 +58,6 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 {
 	struct flash_anchor a = {.generation = 1, .batch = 1};
 	uint64_t wanted = options == NULL ? 0 : options->segment_bytes;
-	struct flash_anchor_place place;
 	uint32_t salt;
 
 	if (dev->info.read_only)
@@ -84,9 +83,7 @@ enum bole_status bole_flash_volume_format(struct bole_block *dev, struct bole_pl
 	BOLE_TRY(first_good(dev, &a.geometry, &a.log_segment));
 	a.log_next = a.log_segment;
 	BOLE_TRY(wipe(dev, platform->alloc, &a.geometry));
-	uint32_t last = a.geometry.slots - 1;
-	place = (struct flash_anchor_place){.at = {last, last}, .stale = {true, true}};
-	return bole_flash_anchor_store(dev, platform, platform->alloc, &a, &place);
+	return bole_flash_anchor_first(dev, platform, platform->alloc, &a);
 }
 
 /* States of all segments: what lives in them is known. */
@@ -105,12 +102,15 @@ static void settle_segments(struct flash_volume *v)
 		s->published |= used;
 		if (s->retiring && s->state == SEGMENT_FREE) {
 			s->state = SEGMENT_BAD;
-			v->bad++;
 			v->retired++;
 		}
 		v->free += s->state == SEGMENT_FREE;
 		v->freed += s->state == SEGMENT_FREED;
 	}
+	/* The log may lie where a bad one was said to be. */
+	v->bad = 0;
+	for (uint32_t i = 0; i < v->segments; i++)
+		v->bad += v->segment[i].state == SEGMENT_BAD;
 }
 
 /* -- Mount -- */
@@ -149,7 +149,7 @@ static void set_log(struct flash_volume *v, const struct flash_log_scan *s)
 	for (uint32_t i = 0; i < v->segments; i++)
 		v->segment[i].written = v->segment_bytes;
 	if (s->pos != 0) {
-		v->segment[s->segment].state = SEGMENT_TAIL;
+		bole_flash_tail(v, s->segment);
 		v->segment[s->segment].written = s->pos;
 	}
 	v->log.stale = s->pos != 0 && v->dev->info.needs_erase;
@@ -162,13 +162,11 @@ static bool reserve_next(struct flash_volume *v)
 {
 	struct flash_segment *next = &v->segment[v->log.next];
 
-	if (next->state == SEGMENT_BAD)
-		return true; /* another one is found when it is entered */
-	if (next->live != 0 || next->held != 0 || next->state == SEGMENT_TAIL) {
+	bool bad = next->state == SEGMENT_BAD;
+	if (bad || next->live != 0 || next->held != 0 || next->state == SEGMENT_TAIL) {
 		bole_log(v->platform, BOLE_LOG_WARN,
-		         "%s: segment %u, where the log was to go on, is in use: it goes on "
-		         "elsewhere",
-		         v->dev->info.name, v->log.next);
+		         "%s: segment %u, where the log was to go on, is %s: it goes on elsewhere",
+		         v->dev->info.name, v->log.next, bad ? "bad" : "in use");
 		return false;
 	}
 	next->state = SEGMENT_RESERVED;
@@ -180,14 +178,13 @@ static enum bole_status settle_anchor(struct flash_volume *v)
 {
 	struct flash_anchor a = v->anchor;
 
-	a.generation++;
 	if (v->elements != 0) {
 		const struct flash_element *e = &v->element[v->elements - 1];
 		a.map = e->fragment + (e->fragments - e->named);
 		a.map_count = e->named;
 	}
 	enum bole_status rc =
-	        bole_flash_anchor_store(v->dev, v->platform, v->alloc, &a, &v->anchor_place);
+	        bole_flash_anchor_settle(v->dev, v->platform, v->alloc, &a, &v->anchor_place);
 	v->anchor.generation = a.generation;
 	if (rc != BOLE_OK)
 		bole_flash_anchors_check(v);

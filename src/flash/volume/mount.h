@@ -143,6 +143,8 @@ BOLE_MUST_USE enum bole_status bole_flash_batch_hold(struct flash_log_scan *,
 BOLE_MUST_USE enum bole_status bole_flash_batch_next(struct flash_log_scan *,
                                                      const struct flash_batch_at *, uint32_t *pos,
                                                      struct flash_record *out, uint32_t *offset);
+/* The log lies in the segment. One that was said to be bad is given up when nothing lives there. */
+void bole_flash_tail(struct flash_volume *, uint32_t segment);
 /* Applies the log to the catalog. *sealed: it ended in a clean stop. */
 BOLE_MUST_USE enum bole_status bole_flash_replay(struct flash_log_scan *, bool *sealed);
 /* Writes what a cut left in doubt once more, elsewhere, and a checkpoint over it. */

@@ -96,8 +96,9 @@ Test(flash_anchors, the_newest_is_found_wherever_the_ring_stands)
 		open_device(devices[d].name, devices[d].size);
 		make(&n, device);
 		check_eq(find(&n), 0);
-		uint32_t last = n.a.geometry.slots - 1;
-		n.place = (struct flash_anchor_place){.at = {last, last}, .stale = {true, true}};
+		n.a.generation = 1;
+		OK(bole_flash_anchor_first(device, &test.base, &test.alloc, &n.a));
+		check_eq(find(&n), 1);
 		for (uint32_t i = 0; i < 3 * n.a.geometry.slots; i++) {
 			OK(store(&n));
 			if (i % 7 != 3)
@@ -336,6 +337,177 @@ Test(flash_anchors, two_of_one_number_are_in_doubt)
 		check_eq(find(&n), n.a.generation);
 		check(!n.place.doubt);
 		bole_block_close(other.dev);
+		close_device();
+	}
+}
+
+/* -- What a cut left unstable --
+ *
+ * Slots that a cut may have reached hover: at each mount some of them read as what was written, and
+ * others as nothing or as something else, until they are erased (managed: written) again. */
+
+enum { HOVER_MAX = 256, SLOT_MAX = 4096 };
+
+struct safe {
+	struct bole_block *twin; /* the device when all that it was told until then was safe */
+	bool flushed;
+};
+
+static struct {
+	struct {
+		uint64_t at;
+		uint8_t bytes[SLOT_MAX];
+	} slot[HOVER_MAX];
+	unsigned count;
+	uint32_t slot_bytes;
+	uint64_t serial;   /* no two that are written are the same */
+	struct safe *safe; /* while power may go */
+} hover;
+
+static void show(struct bole_block *dev, uint64_t seen, uint64_t blank)
+{
+	uint8_t bytes[SLOT_MAX];
+
+	for (unsigned i = 0; i < hover.count; i++) {
+		memcpy(bytes, hover.slot[i].bytes, hover.slot_bytes);
+		if ((seen >> i % 64 & 1) == 0 && (blank >> i % 64 & 1) != 0)
+			memset(bytes, 0xff, hover.slot_bytes);
+		else if ((seen >> i % 64 & 1) == 0)
+			bytes[hover.slot_bytes - 1] ^= 1;
+		bole_block_sim_poke(dev, hover.slot[i].at, bytes, hover.slot_bytes);
+	}
+}
+
+/* What is erased or written does not hover any more. */
+static void hook(void *ctx, struct bole_block *dev, const struct bole_block_sim_operation *op)
+{
+	(void)ctx;
+	if (hover.safe != NULL && (hover.safe->flushed || !dev->info.volatile_cache)) {
+		bole_block_close(hover.safe->twin);
+		OK(bole_block_sim_fork(&test.alloc, dev, &hover.safe->twin));
+	}
+	if (hover.safe != NULL)
+		hover.safe->flushed = op->kind == BOLE_SIM_FLUSH;
+	if (op->kind == BOLE_SIM_FLUSH)
+		return;
+	for (unsigned i = 0; i < hover.count;) {
+		if (hover.slot[i].at >= op->off && hover.slot[i].at < op->off + op->len)
+			hover.slot[i] = hover.slot[--hover.count];
+		else
+			i++;
+	}
+}
+
+/* Every slot that is another one than before. */
+static void note_written(const struct anchors *n, struct bole_block *before)
+{
+	const struct flash_geometry *g = &n->a.geometry;
+	uint8_t was[SLOT_MAX];
+	uint8_t is[SLOT_MAX];
+
+	hover.slot_bytes = g->slot_bytes;
+	for (uint32_t i = 0; i < 2 * g->slots; i++) {
+		uint64_t at = bole_flash_anchor_at(g, i % 2, i / 2);
+		bole_block_sim_peek(before, at, was, g->slot_bytes);
+		bole_block_sim_peek(n->dev, at, is, g->slot_bytes);
+		if (memcmp(was, is, g->slot_bytes) == 0 || bole_get_le64(is + 16) == 0 ||
+		    memcmp(is, FLASH_ANCHOR_MAGIC, 8) != 0)
+			continue;
+		check(hover.count < HOVER_MAX);
+		hover.slot[hover.count].at = at;
+		memcpy(hover.slot[hover.count++].bytes, is, g->slot_bytes);
+	}
+}
+
+/* Power goes in one of the first operations. True: it did. */
+static bool cut_in(struct anchors *n, enum bole_status (*call)(struct anchors *), uint64_t *random)
+{
+	struct safe safe = {.flushed = true};
+
+	hover.safe = &safe;
+	bole_block_sim_cut_at(n->dev, 1 + test_random(random) % 8, BOLE_SIM_TEAR_DONE);
+	enum bole_status rc = call(n);
+	bool off = bole_block_sim_is_off(n->dev);
+	check(off || rc == BOLE_OK);
+	hover.safe = NULL;
+	bole_block_sim_cut_at(n->dev, 0, BOLE_SIM_TEAR_NONE);
+	bole_block_sim_power_on(n->dev);
+	if (off)
+		note_written(n, safe.twin);
+	bole_block_close(safe.twin);
+	return off;
+}
+
+static void load(struct anchors *n)
+{
+	OK(bole_flash_anchor_load(n->dev, NULL, &test.alloc, &n->a, &n->place));
+	bole_flash_anchor_release(&test.alloc, &n->a);
+}
+
+static enum bole_status settle(struct anchors *n)
+{
+	n->a.compat = ++hover.serial;
+	return bole_flash_anchor_settle(n->dev, &test.base, &test.alloc, &n->a, &n->place);
+}
+
+static enum bole_status checkpoint(struct anchors *n)
+{
+	n->a.compat = ++hover.serial;
+	return store(n);
+}
+
+/* Cuts in an anchor and in the mounts after it, then a mount that is not cut, and a session. */
+static void live(struct anchors *n, const char *name, uint64_t *random)
+{
+	enum { CUTS = 4, LOOKS = 6 };
+
+	hover.count = 0;
+	for (uint64_t k = test_random(random) % 9; k > 0; k--)
+		OK(checkpoint(n));
+	bool cut = cut_in(n, checkpoint, random);
+	for (unsigned i = 0; i < CUTS && cut; i++) {
+		show(n->dev, test_random(random) | test_random(random), test_random(random));
+		load(n);
+		cut = cut_in(n, settle, random);
+	}
+	show(n->dev, test_random(random) & test_random(random) & test_random(random),
+	     test_random(random));
+	load(n);
+	OK(settle(n));
+	for (uint64_t k = test_random(random) % 3; k > 0; k--)
+		OK(checkpoint(n));
+	for (unsigned i = 0; i < LOOKS; i++) {
+		struct anchors seen = *n;
+		show(n->dev, i == 0 ? UINT64_MAX : test_random(random), test_random(random));
+		load(&seen);
+		cr_assert(seen.a.compat == n->a.compat, "%s: anchor %llu, not %llu", name,
+		          (unsigned long long)seen.a.generation,
+		          (unsigned long long)n->a.generation);
+	}
+	/* What still hovers stays as it is: the next life begins. */
+	show(n->dev, 0, test_random(random));
+	load(n);
+}
+
+/* Goal: once a mount has settled an anchor, none of those that cuts before it have left is found
+ * instead, ever. */
+Test(flash_anchors, what_a_mount_settled_is_found_whatever_cuts_have_left)
+{
+	enum { LIVES = 200 };
+	uint64_t random = test_seed(9);
+
+	for (size_t d = 0; d < 4; d++) {
+		struct anchors n;
+		open_device(devices[d].name, d == 2 ? 16 << 20 : 8 << 20);
+		make(&n, device);
+		n.a.generation = 1;
+		OK(bole_flash_anchor_first(device, &test.base, &test.alloc, &n.a));
+		load(&n);
+		hover.count = 0;
+		bole_block_sim_set_hook(device, hook, NULL);
+		for (unsigned i = 0; i < LIVES; i++)
+			live(&n, devices[d].name, &random);
+		check_eq(violations(device), 0);
 		close_device();
 	}
 }

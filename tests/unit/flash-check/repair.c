@@ -9,6 +9,7 @@
 #include "bole/block_sim.h"
 #include "bole/store.h"
 #include "flash/index/auxtable.h"
+#include "flash/log/batch.h"
 #include "flash/log/tx.h"
 #include "support/platform.h"
 #include "support/store_suite.h"
@@ -325,6 +326,54 @@ Test(flash_repair, a_log_whose_next_segment_is_in_use_goes_on_elsewhere)
 		expect_all(copy);
 		check_eq(check_errors(copy), 0);
 		bole_block_close(copy);
+		teardown();
+	}
+}
+
+/* Goal: the same for a segment that is bad: it is not entered, and bad ones stay counted. */
+Test(flash_repair, a_log_whose_next_segment_is_bad_goes_on_elsewhere)
+{
+	for (unsigned round = 0; round < 4; round++) {
+		struct flash_anchor_place place;
+		struct flash_anchor a;
+		uint32_t bad = 0;
+		setup(round < 2 ? "sd" : "nor4k");
+		mount(device);
+		publish(100, 3);
+		OK(bole_store_close(store));
+		struct flash_volume *v = open_volume(device, false);
+		while (v->segment[bad].state != SEGMENT_FREE)
+			bad++;
+		v->segment[bad].state = SEGMENT_BAD;
+		v->segment[bad].changed = true;
+		v->free--;
+		v->bad++;
+		OK(bole_flash_checkpoint(v));
+		/* After a clean stop and as after a cut. */
+		v->dirty = round % 2 == 0;
+		OK(bole_flash_volume_close(v));
+		OK(bole_flash_anchor_load(device, NULL, &test.alloc, &a, &place));
+		a.log_next = bad;
+		a.generation++;
+		OK(bole_flash_anchor_store(device, &test.base, &test.alloc, &a, &place));
+		bole_flash_anchor_release(&test.alloc, &a);
+		for (unsigned again = 0; again < 2; again++) {
+			uint32_t count = 0;
+			v = open_volume(device, false);
+			check(v->log.next != bad && v->log.segment != bad);
+			for (uint32_t i = 0; i < v->segments; i++)
+				count += v->segment[i].state == SEGMENT_BAD;
+			check_eq(count, 1);
+			check_eq(v->bad, 1);
+			check_eq(v->segment[bad].state, SEGMENT_BAD);
+			for (unsigned i = 0; i < 3; i++) {
+				OK(bole_flash_log_advance(v));
+			}
+			check_eq(v->bad, 1);
+			OK(bole_flash_volume_close(v));
+		}
+		expect_all(device);
+		check_eq(check_errors(device), 0);
 		teardown();
 	}
 }
