@@ -147,7 +147,8 @@ bo mirror "$url" 'd.img#m' | grep -q '^0 objects, 0 references' || die "a third 
 # -- in steps: what came stays when the server goes away in the middle --
 bo clone "$url" 'd.img#steps' --batch 1 >steps.out || die "clone in steps"
 bo clone "$url" 'd.img#whole' >whole.out || die "clone"
-cmp -s <(cut -d, -f1-3 steps.out) <(cut -d, -f1-3 whole.out) || die "steps bring something else: $(cat steps.out whole.out)"
+cmp -s <(cut -d, -f1-3 steps.out) <(cut -d, -f1-3 whole.out) ||
+	die "steps bring something else: $(cat steps.out whole.out)"
 rm -rf expect && git clone -q --mirror "$src" expect && git -C expect update-ref -d refs/pull/1/head
 same expect 'd.img#steps' "clone in steps"
 python3 "$top/tests/support/few_connections.py" "$port" 3 >proxy.port &
