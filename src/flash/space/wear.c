@@ -13,13 +13,17 @@ enum {
 	 * levelling costs a copy of a segment for each fresh one that comes into use. */
 	WEAR_MOST_PERCENT = 120,
 	WEAR_MOST_MORE = 180,
-	FRESH_SEGMENTS = 8,      /* that may be written before wear is too uneven */
-	READY_SEGMENTS = 4,      /* erased ahead */
-	READY_FOR_LOG = 2,       /* of them, which others leave alone while there is any else */
-	OPENED_SPARE = 1 << 16,  /* openings that stay for what is under way at the end */
-	FAILURES_MAX = 4,        /* programs in a row: not a bad block here and there */
-	END_BAD_PERCENT = 20,    /* of the segments are bad: the others will soon be, too */
-	END_LIVE_PERCENT = 78,   /* of what is left: beyond, cleaning comes to nothing */
+	FRESH_SEGMENTS = 8,     /* that may be written before wear is too uneven */
+	READY_SEGMENTS = 4,     /* erased ahead */
+	READY_FOR_LOG = 2,      /* of them, which others leave alone while there is any else */
+	OPENED_SPARE = 1 << 16, /* openings that stay for what is under way at the end */
+	FAILURES_MAX = 4,       /* programs in a row: not a bad block here and there */
+	END_BAD_PERCENT = 20,   /* of the segments are bad: the others will soon be, too */
+	/* Of what is left beyond the floor: where cleaning first comes to nothing. Volumes that
+	 * were filled to 30 to 60 % and worn out ended with 77 to 90 % (segments of 16 KiB, 11
+	 * runs), 92 to 97 % (64 KiB): the low end, so that the next mount knows what the one before
+	 * it met. */
+	END_LIVE_PERCENT = 78,
 	ERASE_FAILURES_MAX = 32, /* worn blocks fail in rows */
 };
 
