@@ -364,6 +364,8 @@ static void put_number(struct bole_buffer *out, uint32_t value)
 static enum bole_status add_runs(const struct bole_bitmap *b, const struct bitmap_set *set,
                                  struct bitmap_bits *bits)
 {
+	if (set->len == 0)
+		return BOLE_OK; /* there may be no runs at all */
 	const uint8_t *p = b->runs.ptr + set->at;
 	const uint8_t *end = p + set->len;
 	uint32_t at = 0;

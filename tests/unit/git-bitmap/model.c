@@ -421,3 +421,14 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 	cr_assert_gt(sums, 0);
 	cr_assert_gt(repacks, 0);
 }
+
+/* Goal: an index of nothing has a set, but no bytes that it could lie in. */
+Test(bitmap, the_set_of_an_empty_repository_is_empty)
+{
+	struct bole_bitmap b = {.all = {.base = BITMAP_NONE}};
+	uint64_t word = 0;
+	struct bitmap_bits bits = {&word, 1};
+
+	cr_assert_eq(bole_bitmap_unite(&b, &b.all, &bits), BOLE_OK);
+	cr_assert_eq(word, 0);
+}
