@@ -11,9 +11,10 @@ static const char help[] =
         "usage: bole fsck STORE [--repair]\n\n"
         "Verifies every checksum of the volume, that every object of every repository is\n"
         "what its id says, and that nothing it links to is missing. Changes nothing.\n"
-        "--repair: first repairs: a damaged newest checkpoint gives way to the one before it;\n"
-        "what else damage has made unreadable in the log is given up, and named, so that the\n"
-        "volume takes writes again; derived records that are damaged go, counts are set right.\n"
+        "--repair: first repairs: a damaged newest checkpoint gives way to the one before it,\n"
+        "or is put together from the log and the segments; what else damage has made unreadable\n"
+        "is given up, and named, so that the volume takes writes again; derived records that are\n"
+        "damaged go, counts are set right. Without --repair what it would do is only said.\n"
         "Exit code 5 when something is damaged.\n";
 
 struct fsck {

@@ -55,7 +55,6 @@ int bole_cli_fail_open(const struct bole_cli *cli, const char *path, enum bole_s
 	}
 	if (rc == BOLE_E_NOT_FOUND && access(path, F_OK) == 0) {
 		/* What is there instead, and what to do, the log has said. */
-		fprintf(stderr, "bole: %s holds no store\n", path);
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	if (rc == BOLE_E_CORRUPT && cli->checking) {

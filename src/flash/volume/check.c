@@ -13,7 +13,7 @@
 #include "flash/volume/mount.h"
 #include "flash/volume/repair.h"
 
-enum { CHECK_LINE = 512, CHECK_NAMES = 256, CHECK_PROGRESS_BYTES = 4 << 20 };
+enum { CHECK_LINE = 512, CHECK_NAMES = 256, CHECK_PROGRESS_BYTES = 4 << 20, CHECK_KEPT = 1000 };
 
 /* Bytes that something lives in. */
 struct claim {
@@ -540,6 +540,36 @@ enum bole_status bole_flash_count_live(struct flash_volume *v, uint64_t *live, b
 	return rc;
 }
 
+/* What a repair would keep. */
+static void show_kept(struct check *c)
+{
+	struct bole_bytes none = {NULL, 0};
+	uint64_t shown = 0;
+
+	for (uint32_t i = 0; i < c->v->repos; i++) {
+		const struct flash_repo *r = c->v->repo[i];
+		struct bole_bytes after = none;
+		struct bole_ref ref;
+		finding(c, false, "kept: %s: %llu references, %llu objects", r->name,
+		        (unsigned long long)(r->reftable == NULL ? 0 : r->reftable->items),
+		        r->domain->index == NULL ? 0ULL
+		                                 : (unsigned long long)r->domain->index->objects);
+		for (const struct flash_item *item =
+		             bole_flash_table_next(r->reftable, after, true);
+		     item != NULL && shown < CHECK_KEPT;
+		     item = bole_flash_table_next(r->reftable, after, false), shown++) {
+			char hex[2 * BOLE_OID_BYTES_MAX + 1] = "";
+			after = bole_flash_item_key(item);
+			bole_flash_ref_decode(item, r->domain->algo, &ref);
+			if (!ref.symbolic)
+				hex_start(ref.oid.bytes, r->domain->key_len, hex);
+			finding(c, false, "kept: %s: %.*s is %s%.*s", r->name, (int)ref.name.len,
+			        (const char *)ref.name.ptr, hex, (int)ref.target.len,
+			        ref.target.len == 0 ? "" : (const char *)ref.target.ptr);
+		}
+	}
+}
+
 enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *platform,
                                   struct bole_alloc *alloc,
                                   const struct bole_flash_check_report *report,
@@ -549,7 +579,18 @@ enum bole_status bole_flash_check(struct bole_block *dev, struct bole_platform *
 	struct check c = {.report = report, .result = out};
 
 	memset(out, 0, sizeof *out);
-	enum bole_status rc = bole_flash_volume_open(dev, platform, alloc, &options, &c.v);
+	/* Of a damaged volume, what a repair would make of it. */
+	enum bole_status rc =
+	        bole_flash_volume_open_older(dev, platform, alloc, &options, NULL, &c.v);
+	if (rc == BOLE_E_CORRUPT)
+		rc = bole_flash_salvage(dev, platform, alloc, &options, FLASH_SALVAGE_REBUILD,
+		                        &c.v);
+	if (rc == BOLE_OK && c.v->rebuilt) {
+		finding(&c, true,
+		        "the checkpoint is damaged, and no older one leads on: a repair would go "
+		        "on with the following");
+		show_kept(&c);
+	}
 	if (rc == BOLE_E_CORRUPT || rc == BOLE_E_IO) {
 		finding(&c, true, "the volume cannot be mounted: %s (the log says where)",
 		        bole_status_text(rc));

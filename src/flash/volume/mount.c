@@ -290,6 +290,7 @@ static enum bole_status mount(struct flash_volume *v)
 	/* Checkpoints know the bad ones. */
 	if (v->anchor.stream == 0 || anew)
 		BOLE_TRY(find_bad(v));
+	v->rebuilt = anew;
 	BOLE_TRY(anew ? bole_flash_rebuild(v) : bole_flash_chain_load(v));
 	bole_flash_anchor_release(v->alloc, &v->anchor);
 	v->generation = v->anchor.checkpoint;

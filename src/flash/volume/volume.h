@@ -219,6 +219,7 @@ struct flash_volume {
 	bool read_only;                /* asked for, or the volume's features demand it */
 	_Atomic bool failed;       /* writing does not work: read-only until it is opened again */
 	_Atomic bool worn;         /* too few good segments, or numbers: read-only for good */
+	bool rebuilt;              /* what the checkpoint said was put together */
 	bool salvage;              /* mounted with what damage has left */
 	uint64_t lost;             /* things that were durable and are not shown */
 	uint64_t in_doubt;         /* records of a write that a cut left in doubt, not moved */

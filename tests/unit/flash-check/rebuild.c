@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ISC */
+/* A checkpoint of which nothing is left, and no older one: what it said is put together again. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bole/block_sim.h"
+#include "bole/store.h"
+#include "flash/log/tx.h"
+#include "support/platform.h"
+#include "support/store_suite.h"
+#include "support/suite_help.h"
+
+enum { OBJECTS = 24, PACKED = 40, PACKED_FROM = 1000, CUT_STEP = 5, SAID = 8192 };
+
+static struct test_platform test;
+static struct bole_store *store;
+static struct bole_repo repo;
+static char said[SAID];
+
+static void hear(void *ctx, bool error, const char *text)
+{
+	(void)ctx;
+	if (getenv("LOUD") != NULL)
+		fprintf(stderr, "%s: %s\n", error ? "error" : "note", text);
+	size_t len = strlen(said);
+	(void)snprintf(said + len, sizeof said - len, "%s\n", text);
+}
+static const struct bole_flash_check_report report = {.finding = hear};
+
+static void mount(struct bole_block *dev)
+{
+	OK(bole_flash_open(dev, &test.base, &test.alloc, NULL, &store));
+	OK(bole_repo_find(store, "r", &repo));
+}
+
+static void checkpoint(struct bole_block *dev)
+{
+	struct flash_volume *v;
+
+	OK(bole_store_close(store));
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, NULL, &v));
+	OK(bole_flash_checkpoint(v));
+	OK(bole_flash_volume_close(v));
+	mount(dev);
+}
+
+/* Objects with a reference each, a pack, checkpoints in between. */
+static struct bole_block *make(const char *name)
+{
+	struct store_suite suite = {.platform = &test.base};
+	struct bole_block_sim_options o;
+	struct bole_block *dev;
+	struct suite_pack pack;
+	struct bole_tx *tx;
+	char ref[32];
+
+	test_platform_init(&test, 1);
+	test.quiet = getenv("LOUD") == NULL;
+	OK(bole_block_sim_geometry(name, &o));
+	o.factory_bad_ppm = 0;
+	o.ecc_bits = 0;
+	if (o.size_bytes > 16 << 20)
+		o.size_bytes = 16 << 20;
+	OK(bole_block_sim_open(&test.alloc, &o, &dev));
+	OK(bole_flash_format(dev, &test.base, NULL));
+	OK(bole_flash_open(dev, &test.base, &test.alloc, NULL, &store));
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/a", &repo));
+	for (uint64_t i = 1; i <= OBJECTS; i++) {
+		struct suite_blob blob;
+		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		(void)snprintf(ref, sizeof ref, "refs/heads/%u", (unsigned)i);
+		suite.store = store;
+		suite_publish(&suite, repo.id, &blob, ref);
+		if (i % (OBJECTS / 3) == 0)
+			checkpoint(dev);
+	}
+	suite_pack_make(&pack, BOLE_HASH_SHA1, PACKED_FROM, PACKED);
+	OK(bole_tx_begin(store, repo.id, &tx));
+	(void)suite_pack_append(tx, &pack);
+	suite_commit(tx, NULL, 0);
+	suite_pack_free(&pack);
+	checkpoint(dev);
+	OK(bole_store_close(store));
+	return dev;
+}
+
+static void spoil(struct bole_block *dev, uint64_t at)
+{
+	uint8_t byte;
+
+	bole_block_sim_peek(dev, at, &byte, 1);
+	byte ^= 0x10;
+	bole_block_sim_poke(dev, at, &byte, 1);
+}
+
+/* Every fragment of every element; older anchors lead nowhere. */
+static void lose_checkpoint(struct bole_block *dev)
+{
+	const struct bole_flash_open_options options = {.read_only = true};
+	static uint8_t slot[FLASH_UNIT_MAX];
+	struct flash_anchor_place place;
+	struct flash_anchor newest;
+	struct flash_anchor a;
+	struct flash_volume *v;
+	uint32_t version;
+
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
+	for (uint32_t i = 0; i < v->elements; i++)
+		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
+			const struct flash_fragment *f = &v->element[i].fragment[n];
+			spoil(dev, bole_flash_position(v, f->segment, f->offset) + 40);
+		}
+	OK(bole_flash_volume_close(v));
+	OK(bole_flash_anchor_load(dev, NULL, &test.alloc, &newest, &place));
+	for (uint32_t i = 0; i < 2 * newest.geometry.slots; i++) {
+		uint64_t at = bole_flash_anchor_at(&newest.geometry, i % 2, i / 2);
+		uint32_t bytes = newest.geometry.slot_bytes;
+		bole_block_sim_peek(dev, at, slot, bytes);
+		if (bole_flash_anchor_decode(slot, bytes, &test.alloc, &a, &version) != BOLE_OK)
+			continue;
+		if (a.generation < newest.generation) {
+			a.stream_digest ^= 1;
+			a.batch = UINT64_C(1) << 40;
+			memset(slot, 0, bytes);
+			bole_flash_anchor_encode(&a, slot);
+			bole_block_sim_poke(dev, at, slot, bytes);
+		}
+		bole_flash_anchor_release(&test.alloc, &a);
+	}
+	bole_flash_anchor_release(&test.alloc, &newest);
+}
+
+static void expect(struct bole_snapshot *s, uint64_t number)
+{
+	struct suite_blob blob;
+	struct bole_entry e;
+	struct bole_bytes bytes;
+
+	suite_blob_make(&blob, BOLE_HASH_SHA1, number);
+	OK(bole_odb_find(s, &blob.oid, &e));
+	OK(bole_odb_view(s, &e, 0, &bytes));
+}
+
+static void expect_all(struct bole_block *dev)
+{
+	struct bole_flash_check_result result;
+	struct bole_snapshot *s;
+	struct suite_blob blob;
+	char ref[32];
+
+	mount(dev);
+	check(!store->info.read_only);
+	OK(bole_snapshot_open(store, repo.id, &s));
+	for (uint64_t i = 1; i <= OBJECTS; i++) {
+		expect(s, i);
+		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		(void)snprintf(ref, sizeof ref, "refs/heads/%u", (unsigned)i);
+		suite_expect_ref(s, ref, &blob.oid);
+	}
+	for (uint64_t i = 0; i < PACKED; i++)
+		expect(s, PACKED_FROM + i);
+	bole_snapshot_close(s);
+	OK(bole_store_close(store));
+	OK(bole_flash_check(dev, &test.base, &test.alloc, NULL, &result));
+	check_eq(result.errors, 0);
+}
+
+static uint8_t *bytes_of(struct bole_block *dev)
+{
+	uint8_t *bytes = malloc(dev->info.size_bytes);
+
+	bole_block_sim_peek(dev, 0, bytes, dev->info.size_bytes);
+	return bytes;
+}
+
+/* Goal: a volume without any checkpoint is rebuilt when told, whatever cut comes between, and
+ * looking changes nothing. */
+Test(flash_rebuild, what_a_checkpoint_said_is_put_together_again)
+{
+	static const char *const names[] = {"sd", "nor4k"};
+
+	for (size_t d = 0; d < 2; d++) {
+		struct bole_flash_check_result result;
+		struct bole_block *dev = make(names[d]);
+		bool whole = false;
+		lose_checkpoint(dev);
+		uint8_t *before = bytes_of(dev);
+		said[0] = '\0';
+		OK(bole_flash_check(dev, &test.base, &test.alloc, &report, &result));
+		check(result.errors != 0);
+		cr_assert(strstr(said, "kept: r: refs/heads/7 is ") != NULL, "%s", said);
+		uint8_t *after = bytes_of(dev);
+		check_eq(memcmp(before, after, dev->info.size_bytes), 0);
+		free(before);
+		free(after);
+		for (uint64_t at = 1; !whole; at += CUT_STEP) {
+			struct bole_block *copy;
+			OK(bole_block_sim_clone(&test.alloc, dev, &copy));
+			bole_block_sim_cut_at(copy, at, (enum bole_block_sim_tear)(at % 10));
+			whole = bole_flash_repair(copy, &test.base, &test.alloc, &report,
+			                          &result) == BOLE_OK &&
+			        !bole_block_sim_is_off(copy);
+			bole_block_sim_cut_at(copy, 0, BOLE_SIM_TEAR_RANDOM);
+			bole_block_sim_power_on(copy);
+			if (!whole)
+				OK(bole_flash_repair(copy, &test.base, &test.alloc, &report,
+				                     &result));
+			check_eq(result.errors, 0);
+			expect_all(copy);
+			bole_block_close(copy);
+		}
+		bole_block_close(dev);
+		test_platform_release(&test);
+	}
+}
