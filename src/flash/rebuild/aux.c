@@ -139,8 +139,8 @@ static enum bole_status mend_value(struct rebuild *rb, struct flash_reader *read
 
 static bool in_hole(const struct rebuild *rb, uint32_t repo, struct bole_bytes key)
 {
-	for (uint32_t i = 0; i < rb->aux_holes; i++)
-		if (bole_flash_rebuild_in_hole(&rb->aux_hole[i], repo, PART_AUX, key))
+	for (uint32_t i = 0; i < rb->hole_count; i++)
+		if (bole_flash_rebuild_in_hole(&rb->hole[i], repo, PART_AUX, key))
 			return true;
 	return false;
 }

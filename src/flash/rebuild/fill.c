@@ -17,6 +17,7 @@ enum { FILL_STAMP_HEAD = 5, FILL_TEXT = 160 };
 struct fill {
 	struct rebuild *rb;
 	const struct rebuild_hole *hole;
+	uint32_t number; /* of the hole */
 	bool base;
 };
 
@@ -209,6 +210,14 @@ static enum bole_status fill_repo(struct fill *f, struct flash_repo *repo)
 	const struct flash_repo *then = bole_flash_repo_find_any(f->rb->then, repo->id);
 	struct range range;
 	uint64_t count = 0;
+	uint8_t key[8];
+
+	bole_put_be32(key, f->number);
+	bole_put_be32(key + 4, repo->id);
+	struct bole_bytes k = {key, sizeof key};
+	if (bole_flash_table_find(f->rb->filled, k) != NULL)
+		return BOLE_OK;
+	BOLE_TRY(bole_flash_table_set(&f->rb->v->plain, &f->rb->filled, k, k));
 
 	if (touches(f->hole, repo->id, PART_REFS, &range)) {
 		BOLE_TRY(fill_range(f, repo, then, true, &range, &count));
@@ -276,19 +285,33 @@ static enum bole_status fill_catalog(struct fill *f)
 enum bole_status bole_flash_rebuild_fill(struct rebuild *rb, const struct rebuild_hole *hole,
                                          bool base)
 {
-	struct fill f = {.rb = rb, .hole = hole, .base = base};
+	struct fill f = {.rb = rb, .hole = hole, .number = rb->hole_count, .base = base};
 
-	void *list = bole_alloc_resize(rb->v->alloc, rb->aux_hole, rb->aux_holes, rb->aux_holes + 1,
-	                               sizeof *rb->aux_hole);
+	void *list = bole_alloc_resize(rb->v->alloc, rb->hole, rb->hole_count, rb->hole_count + 1,
+	                               sizeof *rb->hole);
 	if (list == NULL)
 		return BOLE_E_NO_MEMORY;
-	rb->aux_hole = list;
-	rb->aux_hole[rb->aux_holes++] = *hole;
+	rb->hole = list;
+	rb->hole[rb->hole_count] = *hole;
+	rb->hole[rb->hole_count].since = rb->since;
+	rb->hole[rb->hole_count++].exact = rb->exact;
 	BOLE_TRY(fill_catalog(&f));
 	for (uint32_t i = 0; i < rb->v->repos; i++)
 		BOLE_TRY(fill_repo(&f, rb->v->repo[i]));
 	if (hole->to.rank >= RANK_PREPARED && rb->then->prepared != NULL)
 		bole_flash_lost(rb->v, "prepared transactions are gone: nobody can tell whether "
 		                       "they were to be committed");
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_rebuild_fill_late(struct rebuild *rb)
+{
+	for (uint32_t i = 0; i < rb->hole_count; i++) {
+		struct fill f = {.rb = rb, .hole = &rb->hole[i], .number = i};
+		rb->since = rb->hole[i].since;
+		rb->exact = rb->hole[i].exact;
+		for (uint32_t n = 0; n < rb->v->repos; n++)
+			BOLE_TRY(fill_repo(&f, rb->v->repo[n]));
+	}
 	return BOLE_OK;
 }

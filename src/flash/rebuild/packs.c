@@ -493,10 +493,26 @@ bool bole_flash_pack_found(const struct rebuild_pack *pack)
 	return pack->pieces != 0 && (pack->whole_table || pack->rows != 0);
 }
 
+/* The log behind the checkpoint may have removed the repository, or published the pack. */
+static bool is_wanted(struct flash_volume *v, const struct rebuild_pack *pack)
+{
+	const struct flash_domain *d = bole_flash_domain_find(v, pack->domain);
+
+	return d != NULL && d->index != NULL &&
+	       bole_flash_index_extent(d->index, pack->id) == pack->old;
+}
+
 enum bole_status bole_flash_packs_write(struct rebuild_packs *p)
 {
 	for (uint32_t i = 0; i < p->count; i++)
-		if (bole_flash_pack_found(&p->pack[i]))
-			BOLE_TRY(write_pack(&p->pack[i], p->v));
+		if (bole_flash_pack_found(&p->pack[i]) && is_wanted(p->v, &p->pack[i])) {
+			enum bole_status rc = write_pack(&p->pack[i], p->v);
+			if (rc != BOLE_OK)
+				bole_log(p->v->platform, BOLE_LOG_ERROR,
+				         "%s: pack %llu cannot be written anew: %s",
+				         p->v->dev->info.name, (unsigned long long)p->pack[i].id,
+				         bole_status_text(rc));
+			BOLE_TRY(rc);
+		}
 	return BOLE_OK;
 }

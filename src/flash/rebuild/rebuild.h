@@ -64,6 +64,8 @@ enum rebuild_part { PART_REPO, PART_REFS, PART_AUX, PART_INDEX };
 struct rebuild_hole {
 	struct rebuild_mark from;
 	struct rebuild_mark to;
+	uint64_t since; /* as below */
+	bool exact;
 };
 
 struct rebuild {
@@ -78,8 +80,9 @@ struct rebuild {
 	uint32_t domains;
 	struct rebuild_packs *packs; /* the volume's */
 	struct flash_table *aux;     /* copies of aux records */
-	struct rebuild_hole *aux_hole;
-	uint32_t aux_holes;
+	struct rebuild_hole *hole;   /* all of them */
+	struct flash_table *filled;  /* hole, repository */
+	uint32_t hole_count;
 	uint64_t extent_max; /* numbers that were seen */
 	uint64_t holes;
 	uint64_t records; /* found */
@@ -117,6 +120,8 @@ BOLE_MUST_USE enum bole_status bole_flash_rebuild_remains(struct rebuild *);
 /* What the archive knows of a hole (fill.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_fill(struct rebuild *,
                                                        const struct rebuild_hole *, bool base);
+/* The same for repositories that were not known then. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_fill_late(struct rebuild *);
 /* The indexes that are made anew (records.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_records(struct rebuild *);
 /* The checkpoint says that nothing lives in it. */

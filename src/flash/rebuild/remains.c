@@ -442,6 +442,11 @@ static enum bole_status begin_again(struct remains *m)
 	bole_alloc_free(v->alloc, m->rb->domain, m->rb->domains, sizeof *m->rb->domain);
 	m->rb->domain = NULL;
 	m->rb->domains = 0;
+	bole_flash_table_release(&v->plain, m->rb->filled);
+	m->rb->filled = NULL;
+	bole_alloc_free(v->alloc, m->rb->hole, m->rb->hole_count, sizeof *m->rb->hole);
+	m->rb->hole = NULL;
+	m->rb->hole_count = 0;
 	for (uint32_t i = 0; i < v->segments; i++) {
 		struct flash_segment *s = &v->segment[i];
 		m->rb->segment[i].known = false;

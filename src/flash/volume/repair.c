@@ -23,7 +23,7 @@
 #include "flash/log/batch.h"
 #include "flash/volume/mount.h"
 
-enum { REPAIR_LINE = 512 };
+enum { REPAIR_LINE = 512, REPAIR_SAID = 256 << 10 };
 
 struct repair {
 	struct bole_block *dev;
@@ -176,24 +176,49 @@ static enum bole_status set_live(struct repair *r, struct flash_volume *v, const
 	return BOLE_OK;
 }
 
-/* What damage has left is made what counts. */
-static enum bole_status settle(struct repair *r)
+/* What is given up, but what was said before. */
+static void say_losses(struct repair *r, const struct flash_volume *v, struct bole_buffer *before)
 {
-	struct flash_volume *v;
+	struct bole_bytes old = {before->ptr, before->len};
 
-	BOLE_TRY(bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, FLASH_SALVAGE_WRITE, &v));
-	enum bole_status rc = bole_flash_checkpoint(v);
 	for (size_t at = 0; at < v->losses.len;) {
 		const char *line = (const char *)v->losses.ptr + at;
 		const char *end = memchr(line, '\n', v->losses.len - at);
 		size_t len = end == NULL ? v->losses.len - at : (size_t)(end - line);
-		say(r, "given up: %.*s", (int)len, line);
+		bool said = false;
+		for (size_t i = 0; i + len <= old.len && !said; i++)
+			said = memcmp(old.ptr + i, line, len) == 0;
+		if (!said)
+			say(r, "given up: %.*s", (int)len, line);
 		at += len + 1;
 	}
-	if (v->losses.len == 0)
-		say(r, "nothing of the damaged log is missing: a checkpoint replaces it");
-	enum bole_status closed = bole_flash_volume_close(v);
-	return rc == BOLE_OK ? closed : rc;
+}
+
+/* What damage has left is made what counts. What that gives up is said before anything is written:
+ * power may go in between. */
+static enum bole_status settle(struct repair *r)
+{
+	struct bole_buffer said;
+	struct flash_volume *v;
+
+	bole_buffer_init(&said, r->alloc, REPAIR_SAID);
+	BOLE_TRY(
+	        bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, FLASH_SALVAGE_REBUILD, &v));
+	say_losses(r, v, &said);
+	bole_buffer_append(&said, v->losses.ptr, v->losses.len);
+	(void)bole_flash_volume_close(v);
+	enum bole_status rc =
+	        bole_flash_salvage(r->dev, r->platform, r->alloc, NULL, FLASH_SALVAGE_WRITE, &v);
+	if (rc == BOLE_OK) {
+		rc = bole_flash_checkpoint(v);
+		say_losses(r, v, &said);
+		if (v->losses.len == 0)
+			say(r, "nothing of the damaged log is missing: a checkpoint replaces it");
+		enum bole_status closed = bole_flash_volume_close(v);
+		rc = rc == BOLE_OK ? closed : rc;
+	}
+	bole_buffer_release(&said);
+	return rc;
 }
 
 static enum bole_status mend(struct repair *r, struct flash_volume *v)
