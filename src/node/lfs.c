@@ -186,13 +186,17 @@ bool bole_lfs_base_url(const struct lfs_call *call, char *dst, size_t cap)
 	struct bole_bytes host = call->http->host;
 	int len;
 
-	if (url != NULL)
-		len = snprintf(dst, cap, "%s/%s.git/info/lfs", url, call->name);
-	else if (host_fits(host))
+	if (url != NULL) {
+		size_t end = strlen(url);
+		while (end > 0 && url[end - 1] == '/')
+			end--;
+		len = snprintf(dst, cap, "%.*s/%s.git/info/lfs", (int)end, url, call->name);
+	} else if (host_fits(host)) {
 		len = snprintf(dst, cap, "http://%.*s/%s.git/info/lfs", (int)host.len,
 		               (const char *)host.ptr, call->name);
-	else
+	} else {
 		return false;
+	}
 	return len > 0 && (size_t)len < cap;
 }
 

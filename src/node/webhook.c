@@ -322,14 +322,30 @@ static void put_id(struct bole_buffer *out, const char *name, bool absent,
 	bole_buffer_format(out, ",\"%s\":\"%s\"", name, bole_oid_format(absent ? &null : oid, hex));
 }
 
+/* The deletion of what is not there changes nothing. */
+static size_t count_changes(const struct bole_ref_update *updates, size_t count)
+{
+	size_t changes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		changes += updates[i].action != BOLE_REF_VERIFY;
+	return changes;
+}
+
 static void put_updates(struct bole_buffer *out, uint8_t algo,
                         const struct bole_ref_update *updates, size_t count)
 {
-	bole_buffer_format(out, ",\"updates_total\":%zu,\"updates\":[", count);
+	const char *separator = "";
+
+	bole_buffer_format(out, ",\"updates_total\":%zu,\"updates\":[",
+	                   count_changes(updates, count));
 	for (size_t i = 0; i < count && out->len < WEBHOOK_BODY_MAX - 8192; i++) {
 		const struct bole_ref_update *u = &updates[i];
 
-		bole_buffer_text(out, i == 0 ? "{" : ",{");
+		if (u->action == BOLE_REF_VERIFY)
+			continue;
+		bole_buffer_format(out, "%s{", separator);
+		separator = ",";
 		put_text(out, "ref", u->name);
 		put_id(out, "old", u->expect != BOLE_EXPECT_OID, &u->expected, algo);
 		put_id(out, "new", u->action != BOLE_REF_SET, &u->oid, algo);
@@ -428,6 +444,9 @@ void bole_node_webhook_stage(void *ctx, struct bole_tx *tx, const struct bole_re
 	int64_t now = 0;
 
 	if (hook == NULL || url_of(node, push->repo, 0) == NULL)
+		return;
+	/* What is staged already is replaced, even by nothing. */
+	if (!push->staged && count_changes(updates, count) == 0)
 		return;
 	if (platform->ops->wall_s(platform, &now) != BOLE_OK)
 		now = 0;

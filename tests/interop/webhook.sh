@@ -108,7 +108,12 @@ zero=0000000000000000000000000000000000000000
 receive all "a secret" <<<$'500\n503'
 receive own other <<<hang
 receive gone "a secret" <<<$'404\n410'
-away=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port() {
+	python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+away=$(free_port)
+away2=$(free_port)
 cat >bole.conf <<END
 [webhook]
 	url = http://127.0.0.1:$(cat all.port)/push?x=1
@@ -172,6 +177,27 @@ await own 200 2
 sleep 0.3
 [[ "$(got all 200) $(got away 200) $(got gone 200)" == "$counts" ]] || die "an event came again"
 grep -l '^forged' ./*.got && die "a request was not what it should be"
+kill $server && wait $server || die "the server did not end well"
+server=
+
+# A queue that is full loses its oldest events, and a URL that is configured no more its own.
+cat >bole.conf <<END
+[webhook]
+	url = http://127.0.0.1:$away2/
+	queue = 2
+	timeout = 1
+END
+start
+for i in 1 2 3 4; do push full v$i:refs/heads/main; done
+kill $server && wait $server || die "the server did not end well"
+receive late "" "$away2" </dev/null
+start
+await late 200 2
+[[ $(events late 200 | cut -d' ' -f4) == "$(id v3)
+$(id v4)" ]] || die "not the last two: $(events late 200)"
+push full v5:refs/heads/main
+await late 200 3
+grep -q 'the queue is full' server.log || die "no word of what was lost"
 kill $server && wait $server || die "the server did not end well"
 server=
 

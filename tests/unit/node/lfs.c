@@ -484,6 +484,39 @@ Test(node_lfs, locks_are_taken_listed_and_given_back)
 	close_node();
 }
 
+/* Goal: of many that ask for one lock at once, one gets it; an object that many bring at once is
+ * stored once. */
+Test(node_lfs, rivals_do_not_both_win)
+{
+	enum { RIVALS = 12 };
+	static const char lock[] = "POST /here.git/info/lfs/locks HTTP/1.1\r\nHost: h\r\n" JSON
+	                           "Connection: close\r\nContent-Length: 12\r\n\r\n"
+	                           "{\"path\":\"a\"}";
+	static const char put[] = "PUT /here.git/info/lfs/objects/" HELLO
+	                          " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+	                          "Content-Length: 5\r\n\r\nhello";
+	struct bole_stream *streams[2 * RIVALS];
+	unsigned locked = 0;
+
+	open_node("receive.enable=true");
+	for (size_t i = 0; i < 2 * RIVALS; i++) {
+		streams[i] = call();
+		if (i < RIVALS)
+			send_bytes(streams[i], lock, sizeof lock - 1);
+		else
+			send_bytes(streams[i], put, sizeof put - 1);
+	}
+	for (size_t i = 0; i < 2 * RIVALS; i++) {
+		unsigned status = hear(streams[i]);
+
+		locked += status == 201;
+		cr_assert_eq(status, i >= RIVALS ? 200U : status == 201 ? 201U : 409U);
+	}
+	cr_assert_eq(locked, 1);
+	cr_assert_eq(ask("GET", "objects/" HELLO, "", ""), 200);
+	close_node();
+}
+
 /* Pages of 7 over 30 locks name each lock once. */
 Test(node_lfs, locks_come_in_pages)
 {
@@ -602,7 +635,7 @@ Test(node_lfs, addresses_are_those_of_the_request_or_of_the_configuration)
 		cr_assert_eq(hear(s), 400, "host %s", hosts[i]);
 	}
 	close_node();
-	open_node("receive.enable=true lfs.url=https://git.example");
+	open_node("receive.enable=true lfs.url=https://git.example/");
 	cr_assert_eq(ask("POST", "objects/batch", JSON, batch), 200);
 	cr_assert(has("\"href\":\"https://git.example/here.git/info/lfs/objects/" HELLO "\""));
 	close_node();
