@@ -22,7 +22,10 @@
 enum {
 	FRAMES_FIRST = 64,
 	HELD_BYTES_MIN = 256 * 1024,
-	NEED_RESERVE_BYTES = 24, /* of memory an object, left for the set of links */
+	/* Of memory, for each delta that is left: the table of ids that are known and, unless they
+	 * are blobs, the set of links may grow. */
+	KNOWN_RESERVE_BYTES = 16,
+	NEED_RESERVE_BYTES = 24,
 	OUTSIDE_CACHE_BYTES = 1 << 20,
 	REBUILT_FREE = 256 << 20,
 	HASH_SLICE = 64 * 1024,
@@ -53,17 +56,22 @@ static void frame_unload(struct intake *it, struct intake_frame *frame)
 
 enum bole_status bole_intake_content(struct intake *it, uint64_t len, size_t keep, uint8_t **out)
 {
-	for (size_t i = 0; i < keep && len + it->held > it->held_max; i++)
-		frame_unload(it, &it->frames[i]);
+	size_t gone = 0;
+
+	for (; gone < keep && len + it->held > it->held_max; gone++)
+		frame_unload(it, &it->frames[gone]);
 	if (len > it->held_max || len + it->held > it->held_max)
 		return bole_intake_fail(
 		        it, BOLE_E_LIMIT,
 		        "resolving a delta of %llu bytes needs more than the %zu bytes "
 		        "of memory left",
 		        (unsigned long long)len, it->held_max);
-	*out = bole_alloc_array(it->alloc, (size_t)len + 1, 1);
-	if (*out == NULL)
-		return BOLE_E_NO_MEMORY;
+	/* Others may have taken what this ingestion was promised. */
+	while ((*out = bole_alloc_array(it->alloc, (size_t)len + 1, 1)) == NULL) {
+		if (gone == keep)
+			return BOLE_E_NO_MEMORY;
+		frame_unload(it, &it->frames[gone++]);
+	}
 	it->held += (size_t)len;
 	return BOLE_OK;
 }
@@ -607,6 +615,21 @@ static enum bole_status nothing_left(struct intake *it)
 	BOLE_UNREACHABLE(); /* the root of an offset delta's chain is whole or an id delta */
 }
 
+/* What contents may take while deltas of a type (0 = any) are resolved: all that the tables leave.
+ */
+static enum bole_status measure_memory(struct intake *it, uint8_t type)
+{
+	size_t left = (size_t)(it->report->deltas - it->resolved);
+	size_t each = KNOWN_RESERVE_BYTES + (type == BOLE_OBJECT_BLOB ? 0 : NEED_RESERVE_BYTES);
+	size_t reserve = it->budget.used + left * each +
+	                 (size_t)PACK_SOURCE_CHUNKS * PACK_SOURCE_CHUNK_BYTES + OUTSIDE_CACHE_BYTES;
+	size_t max = it->limits.memory_bytes_max;
+
+	BOLE_ASSERT(it->held == 0);
+	it->held_max = max > reserve + HELD_BYTES_MIN ? max - reserve : HELD_BYTES_MIN;
+	return it->delta_need > it->held_max ? bole_pack_source_to_extent(&it->source) : BOLE_OK;
+}
+
 enum bole_status bole_intake_resolve(struct intake *it)
 {
 	static const uint8_t order[] = {BOLE_OBJECT_BLOB, BOLE_OBJECT_TREE, BOLE_OBJECT_COMMIT,
@@ -618,15 +641,11 @@ enum bole_status bole_intake_resolve(struct intake *it)
 	if (it->first_child == NULL)
 		return BOLE_E_NO_MEMORY;
 	BOLE_TRY(link_children(it));
-	size_t reserve = it->budget.used + (size_t)it->row_count * NEED_RESERVE_BYTES +
-	                 (size_t)PACK_SOURCE_CHUNKS * PACK_SOURCE_CHUNK_BYTES + OUTSIDE_CACHE_BYTES;
-	size_t max = it->limits.memory_bytes_max;
-
-	it->held_max = max > reserve + HELD_BYTES_MIN ? max - reserve : HELD_BYTES_MIN;
-	if (it->delta_need > it->held_max)
-		BOLE_TRY(bole_pack_source_to_extent(&it->source));
-	for (size_t i = 0; i < sizeof(order); i++)
+	for (size_t i = 0; i < sizeof(order); i++) {
+		BOLE_TRY(measure_memory(it, order[i]));
 		BOLE_TRY(resolve_type(it, order[i]));
+	}
+	BOLE_TRY(measure_memory(it, 0));
 	BOLE_TRY(resolve_outside(it));
 	return nothing_left(it);
 }
