@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Whole connections to a node: request bytes in (HTTP, or git:// if the first byte is odd), answer
  * bytes out, through everything that lies between: heads, bodies, access, services, the store. The
- * first byte also says in which pieces they come. Two repositories, a user, pushes allowed.
+ * first byte also says in which pieces they come. Two repositories, pushes allowed.
  * Invariants: the connection ends, an answer has a status, a branch only moves where a push is
  * asked for, and what a reference names is there. */
 #include <pthread.h>
