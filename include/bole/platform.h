@@ -114,6 +114,11 @@ struct bole_platform_ops {
 	                           struct bole_listener **out);
 	enum bole_status (*connect)(struct bole_platform *, const char *address,
 	                            uint64_t deadline_ns, struct bole_stream **out);
+
+	/* As fiber_start, on the loop of the calling fiber: for what the caller waits for at once.
+	 * NULL: use fiber_start. */
+	enum bole_status (*fiber_start_near)(struct bole_platform *, const char *name,
+	                                     void (*fn)(void *arg), void *arg, size_t stack_bytes);
 };
 
 /* alloc is the platform's root allocator (wrap it in a budget, base/budget.h). */

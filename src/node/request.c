@@ -446,8 +446,13 @@ void bole_node_request_run(struct node_request *q)
 	run->request = q;
 	platform->ops->mutex_init(platform, &run->lock);
 	platform->ops->cond_init(platform, &run->changed);
-	if (platform->ops->fiber_start(platform, bole_node_service_name(q->service), run_main, run,
-	                               NODE_SERVICE_STACK) == BOLE_OK) {
+	enum bole_status (*start)(struct bole_platform *, const char *, void (*)(void *), void *,
+	                          size_t) = platform->ops->fiber_start_near != NULL
+	                                            ? platform->ops->fiber_start_near
+	                                            : platform->ops->fiber_start;
+
+	if (start(platform, bole_node_service_name(q->service), run_main, run,
+	          NODE_SERVICE_STACK) == BOLE_OK) {
 		platform->ops->mutex_lock(platform, &run->lock);
 		while (!run->ended)
 			(void)platform->ops->cond_wait(platform, &run->changed, &run->lock,

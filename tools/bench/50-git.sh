@@ -241,11 +241,17 @@ part_refs() { # 60,000 references on the generated history
 	turns 'full clone' 1
 	turns 'ls-refs' 5 -L
 	turns 'advertisement' 5 -A
-	turns 'advertisement to push' 5 -R
+	for kind in bole plain; do
+		warm=1 cost $kind 'ls-refs again' 20 -L
+		warm=1 cost $kind 'advertisement again' 20 -A
+		warm=1 cost $kind 'advertisement to push' 20 -R
+	done
 	show 'full clone' 1 'CPU ms' bitmap
 	show 'full clone' 4 'first byte ms' bitmap =20
 	show 'ls-refs' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.0001 }')"
 	show 'advertisement' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.00005 }')"
+	show 'ls-refs again' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.0001 }')"
+	show 'advertisement again' 1 'CPU ms' plain "=$(awk -v n="$git_refs" 'BEGIN { print 0.1 + n * 0.00005 }')"
 	show 'advertisement to push' 1 'CPU ms' plain
 	push_commits
 }
@@ -352,6 +358,22 @@ part_clients() { # 100 clients at once; connections that wait
 		server_stop >/dev/null
 		echo "$kind|$repo: private memory of a clone|$((most > before ? most - before : 0))" >>gits/figures
 	done
+	# git daemon has a process for each: Bole alone.
+	server_start bole
+	"$load" -L 127.0.0.1 "$port" $repo >/dev/null
+	private_of() { awk '/^Private_(Clean|Dirty)/ { s += $2 } END { print s + 0 }' \
+		"/proc/$(pgrep -P "$server" | head -n 1)/smaps_rollup"; }
+	before=$(private_of)
+	python3 "$top/tests/tools/hold.py" "$port" $((${#quick[@]} ? 500 : 10000)) 4 >held &
+	until [ -s held ] || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
+	sleep 1
+	after=$(private_of)
+	wait $!
+	server_stop >/dev/null
+	echo "bole|$repo: of 10,000 idle connections, each|$(((after - before) / $(cut -d' ' -f1 held)))" >>gits/figures
+	echo "bole|$repo: beside 10,000 idle connections, first line|$(cut -d' ' -f2 held)" >>gits/figures
+	show 'of 10,000 idle connections, each' 1 'private KiB' '' =64
+	show 'beside 10,000 idle connections, first line' 1 'ms' ''
 	show 'idle connection' 1 'private KiB' plain =64
 	show 'private memory of a clone' 1 'KiB' plain =32768
 }

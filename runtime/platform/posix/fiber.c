@@ -206,7 +206,7 @@ void posix_sleep_until(struct bole_platform *platform, uint64_t deadline_ns)
 
 /* -- start and end -- */
 
-/* Counts the fiber in and picks its loop; the timers of that loop get room for it. */
+/* Counts the fiber in and picks its loop unless there is one. */
 static enum bole_status fiber_admit(struct posix *p, struct posix_loop **out)
 {
 	enum bole_status rc = BOLE_OK;
@@ -218,7 +218,8 @@ static enum bole_status fiber_admit(struct posix *p, struct posix_loop **out)
 		rc = BOLE_E_LIMIT;
 	if (rc == BOLE_OK) {
 		p->fiber_count++;
-		*out = &p->loops[p->next_loop++ % p->loop_count];
+		if (*out == NULL)
+			*out = &p->loops[p->next_loop++ % p->loop_count];
 	}
 	pthread_mutex_unlock(&p->lock);
 	return rc;
@@ -232,11 +233,10 @@ static void fiber_dismiss(struct posix *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-enum bole_status posix_fiber_start(struct bole_platform *platform, const char *name,
-                                   void (*fn)(void *), void *arg, size_t stack_bytes)
+/* loop: NULL = any. */
+static enum bole_status fiber_start(struct posix *p, struct posix_loop *loop, const char *name,
+                                    void (*fn)(void *), void *arg, size_t stack_bytes)
 {
-	struct posix *p = (struct posix *)platform;
-	struct posix_loop *loop = NULL;
 	size_t usable = stack_bytes == 0 ? p->stack_bytes : stack_bytes;
 
 	if (usable < POSIX_STACK_BYTES_MIN)
@@ -262,6 +262,21 @@ enum bole_status posix_fiber_start(struct bole_platform *platform, const char *n
 #endif
 	posix_fiber_wake(f);
 	return BOLE_OK;
+}
+
+enum bole_status posix_fiber_start(struct bole_platform *platform, const char *name,
+                                   void (*fn)(void *), void *arg, size_t stack_bytes)
+{
+	return fiber_start((struct posix *)platform, NULL, name, fn, arg, stack_bytes);
+}
+
+enum bole_status posix_fiber_start_near(struct bole_platform *platform, const char *name,
+                                        void (*fn)(void *), void *arg, size_t stack_bytes)
+{
+	struct posix *p = (struct posix *)platform;
+	const struct posix_fiber *self = posix_fiber_of(p);
+
+	return fiber_start(p, self == NULL ? NULL : self->loop, name, fn, arg, stack_bytes);
 }
 
 void posix_fiber_free(struct posix_fiber *f)

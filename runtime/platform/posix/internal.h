@@ -91,6 +91,8 @@ struct posix_fiber *posix_fiber_current(void);
 struct posix_fiber *posix_fiber_of(const struct posix *);
 enum bole_status posix_fiber_start(struct bole_platform *, const char *name, void (*fn)(void *),
                                    void *arg, size_t stack_bytes);
+enum bole_status posix_fiber_start_near(struct bole_platform *, const char *name,
+                                        void (*fn)(void *), void *arg, size_t stack_bytes);
 void posix_fiber_free(struct posix_fiber *);
 /* Runs f on the loop's thread until it parks, yields or ends. */
 void posix_fiber_resume(struct posix_loop *, struct posix_fiber *f);

@@ -134,6 +134,7 @@ static const struct bole_platform_ops platform_ops = {
         .cond_broadcast = posix_cond_broadcast,
         .listen = posix_listen,
         .connect = posix_connect,
+        .fiber_start_near = posix_fiber_start_near,
 };
 
 static unsigned choose(unsigned asked, unsigned missing, unsigned limit)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -166,6 +167,61 @@ Test(posix_fibers, yield_lets_another_fiber_of_the_same_loop_run)
 	shared_release(&s, 2);
 	bole_posix_close(p);
 	cr_assert_eq(atomic_load(&s.sum), 2);
+}
+
+enum { NEIGHBOURS = 60 };
+
+struct home {
+	struct shared *s;
+	pthread_t loop;
+	atomic_uint strangers; /* that run on another loop than who started them */
+};
+
+static void note_loop(void *arg)
+{
+	struct home *home = arg;
+
+	atomic_fetch_add(&home->strangers, pthread_equal(pthread_self(), home->loop) == 0);
+	atomic_fetch_add(&home->s->sum, 1);
+}
+
+static void start_both(void *arg)
+{
+	struct home *home = arg;
+	struct bole_platform *p = home->s->p;
+
+	home->loop = pthread_self();
+	for (int i = 0; i < NEIGHBOURS; i++)
+		(void)p->ops->fiber_start_near(p, "near", note_loop, home, 16384);
+	while (atomic_load(&home->s->sum) < NEIGHBOURS)
+		p->ops->yield(p);
+	atomic_fetch_add(&home->s->sum, 1 + 100 * atomic_load(&home->strangers));
+	for (int i = 0; i < NEIGHBOURS; i++)
+		(void)p->ops->fiber_start(p, "any", note_loop, home, 16384);
+}
+
+Test(posix_fibers, fibers_stay_near_or_are_spread_over_all_loops)
+{
+	struct bole_platform *p = platform_open(3);
+	struct home home = {.s = NULL};
+	struct shared s;
+
+	shared_init(&s, p);
+	home.s = &s;
+	cr_assert_eq(p->ops->fiber_start(p, "home", start_both, &home, 0), BOLE_OK);
+	shared_release(&s, 2 * NEIGHBOURS + 1);
+	bole_posix_close(p);
+	cr_assert_eq(atomic_load(&s.sum), 2 * NEIGHBOURS + 1);
+	cr_assert_eq(atomic_load(&home.strangers), NEIGHBOURS / 3 * 2);
+	/* Without a fiber to be near to, any loop is right; and more than were asked for is not. */
+	p = platform_open(5);
+	bole_posix_set_loops(p, 2);
+	shared_init(&s, p);
+	home.strangers = 0;
+	home.loop = pthread_self();
+	cr_assert_eq(p->ops->fiber_start_near(p, "alone", note_loop, &home, 0), BOLE_OK);
+	shared_release(&s, 1);
+	bole_posix_close(p);
 }
 
 Test(posix_fibers, more_fibers_than_the_limit_are_refused)
