@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "flash/index/auxtable.h"
 #include "flash/index/levels.h"
+#include "flash/log/tx.h"
 
 enum { FILL_STAMP_HEAD = 5, FILL_TEXT = 160 };
 
@@ -86,19 +87,56 @@ static void show(struct bole_bytes key, char out[FILL_TEXT])
 	out[n] = '\0';
 }
 
-static void say_doubt(const struct fill *f, const struct flash_repo *repo, const char *what,
-                      struct bole_bytes key, uint64_t batch)
+static enum bole_status say_doubt(const struct fill *f, const struct flash_repo *repo,
+                                  struct bole_bytes name, uint64_t batch)
 {
-	const struct flash_archive *a = &f->rb->archive;
+	struct rebuild *rb = f->rb;
+	uint8_t key[4 + REBUILD_KEY_MAX];
 	char text[FILL_TEXT];
 
-	if (batch > a->last_missing || is_whole(f->rb))
-		return;
-	show(key, text);
-	bole_flash_lost(f->rb->v,
-	                "%s: %s %s is as batch %llu left it: batches behind that one are gone, so "
-	                "it may be older than it was",
-	                repo->name, what, text, (unsigned long long)batch);
+	if (batch > rb->archive.last_missing || is_whole(rb) || name.len > REBUILD_KEY_MAX)
+		return BOLE_OK;
+	show(name, text);
+	bole_flash_lost(rb->v,
+	                "%s: reference %s is as batch %llu left it: batches behind that one are "
+	                "gone, so it may be older than it was",
+	                repo->name, text, (unsigned long long)batch);
+	bole_put_be32(key, repo->id);
+	memcpy(key + 4, name.ptr, name.len);
+	struct bole_bytes k = {key, 4 + name.len};
+	return bole_flash_table_set(&rb->v->plain, &rb->doubt, k, k);
+}
+
+enum bole_status bole_flash_rebuild_doubts(struct rebuild *rb)
+{
+	struct flash_volume *v = rb->v;
+	struct bole_bytes after = {NULL, 0};
+	enum bole_status rc = BOLE_OK;
+	struct flash_found found;
+	struct bole_ref ref;
+	char text[FILL_TEXT];
+
+	for (const struct flash_item *item = bole_flash_table_next(rb->doubt, after, true);
+	     item != NULL && rc == BOLE_OK; item = bole_flash_table_next(rb->doubt, after, false)) {
+		after = bole_flash_item_key(item);
+		struct bole_bytes name = {after.ptr + 4, after.len - 4};
+		struct flash_repo *repo = bole_flash_repo_find_any(v, bole_get_be32(after.ptr));
+		const struct flash_item *now =
+		        repo == NULL ? NULL : bole_flash_table_find(repo->reftable, name);
+		if (now == NULL)
+			continue;
+		bole_flash_ref_decode(now, repo->domain->algo, &ref);
+		if (ref.symbolic ||
+		    bole_flash_packs_have(rb->packs, repo->domain->id, ref.oid.bytes) ||
+		    bole_flash_index_find(v, repo->domain->index, ref.oid.bytes, &v->reader,
+		                          &found) != BOLE_E_NOT_FOUND)
+			continue;
+		show(name, text);
+		bole_flash_lost(v, "%s: reference %s is left out: what it named is not there",
+		                repo->name, text);
+		rc = bole_flash_table_remove(&v->plain, &repo->reftable, name);
+	}
+	return rc;
 }
 
 static bool parts_there(const struct rebuild *rb, struct bole_bytes value)
@@ -160,7 +198,7 @@ static enum bole_status fill_range(struct fill *f, struct flash_repo *repo,
 			continue;
 		BOLE_TRY(fill_key(f, repo, then, refs, key, &set));
 		if (set && refs)
-			say_doubt(f, repo, "reference", key, batch);
+			BOLE_TRY(say_doubt(f, repo, key, batch));
 		*count += set;
 	}
 	return BOLE_OK;

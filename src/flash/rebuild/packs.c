@@ -488,6 +488,18 @@ static enum bole_status write_pack(struct rebuild_pack *pack, struct flash_volum
 	return rc;
 }
 
+bool bole_flash_packs_have(const struct rebuild_packs *p, uint32_t domain, const uint8_t *key)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct rebuild_pack *pack = &p->pack[i];
+		size_t width = pack->key_len + ROW_BYTES;
+		for (uint32_t n = 0; n < pack->rows && pack->domain == domain; n++)
+			if (memcmp(pack->row + n * width, key, pack->key_len) == 0)
+				return true;
+	}
+	return false;
+}
+
 bool bole_flash_pack_found(const struct rebuild_pack *pack)
 {
 	return pack->pieces != 0 && (pack->whole_table || pack->rows != 0);

@@ -38,6 +38,8 @@ BOLE_MUST_USE enum bole_status bole_flash_packs_piece(struct rebuild_packs *, ui
 BOLE_MUST_USE enum bole_status bole_flash_packs_search(struct rebuild_packs *,
                                                        bool (*pages)(void *ctx, uint32_t segment),
                                                        void *ctx);
+/* Some pack that was found has the object. */
+bool bole_flash_packs_have(const struct rebuild_packs *, uint32_t domain, const uint8_t *key);
 bool bole_flash_pack_found(const struct rebuild_pack *);
 /* While mounting for writing, before anything else is written: they are part of the state. */
 BOLE_MUST_USE enum bole_status bole_flash_packs_write(struct rebuild_packs *);

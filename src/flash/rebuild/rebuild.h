@@ -82,6 +82,7 @@ struct rebuild {
 	struct flash_table *aux;     /* copies of aux records */
 	struct rebuild_hole *hole;   /* all of them */
 	struct flash_table *filled;  /* hole, repository */
+	struct flash_table *doubt;   /* repository, reference: it may be older than it was */
 	uint32_t hole_count;
 	uint64_t extent_max; /* numbers that were seen */
 	uint64_t holes;
@@ -140,6 +141,8 @@ bole_flash_rebuild_walk(struct rebuild *,
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_piece(struct rebuild *,
                                                         const struct flash_record *,
                                                         const struct flash_walk *, uint32_t offset);
+/* Repositories that only records and fragments speak of (records.c). */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_owners(struct rebuild *);
 /* Packs of the index that cannot be read are wanted. */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_want(struct rebuild *);
 /* Their tables, and what is said of them. */
@@ -152,6 +155,8 @@ void bole_flash_rebuild_sequences(struct rebuild *);
 /* A key of a part of a repository may have been in the hole (fill.c). */
 bool bole_flash_rebuild_in_hole(const struct rebuild_hole *, uint32_t repo, enum rebuild_part,
                                 struct bole_bytes key);
+/* References in doubt whose objects are nowhere are of old: they go (fill.c). */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubts(struct rebuild *);
 /* A copy of an aux record; and when all are known, what becomes of them (aux.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_aux_found(struct rebuild *,
                                                             const struct flash_record *,

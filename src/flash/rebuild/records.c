@@ -386,6 +386,42 @@ bole_flash_rebuild_walk(struct rebuild *rb,
 	return BOLE_OK;
 }
 
+/* -- Owners -- */
+
+/* Somebody whom neither the checkpoint nor the log of old knows any more. */
+static enum bole_status see_owner(struct rebuild *rb, const struct flash_record *r,
+                                  const struct flash_walk *w, uint32_t offset)
+{
+	const struct bole_bytes none = {NULL, 0};
+	struct flash_record fit = *r;
+	bool hidden = false;
+	uint64_t batch;
+
+	(void)w;
+	(void)offset;
+	if (r->owner == 0 || (r->kind >= FLASH_FRAGMENT_DATA && r->kind > FLASH_FRAGMENT_MAP) ||
+	    bole_flash_repo_find_any(rb->v, r->owner) != NULL ||
+	    bole_flash_domain_find(rb->v, r->owner) != NULL ||
+	    (bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_REPO, r->owner, none, &batch) &&
+	     bole_flash_repo_find_any(rb->then, r->owner) == NULL))
+		return BOLE_OK; /* known, or removed */
+	for (uint32_t i = 0; i < rb->hole_count; i++)
+		hidden |= bole_flash_rebuild_in_hole(&rb->hole[i], r->owner, PART_REPO, none);
+	if (!hidden)
+		return BOLE_OK;
+	if (r->kind != FLASH_RECORD_OBJECT) {
+		fit.kind = FLASH_RECORD_REFS;
+		fit.body.len = 0;
+	}
+	enum bole_status rc = bole_flash_rebuild_fit(rb->v, rb->then, &fit);
+	return rc == BOLE_E_EXISTS || rc == BOLE_E_CORRUPT ? BOLE_OK : rc;
+}
+
+enum bole_status bole_flash_rebuild_owners(struct rebuild *rb)
+{
+	return rb->hole_count == 0 ? BOLE_OK : bole_flash_rebuild_walk(rb, see_owner);
+}
+
 /* -- Packs -- */
 
 enum bole_status bole_flash_rebuild_want(struct rebuild *rb)

@@ -230,7 +230,9 @@ static enum bole_status recover(struct flash_volume *v, struct flash_log_scan *s
 
 static enum bole_status after_cut(struct flash_volume *v, struct flash_log_scan *s)
 {
-	BOLE_TRY(settle_anchor(v));
+	/* What was rebuilt is in no anchor yet, and the old ones say where it came from. */
+	if (!v->rebuilt)
+		BOLE_TRY(settle_anchor(v));
 	v->recovering = true;
 	enum bole_status rc = recover(v, s);
 	v->recovering = false;

@@ -255,12 +255,16 @@ enum bole_status bole_flash_repair(struct bole_block *dev, struct bole_platform 
 		return BOLE_E_READ_ONLY;
 	/* Looking changes nothing. */
 	enum bole_status rc = bole_flash_volume_open_older(dev, platform, alloc, &look, NULL, &v);
-	if (rc == BOLE_OK)
+	if (rc == BOLE_OK) {
 		(void)bole_flash_volume_close(v);
-	else if (rc == BOLE_E_CORRUPT)
-		rc = settle(&r);
-	if (rc == BOLE_OK)
 		rc = bole_flash_volume_open_older(dev, platform, alloc, NULL, NULL, &v);
+	}
+	/* What a cut left unstable may read otherwise the second time. */
+	if (rc == BOLE_E_CORRUPT) {
+		rc = settle(&r);
+		if (rc == BOLE_OK)
+			rc = bole_flash_volume_open_older(dev, platform, alloc, NULL, NULL, &v);
+	}
 	if (rc == BOLE_OK) {
 		rc = mend(&r, v);
 		enum bole_status closed = bole_flash_volume_close(v);
