@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/sort.h"
+#include "git/fetch/upload_pack_impl.h"
 #include "git/refs/listing.h"
 
 enum { PREFIX_CHUNK_BYTES = 4096, PREFIX_CAP_MIN = 16 };
@@ -48,8 +49,9 @@ static enum bole_status add_prefix(struct listing *l, struct bole_bytes prefix)
 	return BOLE_OK;
 }
 
-static enum bole_status take_argument(struct listing *l, struct bole_bytes line)
+static enum bole_status take_argument(struct bole_session *s, void *ctx, struct bole_bytes line)
 {
+	struct listing *l = ctx;
 	struct bole_bytes rest;
 	char shown[80];
 
@@ -60,31 +62,11 @@ static enum bole_status take_argument(struct listing *l, struct bole_bytes line)
 	else if (bole_pkt_is(line, "unborn"))
 		l->unborn = true;
 	else if (bole_pkt_word(line, "ref-prefix", &rest))
-		return bole_session_check(l->s, add_prefix(l, rest), "ls-refs: ref-prefix");
+		return bole_session_check(s, add_prefix(l, rest), "ls-refs: ref-prefix");
 	else
-		return bole_session_refuse(l->s, BOLE_E_UNSUPPORTED,
-		                           "ls-refs: unknown argument: '%s'",
+		return bole_session_refuse(s, BOLE_E_UNSUPPORTED, "ls-refs: unknown argument: '%s'",
 		                           bole_printable(shown, sizeof shown, line));
 	return BOLE_OK;
-}
-
-static enum bole_status read_arguments(struct listing *l)
-{
-	for (;;) {
-		struct bole_pkt pkt;
-		enum bole_status rc = bole_session_read(l->s, &pkt);
-		if (rc == BOLE_END)
-			return bole_session_refuse(l->s, BOLE_E_INVALID,
-			                           "protocol error: the request is cut short");
-		if (rc != BOLE_OK)
-			return rc;
-		if (pkt.type == BOLE_PKT_FLUSH)
-			return BOLE_OK;
-		if (pkt.type != BOLE_PKT_DATA)
-			return bole_session_refuse(l->s, BOLE_E_INVALID,
-			                           "protocol error: unexpected special packet");
-		BOLE_TRY(take_argument(l, pkt.line));
-	}
 }
 
 static int compare_prefixes(const void *a, const void *b)
@@ -137,7 +119,7 @@ enum bole_status bole_ls_refs(struct bole_session *s, bool args_follow)
 
 	bole_arena_init(&l.text, s->svc->alloc, PREFIX_CHUNK_BYTES);
 	if (args_follow)
-		rc = read_arguments(&l);
+		rc = bole_v2_arguments(s, &l, take_argument);
 	if (rc == BOLE_OK)
 		rc = bole_session_check(s, show_all(&l), "ls-refs");
 	if (rc == BOLE_OK) {
