@@ -229,7 +229,7 @@ static void say_range(const struct fill *f, const struct flash_repo *repo, const
 	                to, (unsigned long long)count);
 }
 
-static enum bole_status mark_domain(struct rebuild *rb, uint32_t domain)
+enum bole_status bole_flash_rebuild_anew(struct rebuild *rb, uint32_t domain)
 {
 	for (uint32_t i = 0; i < rb->domains; i++)
 		if (rb->domain[i] == domain)
@@ -267,7 +267,7 @@ static enum bole_status fill_repo(struct fill *f, struct flash_repo *repo)
 		say_range(f, repo, "aux records", &range, count);
 	}
 	if (touches(f->hole, repo->id, PART_INDEX, &range))
-		BOLE_TRY(mark_domain(f->rb, repo->domain->id));
+		BOLE_TRY(bole_flash_rebuild_anew(f->rb, repo->domain->id));
 	return BOLE_OK;
 }
 

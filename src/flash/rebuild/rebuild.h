@@ -123,6 +123,8 @@ BOLE_MUST_USE enum bole_status bole_flash_rebuild_fill(struct rebuild *,
                                                        const struct rebuild_hole *, bool base);
 /* The same for repositories that were not known then. */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_fill_late(struct rebuild *);
+/* The index of a domain is made anew. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_anew(struct rebuild *, uint32_t domain);
 /* The indexes that are made anew (records.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_records(struct rebuild *);
 /* The checkpoint says that nothing lives in it. */

@@ -458,6 +458,18 @@ static enum bole_status begin_again(struct remains *m)
 	return BOLE_OK;
 }
 
+/* If the newest element was a base, the ones before it said what does not count any more. */
+static enum bole_status doubt_all(struct remains *m)
+{
+	struct flash_volume *v = m->rb->v;
+
+	bole_flash_lost(v, "where the newest checkpoint begins cannot be told: references and aux "
+	                   "records that were removed since the one before may be back");
+	for (uint32_t i = 0; i < v->repos; i++)
+		BOLE_TRY(bole_flash_rebuild_anew(m->rb, v->repo[i]->domain->id));
+	return BOLE_OK;
+}
+
 enum bole_status bole_flash_rebuild_remains(struct rebuild *rb)
 {
 	struct flash_volume *v = rb->v;
@@ -480,7 +492,8 @@ enum bole_status bole_flash_rebuild_remains(struct rebuild *rb)
 		rc = begin_again(m);
 		if (rc == BOLE_OK)
 			rc = load_elements(m);
-	}
+	} else if (rc == BOLE_OK && m->unsure)
+		rc = doubt_all(m);
 	bole_alloc_free(v->alloc, m->buf, m->room, 1);
 	bole_buffer_release(&m->bytes);
 	bole_flash_apply_release(&m->apply);
