@@ -13,7 +13,7 @@
  * ones in one atomic step. Fetches and pushes go on meanwhile. Whatever ends a repack before that
  * step leaves everything as it was but for the new pack, which the next repack takes in.
  *
- * Memory: about 180 bytes an object, memory_bytes, and three of the largest objects that are
+ * Memory: about 200 bytes an object, memory_bytes, and three of the largest objects that are
  * compared (big_bytes each). */
 #ifndef BOLE_REPACK_H
 #define BOLE_REPACK_H

@@ -294,6 +294,9 @@ static void repack(struct node_background *b, uint32_t repo, unsigned packs)
 	if (rc == BOLE_END || rc == BOLE_E_CLOSED || rc == BOLE_E_NOT_FOUND)
 		return;
 	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000);
+	/* The sets are of packs that are gone. */
+	if (rc == BOLE_OK)
+		bole_git_cache_changed(node->cache, repo);
 }
 
 static void look_for_repacks(struct node_background *b)
