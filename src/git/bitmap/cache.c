@@ -15,6 +15,7 @@ enum {
 	SAVE_MIN = 4096, /* positions: fewer are soon found again */
 	SAVE_PART = 8,
 };
+#define FIRST_NS UINT64_C(500000000)   /* without an index everybody walks */
 #define QUIET_NS UINT64_C(2000000000)  /* changes come in bursts */
 #define RETRY_NS UINT64_C(60000000000) /* after a failure */
 
@@ -84,9 +85,10 @@ static struct slot *slot_of(struct bole_git_cache *cache, uint32_t repo)
 static void make_due(const struct bole_git_cache *cache, struct slot *s)
 {
 	uint64_t now = cache->platform->ops->now_ns(cache->platform);
+	uint64_t due = now + (s->bitmap == NULL ? FIRST_NS : QUIET_NS);
 
 	if (s->due_ns == 0)
-		s->due_ns = now + QUIET_NS > s->rested_ns ? now + QUIET_NS : s->rested_ns;
+		s->due_ns = due > s->rested_ns ? due : s->rested_ns;
 }
 
 /* The first index since the start, from the store. */
