@@ -64,9 +64,9 @@ struct bole_tx {
 /* One row of an extent's table. The checksum is the store's affair. */
 struct bole_extent_row {
 	struct bole_oid oid;
+	uint8_t type; /* here it fills a gap: a push of a million objects has a million rows */
 	uint64_t offset;
 	uint64_t stored_bytes;
-	uint8_t type;
 };
 
 /* An extent of a repository's domain. Its number is never given to another one, and the entries of

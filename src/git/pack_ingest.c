@@ -29,6 +29,7 @@ enum {
 	PACK_HEADER_BYTES = 12,
 	ROWS_FIRST = 256,
 	/* What the tables take for an object at least: its row, two links, a slot. */
+	ROWS_PART = 16, /* of what was declared: who sent so much means it */
 	OBJECT_BYTES = sizeof(struct bole_extent_row) + 14,
 	WORK_YIELD_BYTES = 16 * 1024, /* about a million instructions with collision detection */
 	WORK_OBJECT_BYTES = 192,      /* what one object costs beyond its bytes */
@@ -383,10 +384,11 @@ static enum bole_status read_head(struct intake *it, struct bole_entry_head *hea
 
 static enum bole_status add_row(struct intake *it, uint32_t *row)
 {
-	/* Never more than was declared, never much more than has come. */
+	/* Never more than was declared, nor much more than has come; but a large table is not
+	 * copied again and again, which would need twice its memory. */
 	uint32_t cap = it->row_count < ROWS_FIRST ? ROWS_FIRST : it->row_count * 2;
 
-	if (cap > it->declared)
+	if (cap > it->declared || it->row_count > it->declared / ROWS_PART)
 		cap = it->declared;
 	if (it->row_count == it->row_cap) {
 		struct bole_extent_row *rows =

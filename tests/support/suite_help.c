@@ -165,8 +165,8 @@ void suite_pack_make(struct suite_pack *pack, uint8_t algo, uint64_t first, size
 	for (size_t i = 0; i < count; i++) {
 		suite_blob_make(&blob, algo, first + i);
 		memcpy(pack->bytes + pack->len, blob.entry, blob.entry_len);
-		pack->rows[i] = (struct bole_extent_row){blob.oid, pack->len, blob.entry_len,
-		                                         BOLE_OBJECT_BLOB};
+		pack->rows[i] = (struct bole_extent_row){blob.oid, BOLE_OBJECT_BLOB, pack->len,
+		                                         blob.entry_len};
 		pack->len += blob.entry_len;
 	}
 }

@@ -209,7 +209,7 @@ static enum bole_status put_entry(struct full *f, struct bole_tx *tx, uint32_t n
 	if (len <= f->store->info.record_bytes_max)
 		return bole_tx_put(tx, &oid, BOLE_OBJECT_BLOB, &piece, 1);
 	/* As a pack of one. */
-	struct bole_extent_row row = {oid, 12, len, BOLE_OBJECT_BLOB};
+	struct bole_extent_row row = {oid, BOLE_OBJECT_BLOB, 12, len};
 	uint64_t extent;
 	enum bole_status rc = bole_tx_extent_begin(tx, &extent);
 	if (rc == BOLE_OK)

@@ -160,7 +160,7 @@ static enum bole_status put_pack(struct work_tx *t)
 	for (unsigned i = 0; i < count && rc == BOLE_OK; i++) {
 		unsigned n = (first + i * step) % MODEL_OBJECTS;
 		const struct model_object *o = model_object(t->next->algo, n);
-		row[i] = (struct bole_extent_row){o->oid, at, o->entry[1].len, BOLE_OBJECT_BLOB};
+		row[i] = (struct bole_extent_row){o->oid, BOLE_OBJECT_BLOB, at, o->entry[1].len};
 		rc = bole_tx_extent_append(t->tx, o->entry[1]);
 		at += o->entry[1].len;
 		t->next->present[n] = 1;

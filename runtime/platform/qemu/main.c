@@ -30,8 +30,8 @@ enum {
 #define CLOSE_WAIT_NS UINT64_C(5000000000)
 /* What the store (index and buffers) and the requests may take, in eighths of the RAM that is free
  * at start; the network takes one (net/interface.c), the rest is for stacks. */
-#define STORE_MEMORY_EIGHTHS 3
-#define NODE_MEMORY_EIGHTHS  3
+#define STORE_MEMORY_EIGHTHS 2
+#define NODE_MEMORY_EIGHTHS  4
 /* And a cache of what is read from the disk; it is filled as it is used. */
 #define CACHE_MEMORY_EIGHTHS 1
 

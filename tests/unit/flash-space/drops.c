@@ -107,7 +107,7 @@ static void pack(struct bole_tx *tx, uint64_t *state, bool *brought)
 	for (uint32_t i = 0; i < ROWS; i++) {
 		uint32_t id = (first + i * 3) % IDS;
 		size_t len = bytes_of(id, bytes);
-		rows[i] = (struct bole_extent_row){oid_of(id), at, len, BOLE_OBJECT_BLOB};
+		rows[i] = (struct bole_extent_row){oid_of(id), BOLE_OBJECT_BLOB, at, len};
 		at += len;
 		OK(bole_tx_extent_append(tx, (struct bole_bytes){bytes, len}));
 		brought[id] = true;

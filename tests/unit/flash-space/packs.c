@@ -90,7 +90,7 @@ static enum bole_status push(uint32_t repo, uint32_t pack)
 		rc = bole_tx_extent_append(tx, bole_bytes_of("PACK........", 12));
 	for (uint32_t i = 0; i < ROWS && rc == BOLE_OK; i++) {
 		size_t len = bytes_of(pack, i, bytes);
-		rows[i] = (struct bole_extent_row){oid_of(pack, i), at, len, BOLE_OBJECT_BLOB};
+		rows[i] = (struct bole_extent_row){oid_of(pack, i), BOLE_OBJECT_BLOB, at, len};
 		at += len;
 		rc = bole_tx_extent_append(tx, (struct bole_bytes){bytes, len});
 	}

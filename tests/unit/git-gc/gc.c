@@ -168,7 +168,7 @@ Test(gc, a_base_that_no_lookup_returns_keeps_its_own_base)
 			at = packmaker_ofs(&pack, rows[i - 1].offset, &delta);
 			maker_release(&delta);
 		}
-		rows[i] = (struct bole_extent_row){oid, at, pack.out.len - at, BOLE_OBJECT_BLOB};
+		rows[i] = (struct bole_extent_row){oid, BOLE_OBJECT_BLOB, at, pack.out.len - at};
 	}
 	struct bole_tx *tx = gcworld_begin(&w);
 	blobs[1] = gcworld_blob(&w, tx, text[1]);
