@@ -129,7 +129,7 @@ static size_t worth(const struct window *w, const struct repack_item *target,
 {
 	unsigned limit = w->r->options.depth;
 	/* What it deflates to is compared later, where that of the whole is known. */
-	uint64_t most = target->delta ? target->size / 2 : target->size / 4 * 3;
+	uint64_t most = target->size / 4 * 3;
 	unsigned left = limit - base->depth;
 	unsigned of = limit;
 
