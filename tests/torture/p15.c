@@ -24,6 +24,7 @@ struct wreck {
 	uint32_t fragments;
 	uint32_t base; /* how many of them are the base's */
 	uint32_t id[MODEL_REPOS];
+	char was[MODEL_REPOS][64]; /* names that the repair left them */
 	char where[64];
 	char said[SAID_BYTES];
 	size_t said_len;
@@ -134,6 +135,7 @@ static void rename_all(struct wreck *w, struct bole_store *store)
 		for (unsigned i = 0; i < MODEL_REPOS; i++) {
 			if (w->want.repo[i].algo == 0 || w->id[i] != repo.id)
 				continue;
+			memcpy(w->was[i], repo.name, sizeof w->was[i] - 1);
 			model_repo_name(i, name);
 			known = true;
 		}
@@ -146,28 +148,105 @@ static void rename_all(struct wreck *w, struct bole_store *store)
 	}
 }
 
-/* Does the repair say something of it, or of all of a kind? */
-static bool named(const struct wreck *w, unsigned slot, const char *name, const char *what,
-                  const char *key)
+/* What the report called it before it knew a later name; false: nothing else. */
+static bool alias(const struct wreck *w, const char *name, char *out, size_t room)
 {
-	char text[200];
+	char text[100];
 
-	/* Whether anything that was removed counts again. */
-	if (strstr(w->said, "cannot be told") != NULL)
-		return true;
-	(void)snprintf(text, sizeof text, "%s: %s", name, what);
-	if (strstr(w->said, text) == NULL)
-		(void)snprintf(text, sizeof text, "lost-%u: %s", w->id[slot], what);
-	for (const char *p = w->said; (p = strstr(p, text)) != NULL; p++) {
-		const char *end = strchr(p, '\n');
-		const char *hit = strstr(p, key);
-		if (hit != NULL && hit < end)
-			return true;
-		hit = strstr(p, "lay in a damaged part");
-		if (hit != NULL && hit < end)
-			return true;
+	int n = snprintf(text, sizeof text, "%s: is what is called ", name);
+	const char *p = strstr(w->said, text);
+	if (n < 0 || (size_t)n >= sizeof text || p == NULL)
+		return false;
+	p += n;
+	size_t len = strcspn(p, " \n");
+	len = len < room - 1 ? len : room - 1;
+	memcpy(out, p, len);
+	out[len] = '\0';
+	return true;
+}
+
+/* The next line of a repository's, from p on, that begins with the words; behind them. */
+static const char *line_of(const struct wreck *w, unsigned slot, const char *what, const char *p)
+{
+	char names[5][64] = {""};
+
+	model_repo_name(slot, names[0]);
+	(void)snprintf(names[1], sizeof names[1], "lost-%u", w->id[slot]);
+	memcpy(names[2], w->was[slot], sizeof names[2]);
+	if (alias(w, names[2], names[3], sizeof names[3]))
+		(void)alias(w, names[3], names[4], sizeof names[4]);
+	for (; p != NULL && *p != '\0'; p = strchr(p, '\n'), p += p != NULL) {
+		const char *text = strncmp(p, "given up: ", 10) == 0 ? p + 10 : p;
+		for (unsigned i = 0; i < 5; i++) {
+			size_t len = strlen(names[i]);
+			if (len != 0 && strncmp(text, names[i], len) == 0 &&
+			    strncmp(text + len, ": ", 2) == 0 &&
+			    strncmp(text + len + 2, what, strlen(what)) == 0)
+				return text + len + 2 + strlen(what);
+		}
 	}
+	return NULL;
+}
+
+/* "references behind A before B lay in a damaged part": the key is between them. */
+static bool is_between(const char *text, const char *key)
+{
+	const char *end = strstr(text, " lay in a damaged part");
+	size_t key_len = strlen(key);
+
+	for (unsigned i = 0; i < 2; i++) {
+		const char *word = i == 0 ? " behind " : " before ";
+		const char *from = strstr(text, word);
+		if (from == NULL || from >= end)
+			continue;
+		from += strlen(word);
+		size_t len = strcspn(from, " ");
+		int c = memcmp(key, from, len < key_len ? len : key_len);
+		if (c == 0)
+			c = (key_len > len) - (key_len < len);
+		if (i == 0 ? c <= 0 : c >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* Does the repair say something of the reference, or of all between two? */
+static bool ref_named(const struct wreck *w, unsigned slot, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = w->said; (p = line_of(w, slot, "reference ", p)) != NULL;)
+		if (strncmp(p, key, len) == 0 && p[len] == ' ')
+			return true;
+	for (const char *p = w->said; (p = line_of(w, slot, "references", p)) != NULL;)
+		if (is_between(p, key))
+			return true;
 	return false;
+}
+
+/* Whether anything that was removed counts again. */
+static bool may_be_back(const struct wreck *w)
+{
+	return strstr(w->said, "cannot be told") != NULL;
+}
+
+static bool object_named(const struct wreck *w, unsigned slot)
+{
+	return strstr(w->said, "what collections removed since is back") != NULL ||
+	       line_of(w, slot, "its index is made anew", w->said) != NULL ||
+	       line_of(w, slot, "pack ", w->said) != NULL;
+}
+
+/* Nothing on the device but the checkpoint speaks of it. */
+static bool is_bare(const struct model_repo *want)
+{
+	for (unsigned n = 0; n < MODEL_OBJECTS; n++)
+		if (want->present[n] != 0)
+			return false;
+	for (unsigned i = 0; i < MODEL_AUXES; i++)
+		if (want->aux[i].seed != 0)
+			return false;
+	return true;
 }
 
 static void compare_repo(struct wreck *w, unsigned slot, const struct model_repo *want,
@@ -181,28 +260,30 @@ static void compare_repo(struct wreck *w, unsigned slot, const struct model_repo
 	if (want->algo == 0)
 		return;
 	if (seen->algo == 0) {
-		if (strstr(w->said, "whose name is gone") == NULL)
+		if (!is_bare(want))
 			BAD(w, "%s is gone", name);
 		return;
 	}
 	for (unsigned n = 0; n < MODEL_OBJECTS; n++) {
 		if (want->present[n] != 0 && seen->present[n] == 0)
 			BAD(w, "%s: object %u is gone", name, n);
-		if (want->present[n] == 0 && seen->present[n] != 0 &&
-		    strstr(w->said, "collections removed") == NULL)
+		if (want->present[n] == 0 && seen->present[n] != 0 && !object_named(w, slot))
 			BAD(w, "%s: object %u is back, and nothing says so", name, n);
 	}
 	for (unsigned i = 0; i < MODEL_REFS; i++)
-		if (want->ref[i] != seen->ref[i] &&
-		    !named(w, slot, name, "reference", model_ref_name(i)))
+		if (want->ref[i] != seen->ref[i] && !ref_named(w, slot, model_ref_name(i)) &&
+		    !(want->ref[i] == MODEL_NONE && may_be_back(w)))
 			BAD(w, "%s: %s was %u and is %u", name, model_ref_name(i), want->ref[i],
 			    seen->ref[i]);
-	if (want->head != seen->head && !named(w, slot, name, "reference", "HEAD"))
+	if (want->head != seen->head && !ref_named(w, slot, "HEAD"))
 		BAD(w, "%s: HEAD was %u and is %u", name, want->head, seen->head);
 	for (unsigned i = 0; i < MODEL_AUXES; i++)
 		if (memcmp(&want->aux[i], &seen->aux[i], sizeof want->aux[i]) != 0 &&
-		    !named(w, slot, name, "aux", "aux"))
-			BAD(w, "%s: aux record %u is another one", name, i);
+		    line_of(w, slot, "aux record", w->said) == NULL &&
+		    !(want->aux[i].seed == 0 && may_be_back(w)))
+			BAD(w, "%s: aux record %u was %u, %u bytes, and is %u, %u bytes", name, i,
+			    want->aux[i].seed, want->aux[i].len, seen->aux[i].seed,
+			    seen->aux[i].len);
 }
 
 static void look(struct wreck *w, struct bole_block *device)
@@ -239,32 +320,6 @@ static void look(struct wreck *w, struct bole_block *device)
 		    bole_status_text(rc));
 }
 
-/* What was removed may be back, but not what it named: it is said, and removed again. */
-static uint64_t excused(const struct wreck *w)
-{
-	uint64_t n = 0;
-
-	for (const char *p = w->said; (p = strstr(p, "names an object that is not there")) != NULL;
-	     p++) {
-		const char *line = p;
-		char name[64];
-		bool wanted = false;
-		while (line > w->said && line[-1] != '\n')
-			line--;
-		for (unsigned i = 0; i < MODEL_REPOS; i++) {
-			model_repo_name(i, name);
-			size_t len = strlen(name);
-			wanted |= w->want.repo[i].algo != 0 && strncmp(line, name, len) == 0 &&
-			          line[len] == ':';
-			(void)snprintf(name, sizeof name, "lost-%u:", w->id[i]);
-			wanted |=
-			        w->want.repo[i].algo != 0 && strncmp(line, name, strlen(name)) == 0;
-		}
-		n += !wanted;
-	}
-	return n;
-}
-
 static bool mend(struct wreck *w, struct bole_block *device)
 {
 	const struct bole_flash_check_report report = {.finding = hear, .ctx = w};
@@ -272,7 +327,7 @@ static bool mend(struct wreck *w, struct bole_block *device)
 
 	enum bole_status rc =
 	        bole_flash_repair(device, &w->lean.base, &w->lean.alloc, &report, &result);
-	if (rc == BOLE_OK && result.errors <= excused(w))
+	if (rc == BOLE_OK && result.errors == 0)
 		return true;
 	if (!bole_block_sim_is_off(device))
 		BAD(w, "repairing: %s, %llu errors; log: %s", bole_status_text(rc),

@@ -14,6 +14,7 @@
 #include "flash/index/auxtable.h"
 #include "flash/log/drop.h"
 #include "flash/log/scan.h"
+#include "flash/volume/repair.h"
 
 enum { STAMP_HEAD = 5, STAMP_VALUE = 12, DROPPED_HEAD = 9 };
 
@@ -349,6 +350,8 @@ static enum bole_status free_name(struct flash_volume *v, struct bole_bytes name
 	BOLE_TRY(bole_flash_table_remove(&v->plain, &v->names, name));
 	memset(repo->name, 0, sizeof repo->name);
 	lost_name(repo->name, sizeof repo->name, repo->id);
+	bole_flash_lost(v, "%s: was called %.*s, which is another one's name by now", repo->name,
+	                (int)name.len, (const char *)name.ptr);
 	bole_put_le32(number, repo->id);
 	return bole_flash_table_set(&v->plain, &v->names, bole_bytes_z(repo->name),
 	                            bole_bytes_of(number, 4));
@@ -407,6 +410,8 @@ enum bole_status bole_flash_rebuild_fit(struct flash_volume *v, const struct fla
 			BOLE_TRY(free_name(v, r->body, r->owner));
 		if (repo != NULL && bole_bytes_equal(bole_bytes_z(repo->name), r->body))
 			return BOLE_E_EXISTS;
+		if (repo != NULL && repo->name[0] != '\0' && r->body.len != 0)
+			bole_flash_rebuild_renamed(v, repo->name, r->body);
 		break;
 	case FLASH_RECORD_RESOLVE: return BOLE_OK;
 	default: break;

@@ -13,7 +13,7 @@
 #include "flash/index/levels.h"
 #include "flash/log/tx.h"
 
-enum { FILL_STAMP_HEAD = 5, FILL_TEXT = 160 };
+enum { FILL_STAMP_HEAD = 5 };
 
 struct fill {
 	struct rebuild *rb;
@@ -78,75 +78,45 @@ static bool is_whole(const struct rebuild *rb)
 
 /* -- References and aux records -- */
 
-static void show(struct bole_bytes key, char out[FILL_TEXT])
-{
-	size_t n = 0;
-
-	for (; n < key.len && n < FILL_TEXT - 1; n++)
-		out[n] = key.ptr[n] > ' ' && key.ptr[n] < 0x7f ? (char)key.ptr[n] : '?';
-	out[n] = '\0';
-}
-
 static enum bole_status say_doubt(const struct fill *f, const struct flash_repo *repo,
                                   struct bole_bytes name, uint64_t batch)
 {
 	struct rebuild *rb = f->rb;
-	uint8_t key[4 + REBUILD_KEY_MAX];
-	char text[FILL_TEXT];
+	char text[REBUILD_TEXT];
 
-	if (batch > rb->archive.last_missing || is_whole(rb) || name.len > REBUILD_KEY_MAX)
+	if (batch > rb->archive.last_missing)
+		return bole_flash_rebuild_sure(rb, repo->id, name);
+	if (is_whole(rb))
 		return BOLE_OK;
-	show(name, text);
+	bole_flash_rebuild_show(name, text);
 	bole_flash_lost(rb->v,
 	                "%s: reference %s is as batch %llu left it: batches behind that one are "
 	                "gone, so it may be older than it was",
 	                repo->name, text, (unsigned long long)batch);
-	bole_put_be32(key, repo->id);
-	memcpy(key + 4, name.ptr, name.len);
-	struct bole_bytes k = {key, 4 + name.len};
-	return bole_flash_table_set(&rb->v->plain, &rb->doubt, k, k);
+	return bole_flash_rebuild_doubt(rb, repo, name);
 }
 
-enum bole_status bole_flash_rebuild_doubts(struct rebuild *rb)
+/* The archive's value. Parts that were moved since have no place: it is found later (aux.c). An
+ * older value must not stay in its stead. */
+static enum bole_status fill_aux(const struct fill *f, struct flash_repo *repo,
+                                 struct bole_bytes key, struct bole_bytes then, bool *set)
 {
-	struct flash_volume *v = rb->v;
-	struct bole_bytes after = {NULL, 0};
-	enum bole_status rc = BOLE_OK;
-	struct flash_found found;
-	struct bole_ref ref;
-	char text[FILL_TEXT];
+	uint8_t value[AUX_VALUE_HEAD + AUX_VALUE_PART * AUX_PARTS_MAX];
 
-	for (const struct flash_item *item = bole_flash_table_next(rb->doubt, after, true);
-	     item != NULL && rc == BOLE_OK; item = bole_flash_table_next(rb->doubt, after, false)) {
-		after = bole_flash_item_key(item);
-		struct bole_bytes name = {after.ptr + 4, after.len - 4};
-		struct flash_repo *repo = bole_flash_repo_find_any(v, bole_get_be32(after.ptr));
-		const struct flash_item *now =
-		        repo == NULL ? NULL : bole_flash_table_find(repo->reftable, name);
-		if (now == NULL)
+	*set = true;
+	if (then.len > sizeof value)
+		return BOLE_E_CORRUPT;
+	memcpy(value, then.ptr, then.len);
+	for (uint32_t i = 0; i < bole_flash_aux_parts(then); i++) {
+		struct flash_aux_part part = bole_flash_aux_part(then, i);
+		if (part.bytes != 0 && !bole_flash_rebuild_dead(f->rb, part.segment))
 			continue;
-		bole_flash_ref_decode(now, repo->domain->algo, &ref);
-		if (ref.symbolic ||
-		    bole_flash_packs_have(rb->packs, repo->domain->id, ref.oid.bytes) ||
-		    bole_flash_index_find(v, repo->domain->index, ref.oid.bytes, &v->reader,
-		                          &found) != BOLE_E_NOT_FOUND)
-			continue;
-		show(name, text);
-		bole_flash_lost(v, "%s: reference %s is left out: what it named is not there",
-		                repo->name, text);
-		rc = bole_flash_table_remove(&v->plain, &repo->reftable, name);
+		part.bytes = 0;
+		bole_flash_aux_set_part(value, i, &part);
+		*set = false;
 	}
-	return rc;
-}
-
-static bool parts_there(const struct rebuild *rb, struct bole_bytes value)
-{
-	for (uint32_t i = 0; i < bole_flash_aux_parts(value); i++) {
-		struct flash_aux_part part = bole_flash_aux_part(value, i);
-		if (part.bytes == 0 || bole_flash_rebuild_dead(rb, part.segment))
-			return false;
-	}
-	return true;
+	return bole_flash_table_set(&f->rb->v->aux, &repo->auxtable, key,
+	                            bole_bytes_of(value, then.len));
 }
 
 /* One key, as the archive has it. */
@@ -162,11 +132,11 @@ static enum bole_status fill_key(struct fill *f, struct flash_repo *repo,
 	                                             : then->auxtable;
 	const struct flash_item *item = bole_flash_table_find(old, key);
 
-	*set = item != NULL && (refs || parts_there(f->rb, bole_flash_item_value(item)));
-	if (*set)
-		return bole_flash_table_set(kind, table, key, bole_flash_item_value(item));
-	/* An aux record that was moved since is found later. */
-	return item != NULL ? BOLE_OK : bole_flash_table_remove(kind, table, key);
+	*set = item != NULL;
+	if (item == NULL)
+		return bole_flash_table_remove(kind, table, key);
+	return refs ? bole_flash_table_set(kind, table, key, bole_flash_item_value(item))
+	            : fill_aux(f, repo, key, bole_flash_item_value(item), set);
 }
 
 static enum bole_status fill_range(struct fill *f, struct flash_repo *repo,
@@ -208,16 +178,16 @@ static void say_range(const struct fill *f, const struct flash_repo *repo, const
                       const struct range *range, uint64_t count)
 {
 	bool open = range->from.len == 0 && range->to.len == 0;
-	char from[FILL_TEXT];
-	char to[FILL_TEXT];
+	char from[REBUILD_TEXT];
+	char to[REBUILD_TEXT];
 
-	show(range->from, from);
-	show(range->to, to);
+	bole_flash_rebuild_show(range->from, from);
+	bole_flash_rebuild_show(range->to, to);
 	if (is_whole(f->rb))
 		return;
 	bole_flash_lost(f->rb->v,
 	                "%s: %s%s%s%s%s lay in a damaged part of the checkpoint: %llu are as "
-	                "the log has them, others are gone or were removed",
+	                "the log has them, others are older, gone or were removed",
 	                repo->name, what,
 	                open                   ? ""
 	                : range->from.len == 0 ? " from the first"
@@ -255,9 +225,13 @@ static enum bole_status fill_repo(struct fill *f, struct flash_repo *repo)
 	struct bole_bytes k = {key, sizeof key};
 	if (bole_flash_table_find(f->rb->filled, k) != NULL)
 		return BOLE_OK;
-	BOLE_TRY(bole_flash_table_set(&f->rb->v->plain, &f->rb->filled, k, k));
+	/* What is said names it so. */
+	const char *name = is_whole(f->rb) ? "" : repo->name;
+	BOLE_TRY(bole_flash_table_set(&f->rb->v->plain, &f->rb->filled, k, bole_bytes_z(name)));
 
 	if (touches(f->hole, repo->id, PART_REFS, &range)) {
+		if (!is_whole(f->rb))
+			BOLE_TRY(bole_flash_rebuild_doubt_range(f->rb, repo, range.from, range.to));
 		BOLE_TRY(fill_range(f, repo, then, true, &range, &count));
 		say_range(f, repo, "references", &range, count);
 	}
@@ -306,9 +280,14 @@ static enum bole_status fill_catalog(struct fill *f)
 		return BOLE_OK;
 	for (uint32_t i = rb->v->repos; i > 0; i--) {
 		struct flash_repo *repo = rb->v->repo[i - 1];
-		if (!bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_REPO, repo->id, none,
-		                              &batch) ||
-		    !is_newer(rb, batch))
+		bool known = bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_REPO, repo->id,
+		                                      none, &batch);
+		if (!is_whole(rb) && (!known || batch <= rb->archive.last_missing))
+			bole_flash_lost(rb->v,
+			                "%s: whether it was renamed or removed lay in a damaged "
+			                "part of the checkpoint",
+			                repo->name);
+		if (!known || !is_newer(rb, batch))
 			continue;
 		const struct flash_repo *then = bole_flash_repo_find_any(rb->then, repo->id);
 		if (then == NULL)

@@ -119,6 +119,26 @@ static enum bole_status name_all(struct rebuild *rb)
 	return BOLE_OK;
 }
 
+/* A later element renamed what the report named before. */
+static void say_names(const struct rebuild *rb)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	for (const struct flash_item *item = bole_flash_table_next(rb->filled, after, true);
+	     item != NULL; item = bole_flash_table_next(rb->filled, after, false)) {
+		char was[BOLE_REPO_NAME_MAX + 1] = "";
+		struct bole_bytes value = bole_flash_item_value(item);
+		after = bole_flash_item_key(item);
+		const struct flash_repo *repo =
+		        bole_flash_repo_find_any(rb->v, bole_get_be32(after.ptr + 4));
+		if (value.len == 0 || value.len >= sizeof was || repo == NULL ||
+		    bole_bytes_equal(value, bole_bytes_z(repo->name)))
+			continue;
+		memcpy(was, value.ptr, value.len);
+		bole_flash_rebuild_renamed(rb->v, was, bole_bytes_z(repo->name));
+	}
+}
+
 static void say(const struct rebuild *rb)
 {
 	const struct flash_archive *a = &rb->archive;
@@ -158,6 +178,7 @@ static enum bole_status rebuild(struct rebuild *rb)
 	BOLE_TRY(name_all(rb));
 	spare(rb);
 	count_on(rb);
+	say_names(rb);
 	say(rb);
 	return BOLE_OK;
 }

@@ -16,7 +16,7 @@
 #include "flash/volume/mount.h"
 #include "flash/volume/repair.h"
 
-enum { REBUILD_KEY_MAX = 1024 };
+enum { REBUILD_KEY_MAX = 1024, REBUILD_TEXT = 160 };
 
 /* What the archive notes beside the state. */
 struct flash_archive {
@@ -81,7 +81,7 @@ struct rebuild {
 	struct rebuild_packs *packs; /* the volume's */
 	struct flash_table *aux;     /* copies of aux records */
 	struct rebuild_hole *hole;   /* all of them */
-	struct flash_table *filled;  /* hole, repository */
+	struct flash_table *filled;  /* hole, repository -> its name in the report */
 	struct flash_table *doubt;   /* repository, reference: it may be older than it was */
 	uint32_t hole_count;
 	uint64_t extent_max; /* numbers that were seen */
@@ -157,8 +157,27 @@ void bole_flash_rebuild_sequences(struct rebuild *);
 /* A key of a part of a repository may have been in the hole (fill.c). */
 bool bole_flash_rebuild_in_hole(const struct rebuild_hole *, uint32_t repo, enum rebuild_part,
                                 struct bole_bytes key);
-/* References in doubt whose objects are nowhere are of old: they go (fill.c). */
+/* A reference may be older than it was, or may have been removed (doubt.c). */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubt(struct rebuild *, const struct flash_repo *,
+                                                        struct bole_bytes name);
+/* All of a repository between two names, exclusive; empty = from the first, to the last. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubt_range(struct rebuild *,
+                                                              const struct flash_repo *,
+                                                              struct bole_bytes from,
+                                                              struct bole_bytes to);
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubt_everything(struct rebuild *);
+/* What is newer says what it is: a reference, all of a record. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure(struct rebuild *, uint32_t repo,
+                                                       struct bole_bytes name);
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure_all(struct rebuild *, uint32_t repo,
+                                                           struct bole_bytes body);
+/* All that is on the device is known: references in doubt whose objects are nowhere are of old and
+ * go; of others it is said. */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubts(struct rebuild *);
+/* What the report calls `was` has another name by now. */
+void bole_flash_rebuild_renamed(struct flash_volume *, const char *was, struct bole_bytes name);
+/* A name as a report shows it. */
+void bole_flash_rebuild_show(struct bole_bytes key, char out[REBUILD_TEXT]);
 /* A copy of an aux record; and when all are known, what becomes of them (aux.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_aux_found(struct rebuild *,
                                                             const struct flash_record *,

@@ -32,8 +32,11 @@ struct remains {
 	size_t room;
 	struct element element[CHECKPOINT_ELEMENTS]; /* newest first */
 	uint32_t elements;
-	bool unsure;  /* whether the newest one is a base */
-	bool is_base; /* it is */
+	uint32_t repos;  /* that were there when holes were filled last */
+	uint32_t unsure; /* of the newest ones, nobody knows whether they are bases */
+	uint32_t base;   /* the newest that must be one, as it lists anew what older ones list */
+	struct flash_table *listed; /* repository -> number of the element */
+	uint32_t now;               /* the element under work */
 	bool ended;
 	bool astray; /* behind a hole, no record found yet */
 	struct rebuild_mark last;
@@ -122,7 +125,8 @@ static enum bole_status find_elements(struct remains *m)
 		if (depth == 0)
 			break;
 		if (stream == UINT64_MAX) {
-			m->unsure |= depth == UINT32_MAX;
+			if (depth == UINT32_MAX)
+				m->unsure = m->elements;
 			stream = guess_before(m->rb, e->stream);
 			bytes = 0;
 		} else if (stream >= e->stream) {
@@ -220,6 +224,43 @@ static void end_hole(struct remains *m, const struct rebuild_mark *to)
 	m->astray = false;
 }
 
+/* What older holes held of somebody who is known only now comes before what is newer. */
+static enum bole_status meet(struct remains *m)
+{
+	if (m->repos == m->rb->v->repos)
+		return BOLE_OK;
+	m->repos = m->rb->v->repos;
+	return bole_flash_rebuild_fill_late(m->rb);
+}
+
+/* A delta lists repositories that are new, a base all of them. */
+static enum bole_status list(struct remains *m, uint32_t repo)
+{
+	const struct flash_table_kind *kind = &m->rb->v->plain;
+	uint8_t key[4];
+	uint8_t number[4];
+
+	bole_put_be32(key, repo);
+	bole_put_le32(number, m->now);
+	struct bole_bytes k = {key, sizeof key};
+	const struct flash_item *item = bole_flash_table_find(m->listed, k);
+	if (item != NULL && bole_get_le32(bole_flash_item_value(item).ptr) != m->now)
+		m->base = m->now;
+	return bole_flash_table_set(kind, &m->listed, k, bole_bytes_of(number, sizeof number));
+}
+
+static enum bole_status apply(struct remains *m, const struct flash_record *r)
+{
+	struct rebuild *rb = m->rb;
+
+	if (r->kind == FLASH_RECORD_REFS && (r->flags & FLASH_FLAG_PREPARED) == 0)
+		BOLE_TRY(bole_flash_rebuild_sure_all(rb, r->owner, r->body));
+	enum bole_status rc = bole_flash_chain_record(&m->apply, r);
+	if (r->kind == FLASH_RECORD_REMOVE)
+		m->repos = UINT32_MAX;
+	return rc;
+}
+
 static enum bole_status take(struct remains *m, const struct flash_record *r)
 {
 	struct rebuild *rb = m->rb;
@@ -240,14 +281,15 @@ static enum bole_status take(struct remains *m, const struct flash_record *r)
 	name_mark(r, false, &mark);
 	if (m->astray)
 		end_hole(m, &mark);
+	BOLE_TRY(meet(m));
 	if (rc == BOLE_OK)
-		rc = bole_flash_chain_record(&m->apply, r);
+		rc = apply(m, r);
 	if (r->kind == FLASH_RECORD_SEGMENTS)
 		know_rows(rb, r->body);
 	m->last = mark;
 	name_mark(r, true, &m->last);
-	/* A delta brings what is new. */
-	m->is_base |= rc == BOLE_E_EXISTS && r->kind == FLASH_RECORD_REPO;
+	if (r->kind == FLASH_RECORD_REPO)
+		BOLE_TRY(list(m, r->owner));
 	/* What does not fit is made up for with what is gone. */
 	return rc == BOLE_E_CORRUPT || rc == BOLE_E_EXISTS ? BOLE_OK : rc;
 }
@@ -417,10 +459,14 @@ static enum bole_status load_elements(struct remains *m)
 {
 	struct rebuild *rb = m->rb;
 
+	m->base = UINT32_MAX;
 	for (uint32_t i = m->elements; i > 0; i--) {
 		for (uint32_t n = 0; n < rb->v->segments; n++)
 			rb->segment[n].fresh = false;
-		m->is_base = false;
+		m->now = i - 1;
+		m->repos = UINT32_MAX;
+		if (i == m->unsure)
+			BOLE_TRY(bole_flash_rebuild_doubt_everything(rb));
 		BOLE_TRY(load_element(m, &m->element[i - 1]));
 		forget_rows(m);
 		set_since(m, i - 1);
@@ -444,6 +490,8 @@ static enum bole_status begin_again(struct remains *m)
 	m->rb->domains = 0;
 	bole_flash_table_release(&v->plain, m->rb->filled);
 	m->rb->filled = NULL;
+	bole_flash_table_release(&v->plain, m->rb->doubt);
+	m->rb->doubt = NULL;
 	bole_alloc_free(v->alloc, m->rb->hole, m->rb->hole_count, sizeof *m->rb->hole);
 	m->rb->hole = NULL;
 	m->rb->hole_count = 0;
@@ -454,7 +502,10 @@ static enum bole_status begin_again(struct remains *m)
 		*s = (struct flash_segment){
 		        .sequence = s->sequence, .erases = s->erases, .state = s->state};
 	}
-	m->elements = 1;
+	bole_flash_table_release(&v->plain, m->listed);
+	m->listed = NULL;
+	m->elements = m->base + 1;
+	m->unsure = m->base;
 	return BOLE_OK;
 }
 
@@ -487,13 +538,15 @@ enum bole_status bole_flash_rebuild_remains(struct rebuild *rb)
 	enum bole_status rc = m->buf == NULL ? BOLE_E_NO_MEMORY : find_elements(m);
 	if (rc == BOLE_OK)
 		rc = load_elements(m);
-	/* The newest one was a base, whose first record is gone. */
-	if (rc == BOLE_OK && m->unsure && m->is_base) {
+	/* One was a base, whose first record is gone: what is before it does not count. */
+	if (rc == BOLE_OK && m->base < m->unsure) {
 		rc = begin_again(m);
 		if (rc == BOLE_OK)
 			rc = load_elements(m);
-	} else if (rc == BOLE_OK && m->unsure)
+	}
+	if (rc == BOLE_OK && m->unsure != 0)
 		rc = doubt_all(m);
+	bole_flash_table_release(&v->plain, m->listed);
 	bole_alloc_free(v->alloc, m->buf, m->room, 1);
 	bole_buffer_release(&m->bytes);
 	bole_flash_apply_release(&m->apply);
