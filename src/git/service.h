@@ -56,6 +56,10 @@ struct bole_service {
 	 * should end rather than wait. May be NULL. */
 	bool (*waiting)(void *ctx, bool begins);
 	void *waiting_ctx;
+	/* Called after BOLE_E_NO_MEMORY, when nothing was sent yet and all is given back: waits
+	 * until others may have left some. False: there is no use in another try. May be NULL. */
+	bool (*starved)(void *ctx);
+	void *starved_ctx;
 	const char *peer; /* for the log */
 	/* Out, of receive-pack: references that were deleted, or set to something else. */
 	uint32_t refs_deleted;

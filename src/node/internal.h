@@ -84,6 +84,7 @@ struct bole_node {
 	_Atomic uint64_t complained_ns;
 	_Atomic uint64_t cut_ns; /* no call waits beyond; BOLE_NEVER until close */
 	_Atomic bool stopping;   /* the background's sign to end */
+	_Atomic bool starving;   /* a request has the turn (hunger.c) */
 	struct bole_git_cache *cache;
 	struct bole_pack_cache *packs;
 	struct bole_ref_cache *lists;
@@ -113,6 +114,22 @@ void bole_node_background_free(struct bole_node *);
 void bole_node_background_note(struct bole_node *, uint32_t repo, bool deleted);
 /* A push found no space: whatever waits for later is tried now. */
 void bole_node_background_wake(struct bole_node *);
+
+/* -- requests that found no memory (hunger.c) -- */
+
+/* Zeroed but for the first two: has not starved so far. */
+struct node_hunger {
+	struct bole_node *node;
+	struct node_connection *connection;
+	uint64_t until_ns;
+	uint64_t pause_ns;
+	bool turn;
+};
+
+/* struct bole_service.starved; ctx is a struct node_hunger. */
+bool bole_node_starved(void *ctx);
+/* The request has ended. */
+void bole_node_hunger_end(struct node_hunger *);
 
 /* -- a connection (connection.c) -- */
 

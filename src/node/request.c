@@ -30,6 +30,7 @@ struct run {
 	struct node_push push;
 	struct bole_input in;
 	struct bole_output out;
+	struct node_hunger hunger;
 	struct bole_mutex lock;
 	struct bole_cond changed;
 	bool ended; /* under lock */
@@ -234,6 +235,9 @@ static void fill_service(struct run *run)
 	run->service.cancelled_ctx = q->connection;
 	run->service.waiting = bole_node_connection_between;
 	run->service.waiting_ctx = q->connection;
+	run->hunger = (struct node_hunger){.node = node, .connection = q->connection};
+	run->service.starved = bole_node_starved;
+	run->service.starved_ctx = &run->hunger;
 	run->service.peer = q->connection->peer;
 }
 
@@ -405,6 +409,7 @@ static void run_service(struct run *run)
 		if (q->rc == BOLE_OK) {
 			fill_service(run);
 			q->rc = serve(run);
+			bole_node_hunger_end(&run->hunger);
 		} else {
 			refuse(run, "the configuration of this repository cannot be read");
 			(void)bole_output_flush(&run->out);

@@ -262,6 +262,32 @@ for kind in slow deaf push; do
 	wait $server || die "the server's exit code is $? after a $kind client"
 	server=
 done
+# -- memory for few: everybody is served, one after another --
+python3 - <<'PY' | git -C src fast-import --quiet || die "fast-import"
+for n in range(1, 3001):
+    print("commit refs/heads/long\nmark :%d\ncommitter A <a@b> %d +0000\ndata 1\nc" % (n, 1700000000 + n))
+    if n > 1:
+        print("from :%d" % (n - 1))
+    for k in range(3):
+        print("M 100644 inline d%d/e%d/f%d\ndata %d\n%s" % (n % 7, n % 11, k, len(str(n * k)) , n * k))
+PY
+start
+git -C src push -q "$(url 0)" long || die "push of a long history"
+stop
+start --set node.memory=12m
+many() { # clones at once; prints how many failed
+	local pids=() failed=0 p i
+	for i in $(seq "$1"); do
+		git clone -q --bare --filter=blob:limit=1g --single-branch -b long "$(url "$i")" "m$i" 2>>many.log &
+		pids+=($!)
+	done
+	for p in "${pids[@]}"; do wait "$p" || failed=$((failed + 1)); done
+	rm -rf m[0-9]*
+	echo $failed
+}
+failed=$(many 12)
+[[ $failed == 0 ]] || { cat many.log >&2; die "$failed of 12 clones found no memory"; }
+stop
 "$bole" fsck "$store" >fsck.out 2>&1 || { cat fsck.out >&2; die "fsck of the volume"; }
 start
 [[ $(git ls-remote "$(url 1)" refs/heads/main | cut -f1) == "$(git -C src rev-parse main)" ]] || die "main"

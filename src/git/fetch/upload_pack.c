@@ -294,7 +294,11 @@ static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach
 	struct bole_pack_plan *plan = NULL;
 
 	reach->bitmap = bole_git_cache_bitmap(svc->cache, reach->snapshot);
-	enum bole_status rc = bole_pack_plan_open(reach, &plan);
+	enum bole_status rc;
+
+	do {
+		rc = bole_pack_plan_open(reach, &plan);
+	} while (rc == BOLE_E_NO_MEMORY && svc->starved != NULL && svc->starved(svc->starved_ctx));
 	if (rc != BOLE_OK && key != NULL)
 		bole_pack_cache_forget(svc->packs, key);
 	if (rc == BOLE_E_LIMIT && reach->filter != NULL && reach->filter->patterns != NULL)
