@@ -49,6 +49,8 @@ static const char *failure_text(enum bole_status rc)
 		return "no space on the volume";
 	if (rc == BOLE_E_IO)
 		return "storage failure; outcome unknown";
+	if (rc == BOLE_E_GONE)
+		return "no space for what this push reads meanwhile; try again";
 	return bole_status_text(rc);
 }
 

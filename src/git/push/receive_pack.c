@@ -68,6 +68,8 @@ static void note_failure(struct bole_push *p, enum bole_status rc, const char *w
 {
 	if (rc == BOLE_E_NO_SPACE)
 		why = "no space";
+	else if (rc == BOLE_E_GONE) /* a full volume takes back what readers hold (snapshot.c) */
+		why = "no space for what this push reads meanwhile; try again";
 	snprintf(p->unpack, sizeof p->unpack, "%s", why[0] != '\0' ? why : bole_status_text(rc));
 }
 

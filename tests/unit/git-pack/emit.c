@@ -222,7 +222,7 @@ static void fetch(struct repo *repo, const char *want, const char *have,
 	maker_release(&pack);
 }
 
-Test(emit, clones_and_fetches_that_git_accepts, .timeout = 120)
+Test(emit, clones_and_fetches_that_git_accepts)
 {
 	static const char *const haves[] = {NULL,  "main~1", "main~3", "main~40",    "side~4",
 	                                    "t20", "t40^{}", "main",   "main^{tree}"};

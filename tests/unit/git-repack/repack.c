@@ -306,7 +306,7 @@ Test(repack, what_is_cancelled_changed_nothing)
 	close_world(&test, device);
 }
 
-Test(repack, a_failed_allocation_changes_nothing, .timeout = 60)
+Test(repack, a_failed_allocation_changes_nothing)
 {
 	struct bole_repack_options options = {.all = true};
 	struct bole_repack_result result;
@@ -369,7 +369,7 @@ static bool cut_run(struct test_platform *test, struct bole_block *base, uint64_
 	return cut;
 }
 
-Test(repack, a_cut_at_every_operation_leaves_every_object, .timeout = 120)
+Test(repack, a_cut_at_every_operation_leaves_every_object)
 {
 	static const char *const geometries[] = {"virtio", "nor64k"};
 	unsigned cuts = 0;
