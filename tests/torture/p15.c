@@ -128,6 +128,7 @@ static void rename_all(struct wreck *w, struct bole_store *store)
 	struct bole_repo repo = {.name = ""};
 	char after[sizeof repo.name] = "";
 
+	memset(w->was, 0, sizeof w->was);
 	while (bole_repo_next(store, after, &repo) == BOLE_OK) {
 		char name[64] = "";
 		memcpy(after, repo.name, sizeof after);
@@ -135,7 +136,9 @@ static void rename_all(struct wreck *w, struct bole_store *store)
 		for (unsigned i = 0; i < MODEL_REPOS; i++) {
 			if (w->want.repo[i].algo == 0 || w->id[i] != repo.id)
 				continue;
-			memcpy(w->was[i], repo.name, sizeof w->was[i] - 1);
+			/* It may come again, under its new name. */
+			if (w->was[i][0] == '\0')
+				memcpy(w->was[i], repo.name, sizeof w->was[i] - 1);
 			model_repo_name(i, name);
 			known = true;
 		}

@@ -217,20 +217,43 @@ static enum bole_status note_refs(struct flash_apply *a, const struct flash_reco
 	return BOLE_OK;
 }
 
+/* What is prepared is the last word when that is resolved. */
 static enum bole_status note_aux(struct flash_apply *a, const struct flash_record *r,
                                  uint32_t segment)
 {
-	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
-	const uint8_t *p = r->body.ptr;
+	const struct flash_repo *repo = bole_flash_repo_find(a->v, r->owner);
+	struct flash_aux_record aux;
 
-	if (r->body.len < AUX_HEAD_BYTES || p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES)
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
+		a->v->repair->archive->decides[segment] = 1;
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0 || repo == NULL ||
+	    !bole_flash_aux_decode(r, &aux))
 		return BOLE_OK;
-	key[0] = p[AUX_CLASS_AT];
-	key[1] = p[AUX_KIND_AT + 1];
-	key[2] = p[AUX_KIND_AT];
-	memcpy(key + AUX_KEY_HEAD, p + AUX_HEAD_BYTES, p[AUX_KEY_BYTES_AT]);
-	struct bole_bytes k = {key, (size_t)AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT]};
+	struct bole_bytes k = {aux.key, aux.key_len};
+	/* The first part is gone: nothing is known of this value. */
+	if (aux.part != 0 && bole_flash_table_find(repo->auxtable, k) == NULL)
+		return BOLE_OK;
 	return stamp(a, FLASH_STAMP_AUX, r->owner, k, segment);
+}
+
+static enum bole_status note_resolve(struct flash_apply *a, const struct flash_record *r,
+                                     uint32_t segment)
+{
+	struct bole_bytes after = {NULL, 0};
+
+	if (r->body.len != PREPARE_BYTES || r->body.ptr[RESOLVE_COMMIT_AT] == 0)
+		return BOLE_OK;
+	for (const struct flash_prepared *p = a->v->prepared; p != NULL; p = p->next) {
+		if (memcmp(p->token.bytes, r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES) != 0)
+			continue;
+		for (const struct flash_item *item = bole_flash_table_next(p->aux, after, true);
+		     item != NULL; item = bole_flash_table_next(p->aux, after, false)) {
+			after = bole_flash_item_key(item);
+			BOLE_TRY(stamp(a, FLASH_STAMP_AUX, p->repo->id, after, segment));
+		}
+		break;
+	}
+	return BOLE_OK;
 }
 
 static enum bole_status note_drop(struct flash_apply *a, const struct flash_record *r,
@@ -274,6 +297,7 @@ enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct fla
 	case FLASH_RECORD_REFS: return note_refs(a, r, segment);
 	case FLASH_RECORD_AUX: return note_aux(a, r, segment);
 	case FLASH_RECORD_DROP: return note_drop(a, r, segment);
+	case FLASH_RECORD_RESOLVE: return note_resolve(a, r, segment);
 	default: return BOLE_OK;
 	}
 }

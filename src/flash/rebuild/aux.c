@@ -38,9 +38,9 @@ enum bole_status bole_flash_rebuild_aux_found(struct rebuild *rb, const struct f
 	uint8_t key[AUX_FOUND_KEY];
 	uint8_t value[AUX_FOUND_VALUE];
 	const uint8_t *p = r->body.ptr;
+	uint64_t batch;
 
-	if (w->kind != FLASH_SEGMENT_DATA || r->body.len < AUX_HEAD_BYTES ||
-	    p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES ||
+	if (r->body.len < AUX_HEAD_BYTES || p[AUX_KEY_BYTES_AT] > r->body.len - AUX_HEAD_BYTES ||
 	    bole_get_le16(p + AUX_PARTS_AT) == 0 || bole_get_le16(p + AUX_PARTS_AT) > AUX_PARTS_MAX)
 		return BOLE_OK;
 	head[0] = p[AUX_CLASS_AT];
@@ -48,6 +48,10 @@ enum bole_status bole_flash_rebuild_aux_found(struct rebuild *rb, const struct f
 	head[2] = p[AUX_KIND_AT];
 	memcpy(head + AUX_KEY_HEAD, p + AUX_HEAD_BYTES, p[AUX_KEY_BYTES_AT]);
 	struct bole_bytes k = {head, (size_t)AUX_KEY_HEAD + p[AUX_KEY_BYTES_AT]};
+	/* The log says itself what it knows; parts whose first one was moved are left over. */
+	if (w->kind != FLASH_SEGMENT_DATA &&
+	    bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_AUX, r->owner, k, &batch))
+		return BOLE_OK;
 	struct bole_bytes found = {key,
 	                           found_key(key, r->owner, k, bole_get_le16(p + AUX_PART_AT))};
 	const struct flash_item *item = bole_flash_table_find(rb->aux, found);

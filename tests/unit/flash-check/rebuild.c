@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "bole/store.h"
 #include "flash/log/tx.h"
@@ -95,24 +96,15 @@ static void spoil(struct bole_block *dev, uint64_t at)
 	bole_block_sim_poke(dev, at, &byte, 1);
 }
 
-/* Every fragment of every element; older anchors lead nowhere. */
-static void lose_checkpoint(struct bole_block *dev)
+/* None but the newest leads anywhere. */
+static void lose_anchors(struct bole_block *dev)
 {
-	const struct bole_flash_open_options options = {.read_only = true};
 	static uint8_t slot[FLASH_UNIT_MAX];
 	struct flash_anchor_place place;
 	struct flash_anchor newest;
 	struct flash_anchor a;
-	struct flash_volume *v;
 	uint32_t version;
 
-	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
-	for (uint32_t i = 0; i < v->elements; i++)
-		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
-			const struct flash_fragment *f = &v->element[i].fragment[n];
-			spoil(dev, bole_flash_position(v, f->segment, f->offset) + 40);
-		}
-	OK(bole_flash_volume_close(v));
 	OK(bole_flash_anchor_load(dev, NULL, &test.alloc, &newest, &place));
 	for (uint32_t i = 0; i < 2 * newest.geometry.slots; i++) {
 		uint64_t at = bole_flash_anchor_at(&newest.geometry, i % 2, i / 2);
@@ -130,6 +122,58 @@ static void lose_checkpoint(struct bole_block *dev)
 		bole_flash_anchor_release(&test.alloc, &a);
 	}
 	bole_flash_anchor_release(&test.alloc, &newest);
+}
+
+/* Every fragment of every element. */
+static void lose_checkpoint(struct bole_block *dev)
+{
+	const struct bole_flash_open_options options = {.read_only = true};
+	struct flash_volume *v;
+
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
+	for (uint32_t i = 0; i < v->elements; i++)
+		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
+			const struct flash_fragment *f = &v->element[i].fragment[n];
+			spoil(dev, bole_flash_position(v, f->segment, f->offset) + 40);
+		}
+	OK(bole_flash_volume_close(v));
+	lose_anchors(dev);
+}
+
+static bool in_checkpoint(const struct flash_volume *v, uint64_t at)
+{
+	for (uint32_t i = 0; i < v->elements; i++)
+		for (uint32_t n = 0; n < v->element[i].fragments; n++) {
+			const struct flash_fragment *f = &v->element[i].fragment[n];
+			uint64_t from = bole_flash_position(v, f->segment, f->offset);
+			if (at >= from && at < from + RECORD_HEAD_BYTES + f->length)
+				return true;
+		}
+	return false;
+}
+
+/* Whatever names the object, and itself; a checkpoint's word only if told. */
+static uint32_t lose_id(struct bole_block *dev, uint64_t number, bool checkpoint_too)
+{
+	const struct bole_flash_open_options options = {.read_only = true};
+	uint8_t *bytes = malloc(dev->info.size_bytes);
+	struct suite_blob blob;
+	struct flash_volume *v;
+	uint32_t count = 0;
+
+	suite_blob_make(&blob, BOLE_HASH_SHA1, number);
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
+	check(v->elements > 1);
+	bole_block_sim_peek(dev, 0, bytes, dev->info.size_bytes);
+	for (uint64_t at = 0; at + 20 <= dev->info.size_bytes; at++)
+		if (memcmp(bytes + at, blob.oid.bytes, 20) == 0 &&
+		    (checkpoint_too || !in_checkpoint(v, at))) {
+			spoil(dev, at);
+			count++;
+		}
+	OK(bole_flash_volume_close(v));
+	free(bytes);
+	return count;
 }
 
 static void expect(struct bole_snapshot *s, uint64_t number)
@@ -214,4 +258,74 @@ Test(flash_rebuild, what_a_checkpoint_said_is_put_together_again)
 		bole_block_close(dev);
 		test_platform_release(&test);
 	}
+}
+
+/* Many references, so that the next checkpoints are deltas. */
+static void grow_base(struct bole_block *dev)
+{
+	enum { MANY = 400 };
+	static char name[MANY][64];
+	static struct bole_ref_update update[MANY];
+	struct suite_blob blob;
+	struct bole_tx *tx;
+
+	suite_blob_make(&blob, BOLE_HASH_SHA1, 2);
+	for (unsigned i = 0; i < MANY; i++) {
+		(void)snprintf(name[i], sizeof name[i], "refs/tags/one-of-many-%u", i);
+		update[i] = (struct bole_ref_update){
+		        .name = bole_bytes_z(name[i]), .action = BOLE_REF_SET, .oid = blob.oid};
+	}
+	OK(bole_tx_begin(store, repo.id, &tx));
+	suite_commit(tx, update, MANY);
+	checkpoint(dev);
+	struct flash_volume *v;
+	OK(bole_store_close(store));
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, NULL, &v));
+	v->base_wanted = true;
+	OK(bole_flash_checkpoint(v));
+	OK(bole_flash_volume_close(v));
+	mount(dev);
+}
+
+/* Goal: a reference whose newer value is gone, and whose old one names what is nowhere, is left out
+ * and said; it is neither shown nor an error for ever. */
+Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
+{
+	enum { NEWER = 9999 };
+	struct bole_flash_check_result result;
+	struct store_suite suite = {.platform = &test.base};
+	struct bole_block *dev = make("sd");
+	struct bole_snapshot *s;
+	struct suite_blob blob;
+	struct bole_ref ref;
+
+	mount(dev);
+	grow_base(dev);
+	suite.store = store;
+	suite_blob_make(&blob, BOLE_HASH_SHA1, NEWER);
+	suite_publish(&suite, repo.id, &blob, "refs/heads/1");
+	checkpoint(dev);
+	OK(bole_store_close(store));
+	check(lose_id(dev, 1, false) >= 2); /* the object, and the log's word */
+	check(lose_id(dev, NEWER, true) >= 3);
+	lose_anchors(dev);
+	said[0] = '\0';
+	OK(bole_flash_repair(dev, &test.base, &test.alloc, &report, &result));
+	cr_assert(strstr(said, "r: reference refs/heads/1 is left out: it is of old") != NULL, "%s",
+	          said);
+	check_eq(result.errors, 0);
+	mount(dev);
+	OK(bole_snapshot_open(store, repo.id, &s));
+	check_eq(bole_ref_get(s, bole_bytes_z("refs/heads/1"), &ref), BOLE_E_NOT_FOUND);
+	for (uint64_t i = 2; i <= OBJECTS; i++) {
+		char name[32];
+		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		(void)snprintf(name, sizeof name, "refs/heads/%u", (unsigned)i);
+		suite_expect_ref(s, name, &blob.oid);
+		expect(s, i);
+	}
+	bole_snapshot_close(s);
+	OK(bole_store_close(store));
+	bole_block_close(dev);
+	test_platform_release(&test);
 }
