@@ -106,6 +106,9 @@ struct flash_index {
 	struct flash_runs *runs;       /* NULL = none */
 	struct flash_extents *extents; /* NULL = none */
 	uint64_t objects;              /* rows that live, duplicates in extents included */
+	/* Of a state that a checkpoint saved: what was frozen is gone from it, but the element
+	 * names the run of that, which no list here has. */
+	bool slim;
 };
 
 /* What a lookup finds: a record, or a row of an extent. */

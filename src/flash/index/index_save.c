@@ -208,9 +208,11 @@ static enum bole_status put_extents(struct flash_save *s, const struct flash_dom
 	return BOLE_OK;
 }
 
+/* Not where the element before names a run of what was frozen: its list here does not. */
 static bool same(const struct flash_index *index, const struct flash_index *before)
 {
 	return before != NULL && !bole_flash_index_frozen(index) &&
+	       !bole_flash_index_frozen(before) && !before->slim &&
 	       index->now.mem == before->now.mem && index->now.fresh == before->now.fresh &&
 	       index->now.rows == before->now.rows && index->runs == before->runs &&
 	       index->extents == before->extents;

@@ -345,6 +345,7 @@ static void slim(struct flash_volume *v, struct flash_domain *domain, struct fla
 	    bole_flash_index_fork(v, domain, *pinned, &index) != BOLE_OK)
 		return;
 	bole_flash_memory_release(v, &index->frozen);
+	index->slim = true;
 	bole_flash_index_drop(v, *pinned);
 	*pinned = index;
 }

@@ -287,3 +287,59 @@ Test(flash_space_sweeps, rows_that_come_and_go_between_checkpoints_leave_nothing
 	bole_block_close(w.device);
 	test_platform_release(&w.test);
 }
+
+static void sweep_all(void)
+{
+	struct bole_mark_result result;
+	struct flash_mark *m;
+	struct bole_oid oid;
+
+	OK(bole_flash_mark_begin(w.v, w.repo.id, &m));
+	while (bole_flash_mark_root(m, &oid) == BOLE_OK)
+		continue;
+	OK(bole_flash_mark_end(m, &result));
+	memset(w.present, 0, sizeof w.present);
+}
+
+/* The last checkpoint names a run of what was frozen, which no list in memory had then. When all in
+ * it has died, the next one must say that there is none. After some numbers of checkpoints that is
+ * one of what changed, after others one of everything. */
+Test(flash_space_sweeps, what_dies_to_the_last_row_stays_dead)
+{
+	static const struct bole_block_sim_options nor = {
+	        .kind = BOLE_BLOCK_NOR,
+	        .size_bytes = 2 << 20,
+	        .read_unit = 16,
+	        .program_unit = 16,
+	        .erase_unit = 4096,
+	};
+	struct flash_request create = {.kind = FLASH_REQUEST_CREATE,
+	                               .name = "r",
+	                               .algo = BOLE_HASH_SHA1,
+	                               .head = "refs/heads/a"};
+
+	for (uint32_t checkpoints = 1; checkpoints <= 8; checkpoints++) {
+		test_platform_init(&w.test, 1);
+		OK(bole_block_sim_open(&w.test.alloc, &nor, &w.device));
+		OK(bole_flash_format(w.device, &w.test.base, NULL));
+		open_it();
+		OK(bole_flash_submit(w.v, &create));
+		w.repo = create.created;
+		w.random = checkpoints;
+		for (uint32_t i = 0; i < checkpoints; i++) {
+			sweep_all();
+			for (uint32_t k = 0; k < 20; k++)
+				change(TX, 0);
+			OK(bole_flash_checkpoint(w.v));
+		}
+		check(w.v->repo[0]->domain->index->runs != NULL);
+		sweep_all();
+		verify();
+		OK(bole_flash_volume_close(w.v));
+		open_it();
+		verify();
+		OK(bole_flash_volume_close(w.v));
+		bole_block_close(w.device);
+		test_platform_release(&w.test);
+	}
+}
