@@ -203,8 +203,8 @@ void bole_cli_client_change(void *ctx, const struct bole_client_change *change)
 	putc('\n', to);
 }
 
-void bole_cli_client_end(struct bole_cli_client *c, const struct bole_cli_figure *rows,
-                         size_t count)
+static void print_figures(struct bole_cli_client *c, const struct bole_cli_figure *rows,
+                          size_t count)
 {
 	close_line(c);
 	if (!c->cli->json) {
@@ -218,6 +218,23 @@ void bole_cli_client_end(struct bole_cli_client *c, const struct bole_cli_figure
 	for (size_t i = 0; i < count; i++)
 		printf(",\"%s\":%llu", rows[i].name, (unsigned long long)rows[i].value);
 	puts("}");
+}
+
+int bole_cli_client_done(struct bole_cli_client *c, enum bole_status rc,
+                         struct bole_cli_store *store, const struct bole_cli_transfer *done)
+{
+	const struct bole_cli_figure figures[] = {{"objects", done->objects},
+	                                          {"references", done->changed},
+	                                          {"refused", done->refused},
+	                                          {"bytes", done->bytes}};
+	int code = rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_client_fail(c, rc);
+	int closed = bole_cli_store_close(store);
+
+	code = code == BOLE_EXIT_OK ? closed : code;
+	if (code != BOLE_EXIT_OK)
+		return code;
+	print_figures(c, figures, sizeof figures / sizeof figures[0]);
+	return done->refused > 0 ? BOLE_EXIT_FAILED : BOLE_EXIT_OK;
 }
 
 int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *out)

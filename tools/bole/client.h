@@ -49,9 +49,21 @@ int bole_cli_client_open(struct bole_cli *, const char *url,
 void bole_cli_client_close(struct bole_cli_client *);
 /* Says why a call failed; returns the exit code. */
 int bole_cli_client_fail(struct bole_cli_client *, enum bole_status);
-/* A bole_client_change, printed; ctx is the bole_cli_client. end closes what JSON opened. */
+/* A bole_client_change, printed; ctx is the bole_cli_client. done closes what JSON opened. */
 void bole_cli_client_change(void *ctx, const struct bole_client_change *);
-void bole_cli_client_end(struct bole_cli_client *, const struct bole_cli_figure *, size_t count);
+
+/* What a fetch or a push moved. */
+struct bole_cli_transfer {
+	uint64_t objects;
+	uint64_t changed; /* references */
+	uint64_t refused; /* the same */
+	uint64_t bytes;
+};
+struct bole_cli_store;
+/* The end of a fetch or a push that returned rc: closes the store, prints the figures or why it
+ * failed, and returns the exit code. */
+int bole_cli_client_done(struct bole_cli_client *, enum bole_status rc, struct bole_cli_store *,
+                         const struct bole_cli_transfer *);
 
 /* An option that may be given more than once, as "--name VALUE" or "--name=VALUE": taken out of
  * the arguments before "--". Returns the new count of arguments, or -1 after saying what is wrong.

@@ -82,20 +82,9 @@ static int push(struct bole_cli *cli, const struct bole_cli_args *args,
 		job->change = bole_cli_client_change;
 		job->ctx = &c;
 		enum bole_status rc = bole_client_push(c.client, store.store, job);
-
-		if (rc != BOLE_OK)
-			code = bole_cli_client_fail(&c, rc);
-		int closed = bole_cli_store_close(&store);
-		code = code == BOLE_EXIT_OK ? closed : code;
-	}
-	if (code == BOLE_EXIT_OK) {
-		const struct bole_cli_figure figures[] = {{"objects", job->objects},
-		                                          {"references", job->refs_changed},
-		                                          {"refused", job->refs_refused},
-		                                          {"bytes", job->pack_bytes}};
-
-		bole_cli_client_end(&c, figures, 4);
-		code = job->refs_refused > 0 ? BOLE_EXIT_FAILED : code;
+		const struct bole_cli_transfer done = {job->objects, job->refs_changed,
+		                                       job->refs_refused, job->pack_bytes};
+		code = bole_cli_client_done(&c, rc, &store, &done);
 	}
 	bole_cli_client_close(&c);
 	return code;

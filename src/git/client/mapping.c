@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* From the server's references, by refspecs, to ours. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -234,23 +235,12 @@ static enum bole_status sort_items(struct fetching *f)
 	return BOLE_OK;
 }
 
+/* Among the first count, which are sorted. */
 static bool has_item(const struct fetching *f, size_t count, struct bole_bytes name)
 {
-	size_t low = 0;
-	size_t high = count;
+	const struct fetch_item key = {.name = name};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = bole_bytes_compare(f->items[middle].name, name);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	return count != 0 && bsearch(&key, f->items, count, sizeof key, compare_items) != NULL;
 }
 
 /* -- Tags that come along, and what goes -- */

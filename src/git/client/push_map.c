@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* From our references, by refspecs, to the server's. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -244,23 +245,12 @@ static enum bole_status sort_items(struct pushing *p)
 	return BOLE_OK;
 }
 
+/* Among the first count, which are sorted. */
 static bool has_item(const struct pushing *p, size_t count, struct bole_bytes name)
 {
-	size_t low = 0;
-	size_t high = count;
+	const struct push_item key = {.name = name};
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = bole_bytes_compare(p->items[middle].name, name);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	return count != 0 && bsearch(&key, p->items, count, sizeof key, compare_items) != NULL;
 }
 
 static bool covered(const struct pushing *p, struct bole_bytes name)

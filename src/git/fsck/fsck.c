@@ -2,6 +2,7 @@
 /* The table of ids, severities, and the way in. */
 #include "git/fsck/fsck.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -98,23 +99,15 @@ enum bole_status bole_fsck_set(struct bole_fsck_options *o, struct bole_bytes na
 	return BOLE_OK;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	return bole_oid_compare(a, b);
+}
+
 static bool is_skipped(const struct bole_fsck_options *o, const struct bole_oid *oid)
 {
-	size_t low = 0;
-	size_t high = o->skip_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = bole_oid_compare(&o->skip[middle], oid);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	return o->skip_count != 0 &&
+	       bsearch(oid, o->skip, o->skip_count, sizeof *oid, compare_ids) != NULL;
 }
 
 void bole_fsck_begin(struct bole_fsck *f, const struct bole_oid *oid)

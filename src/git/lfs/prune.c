@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Pointers, and objects that nothing points to. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -136,21 +137,7 @@ static int compare(const void *a, const void *b)
 
 static bool is_named(const struct named *n, const struct bole_oid *oid)
 {
-	size_t low = 0;
-	size_t high = n->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = bole_oid_compare(&n->ids[middle], oid);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	return n->count != 0 && bsearch(oid, n->ids, n->count, sizeof *oid, compare) != NULL;
 }
 
 static enum bole_status prune(struct bole_store *store, uint32_t repo, const struct named *named,
