@@ -3,9 +3,11 @@
  * out as runs before the sweep is published. Afterwards exactly those are gone that should be, and
  * every segment counts exactly the bytes that live in it. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "bole/block_sim.h"
 #include "flash/index/levels.h"
 #include "flash/log/tx.h"
@@ -191,7 +193,8 @@ static void sweep(void)
 	memset(w.marked, 0, sizeof w.marked);
 }
 
-Test(flash_space_sweeps, what_is_dropped_and_moved_meanwhile_is_counted_once)
+/* A new volume with one repository. */
+static void world_open(uint64_t seed)
 {
 	static const struct bole_block_sim_options nor = {
 	        .kind = BOLE_BLOCK_NOR,
@@ -204,15 +207,29 @@ Test(flash_space_sweeps, what_is_dropped_and_moved_meanwhile_is_counted_once)
 	                               .name = "r",
 	                               .algo = BOLE_HASH_SHA1,
 	                               .head = "refs/heads/a"};
-	uint32_t dropped = 0;
 
-	w.random = test_seed(17);
+	memset(&w, 0, sizeof w);
+	w.random = seed;
 	test_platform_init(&w.test, 1);
 	OK(bole_block_sim_open(&w.test.alloc, &nor, &w.device));
 	OK(bole_flash_format(w.device, &w.test.base, NULL));
 	open_it();
 	OK(bole_flash_submit(w.v, &create));
 	w.repo = create.created;
+}
+
+static void world_close(void)
+{
+	OK(bole_flash_volume_close(w.v));
+	bole_block_close(w.device);
+	test_platform_release(&w.test);
+}
+
+Test(flash_space_sweeps, what_is_dropped_and_moved_meanwhile_is_counted_once)
+{
+	uint32_t dropped = 0;
+
+	world_open(test_seed(17));
 	for (uint32_t round = 0; round < ROUNDS; round++) {
 		while (count() < LIVE)
 			change(TX, 1);
@@ -229,33 +246,14 @@ Test(flash_space_sweeps, what_is_dropped_and_moved_meanwhile_is_counted_once)
 		}
 	}
 	check(dropped != 0);
-	OK(bole_flash_volume_close(w.v));
-	bole_block_close(w.device);
-	test_platform_release(&w.test);
+	world_close();
 }
 
 /* Nothing of it is worth a run: what was frozen goes all the same, and the next rows are frozen. */
 Test(flash_space_sweeps, rows_that_come_and_go_between_checkpoints_leave_nothing)
 {
-	static const struct bole_block_sim_options nor = {
-	        .kind = BOLE_BLOCK_NOR,
-	        .size_bytes = 2 << 20,
-	        .read_unit = 16,
-	        .program_unit = 16,
-	        .erase_unit = 4096,
-	};
-	struct flash_request create = {.kind = FLASH_REQUEST_CREATE,
-	                               .name = "r",
-	                               .algo = BOLE_HASH_SHA1,
-	                               .head = "refs/heads/a"};
 
-	test_platform_init(&w.test, 1);
-	OK(bole_block_sim_open(&w.test.alloc, &nor, &w.device));
-	OK(bole_flash_format(w.device, &w.test.base, NULL));
-	open_it();
-	OK(bole_flash_submit(w.v, &create));
-	w.repo = create.created;
-	w.random = 1;
+	world_open(1);
 	for (uint32_t i = 0; i < 5; i++)
 		change(TX, 0);
 	for (uint32_t i = 0; i < IDS; i += TX) {
@@ -283,9 +281,7 @@ Test(flash_space_sweeps, rows_that_come_and_go_between_checkpoints_leave_nothing
 	OK(bole_flash_volume_close(w.v));
 	open_it();
 	verify();
-	OK(bole_flash_volume_close(w.v));
-	bole_block_close(w.device);
-	test_platform_release(&w.test);
+	world_close();
 }
 
 static void sweep_all(void)
@@ -301,45 +297,46 @@ static void sweep_all(void)
 	memset(w.present, 0, sizeof w.present);
 }
 
+/* So many that a checkpoint of everything is larger than what changes after it. */
+static void many_refs(void)
+{
+	static struct bole_ref_update updates[300];
+	static char names[300][32];
+	struct bole_oid oid = oid_of(0);
+	struct flash_tx *tx;
+	size_t failed;
+
+	OK(bole_flash_tx_begin(w.v, w.repo.id, &tx));
+	for (uint32_t i = 0; i < 300; i++) {
+		snprintf(names[i], sizeof names[i], "refs/tags/reference-%u", (unsigned)i);
+		updates[i] = (struct bole_ref_update){.name = bole_bytes_z(names[i]),
+		                                      .expect = BOLE_EXPECT_ANY,
+		                                      .action = BOLE_REF_SET,
+		                                      .oid = oid};
+	}
+	OK(bole_flash_tx_commit(tx, updates, 300, &failed));
+}
+
 /* The last checkpoint names a run of what was frozen, which no list in memory had then. When all in
- * it has died, the next one must say that there is none. After some numbers of checkpoints that is
- * one of what changed, after others one of everything. */
+ * it has died, the next one, of what changed, must say that there is none. */
 Test(flash_space_sweeps, what_dies_to_the_last_row_stays_dead)
 {
-	static const struct bole_block_sim_options nor = {
-	        .kind = BOLE_BLOCK_NOR,
-	        .size_bytes = 2 << 20,
-	        .read_unit = 16,
-	        .program_unit = 16,
-	        .erase_unit = 4096,
-	};
-	struct flash_request create = {.kind = FLASH_REQUEST_CREATE,
-	                               .name = "r",
-	                               .algo = BOLE_HASH_SHA1,
-	                               .head = "refs/heads/a"};
-
-	for (uint32_t checkpoints = 1; checkpoints <= 8; checkpoints++) {
-		test_platform_init(&w.test, 1);
-		OK(bole_block_sim_open(&w.test.alloc, &nor, &w.device));
-		OK(bole_flash_format(w.device, &w.test.base, NULL));
-		open_it();
-		OK(bole_flash_submit(w.v, &create));
-		w.repo = create.created;
-		w.random = checkpoints;
-		for (uint32_t i = 0; i < checkpoints; i++) {
-			sweep_all();
-			for (uint32_t k = 0; k < 20; k++)
-				change(TX, 0);
-			OK(bole_flash_checkpoint(w.v));
-		}
-		check(w.v->repo[0]->domain->index->runs != NULL);
-		sweep_all();
-		verify();
-		OK(bole_flash_volume_close(w.v));
-		open_it();
-		verify();
-		OK(bole_flash_volume_close(w.v));
-		bole_block_close(w.device);
-		test_platform_release(&w.test);
-	}
+	world_open(1);
+	many_refs();
+	OK(bole_flash_checkpoint(w.v));
+	OK(bole_flash_checkpoint(w.v));
+	for (uint32_t i = 0; i < 3; i++)
+		change(TX, 0);
+	uint32_t elements = w.v->elements;
+	OK(bole_flash_checkpoint(w.v));
+	check_eq(w.v->elements, elements + 1);
+	check(w.v->repo[0]->domain->index->runs != NULL);
+	sweep_all();
+	check_eq(w.v->elements, elements + 2);
+	check(w.v->repo[0]->domain->index->runs == NULL);
+	verify();
+	OK(bole_flash_volume_close(w.v));
+	open_it();
+	verify();
+	world_close();
 }
