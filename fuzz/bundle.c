@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "git/files/bundle.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "support/platform.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "git/files/ref_files.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/io.h"
 #include "base/memory.h"
-#include "git/pkt_line.h"
+#include "git/wire/pkt_line.h"
 #include "support/platform.h"
 
 static void check_round_trip(struct test_platform *test, struct bole_bytes data)

@@ -16,7 +16,7 @@
 #include "bole/store.h"
 #include "git/files/multi_pack.h"
 #include "git/files/pack_index.h"
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 
 enum {
 	GITDIR_FOLDERS_MAX = 32,

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "bole/limits.h"
 #include "git/files/loose.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum {
 	LOOSE_LEVEL = 6,

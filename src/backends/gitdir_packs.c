@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/sort.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { PACK_HEAD_BYTES = 12, PACKS_FIRST = 8, FILE_NAME_MAX = 200 };
 #define INDEX_BYTES_MAX ((uint64_t)1 << 36)

@@ -11,7 +11,7 @@
 #include "bole/limits.h"
 #include "git/files/ref_files.h"
 #include "git/files/reftable.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum {
 	REFS_FIRST = 64,

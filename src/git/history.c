@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "git/negotiate.h"
-#include "git/object.h"
-#include "git/service_impl.h"
+#include "git/object/object.h"
+#include "git/service/service_impl.h"
 
 enum {
 	ARRAY_CAP_MIN = 256,

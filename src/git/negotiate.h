@@ -13,7 +13,7 @@
 #include "bole/odb.h"
 #include "bole/oid.h"
 #include "bole/platform.h"
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 
 struct bole_session;
 

@@ -11,9 +11,9 @@
 #include "bole/kv.h"
 #include "bole/limits.h"
 #include "bole/odb.h"
-#include "git/object.h"
-#include "git/object_read.h"
-#include "git/object_write.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
+#include "git/object/write.h"
 
 struct bole_kv {
 	struct bole_platform *platform;

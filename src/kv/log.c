@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 #include "kv/kv.h"
 
 struct waiting {

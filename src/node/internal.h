@@ -12,7 +12,7 @@
 #include "base/io.h"
 #include "base/memory.h"
 #include "bole/node.h"
-#include "git/service.h"
+#include "git/service/service.h"
 #include "node/access.h"
 #include "node/http_parse.h"
 

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/bitmap/cache.h"
-#include "git/pack_cache.h"
+#include "git/pack/cache.h"
 #include "git/refs/cache.h"
 #include "node/internal.h"
 

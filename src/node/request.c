@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/bitmap/cache.h"
-#include "git/pkt_line.h"
+#include "git/wire/pkt_line.h"
 #include "node/internal.h"
 
 enum {

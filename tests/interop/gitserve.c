@@ -26,8 +26,8 @@
 #include "base/memory.h"
 #include "bole/devices.h"
 #include "bole/store.h"
-#include "git/pkt_line.h"
-#include "git/service.h"
+#include "git/service/service.h"
+#include "git/wire/pkt_line.h"
 #include "support/platform.h"
 
 enum { BUF = 65536, HEAD_MAX = 16384, DISK_BYTES = 256 << 20 };

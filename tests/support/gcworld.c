@@ -9,8 +9,8 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "bole/verify.h"
-#include "git/object_write.h"
-#include "git/pack_ingest.h"
+#include "git/object/write.h"
+#include "git/pack/ingest.h"
 #include "support/packmaker.h"
 #include "support/suite_help.h"
 

@@ -9,9 +9,9 @@
 #include "base/bytes.h"
 #include "base/deflate.h"
 #include "base/hash.h"
-#include "git/object.h"
-#include "git/object_write.h"
-#include "git/pkt_line.h"
+#include "git/object/object.h"
+#include "git/object/write.h"
+#include "git/wire/pkt_line.h"
 
 #define MUST(expr)                                                                    \
 	do {                                                                          \

@@ -10,7 +10,7 @@
 
 #include "base/memory.h"
 #include "bole/store.h"
-#include "git/service.h"
+#include "git/service/service.h"
 #include "support/platform.h"
 
 struct git_fixture {

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/io.h"
-#include "git/object_read.h"
+#include "git/object/read.h"
 
 static void must(enum bole_status rc, const char *what)
 {

@@ -6,7 +6,7 @@
 
 #include "bole/store.h"
 #include "git/fetch/pack_emit.h"
-#include "git/pack_ingest.h"
+#include "git/pack/ingest.h"
 #include "support/packmaker.h"
 #include "support/platform.h"
 

@@ -18,8 +18,8 @@
 #include "base/memory.h"
 #include "bole/limits.h"
 #include "git/fetch/pack_emit.h"
-#include "git/pack_ingest.h"
-#include "git/peel.h"
+#include "git/object/peel.h"
+#include "git/pack/ingest.h"
 
 enum { INPUT_BYTES = 256 * 1024, UPDATES_AT_ONCE = 4096, WANTS_FIRST = 64 };
 

@@ -26,7 +26,7 @@
 #include "base/memory.h"
 #include "bole/odb.h"
 #include "bole/platform.h"
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 
 #define BITMAP_NONE UINT32_MAX
 

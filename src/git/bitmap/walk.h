@@ -5,8 +5,8 @@
 #define BOLE_GIT_BITMAP_WALK_H
 
 #include "git/bitmap/bitmap.h"
-#include "git/object.h"
-#include "git/object_read.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
 
 /* An object that was met. Words, so that it packs behind an id of 20 bytes. */
 struct bitmap_met {

@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/client/remote.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 /* What belongs to no pack, in a row, must end some day. */
 static enum bole_status idle(struct bole_demux *d, size_t text)

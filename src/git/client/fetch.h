@@ -9,7 +9,7 @@
 #define BOLE_GIT_CLIENT_FETCH_H
 
 #include "git/client/remote.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 /* A reference of ours that may change. */
 struct fetch_item {

@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "base/sort.h"
 #include "git/client/remote.h"
-#include "git/object.h"
-#include "git/service_impl.h"
+#include "git/object/object.h"
+#include "git/service/service_impl.h"
 
 enum { REFS_FIRST = 64 };
 

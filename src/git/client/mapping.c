@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/sort.h"
 #include "git/client/fetch.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { ITEMS_FIRST = 64 };
 

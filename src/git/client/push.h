@@ -8,7 +8,7 @@
 #define BOLE_GIT_CLIENT_PUSH_H
 
 #include "git/client/remote.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 /* A reference of the server's that shall change. */
 struct push_item {

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/client/push.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 /* Whether a lease holds; NULL: there is none for it. */
 static const struct bole_push_lease *lease_of(const struct pushing *p, const struct push_item *item)

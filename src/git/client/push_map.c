@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/sort.h"
 #include "git/client/push.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { ITEMS_FIRST = 64 };
 

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/client/remote.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 /* A name, whole or short, with a * in it or none; an id is one too. */
 static bool side_valid(struct bole_bytes side, bool *star)

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum { TEXT_CHUNK_BYTES = 16 * 1024 };
 

@@ -19,7 +19,7 @@
 #include "base/memory.h"
 #include "bole/client.h"
 #include "git/negotiate.h"
-#include "git/pkt_line.h"
+#include "git/wire/pkt_line.h"
 
 enum {
 	BOLE_REMOTE_REFS_MAX = 1 << 21,

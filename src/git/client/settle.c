@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/client/fetch.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { CONFLICTS_MAX = 64 }; /* commits tried again without the one that clashed */
 

@@ -7,8 +7,8 @@
 
 #include "base/deflate.h"
 #include "base/memory.h"
-#include "git/object.h"
-#include "git/service_impl.h"
+#include "git/object/object.h"
+#include "git/service/service_impl.h"
 
 enum {
 	BOLE_ARCHIVE_LEVEL = 6,

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/deflate.h"
 #include "base/memory.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum { DEFLATE_LEVEL = 1, STEP_BYTES = 16 * 1024 };
 

@@ -14,7 +14,7 @@
 #include "bole/alloc.h"
 #include "bole/odb.h"
 #include "bole/platform.h"
-#include "git/object_read.h"
+#include "git/object/read.h"
 
 struct bole_filter;
 struct bole_id_list;

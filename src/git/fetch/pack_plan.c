@@ -6,7 +6,7 @@
 #include "git/fetch/filter.h"
 #include "git/fetch/reach.h"
 #include "git/negotiate.h"
-#include "git/ref_view.h"
+#include "git/refs/ref_view.h"
 
 enum {
 	DIGITS = 256,

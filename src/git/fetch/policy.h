@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "git/fetch/filter.h"
-#include "git/ref_view.h"
+#include "git/refs/ref_view.h"
 
 struct bole_fetch_policy {
 	struct bole_ref_view refs;

@@ -12,8 +12,8 @@
 
 #include "git/fetch/filter.h"
 #include "git/fetch/pack_emit.h"
-#include "git/object.h"
-#include "git/oid_map.h"
+#include "git/object/object.h"
+#include "git/object/oid_map.h"
 
 enum {
 	REACH_HAVE = 1,   /* the receiver has it */

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "git/fetch/reach.h"
 #include "git/negotiate.h"
-#include "git/ref_view.h"
+#include "git/refs/ref_view.h"
 
 uint8_t bole_reach_link_type(uint32_t mode)
 {

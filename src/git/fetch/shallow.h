@@ -5,7 +5,7 @@
 #define BOLE_GIT_SHALLOW_H
 
 #include "git/negotiate.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum {
 	BOLE_DEEPEN_INFINITE = 0x7fffffff, /* "give me all" on the wire */

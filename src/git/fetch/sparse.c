@@ -5,7 +5,7 @@
 #include "git/fetch/treeish.h"
 
 #include "git/fetch/upload_pack_impl.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 /* A blob by its id: only one that might be wanted, so that nobody asks what is in others. */
 static enum bole_status find_by_id(struct bole_fetch *f, const struct bole_oid *oid)

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum bole_status bole_tree_path(struct bole_session *s, struct bole_object_reader *reader,
                                 struct bole_oid *oid, uint32_t *mode, struct bole_bytes path)

@@ -3,7 +3,7 @@
 #ifndef BOLE_GIT_TREEISH_H
 #define BOLE_GIT_TREEISH_H
 
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 struct bole_treeish {
 	struct bole_oid oid;

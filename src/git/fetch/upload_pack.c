@@ -7,7 +7,7 @@
 #include "git/bitmap/cache.h"
 #include "git/fetch/pack_emit.h"
 #include "git/fetch/upload_pack_impl.h"
-#include "git/pack_cache.h"
+#include "git/pack/cache.h"
 
 #define COUNTING "Counting objects" /* the emission's phase before the first byte */
 

@@ -8,7 +8,7 @@
 #include "git/fetch/shallow.h"
 #include "git/negotiate.h"
 #include "git/pattern/path_pattern.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum bole_ack_mode {
 	BOLE_ACK_SINGLE = 0,

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum {
 	LINE_BYTES = BOLE_REF_NAME_MAX + BOLE_OID_HEX_MAX + 2,

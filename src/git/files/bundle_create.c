@@ -9,7 +9,7 @@
 #include "bole/export.h"
 #include "git/fetch/pack_emit.h"
 #include "git/files/bundle.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { BUFFER_BYTES = 16 * 1024, SYMREFS_MAX = 5, REFS_FIRST = 64 };
 

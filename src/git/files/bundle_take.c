@@ -11,10 +11,10 @@
 #include "bole/export.h"
 #include "bole/store.h"
 #include "git/files/bundle.h"
-#include "git/object.h"
-#include "git/oid_map.h"
-#include "git/pack_ingest.h"
-#include "git/peel.h"
+#include "git/object/object.h"
+#include "git/object/oid_map.h"
+#include "git/object/peel.h"
+#include "git/pack/ingest.h"
 
 enum { BUFFER_BYTES = 64 * 1024, YIELD_EVERY = 256, HEX_SHOWN = 12 };
 

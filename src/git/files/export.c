@@ -14,8 +14,8 @@
 #include "git/files/commit_graph.h"
 #include "git/files/pack_file.h"
 #include "git/files/ref_files.h"
-#include "git/object.h"
-#include "git/peel.h"
+#include "git/object/object.h"
+#include "git/object/peel.h"
 
 enum { WANTS_FIRST = 64, BUFFER_BYTES = 64 * 1024, COMMITS_FIRST = 1024, YIELD_EVERY = 256 };
 

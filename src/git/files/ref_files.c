@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 /* Cuts a line without its LF off; the last one may lack it. */
 static struct bole_bytes cut_line(struct bole_bytes *rest)

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/deflate.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum {
 	HEAD_V1_BYTES = 24,

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "git/fsck/fsck.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { TIME_DIGITS_MAX = 23 };
 

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "git/fsck/fsck.h"
 #include "git/fsck/names.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { MODE_TYPE = 0170000, MODE_GROUP_WRITABLE = 0100664, WORD_BITS = 64 };
 

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/sort.h"
 #include "git/lfs/lfs.h"
-#include "git/object_read.h"
+#include "git/object/read.h"
 
 enum {
 	POINTER_MAX = 1024, /* bytes of a pointer, as git-lfs has it */

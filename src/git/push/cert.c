@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/hmac.h"
 #include "base/secret.h"
-#include "git/object_write.h"
+#include "git/object/write.h"
 #include "git/push/push.h"
 
 enum { CERT_DEFLATE_LEVEL = 6, SECONDS_DIGITS_MAX = 18 };

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/bytes.h"
 #include "base/sort.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "git/push/push.h"
 
 void bole_push_fail_all(struct bole_push *p, const char *error)

@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "git/push/push.h"
 
 /* The view that hooks get: info comes first, so that its callbacks find the push. */

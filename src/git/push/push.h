@@ -14,7 +14,7 @@
 #include "base/memory.h"
 #include "git/negotiate.h"
 #include "git/push/policy.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum {
 	BOLE_PUSH_REFS_MAX = 1 << 17, /* of one push; more than a transaction's, unless atomic */

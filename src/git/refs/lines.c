@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "git/refs/listing.h"
 
 enum bole_status bole_ref_fill_peeled(struct bole_session *s, struct bole_listed_ref *ref)

@@ -11,7 +11,7 @@
 
 #include "bole/limits.h"
 #include "bole/refs.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 
 enum {
 	BOLE_REF_LINES_BYTES = 2 * (2 * BOLE_REF_NAME_MAX + 2 * BOLE_OID_HEX_MAX + 64),

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "bole/limits.h"
-#include "git/gc.h"
+#include "git/gc/gc.h"
 
 enum {
 	WINDOW = 10,

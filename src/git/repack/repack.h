@@ -8,9 +8,9 @@
 
 #include "base/deflate.h"
 #include "bole/repack.h"
-#include "git/object.h"
-#include "git/object_read.h"
-#include "git/oid_map.h"
+#include "git/object/object.h"
+#include "git/object/oid_map.h"
+#include "git/object/read.h"
 
 enum { REPACK_NONE = -1, REPACK_PACK_HEAD_BYTES = 12, REPACK_WORK_YIELD = 32 * 1024 };
 

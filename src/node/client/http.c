@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/service_impl.h"
+#include "git/service/service_impl.h"
 #include "node/client/client.h"
 
 enum { CHUNK_HEAD = 20, AUTH_LINE = 2 * CLIENT_AUTH_MAX };

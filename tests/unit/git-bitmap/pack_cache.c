@@ -5,7 +5,7 @@
 
 #include "git/fetch/filter.h"
 #include "git/negotiate.h"
-#include "git/pack_cache.h"
+#include "git/pack/cache.h"
 #include "support/platform.h"
 
 static struct test_platform test;

@@ -7,8 +7,8 @@
 
 #include "base/bytes.h"
 #include "git/client/remote.h"
-#include "git/object.h"
-#include "git/service_impl.h"
+#include "git/object/object.h"
+#include "git/service/service_impl.h"
 #include "node/client/client.h"
 #include "support/packworld.h"
 

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "support/platform.h"
 
 #define HEX   "0123456789abcdef0123456789abcdef01234567"

@@ -12,9 +12,9 @@
 #include "bole/limits.h"
 #include "bole/store.h"
 #include "git/delta.h"
-#include "git/object.h"
-#include "git/object_read.h"
-#include "git/object_write.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
+#include "git/object/write.h"
 #include "support/platform.h"
 
 static struct test_platform test;

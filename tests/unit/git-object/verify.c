@@ -9,8 +9,8 @@
 #include "base/hash.h"
 #include "bole/store.h"
 #include "bole/verify.h"
-#include "git/object.h"
-#include "git/object_write.h"
+#include "git/object/object.h"
+#include "git/object/write.h"
 #include "support/platform.h"
 
 #define WHO "A <a@b> 1 +0000"

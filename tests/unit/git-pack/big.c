@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "support/packworld.h"
 
 enum {

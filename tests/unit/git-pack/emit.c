@@ -12,7 +12,7 @@
 #include "base/deflate.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "support/packworld.h"
 
 static char top[64]; /* a folder of this test's own */

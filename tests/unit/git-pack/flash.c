@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "bole/block.h"
 #include "bole/devices.h"
-#include "git/object.h"
+#include "git/object/object.h"
 #include "support/packworld.h"
 
 enum { DEVICE_BYTES = 64 << 20 };

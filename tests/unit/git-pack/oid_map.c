@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 #include "support/platform.h"
 
 enum { MODEL_IDS = 3000 };

@@ -7,8 +7,8 @@
 
 #include "bole/block_sim.h"
 #include "bole/repack.h"
-#include "git/object.h"
-#include "git/object_read.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
 #include "support/gcworld.h"
 #include "support/suite_help.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "git/fetch/filter.h"
-#include "git/ref_view.h"
+#include "git/refs/ref_view.h"
 #include "support/platform.h"
 
 static enum bole_status parse(struct test_platform *t, const char *spec, struct bole_filter *f,

@@ -9,9 +9,9 @@
 #include "base/bytes.h"
 #include "base/io.h"
 #include "git/negotiate.h"
-#include "git/object_read.h"
-#include "git/pack_ingest.h"
-#include "git/service_impl.h"
+#include "git/object/read.h"
+#include "git/pack/ingest.h"
+#include "git/service/service_impl.h"
 #include "support/git_fixture.h"
 
 enum { COMMITS = 40, PARENTS_MAX = 3 };

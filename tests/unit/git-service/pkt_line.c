@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "git/pkt_line.h"
-#include "git/sideband.h"
+#include "git/wire/pkt_line.h"
+#include "git/wire/sideband.h"
 #include "support/platform.h"
 
 struct reading {

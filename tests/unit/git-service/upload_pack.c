@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/io.h"
-#include "git/object_read.h"
-#include "git/pack_ingest.h"
+#include "git/object/read.h"
+#include "git/pack/ingest.h"
 #include "support/git_fixture.h"
 
 #define CAPS_V0                                                                       \

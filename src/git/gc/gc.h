@@ -8,8 +8,8 @@
 #define BOLE_GIT_GC_H
 
 #include "bole/gc.h"
-#include "git/object.h"
-#include "git/object_read.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
 
 enum { GC_BLOCK_BYTES = 16 * 1024, GC_BATCH = 1024 };
 

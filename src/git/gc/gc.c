@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/gc.h"
+#include "git/gc/gc.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -10,11 +10,11 @@
 
 #include "bole/odb.h"
 #include "bole/refs.h"
-#include "git/object_read.h"
-#include "git/pkt_line.h"
-#include "git/ref_view.h"
-#include "git/service.h"
-#include "git/sideband.h"
+#include "git/object/read.h"
+#include "git/refs/ref_view.h"
+#include "git/service/service.h"
+#include "git/wire/pkt_line.h"
+#include "git/wire/sideband.h"
 
 #define BOLE_GIT_AGENT "bole/0.1.0"
 

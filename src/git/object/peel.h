@@ -3,7 +3,7 @@
 #ifndef BOLE_GIT_PEEL_H
 #define BOLE_GIT_PEEL_H
 
-#include "git/object_read.h"
+#include "git/object/read.h"
 
 enum { BOLE_PEEL_MAX = 32 };
 /* *type: of *out. BOLE_E_LIMIT: a chain too deep; or as bole_object_read. */

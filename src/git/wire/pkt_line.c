@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/pkt_line.h"
+#include "git/wire/pkt_line.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The first pass: the pack as a stream. Everything declared in it is compared with a limit before
  * memory is taken for it. */
-#include "git/pack_ingest.h"
+#include "git/pack/ingest.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include "bole/limits.h"
 #include "bole/store.h"
 #include "git/delta.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 #define DEFAULT_PACK_BYTES_MAX   ((uint64_t)64 << 30)
 #define DEFAULT_OBJECT_BYTES_MAX ((uint64_t)4 << 30)

@@ -7,8 +7,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
-#include "git/object.h"
-#include "git/service_impl.h"
+#include "git/object/object.h"
+#include "git/service/service_impl.h"
 
 enum {
 	READER_CACHE_BYTES = 1 << 20,       /* only commits and tags are read here */

@@ -14,11 +14,11 @@
 #include "base/deflate.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "git/object.h"
-#include "git/object_read.h"
-#include "git/oid_map.h"
-#include "git/pack_ingest.h"
-#include "git/pack_source.h"
+#include "git/object/object.h"
+#include "git/object/oid_map.h"
+#include "git/object/read.h"
+#include "git/pack/ingest.h"
+#include "git/pack/source.h"
 
 enum {
 	INTAKE_SCRATCH_BYTES = 256 * 1024,

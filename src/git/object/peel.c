@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/peel.h"
+#include "git/object/peel.h"
 
 #include "base/check.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum bole_status bole_object_peel(struct bole_object_reader *reader, uint8_t algo,
                                   const struct bole_oid *oid, struct bole_oid *out, uint8_t *type)

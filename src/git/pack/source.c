@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/pack_source.h"
+#include "git/pack/source.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 enum {
 	WARNINGS_MAX = 16, /* told of one pack */

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 enum {
 	MODE_FORMAT = 0170000,

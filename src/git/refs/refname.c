@@ -4,7 +4,7 @@
 
 #include "base/bytes.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 static bool name_byte(uint8_t c)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/ref_view.h"
+#include "git/refs/ref_view.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/limits.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum { FULL_MAX = BOLE_NAMESPACE_MAX + BOLE_REF_NAME_MAX };
 

@@ -17,7 +17,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/delta.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 enum {
 	FRAMES_FIRST = 64,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/object_cache.h"
+#include "git/object/cache.h"
 
 #include "base/check.h"
 #include "base/memory.h"

@@ -6,7 +6,7 @@
  * pack share them. A chain longer than BOLE_DELTA_DEPTH_MAX ends in BOLE_E_LIMIT, so a cycle in a
  * damaged store cannot hold us.
  */
-#include "git/object_read.h"
+#include "git/object/read.h"
 
 #include <string.h>
 
@@ -15,8 +15,8 @@
 #include "base/deflate.h"
 #include "base/memory.h"
 #include "git/delta.h"
-#include "git/object.h"
-#include "git/object_cache.h"
+#include "git/object/cache.h"
+#include "git/object/object.h"
 
 enum {
 	CACHE_BYTES_DEFAULT = 8 << 20,

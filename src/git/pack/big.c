@@ -13,7 +13,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/delta.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 enum {
 	SLICE_BYTES = 64 * 1024,

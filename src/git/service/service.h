@@ -18,7 +18,7 @@
 #include "bole/platform.h"
 #include "bole/store.h"
 #include "git/fetch/policy.h"
-#include "git/pack_ingest.h"
+#include "git/pack/ingest.h"
 #include "git/push/policy.h"
 
 struct bole_service_policy {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/oid_map.h"
+#include "git/object/oid_map.h"
 
 #include <string.h>
 

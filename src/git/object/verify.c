@@ -10,8 +10,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
-#include "git/object.h"
-#include "git/object_read.h"
+#include "git/object/object.h"
+#include "git/object/read.h"
 
 enum { STREAM_FROM = 1 << 20, PROGRESS_EVERY = 256, LINE_MAX_BYTES = 512 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/object_write.h"
+#include "git/object/write.h"
 
 #include <string.h>
 
@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "bole/store.h"
-#include "git/object.h"
+#include "git/object/object.h"
 
 enum {
 	PACK_HEAD_BYTES = 12, /* "PACK", version, count: gitformat-pack(5) */

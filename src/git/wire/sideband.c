@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/sideband.h"
+#include "git/wire/sideband.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
-#include "git/pkt_line.h"
+#include "git/wire/pkt_line.h"
 
 enum {
 	BAND_HEAD = BOLE_PKT_HEAD_BYTES + 1,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/object.h"
+#include "git/object/object.h"
 
 #include <string.h>
 

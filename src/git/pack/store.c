@@ -2,7 +2,7 @@
 /* The end of an ingestion: the table of the extent, or one record an object. */
 #include "base/bytes.h"
 #include "base/check.h"
-#include "git/pack_intake.h"
+#include "git/pack/intake.h"
 
 /* Later copies of an object have no row: lookups must find the first copy, whose base was known
  * before it, or a chain of id deltas could run in a circle. Nor have deltas whose objects are kept

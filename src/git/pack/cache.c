@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-#include "git/pack_cache.h"
+#include "git/pack/cache.h"
 
 #include <string.h>
 
