@@ -254,11 +254,12 @@ run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps sources
 	+@$(AGAIN) build/host/bole image
 	@tools/run $(if $(FRESH),--fresh)
-test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git, git-lfs
+test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git, browsers, git-lfs
 	+@$(AGAIN) deps
 	@tools/deps packages interop
 	+@$(AGAIN) all image test-tools build/npm/.stamp
 	@tests/clients/clients.sh
+	@tests/clients/browser.sh
 	@tests/clients/lfs.sh
 # Locked by version and integrity; node_modules appears whole or not at all.
 build/npm/.stamp: tests/clients/package-lock.json
