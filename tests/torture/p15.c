@@ -267,6 +267,9 @@ static void compare_repo(struct wreck *w, unsigned slot, const struct model_repo
 			BAD(w, "%s is gone", name);
 		return;
 	}
+	if (want->algo != seen->algo &&
+	    line_of(w, slot, "nothing that is left tells whether its hash", w->said) == NULL)
+		BAD(w, "%s: its hash was %u and is %u", name, want->algo, seen->algo);
 	for (unsigned n = 0; n < MODEL_OBJECTS; n++) {
 		if (want->present[n] != 0 && seen->present[n] == 0)
 			BAD(w, "%s: object %u is gone", name, n);

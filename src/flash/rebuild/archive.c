@@ -283,6 +283,13 @@ static enum bole_status note_drop(struct flash_apply *a, const struct flash_reco
 	return BOLE_OK;
 }
 
+static bool is_guessed(struct flash_volume *v, uint32_t domain)
+{
+	const struct flash_domain *d = bole_flash_domain_find(v, domain);
+
+	return d != NULL && d->guessed;
+}
+
 enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct flash_record *r,
                                          uint32_t segment)
 {
@@ -293,6 +300,9 @@ enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct fla
 	    r->kind == FLASH_RECORD_REMOVE)
 		BOLE_TRY(stamp(a, FLASH_STAMP_REPO, r->owner, none, segment));
 	BOLE_TRY(bole_flash_rebuild_fit(a->v, NULL, r));
+	/* Ids of unknown length cannot be told apart. */
+	if (r->kind == FLASH_RECORD_DROP && is_guessed(a->v, r->owner))
+		return BOLE_E_EXISTS;
 	switch (r->kind) {
 	case FLASH_RECORD_REFS: return note_refs(a, r, segment);
 	case FLASH_RECORD_AUX: return note_aux(a, r, segment);
@@ -303,41 +313,6 @@ enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct fla
 }
 
 /* -- Owners -- */
-
-static uint8_t algo_of_key(size_t bytes)
-{
-	return bytes == 32 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
-}
-
-/* What the record shows of the hash; 0 = nothing. */
-static uint8_t algo_of(const struct flash_record *r)
-{
-	static const uint8_t zero[BOLE_OID_BYTES_MAX];
-	const uint8_t *p = r->body.ptr;
-
-	if (r->kind == FLASH_RECORD_OBJECT || (r->kind == FLASH_RECORD_DROP && r->key.len != 0))
-		return algo_of_key(r->key.len);
-	if (r->kind == FLASH_RECORD_EXTENT && r->body.len >= EXTENT_MAP_AT) {
-		uint64_t at = EXTENT_MAP_AT +
-		              (uint64_t)bole_get_le32(p + EXTENT_MAP_COUNT_AT) * PLACE_BYTES;
-		if (at + RUN_HEAD_BYTES <= r->body.len)
-			return algo_of_key((size_t)p[at + RUN_WIDTH_AT] - ROW_BYTES);
-	}
-	for (struct bole_bytes body = r->body;
-	     r->kind == FLASH_RECORD_REFS && body.len >= REF_HEAD_BYTES;) {
-		p = body.ptr;
-		size_t bytes = (size_t)REF_HEAD_BYTES + bole_get_le16(p + REF_NAME_BYTES_AT) +
-		               bole_get_le16(p + REF_TARGET_BYTES_AT);
-		if (memcmp(p + REF_OID_AT, zero, sizeof zero) != 0)
-			return memcmp(p + REF_OID_AT + 20, zero, 12) != 0 ? BOLE_HASH_SHA256
-			                                                  : BOLE_HASH_SHA1;
-		if (bytes > body.len)
-			break;
-		body.ptr += bytes;
-		body.len -= bytes;
-	}
-	return 0;
-}
 
 static struct flash_repo *repo_of_domain(const struct flash_volume *v, uint32_t domain)
 {
@@ -381,6 +356,13 @@ static enum bole_status free_name(struct flash_volume *v, struct bole_bytes name
 	                            bole_bytes_of(number, 4));
 }
 
+static bool is_empty(const struct flash_index *index)
+{
+	return index == NULL ||
+	       (bole_flash_index_mem_rows(index) == 0 && index->now.mem == NULL &&
+	        index->now.fresh == NULL && index->runs == NULL && index->extents == NULL);
+}
+
 static enum bole_status add_owner(struct flash_volume *v, const struct flash_volume *then,
                                   uint32_t id, bool domain, uint8_t algo)
 {
@@ -393,23 +375,32 @@ static enum bole_status add_owner(struct flash_volume *v, const struct flash_vol
 			repo = then->repo[i];
 	if (repo != NULL) {
 		BOLE_TRY(free_name(v, bole_bytes_z(repo->name), repo->id));
-		return bole_flash_repo_add(v, repo->id, repo->domain->id, repo->domain->algo,
-		                           bole_bytes_z(repo->name), &out);
+		BOLE_TRY(bole_flash_repo_add(v, repo->id, repo->domain->id, repo->domain->algo,
+		                             bole_bytes_z(repo->name), &out));
+		out->domain->guessed = repo->domain->guessed;
+		return BOLE_OK;
 	}
 	if (id == 0 || id == UINT32_MAX)
 		return BOLE_E_CORRUPT;
+	if (bole_flash_rebuild_hash_of(v, id) != 0)
+		algo = bole_flash_rebuild_hash_of(v, id);
 	/* Their numbers grow together. */
 	lost_name(name, sizeof name, id);
 	BOLE_TRY(free_name(v, bole_bytes_z(name), id));
-	return bole_flash_repo_add(v, id, id, algo == 0 ? BOLE_HASH_SHA1 : algo, bole_bytes_z(name),
-	                           &out);
+	BOLE_TRY(bole_flash_repo_add(v, id, id, algo == 0 ? BOLE_HASH_SHA1 : algo,
+	                             bole_bytes_z(name), &out));
+	out->domain->guessed = algo == 0;
+	return BOLE_OK;
 }
 
-static bool is_empty(const struct flash_index *index)
+/* A guess may have been wrong. */
+static void learn(struct flash_domain *domain, uint8_t algo)
 {
-	return index == NULL ||
-	       (bole_flash_index_mem_rows(index) == 0 && index->now.mem == NULL &&
-	        index->now.fresh == NULL && index->runs == NULL && index->extents == NULL);
+	if (algo == 0 || (algo != domain->algo && !is_empty(domain->index)))
+		return;
+	domain->guessed = false;
+	domain->algo = algo;
+	domain->key_len = (uint32_t)bole_hash_bytes(algo);
 }
 
 enum bole_status bole_flash_rebuild_fit(struct flash_volume *v, const struct flash_volume *then,
@@ -418,10 +409,12 @@ enum bole_status bole_flash_rebuild_fit(struct flash_volume *v, const struct fla
 	bool domain = of_domain(r->kind);
 	struct flash_repo *repo =
 	        domain ? repo_of_domain(v, r->owner) : bole_flash_repo_find_any(v, r->owner);
-	uint8_t algo = algo_of(r);
+	uint8_t algo = bole_flash_rebuild_algo(r);
 
 	switch (r->kind) {
 	case FLASH_RECORD_REPO:
+		if (repo != NULL)
+			learn(repo->domain, algo);
 		if (repo != NULL || r->body.len <= REPO_HEAD_BYTES)
 			return BOLE_E_EXISTS;
 		return free_name(v,
@@ -442,10 +435,6 @@ enum bole_status bole_flash_rebuild_fit(struct flash_volume *v, const struct fla
 	}
 	if (repo == NULL)
 		return add_owner(v, then, r->owner, domain, algo);
-	/* A guess may have been wrong. */
-	if (algo != 0 && algo != repo->domain->algo && is_empty(repo->domain->index)) {
-		repo->domain->algo = algo;
-		repo->domain->key_len = (uint32_t)bole_hash_bytes(algo);
-	}
+	learn(repo->domain, algo);
 	return BOLE_OK;
 }

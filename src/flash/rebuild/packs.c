@@ -24,12 +24,10 @@ static struct rebuild_pack *find_pack(struct rebuild_packs *p, uint64_t id)
 	return NULL;
 }
 
-enum bole_status bole_flash_packs_want(struct rebuild_packs *p, uint32_t domain, uint64_t id,
-                                       struct flash_extent *old)
+enum bole_status bole_flash_packs_add(struct rebuild_packs *p, uint32_t domain, uint64_t id,
+                                      uint32_t key_len, struct flash_extent *old)
 {
-	const struct flash_domain *d = bole_flash_domain_find(p->v, domain);
-
-	if (d == NULL || id == 0 || id >> 60 != 0 || find_pack(p, id) != NULL)
+	if (id == 0 || id >> 60 != 0 || find_pack(p, id) != NULL)
 		return BOLE_OK;
 	if (p->count == p->cap) {
 		uint32_t cap = p->cap == 0 ? PACKS_FIRST : p->cap * 2;
@@ -39,9 +37,17 @@ enum bole_status bole_flash_packs_want(struct rebuild_packs *p, uint32_t domain,
 		p->pack = list;
 		p->cap = cap;
 	}
-	p->pack[p->count++] = (struct rebuild_pack){
-	        .id = id, .domain = domain, .key_len = d->key_len, .old = old};
+	p->pack[p->count++] =
+	        (struct rebuild_pack){.id = id, .domain = domain, .key_len = key_len, .old = old};
 	return BOLE_OK;
+}
+
+enum bole_status bole_flash_packs_want(struct rebuild_packs *p, uint32_t domain, uint64_t id,
+                                       struct flash_extent *old)
+{
+	const struct flash_domain *d = bole_flash_domain_find(p->v, domain);
+
+	return d == NULL ? BOLE_OK : bole_flash_packs_add(p, domain, id, d->key_len, old);
 }
 
 enum bole_status bole_flash_packs_piece(struct rebuild_packs *p, uint64_t id,
@@ -64,7 +70,7 @@ enum bole_status bole_flash_packs_piece(struct rebuild_packs *p, uint64_t id,
 	return BOLE_OK;
 }
 
-void bole_flash_packs_close(struct rebuild_packs *p)
+void bole_flash_packs_forget(struct rebuild_packs *p)
 {
 	struct bole_alloc *alloc = p->v->alloc;
 
@@ -74,7 +80,16 @@ void bole_flash_packs_close(struct rebuild_packs *p)
 		bole_alloc_free(alloc, pack->row, pack->rows_cap, pack->key_len + ROW_BYTES);
 	}
 	bole_alloc_free(alloc, p->pack, p->cap, sizeof *p->pack);
-	*p = (struct rebuild_packs){.v = p->v};
+	p->pack = NULL;
+	p->count = 0;
+	p->cap = 0;
+}
+
+void bole_flash_packs_close(struct rebuild_packs *p)
+{
+	bole_flash_packs_forget(p);
+	bole_flash_table_release(&p->v->plain, p->hashes);
+	p->hashes = NULL;
 }
 
 static int order_pieces(const void *a, const void *b)
@@ -130,9 +145,10 @@ static enum bole_status show(struct search *s, const struct rebuild_pack *pack,
 }
 
 /* The row is one of this pack: the bytes that it names have its checksum. */
-static bool is_row(struct search *s, const struct rebuild_pack *pack, const uint8_t *row)
+static bool is_row(struct search *s, const struct rebuild_pack *pack, const uint8_t *row,
+                   uint32_t key_len)
 {
-	const uint8_t *p = row + pack->key_len;
+	const uint8_t *p = row + key_len;
 	uint64_t offset = (uint64_t)bole_get_le16(p + ROW_OFFSET_AT + 4) << 32 |
 	                  bole_get_le32(p + ROW_OFFSET_AT);
 	uint64_t stored = (uint64_t)p[ROW_STORED_AT + 4] << 32 | bole_get_le32(p + ROW_STORED_AT);
@@ -181,28 +197,66 @@ static enum bole_status add_row(struct search *s, struct rebuild_pack *pack, con
 	return BOLE_OK;
 }
 
+/* Rows of that length fit the page: the last one holds something, and nothing is behind it. Where
+ * they are of another length, the end of the last one is elsewhere. */
+static bool fits(const struct search *s, uint32_t count, uint32_t key_len)
+{
+	size_t room = s->p->v->page_bytes - PAGE_HEAD_BYTES;
+	size_t end = (size_t)count * (key_len + ROW_BYTES);
+	const uint8_t *rows = s->page + PAGE_HEAD_BYTES;
+
+	if (count == 0 || end > room)
+		return false;
+	const uint8_t *last = rows + end - ROW_BYTES;
+	if (bole_get_le32(last + ROW_STORED_AT) == 0 && last[ROW_STORED_AT + 4] == 0)
+		return false;
+	while (end < room && rows[end] == 0)
+		end++;
+	return end == room;
+}
+
+static enum bole_status take_rows(struct search *s, struct rebuild_pack *pack, uint32_t count,
+                                  uint32_t key_len, bool *taken)
+{
+	const uint8_t *rows = s->page + PAGE_HEAD_BYTES;
+	size_t width = key_len + ROW_BYTES;
+
+	for (uint32_t k = 0; k < count; k++) {
+		if (!is_row(s, pack, rows + k * width, key_len))
+			continue;
+		*taken = true;
+		if (s->p->hashes_only)
+			return BOLE_OK;
+		BOLE_TRY(add_row(s, pack, rows + k * width));
+	}
+	return BOLE_OK;
+}
+
+/* Nothing told the length of its ids before. */
+static void decide(struct rebuild_packs *p, uint32_t domain, uint32_t key_len)
+{
+	for (uint32_t i = 0; i < p->count; i++)
+		if (p->pack[i].domain == domain)
+			p->pack[i].key_len = key_len;
+}
+
 /* A page belongs to one run: its first row that is there decides. */
 static enum bole_status take_page(struct search *s)
 {
-	const struct flash_volume *v = s->p->v;
+	static const uint32_t lengths[] = {20, 32};
 	uint32_t count = bole_get_le16(s->page + PAGE_COUNT_AT);
-	const uint8_t *rows = s->page + PAGE_HEAD_BYTES;
+	bool taken = false;
 
-	for (uint32_t i = 0; i < s->p->count; i++) {
-		struct rebuild_pack *pack = &s->p->pack[i];
-		size_t width = pack->key_len + ROW_BYTES;
-		uint32_t n = 0;
+	for (uint32_t i = 0; i < 2 * s->p->count && !taken; i++) {
+		struct rebuild_pack *pack = &s->p->pack[i / 2];
+		uint32_t key_len = lengths[i % 2];
 		if (pack->pieces == 0 || pack->whole_table ||
-		    count * width > v->page_bytes - PAGE_HEAD_BYTES)
+		    (pack->key_len != 0 && (s->p->hashes_only || pack->key_len != key_len)) ||
+		    !fits(s, count, key_len))
 			continue;
-		for (uint32_t k = 0; k < count; k++) {
-			if (!is_row(s, pack, rows + k * width))
-				continue;
-			BOLE_TRY(add_row(s, pack, rows + k * width));
-			n++;
-		}
-		if (n != 0)
-			return BOLE_OK;
+		BOLE_TRY(take_rows(s, pack, count, key_len, &taken));
+		if (taken && pack->key_len == 0)
+			decide(s->p, pack->domain, key_len);
 	}
 	return BOLE_OK;
 }
@@ -282,6 +336,13 @@ static void settle_rows(struct rebuild_pack *pack)
 	sort_rows(pack, swap, false);
 }
 
+void bole_flash_packs_spare(const struct rebuild_packs *p)
+{
+	for (uint32_t i = 0; i < p->count; i++)
+		for (uint32_t n = 0; n < p->pack[i].pieces; n++)
+			p->v->segment[p->pack[i].piece[n].segment].published = true;
+}
+
 enum bole_status bole_flash_packs_search(struct rebuild_packs *p,
                                          bool (*pages)(void *ctx, uint32_t segment), void *ctx)
 {
@@ -297,8 +358,6 @@ enum bole_status bole_flash_packs_search(struct rebuild_packs *p,
 		pack->whole_table = pack->old != NULL && pack->old->rows != 0 &&
 		                    bole_flash_run_verify(pack->old->table) == BOLE_OK &&
 		                    bole_flash_run_verify(pack->old->order) == BOLE_OK;
-		for (uint32_t n = 0; n < pack->pieces; n++)
-			v->segment[pack->piece[n].segment].published = true;
 	}
 	s.page = bole_alloc_array(v->alloc, page_room, 1);
 	s.buf = bole_alloc_array(v->alloc, s.room, 1);

@@ -115,6 +115,11 @@ static enum bole_status name_all(struct rebuild *rb)
 		}
 		if (strncmp(repo->name, "lost-", 5) == 0)
 			bole_flash_lost(v, "%s: a repository whose name is gone", repo->name);
+		if (repo->domain->guessed)
+			bole_flash_lost(v,
+			                "%s: nothing that is left tells whether its hash is SHA-1 "
+			                "or SHA-256: it is SHA-1 from now on",
+			                repo->name);
 	}
 	return BOLE_OK;
 }
@@ -167,6 +172,8 @@ static enum bole_status rebuild(struct rebuild *rb)
 {
 	BOLE_TRY(bole_flash_rebuild_survey(rb));
 	bole_flash_rebuild_sequences(rb);
+	BOLE_TRY(bole_flash_rebuild_hashes(rb));
+	rb->archive.hashes = rb->packs->hashes;
 	BOLE_TRY(open_archive(rb));
 	BOLE_TRY(bole_flash_rebuild_remains(rb));
 	bole_flash_rebuild_sequences(rb);

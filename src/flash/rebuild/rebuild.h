@@ -24,8 +24,9 @@ struct flash_archive {
 	 * repository. */
 	struct flash_table *stamps;
 	struct flash_table *dropped; /* domain, place, id -> opening of the segment of the drop */
-	uint8_t *decides;            /* segments of log whose batches say what nothing else does */
-	uint64_t limit;              /* the first batch that is no part of it */
+	const struct flash_table *hashes; /* of domains (hashes.c); borrowed */
+	uint8_t *decides; /* segments of log whose batches say what nothing else does */
+	uint64_t limit;   /* the first batch that is no part of it */
 	uint64_t batches;
 	uint64_t missing;      /* batches before the limit that are gone */
 	uint64_t last_missing; /* the last of them; 0 = none */
@@ -113,6 +114,13 @@ BOLE_MUST_USE enum bole_status bole_flash_rebuild_fit(struct flash_volume *,
 
 /* -- Parts -- */
 
+/* The hash of each domain, as what is on the device shows it (hashes.c). */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_hashes(struct rebuild *);
+/* Of a domain, or its repository; 0: nothing tells. */
+uint8_t bole_flash_rebuild_hash_of(const struct flash_volume *, uint32_t owner);
+/* What one record shows of it; 0 = nothing. */
+uint8_t bole_flash_rebuild_algo(const struct flash_record *);
+
 /* Heads of all segments, fragments of all elements (survey.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_survey(struct rebuild *);
 void bole_flash_rebuild_survey_end(struct rebuild *);
@@ -133,16 +141,23 @@ static inline bool bole_flash_rebuild_dead(const struct rebuild *rb, uint32_t se
 	return rb->segment[segment].known && rb->v->segment[segment].live == 0;
 }
 
-/* Shows every record and fragment in the segments that may hold something that lives (records.c).
- */
+/* Shows every object, aux record and fragment in the segments that may hold something that lives;
+ * all: records of the log of every other kind, too (records.c). */
 BOLE_MUST_USE enum bole_status
-bole_flash_rebuild_walk(struct rebuild *,
+bole_flash_rebuild_walk(struct rebuild *, bool all,
                         enum bole_status (*show)(struct rebuild *, const struct flash_record *,
                                                  const struct flash_walk *, uint32_t offset));
 /* A fragment of data, for the packs that are wanted. */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_piece(struct rebuild *,
                                                         const struct flash_record *,
                                                         const struct flash_walk *, uint32_t offset);
+/* The same of any packs. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_piece_of(struct rebuild_packs *,
+                                                           const struct flash_record *,
+                                                           const struct flash_walk *,
+                                                           uint32_t offset);
+/* The segment may hold pages of runs. ctx: struct rebuild. */
+bool bole_flash_rebuild_has_pages(void *ctx, uint32_t segment);
 /* Repositories that only records and fragments speak of (records.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_owners(struct rebuild *);
 /* Packs of the index that cannot be read are wanted. */

@@ -303,6 +303,22 @@ static enum bole_status found_object(struct rebuild *rb, const struct flash_reco
 	return add_row(rb, domain->index, r->key.ptr, place, (uint32_t)r->body.len, r->type);
 }
 
+enum bole_status bole_flash_rebuild_piece_of(struct rebuild_packs *p, const struct flash_record *r,
+                                             const struct flash_walk *w, uint32_t offset)
+{
+	struct flash_fragment f = {
+	        .logical = bole_get_le64(r->body.ptr + FRAGMENT_LOGICAL_AT),
+	        .sequence = w->sequence,
+	        .checksum = r->checksum,
+	        .segment = w->segment,
+	        .offset = offset,
+	        .length = (uint32_t)(r->body.len - FRAGMENT_HEAD_BYTES),
+	        .stream = r->kind,
+	};
+
+	return bole_flash_packs_piece(p, bole_get_le64(r->body.ptr + FRAGMENT_EXTENT_AT), &f);
+}
+
 enum bole_status bole_flash_rebuild_piece(struct rebuild *rb, const struct flash_record *r,
                                           const struct flash_walk *w, uint32_t offset)
 {
@@ -317,16 +333,7 @@ enum bole_status bole_flash_rebuild_piece(struct rebuild *rb, const struct flash
 	if (d != NULL && made_anew(rb, r->owner) &&
 	    bole_flash_index_extent(d->index, extent) == NULL)
 		BOLE_TRY(bole_flash_packs_want(rb->packs, r->owner, extent, NULL));
-	struct flash_fragment f = {
-	        .logical = bole_get_le64(r->body.ptr + FRAGMENT_LOGICAL_AT),
-	        .sequence = w->sequence,
-	        .checksum = r->checksum,
-	        .segment = w->segment,
-	        .offset = offset,
-	        .length = (uint32_t)(r->body.len - FRAGMENT_HEAD_BYTES),
-	        .stream = r->kind,
-	};
-	return bole_flash_packs_piece(rb->packs, extent, &f);
+	return bole_flash_rebuild_piece_of(rb->packs, r, w, offset);
 }
 
 static enum bole_status found(struct rebuild *rb, const struct flash_record *r,
@@ -340,7 +347,7 @@ static enum bole_status found(struct rebuild *rb, const struct flash_record *r,
 	                                      : BOLE_OK;
 }
 
-static enum bole_status walk(struct rebuild *rb, uint32_t segment,
+static enum bole_status walk(struct rebuild *rb, uint32_t segment, bool all,
                              enum bole_status (*show)(struct rebuild *, const struct flash_record *,
                                                       const struct flash_walk *, uint32_t))
 {
@@ -351,6 +358,7 @@ static enum bole_status walk(struct rebuild *rb, uint32_t segment,
 	uint32_t offset;
 
 	enum bole_status rc = bole_flash_walk_begin(&w, v, segment);
+	w.all = all;
 	while (rc == BOLE_OK) {
 		rc = bole_flash_walk_next(&w, &r, &bytes, &offset);
 		if (rc == BOLE_OK)
@@ -371,7 +379,7 @@ static bool may_live(const struct rebuild *rb, uint32_t segment)
 }
 
 enum bole_status
-bole_flash_rebuild_walk(struct rebuild *rb,
+bole_flash_rebuild_walk(struct rebuild *rb, bool all,
                         enum bole_status (*show)(struct rebuild *, const struct flash_record *,
                                                  const struct flash_walk *, uint32_t))
 {
@@ -380,7 +388,7 @@ bole_flash_rebuild_walk(struct rebuild *rb,
 		if (!may_live(rb, i) || (rb->segment[i].head && kind != FLASH_SEGMENT_LOG &&
 		                         kind != FLASH_SEGMENT_DATA))
 			continue;
-		BOLE_TRY(walk(rb, i, show));
+		BOLE_TRY(walk(rb, i, all, show));
 		bole_flash_yield(rb->v);
 	}
 	return BOLE_OK;
@@ -419,7 +427,7 @@ static enum bole_status see_owner(struct rebuild *rb, const struct flash_record 
 
 enum bole_status bole_flash_rebuild_owners(struct rebuild *rb)
 {
-	return rb->hole_count == 0 ? BOLE_OK : bole_flash_rebuild_walk(rb, see_owner);
+	return rb->hole_count == 0 ? BOLE_OK : bole_flash_rebuild_walk(rb, false, see_owner);
 }
 
 /* -- Packs -- */
@@ -442,7 +450,7 @@ enum bole_status bole_flash_rebuild_want(struct rebuild *rb)
 	return BOLE_OK;
 }
 
-static bool has_pages(void *ctx, uint32_t segment)
+bool bole_flash_rebuild_has_pages(void *ctx, uint32_t segment)
 {
 	const struct rebuild *rb = ctx;
 
@@ -475,7 +483,8 @@ enum bole_status bole_flash_rebuild_packs(struct rebuild *rb)
 {
 	struct flash_volume *v = rb->v;
 
-	BOLE_TRY(bole_flash_packs_search(rb->packs, has_pages, rb));
+	BOLE_TRY(bole_flash_packs_search(rb->packs, bole_flash_rebuild_has_pages, rb));
+	bole_flash_packs_spare(rb->packs);
 	for (uint32_t i = 0; i < rb->packs->count; i++) {
 		const struct rebuild_pack *p = &rb->packs->pack[i];
 		if (bole_flash_pack_found(p))
@@ -495,7 +504,7 @@ enum bole_status bole_flash_rebuild_records(struct rebuild *rb)
 	for (uint32_t i = 0; i < rb->domains; i++)
 		BOLE_TRY(begin_domain(rb, rb->domain[i]));
 	BOLE_TRY(bole_flash_rebuild_want(rb));
-	BOLE_TRY(bole_flash_rebuild_walk(rb, found));
+	BOLE_TRY(bole_flash_rebuild_walk(rb, false, found));
 	BOLE_TRY(bole_flash_rebuild_aux(rb));
 	return bole_flash_rebuild_packs(rb);
 }

@@ -22,6 +22,7 @@ struct flash_walk {
 	uint32_t pos;
 	uint32_t inner; /* end of the fragment of records that pos is in, or 0 */
 	uint32_t pad;   /* where the walk goes on behind it */
+	bool all;       /* show records of every kind */
 	bool damaged;   /* something did not verify: there may be more than was shown */
 	uint8_t *buf;   /* bytes [from, from + len) */
 	size_t cap;
@@ -32,7 +33,8 @@ struct flash_walk {
 /* Reads the head. BOLE_E_NOT_FOUND: it holds nothing that can be walked. */
 BOLE_MUST_USE enum bole_status bole_flash_walk_begin(struct flash_walk *, struct flash_volume *,
                                                      uint32_t segment);
-/* The next object, aux record or fragment of an extent that verifies, borrowed until the next call;
+/* The next object, aux record or fragment of an extent (or, if all is set: record) that verifies,
+ * borrowed until the next call;
  * BOLE_END. */
 BOLE_MUST_USE enum bole_status bole_flash_walk_next(struct flash_walk *, struct flash_record *out,
                                                     const uint8_t **bytes, uint32_t *offset);

@@ -164,7 +164,7 @@ enum bole_status bole_flash_walk_next(struct flash_walk *w, struct flash_record 
 		*bytes = p;
 		*offset = w->pos;
 		pass(w, out->bytes, out->kind >= FLASH_FRAGMENT_DATA);
-		if (out->kind == FLASH_RECORD_OBJECT || out->kind == FLASH_RECORD_AUX ||
+		if (w->all || out->kind == FLASH_RECORD_OBJECT || out->kind == FLASH_RECORD_AUX ||
 		    out->kind >= FLASH_FRAGMENT_DATA)
 			return BOLE_OK;
 	}

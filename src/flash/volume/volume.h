@@ -87,6 +87,7 @@ struct flash_domain {
 	_Atomic uint32_t refs; /* repositories, and versions of the index */
 	uint32_t id;
 	uint8_t algo;
+	bool guessed; /* by a repair: nothing tells which hash it has */
 	uint32_t key_len;
 	struct flash_index *index; /* (L) the published version */
 	struct flash_index *draft; /* (W) */

@@ -13,7 +13,7 @@
 #include "support/store_suite.h"
 #include "support/suite_help.h"
 
-enum { OBJECTS = 24, PACKED = 40, PACKED_FROM = 1000, CUT_STEP = 5, SAID = 8192 };
+enum { OBJECTS = 24, PACKED = 40, PACKED_FROM = 1000, CUT_STEP = 5, SAID = 64 << 10 };
 
 static struct test_platform test;
 static struct bole_store *store;
@@ -36,15 +36,18 @@ static void mount(struct bole_block *dev)
 	OK(bole_repo_find(store, "r", &repo));
 }
 
-static void checkpoint(struct bole_block *dev)
+/* The batch that comes next. */
+static uint64_t checkpoint(struct bole_block *dev)
 {
 	struct flash_volume *v;
 
 	OK(bole_store_close(store));
 	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, NULL, &v));
 	OK(bole_flash_checkpoint(v));
+	uint64_t batch = v->log.batch;
 	OK(bole_flash_volume_close(v));
 	mount(dev);
+	return batch;
 }
 
 /* Objects with a reference each, a pack, checkpoints in between. */
@@ -75,14 +78,14 @@ static struct bole_block *make(const char *name)
 		suite.store = store;
 		suite_publish(&suite, repo.id, &blob, ref);
 		if (i % (OBJECTS / 3) == 0)
-			checkpoint(dev);
+			(void)checkpoint(dev);
 	}
 	suite_pack_make(&pack, BOLE_HASH_SHA1, PACKED_FROM, PACKED);
 	OK(bole_tx_begin(store, repo.id, &tx));
 	(void)suite_pack_append(tx, &pack);
 	suite_commit(tx, NULL, 0);
 	suite_pack_free(&pack);
-	checkpoint(dev);
+	(void)checkpoint(dev);
 	OK(bole_store_close(store));
 	return dev;
 }
@@ -277,7 +280,7 @@ static void grow_base(struct bole_block *dev)
 	}
 	OK(bole_tx_begin(store, repo.id, &tx));
 	suite_commit(tx, update, MANY);
-	checkpoint(dev);
+	(void)checkpoint(dev);
 	struct flash_volume *v;
 	OK(bole_store_close(store));
 	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, NULL, &v));
@@ -304,7 +307,7 @@ Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
 	suite.store = store;
 	suite_blob_make(&blob, BOLE_HASH_SHA1, NEWER);
 	suite_publish(&suite, repo.id, &blob, "refs/heads/1");
-	checkpoint(dev);
+	(void)checkpoint(dev);
 	OK(bole_store_close(store));
 	check(lose_id(dev, 1, false) >= 2); /* the object, and the log's word */
 	check(lose_id(dev, NEWER, true) >= 3);
@@ -325,6 +328,150 @@ Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
 		expect(s, i);
 	}
 	bole_snapshot_close(s);
+	OK(bole_store_close(store));
+	bole_block_close(dev);
+	test_platform_release(&test);
+}
+
+/* -- Hashes of repositories of which little is left -- */
+
+enum { MOVED_ON = 3000, LAST = 7777, ALONE = 3 };
+
+static bool log_head(struct bole_block *dev, const struct flash_volume *v, uint32_t segment,
+                     uint64_t *batch)
+{
+	uint8_t head[SEGMENT_HEAD_BYTES];
+
+	bole_block_sim_peek(dev, bole_flash_position(v, segment, 0), head, sizeof head);
+	*batch = bole_get_le64(head + SEGMENT_BATCH_AT);
+	return bole_get_le32(head + SEGMENT_MAGIC_AT) == SEGMENT_MAGIC &&
+	       bole_get_le32(head + SEGMENT_KIND_AT) == FLASH_SEGMENT_LOG;
+}
+
+/* All segments of log whose batches are older. */
+static uint32_t lose_log(struct bole_block *dev, uint64_t since)
+{
+	const struct bole_flash_open_options options = {.read_only = true};
+	struct flash_volume *v;
+	uint64_t last = 0;
+	uint64_t batch;
+	uint32_t count = 0;
+
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
+	for (uint32_t i = 0; i < v->segments; i++)
+		if (log_head(dev, v, i, &batch) && batch <= since && batch > last)
+			last = batch;
+	for (uint32_t i = 0; i < v->segments; i++) {
+		if (!log_head(dev, v, i, &batch) || batch >= last)
+			continue;
+		for (uint32_t n = 0; n < v->segment_bytes; n += 16)
+			spoil(dev, bole_flash_position(v, i, n));
+		count++;
+	}
+	OK(bole_flash_volume_close(v));
+	return count;
+}
+
+/* A repository of SHA-256 that has one pack and, if told so, an object in what is left of the log;
+ * of its log nothing else is left. */
+static struct bole_block *make_other(bool packed, bool object)
+{
+	struct bole_block *dev = make("nor4k");
+	struct store_suite suite = {.platform = &test.base};
+	struct bole_aux_key key = {BOLE_AUX_DURABLE, 7, {(const uint8_t *)"k", 1}};
+	struct bole_repo other;
+	struct suite_pack pack;
+	struct suite_blob blob;
+	struct bole_tx *tx;
+
+	mount(dev);
+	OK(bole_repo_create(store, "other", BOLE_HASH_SHA256, "refs/heads/a", &other));
+	OK(bole_tx_begin(store, other.id, &tx));
+	suite_pack_make(&pack, BOLE_HASH_SHA256, PACKED_FROM, ALONE);
+	if (packed)
+		(void)suite_pack_append(tx, &pack);
+	suite_pack_free(&pack);
+	suite_commit(tx, NULL, 0);
+	for (uint64_t i = 0; i < 100; i++) {
+		suite.store = store;
+		suite_blob_make(&blob, BOLE_HASH_SHA1, MOVED_ON + i);
+		suite_publish(&suite, repo.id, &blob, "refs/heads/moved");
+	}
+	uint64_t since = checkpoint(dev);
+	OK(bole_tx_begin(store, other.id, &tx));
+	suite_blob_make(&blob, BOLE_HASH_SHA256, LAST);
+	if (object)
+		suite_put_blob(tx, &blob);
+	else
+		OK(store->aux->put(tx, &key, bole_bytes_z("value")));
+	suite_commit(tx, NULL, 0);
+	(void)checkpoint(dev);
+	OK(bole_store_close(store));
+	check(lose_log(dev, since) != 0);
+	lose_checkpoint(dev);
+	said[0] = '\0';
+	return dev;
+}
+
+static struct bole_repo find_other(uint8_t algo)
+{
+	struct bole_repo other = {.name = ""};
+
+	while (bole_repo_next(store, other.name, &other) == BOLE_OK)
+		if (strncmp(other.name, "lost-", 5) == 0 && other.id != repo.id)
+			break;
+	check(strncmp(other.name, "lost-", 5) == 0);
+	check_eq(other.algo, algo);
+	return other;
+}
+
+static void repair(struct bole_block *dev)
+{
+	struct bole_flash_check_result result;
+
+	OK(bole_flash_repair(dev, &test.base, &test.alloc, &report, &result));
+	check_eq(result.errors, 0);
+	OK(bole_flash_open(dev, &test.base, &test.alloc, NULL, &store));
+}
+
+/* Goal: where neither a name nor a record tells which hash a repository has, the pages of its
+ * packs' tables do; and a pack that is met before anything that tells is read rightly. */
+Test(flash_rebuild, the_hash_of_a_repository_is_found_in_what_is_left_of_its_packs)
+{
+	for (int object = 0; object < 2; object++) {
+		struct bole_block *dev = make_other(true, object != 0);
+		struct bole_snapshot *s;
+		struct suite_blob blob;
+		struct bole_entry e;
+
+		repair(dev);
+		struct bole_repo other = find_other(BOLE_HASH_SHA256);
+		OK(bole_snapshot_open(store, other.id, &s));
+		for (uint64_t i = 0; i < ALONE; i++) {
+			suite_blob_make(&blob, BOLE_HASH_SHA256, PACKED_FROM + i);
+			OK(bole_odb_find(s, &blob.oid, &e));
+		}
+		suite_blob_make(&blob, BOLE_HASH_SHA256, LAST);
+		check_eq(bole_odb_find(s, &blob.oid, &e), object != 0 ? BOLE_OK : BOLE_E_NOT_FOUND);
+		bole_snapshot_close(s);
+		cr_assert(strstr(said, "tells whether its hash is") == NULL, "%s", said);
+		OK(bole_store_close(store));
+		bole_block_close(dev);
+		test_platform_release(&test);
+	}
+}
+
+/* Goal: a hash that nothing tells is not guessed in silence. */
+Test(flash_rebuild, a_hash_that_nothing_tells_is_said_to_be_a_guess)
+{
+	struct bole_block *dev = make_other(false, false);
+
+	repair(dev);
+	(void)find_other(BOLE_HASH_SHA1);
+	cr_assert(
+	        strstr(said, ": nothing that is left tells whether its hash is SHA-1 or SHA-256") !=
+	                NULL,
+	        "%s", said);
 	OK(bole_store_close(store));
 	bole_block_close(dev);
 	test_platform_release(&test);
