@@ -64,6 +64,9 @@ struct bole_push_info {
 	struct bole_repo repo;
 	const char *peer;
 	const char *user; /* NULL: anonymous */
+	/* Of all names here: where the push goes into a namespace (gitnamespaces(7)), view holds
+	 * them behind this; else "". */
+	struct bole_bytes name_prefix;
 	/* What is published and, in pre_receive, update and proc_receive, what the push brought. */
 	struct bole_snapshot *view;
 	const struct bole_push_ref *refs;

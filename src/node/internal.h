@@ -254,8 +254,10 @@ int bole_node_protocol_version(struct bole_bytes list);
 uint8_t bole_node_default_format(struct bole_node *, const char *name);
 /* The branch that HEAD of a new repository names until a push says better. */
 #define NODE_DEFAULT_HEAD "refs/heads/main"
-/* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). */
-void bole_node_settle_head(struct bole_node *, const struct bole_repo *);
+/* Points a HEAD that leads nowhere at a branch that exists, if there is one (head.c). space: as in
+ * struct bole_ref_view, or "". */
+void bole_node_settle_head(struct bole_platform *, struct bole_store *, const struct bole_repo *,
+                           const char *space);
 
 /* -- what fetches may (fetch_config.c) -- */
 

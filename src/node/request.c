@@ -362,7 +362,8 @@ static enum bole_status serve(struct run *run)
 	}
 	if (rc == BOLE_OK && q->service == NODE_RECEIVE_PACK && !q->advertise &&
 	    run->service.repo.id != 0)
-		bole_node_settle_head(node, &run->service.repo);
+		bole_node_settle_head(node->platform, node->store, &run->service.repo,
+		                      run->fetch.space);
 	if (q->service == NODE_RECEIVE_PACK && !q->advertise)
 		bole_git_cache_changed(node->cache, run->service.repo.id);
 	if (run->service.refs_deleted + run->service.refs_moved > 0)

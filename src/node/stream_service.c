@@ -71,6 +71,40 @@ static enum bole_status call(struct bole_service *service, enum bole_node_servic
 	return BOLE_E_UNSUPPORTED;
 }
 
+/* Settings of pushes are read by a node; this one serves nothing. */
+struct stream_push {
+	struct bole_node *node;
+	struct node_push push;
+};
+
+/* Who may push at all, and what, is for whoever gave out the stream: there are no users here. */
+static enum bole_status push_open(struct stream_push *p, struct bole_platform *platform,
+                                  struct bole_store *store, const struct bole_config *config,
+                                  const char *repo, struct bole_service_policy *policy)
+{
+	if (config == NULL)
+		return BOLE_OK;
+	p->node = bole_alloc_zeroed(platform->alloc, 1, sizeof *p->node);
+	if (p->node == NULL)
+		return BOLE_E_NO_MEMORY;
+	p->node->platform = platform;
+	p->node->store = store;
+	p->node->config = config;
+	BOLE_TRY(bole_node_push_config(p->node));
+	bole_node_push_policy(p->node, NULL, repo, &p->push, policy);
+	policy->receive_enable = true;
+	policy->push.may = NULL;
+	return BOLE_OK;
+}
+
+static void push_close(struct stream_push *p, struct bole_alloc *alloc)
+{
+	if (p->node == NULL)
+		return;
+	bole_node_push_config_close(p->node);
+	bole_alloc_free(alloc, p->node, 1, sizeof *p->node);
+}
+
 enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct bole_store *store,
                                         const struct bole_config *config,
                                         enum bole_node_service which, const char *repo,
@@ -83,6 +117,7 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 	};
 	struct bole_service_policy policy = {.receive_enable = true};
 	struct node_fetch_config fetch;
+	struct stream_push push = {.node = NULL};
 	struct bole_input in;
 	struct bole_output out;
 	struct bole_service service = {
@@ -107,8 +142,13 @@ enum bole_status bole_node_serve_stream(struct bole_platform *platform, struct b
 	enum bole_status rc = bole_node_fetch_config_open(&fetch, platform->alloc, config, repo,
 	                                                  which == BOLE_NODE_RECEIVE_PACK);
 	policy.fetch = fetch.policy;
+	if (rc == BOLE_OK && which == BOLE_NODE_RECEIVE_PACK)
+		rc = push_open(&push, platform, store, config, repo, &policy);
 	if (rc == BOLE_OK)
 		rc = call(&service, which);
+	if (rc == BOLE_OK && which == BOLE_NODE_RECEIVE_PACK)
+		bole_node_settle_head(platform, store, &service.repo, fetch.space);
+	push_close(&push, platform->alloc);
 	bole_node_fetch_config_close(&fetch);
 	enum bole_status flushed = bole_output_flush(&out);
 	bole_alloc_free(platform->alloc, buffer, INPUT_BYTES + NODE_OUTPUT_BYTES, 1);

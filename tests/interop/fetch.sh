@@ -80,8 +80,6 @@ serve receive.enable=true \
 	repo.any.uploadpack.bundleURI=https://example.org/one.bundle
 limit git -C bare.git push -q "http://127.0.0.1:$http/hidden.git" 'refs/secret/one:refs/secret/two' 2>log &&
 	die "a push to what is hidden"
-limit git -C bare.git push -q "http://127.0.0.1:$http/inner.git" 'main:refs/heads/new' 2>log &&
-	die "a push into a namespace"
 
 for transport in git http; do
 	for version in 0 2; do

@@ -34,11 +34,12 @@ static bool is_branch(const struct bole_command *c)
 }
 
 /* Full names below refs/ with at least two components more; so HEAD is never one. */
-static bool name_allowed(struct bole_bytes name)
+static bool name_allowed(const struct bole_command *c)
 {
 	struct bole_bytes refs = bole_bytes_z("refs/");
+	struct bole_bytes name = c->name;
 
-	return name.len <= BOLE_REF_NAME_MAX && bole_ref_name_valid(name) &&
+	return c->stored.len <= BOLE_REF_NAME_MAX && bole_ref_name_valid(name) &&
 	       bole_bytes_start(name, refs) &&
 	       memchr(name.ptr + refs.len, '/', name.len - refs.len) != NULL;
 }
@@ -61,7 +62,7 @@ static enum bole_status check_names(struct bole_push *p)
 		return BOLE_E_NO_MEMORY;
 	for (size_t i = 0; i < p->count; i++) {
 		sorted[i] = &p->commands[i];
-		if (!name_allowed(sorted[i]->name))
+		if (!name_allowed(sorted[i]))
 			sorted[i]->error = "funny refname";
 	}
 	enum bole_status rc = bole_sort(p->s->svc->platform, alloc, sorted, p->count,
@@ -74,9 +75,28 @@ static enum bole_status check_names(struct bole_push *p)
 	return rc;
 }
 
+/* The repository's own HEAD, and that of the namespace, whatever hides them. */
+static enum bole_status is_current(struct bole_push *p, const struct bole_command *c, bool *out)
+{
+	struct bole_bytes names[] = {bole_bytes_z("HEAD"), {NULL, 0}};
+	struct bole_bytes shown;
+	struct bole_ref head;
+
+	*out = false;
+	BOLE_TRY(bole_push_name(p, names[0], &shown, &names[1]));
+	for (size_t i = 0; i < 2 && !*out; i++) {
+		enum bole_status rc = bole_ref_get(p->tx->view, names[i], &head);
+
+		if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
+			return rc;
+		*out = rc == BOLE_OK && head.symbolic && bole_bytes_equal(head.target, c->stored);
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status check_delete(struct bole_push *p, struct bole_command *c)
 {
-	struct bole_ref head;
+	bool current;
 
 	if (p->s->svc->policy->deny_delete || !may(p, c, BOLE_PUSH_DELETE)) {
 		c->error = "deletion prohibited";
@@ -84,10 +104,10 @@ static enum bole_status check_delete(struct bole_push *p, struct bole_command *c
 	}
 	if (p->policy->allow_current)
 		return BOLE_OK;
-	enum bole_status rc = bole_ref_get(p->tx->view, bole_bytes_z("HEAD"), &head);
-	if (rc == BOLE_OK && head.symbolic && bole_bytes_equal(head.target, c->name))
+	BOLE_TRY(is_current(p, c, &current));
+	if (current)
 		c->error = "deletion of the current branch prohibited";
-	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
+	return BOLE_OK;
 }
 
 /* The new tip is in the pack or in this domain. What a domain publishes is closed under links, so
@@ -171,7 +191,7 @@ static void check_allowed(struct bole_push *p, struct bole_command *c)
 static enum bole_status check_old(struct bole_push *p, struct bole_command *c)
 {
 	struct bole_ref ref;
-	enum bole_status rc = bole_ref_get(p->tx->view, c->name, &ref);
+	enum bole_status rc = bole_ref_get(p->tx->view, c->stored, &ref);
 
 	if (rc == BOLE_E_NOT_FOUND) {
 		if (!bole_oid_is_null(&c->old_oid))

@@ -69,6 +69,22 @@ static enum bole_status take_caps(struct bole_push *p, struct bole_bytes rest)
 	return BOLE_OK;
 }
 
+enum bole_status bole_push_name(struct bole_push *p, struct bole_bytes name,
+                                struct bole_bytes *shown, struct bole_bytes *stored)
+{
+	struct bole_bytes space = bole_ref_view_space(&p->s->refs);
+	uint8_t *copy = bole_arena_alloc(&p->text, space.len + name.len, 1);
+
+	if (copy == NULL)
+		return BOLE_E_NO_MEMORY;
+	if (space.len > 0)
+		memcpy(copy, space.ptr, space.len);
+	memcpy(copy + space.len, name.ptr, name.len);
+	*stored = bole_bytes_of(copy, space.len + name.len);
+	*shown = bole_bytes_of(copy + space.len, name.len);
+	return BOLE_OK;
+}
+
 static enum bole_status add_command(struct bole_push *p, const struct bole_command *c)
 {
 	if (p->count == BOLE_PUSH_REFS_MAX)
@@ -85,12 +101,10 @@ static enum bole_status add_command(struct bole_push *p, const struct bole_comma
 		p->commands = grown;
 		p->cap = cap;
 	}
-	uint8_t *name = bole_arena_alloc(&p->text, c->name.len, 1);
-	if (name == NULL)
-		return BOLE_E_NO_MEMORY;
-	memcpy(name, c->name.ptr, c->name.len);
-	p->commands[p->count] = *c;
-	p->commands[p->count++].name.ptr = name;
+	struct bole_command *kept = &p->commands[p->count];
+	*kept = *c;
+	BOLE_TRY(bole_push_name(p, c->name, &kept->name, &kept->stored));
+	p->count++;
 	return BOLE_OK;
 }
 

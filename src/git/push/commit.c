@@ -10,7 +10,7 @@ enum { CONFLICTS_MAX = 64 }; /* commits tried again without the one that clashed
 
 static struct bole_ref_update update_of(const struct bole_command *c)
 {
-	struct bole_ref_update u = {.name = c->proc ? c->target : c->name,
+	struct bole_ref_update u = {.name = c->stored,
 	                            .expected = c->old_oid,
 	                            .oid = c->new_oid,
 	                            .peeled = c->peeled,
@@ -36,7 +36,7 @@ static const char *conflict_text(struct bole_push *p, const struct bole_command 
 
 	if (bole_snapshot_open(svc->store, svc->repo.id, &now) != BOLE_OK)
 		return text;
-	enum bole_status rc = bole_ref_get(now, c->proc ? c->target : c->name, &ref);
+	enum bole_status rc = bole_ref_get(now, c->stored, &ref);
 	bool as_expected = rc == BOLE_OK ? bole_oid_equal(&ref.oid, &c->old_oid)
 	                                 : bole_oid_is_null(&c->old_oid);
 	bole_snapshot_close(now);

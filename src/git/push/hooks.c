@@ -67,6 +67,7 @@ static enum bole_status call_open(struct hook_call *call, struct bole_push *p,
 	info->user = p->policy->user;
 	info->view = view;
 	info->refs = call->refs;
+	info->name_prefix = bole_ref_view_space(&p->s->refs);
 	info->options = p->options;
 	info->option_count = p->option_count;
 	info->cert = p->signed_push ? &p->cert : NULL;
@@ -124,11 +125,13 @@ static enum bole_status rewrite(struct bole_push *p, struct bole_command *c,
 		return BOLE_OK;
 	}
 	BOLE_TRY(rc);
-	uint8_t *copy = bole_arena_alloc(&p->text, name.len, 1);
-	if (copy == NULL)
-		return BOLE_E_NO_MEMORY;
-	memcpy(copy, name.ptr, name.len);
-	rc = bole_ref_get(p->tx->view, name, &ref);
+	struct bole_bytes stored;
+	BOLE_TRY(bole_push_name(p, name, &name, &stored));
+	if (stored.len > BOLE_REF_NAME_MAX) {
+		c->error = "proc-receive hook named no reference";
+		return BOLE_OK;
+	}
+	rc = bole_ref_get(p->tx->view, stored, &ref);
 	if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
 		return rc;
 	if (rc == BOLE_OK && ref.symbolic) {
@@ -138,7 +141,8 @@ static enum bole_status rewrite(struct bole_push *p, struct bole_command *c,
 	c->old_oid = rc == BOLE_OK ? ref.oid : (struct bole_oid){.algo = r->new_oid.algo};
 	c->new_oid = r->new_oid;
 	c->has_peeled = false;
-	c->target = bole_bytes_of(copy, name.len);
+	c->target = name;
+	c->stored = stored;
 	c->forced = r->forced;
 	c->proc = true;
 	return BOLE_OK;

@@ -26,9 +26,10 @@ enum {
 };
 
 struct bole_command {
-	struct bole_bytes name;
-	struct bole_oid old_oid; /* null: must not exist */
-	struct bole_oid new_oid; /* null: delete */
+	struct bole_bytes name;   /* as the client knows it */
+	struct bole_bytes stored; /* what is set: in its namespace; of target where proc is set */
+	struct bole_oid old_oid;  /* null: must not exist */
+	struct bole_oid new_oid;  /* null: delete */
 	struct bole_oid peeled;
 	bool has_peeled;
 	bool done;   /* committed */
@@ -75,6 +76,9 @@ BOLE_MUST_USE enum bole_status bole_push_read(struct bole_push *);
 /* Also for the commands in a certificate. */
 BOLE_MUST_USE enum bole_status bole_push_take_command(struct bole_push *, struct bole_bytes line);
 BOLE_MUST_USE enum bole_status bole_push_open_band(struct bole_push *);
+/* Copies a name that a client knows into push.text, as it is stored, and finds it in that. */
+BOLE_MUST_USE enum bole_status bole_push_name(struct bole_push *, struct bole_bytes name,
+                                              struct bole_bytes *shown, struct bole_bytes *stored);
 
 /* cert.c */
 /* A nonce for this repository, now. nonce stays "" where there is no clock. */

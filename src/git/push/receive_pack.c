@@ -237,10 +237,6 @@ enum bole_status bole_receive_pack(struct bole_service *svc)
 	if (rc == BOLE_OK && !svc->policy->receive_enable)
 		rc = bole_session_refuse(&s, BOLE_E_DENIED, "receive-pack: this node is read-only");
 	s.refs = svc->policy->fetch.refs;
-	if (rc == BOLE_OK && s.refs.space != NULL && s.refs.space[0] != '\0')
-		rc = bole_session_refuse(&s, BOLE_E_UNSUPPORTED,
-		                         "receive-pack: a namespace is read-only in this version; "
-		                         "push to the repository without it");
 	if (rc == BOLE_OK && (svc->advertise || !svc->stateless))
 		rc = advertise(&p);
 	if (rc == BOLE_OK && !svc->advertise) {

@@ -128,8 +128,8 @@ static void log_ref(struct bole_push *p, const struct bole_command *c)
 
 	bole_log(svc->platform, BOLE_LOG_INFO, "git: %s: %s: push by %s: %s %s..%s",
 	         svc->peer == NULL ? "-" : svc->peer, svc->repo.name, who(p),
-	         bole_printable(shown, sizeof shown, c->proc ? c->target : c->name),
-	         bole_oid_format(&c->old_oid, from), bole_oid_format(&c->new_oid, to));
+	         bole_printable(shown, sizeof shown, c->stored), bole_oid_format(&c->old_oid, from),
+	         bole_oid_format(&c->new_oid, to));
 }
 
 static void log_cert(struct bole_push *p)

@@ -11,7 +11,7 @@
 
 enum { FULL_MAX = BOLE_NAMESPACE_MAX + BOLE_REF_NAME_MAX };
 
-static struct bole_bytes space_of(const struct bole_ref_view *view)
+struct bole_bytes bole_ref_view_space(const struct bole_ref_view *view)
 {
 	return bole_bytes_z(view->space == NULL ? "" : view->space);
 }
@@ -49,7 +49,7 @@ static bool covers(const char *pattern, struct bole_bytes name)
 
 bool bole_ref_hidden(const struct bole_ref_view *view, struct bole_bytes name)
 {
-	struct bole_bytes space = space_of(view);
+	struct bole_bytes space = bole_ref_view_space(view);
 	char full[FULL_MAX];
 
 	for (size_t i = view->hide_count; i > 0; i--) {
@@ -76,7 +76,7 @@ bool bole_ref_hidden(const struct bole_ref_view *view, struct bole_bytes name)
 static bool inside(const struct bole_ref_view *view, struct bole_bytes name, char full[FULL_MAX],
                    struct bole_bytes *out)
 {
-	struct bole_bytes space = space_of(view);
+	struct bole_bytes space = bole_ref_view_space(view);
 
 	*out = name;
 	if (space.len == 0)
@@ -93,7 +93,7 @@ static bool inside(const struct bole_ref_view *view, struct bole_bytes name, cha
 /* Cuts the namespace off a stored reference. What points out of it points nowhere. */
 static void outside(const struct bole_ref_view *view, struct bole_ref *ref)
 {
-	struct bole_bytes space = space_of(view);
+	struct bole_bytes space = bole_ref_view_space(view);
 
 	if (space.len == 0)
 		return;

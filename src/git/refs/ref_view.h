@@ -36,6 +36,8 @@ struct bole_listed_ref {
 
 /* Writes "refs/namespaces/a/refs/namespaces/b/" for "a/b". False: no valid namespace. */
 bool bole_namespace_prefix(const char *name, char dst[BOLE_NAMESPACE_MAX + 1]);
+/* What a stored name has before the name that clients know; "" without a namespace. */
+struct bole_bytes bole_ref_view_space(const struct bole_ref_view *);
 /* name: without the namespace. */
 bool bole_ref_hidden(const struct bole_ref_view *, struct bole_bytes name);
 /* As bole_ref_next and bole_ref_get. */

@@ -131,17 +131,92 @@ Test(push, hidden_references_are_neither_shown_nor_changed)
 	scene_close(&c);
 }
 
-Test(push, a_namespace_takes_no_push)
+static bool holds(struct scene *c, const char *name, const struct bole_oid *oid)
 {
+	struct bole_oid found;
+
+	return git_has_ref(&c->f, &c->f.repo, name, &found) && bole_oid_equal(&found, oid);
+}
+
+static void set_head(struct scene *c, const char *name, const char *target)
+{
+	struct bole_ref_update update = {.name = bole_bytes_z(name),
+	                                 .action = BOLE_REF_SYMBOLIC,
+	                                 .target = bole_bytes_z(target)};
+	struct bole_tx *tx;
+	size_t failed;
+
+	cr_assert_eq(bole_tx_begin(c->f.store, c->f.repo.id, &tx), BOLE_OK);
+	cr_assert_eq(bole_tx_commit(tx, &update, 1, &failed), BOLE_OK);
+}
+
+Test(push, a_namespace_is_changed_and_nothing_beside_it)
+{
+	static const char space[] = "refs/namespaces/a/";
+	static const char *const hide[] = {"refs/heads/no", "^refs/namespaces/a/refs/tags"};
+	char long_name[BOLE_REF_NAME_MAX + 1];
+	struct bole_oid oid;
 	struct scene c;
 
 	scene_open(&c);
-	c.f.policy.fetch.refs.space = "refs/namespaces/a/";
-	command(&c, NULL, &c.tips[0], "refs/heads/x", V2);
-	cr_assert_not_null(strstr(push(&c), "a namespace is read-only"));
-	c.f.policy.fetch.refs.space = NULL;
-	command(&c, NULL, &c.tips[0], "refs/heads/x", V2);
-	cr_assert_str_eq(push(&c), "unpack ok\nok refs/heads/x\n0000\n");
+	git_set_ref(&c.f, &c.f.repo, "refs/namespaces/a/refs/heads/old", &c.tips[1], NULL);
+	git_set_ref(&c.f, &c.f.repo, "refs/namespaces/a/refs/heads/kept", &c.tips[1], NULL);
+	set_head(&c, "refs/namespaces/a/HEAD", "refs/namespaces/a/refs/heads/kept");
+	c.f.policy.fetch.refs =
+	        (struct bole_ref_view){.space = space, .hide = hide, .hide_count = 2};
+	c.f.policy.deny_non_fast_forward = true;
+
+	c.session.advertise = true;
+	const char *shown = run(&c);
+	cr_assert_not_null(strstr(shown, " refs/heads/kept"), "%s", shown);
+	cr_assert_null(strstr(shown, "main"), "%s", shown);
+	cr_assert_null(strstr(shown, "namespaces"), "%s", shown);
+	cr_assert_not_null(strstr(shown, hex_of(&c.tips[4])), "%s", shown);
+	cr_assert_not_null(strstr(shown, " .have\n0000"), "%s", shown);
+	c.session.advertise = false;
+
+	/* As long as a name may be, but not behind the namespace. */
+	memset(long_name, 'x', sizeof long_name);
+	memcpy(long_name, "refs/heads/", 11);
+	long_name[BOLE_REF_NAME_MAX] = '\0';
+	command(&c, NULL, &c.tips[0], "refs/heads/new", V2);
+	command(&c, NULL, &c.tips[2], "refs/heads/main", NULL);
+	command(&c, &c.tips[1], &c.tips[2], "refs/heads/kept", NULL);
+	command(&c, &c.tips[1], NULL, "refs/heads/old", NULL);
+	command(&c, NULL, &c.tips[0], "refs/heads/no", NULL);
+	command(&c, NULL, &c.tips[0], "refs/tags/t", NULL);
+	command(&c, NULL, &c.tips[0], long_name, NULL);
+	const char *text = push(&c);
+	static const char expected[] = "unpack ok\nok refs/heads/new\nok refs/heads/main\n"
+	                               "ok refs/heads/kept\nok refs/heads/old\n"
+	                               "ng refs/heads/no deny updating a hidden ref\n"
+	                               "ng refs/tags/t deny updating a hidden ref\n"
+	                               "ng refs/heads/xxx";
+	cr_assert_eq(strncmp(text, expected, sizeof expected - 1), 0, "%s", text);
+	cr_assert_not_null(strstr(text, "xxx funny refname\n0000\n"), "%s", text);
+	cr_assert(holds(&c, "refs/namespaces/a/refs/heads/new", &c.tips[0]));
+	cr_assert(holds(&c, "refs/namespaces/a/refs/heads/main", &c.tips[2]));
+	cr_assert(holds(&c, "refs/namespaces/a/refs/heads/kept", &c.tips[2]));
+	cr_assert_not(git_has_ref(&c.f, &c.f.repo, "refs/namespaces/a/refs/heads/old", &oid));
+	cr_assert(holds(&c, "refs/heads/main", &c.tips[4]));
+	cr_assert_not(git_has_ref(&c.f, &c.f.repo, "refs/heads/new", &oid));
+
+	/* Compared and judged inside, too; its HEAD counts. */
+	command(&c, &c.tips[4], &c.tips[1], "refs/heads/main", V2);
+	command(&c, &c.tips[2], &c.tips[1], "refs/heads/kept", NULL);
+	cr_assert_str_eq(push(&c), "unpack ok\n"
+	                           "ng refs/heads/main reference has changed; fetch first\n"
+	                           "ng refs/heads/kept non-fast-forward\n0000\n");
+	command(&c, &c.tips[2], NULL, "refs/heads/kept", V2 " atomic");
+	command(&c, NULL, &c.tips[1], "refs/heads/also", NULL);
+	cr_assert_str_eq(push(&c), "unpack ok\n"
+	                           "ng refs/heads/kept deletion of the current branch prohibited\n"
+	                           "ng refs/heads/also atomic push failure\n0000\n");
+	command(&c, NULL, &c.tips[0], "refs/heads/main/x", V2 " atomic");
+	command(&c, NULL, &c.tips[0], "refs/heads/also", NULL);
+	cr_assert_str_eq(push(&c), "unpack ok\nng refs/heads/main/x name conflicts with another "
+	                           "reference (directory/file)\n"
+	                           "ng refs/heads/also atomic push failure\n0000\n");
 	scene_close(&c);
 }
 
@@ -216,16 +291,26 @@ static enum bole_status on_update(void *ctx, struct bole_push_info *info, size_t
 	return BOLE_E_DENIED;
 }
 
+static struct bole_bytes stored_name(const struct bole_push_info *info, size_t i, char full[200])
+{
+	int len = snprintf(full, 200, "%.*s%.*s", (int)info->name_prefix.len,
+	                   (const char *)info->name_prefix.ptr, (int)info->refs[i].name.len,
+	                   (const char *)info->refs[i].name.ptr);
+
+	return bole_bytes_of(full, (size_t)len);
+}
+
 static void on_post(void *ctx, struct bole_push_info *info)
 {
 	struct scene *c = ctx;
+	char full[200];
 	struct bole_ref now;
 
 	c->post++;
 	for (size_t i = 0; i < info->ref_count; i++) {
 		if (info->refs[i].error != NULL || bole_oid_is_null(&info->refs[i].new_oid))
 			continue;
-		cr_assert_eq(bole_ref_get(info->view, info->refs[i].name, &now), BOLE_OK);
+		cr_assert_eq(bole_ref_get(info->view, stored_name(info, i, full), &now), BOLE_OK);
 		cr_assert(bole_oid_equal(&now.oid, &info->refs[i].new_oid));
 	}
 }
@@ -315,7 +400,7 @@ static enum bole_status on_proc(void *ctx, struct bole_push_info *info, size_t r
 	return BOLE_OK;
 }
 
-Test(push, a_reference_that_is_none_becomes_another_one)
+static void becomes_another(const char *space, const char *stored)
 {
 	struct bole_oid now;
 	struct scene c;
@@ -323,6 +408,7 @@ Test(push, a_reference_that_is_none_becomes_another_one)
 
 	scene_open(&c);
 	with_hooks(&c);
+	c.f.policy.fetch.refs.space = space;
 	c.hooks.proc_prefix = "refs/for/";
 	c.hooks.proc_receive = on_proc;
 	for (unsigned i = 1; i <= 4; i++) {
@@ -343,9 +429,15 @@ Test(push, a_reference_that_is_none_becomes_another_one)
 		cr_assert_str_eq(reply, want);
 	}
 	cr_assert_not(git_has_ref(&c.f, &c.f.repo, "refs/for/main", NULL));
-	cr_assert(git_has_ref(&c.f, &c.f.repo, "refs/pull/1/head", &now));
+	cr_assert(git_has_ref(&c.f, &c.f.repo, stored, &now));
 	cr_assert(bole_oid_equal(&now, &c.tips[2]));
 	scene_close(&c);
+}
+
+Test(push, a_reference_that_is_none_becomes_another_one)
+{
+	becomes_another(NULL, "refs/pull/1/head");
+	becomes_another("refs/namespaces/n/", "refs/namespaces/n/refs/pull/1/head");
 }
 
 /* -- shallow clones -- */

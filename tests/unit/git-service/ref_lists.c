@@ -190,8 +190,7 @@ static void random_work(bool flash, size_t cache_bytes)
 			change(&c);
 		choose_view(&c);
 		list(&c);
-		/* Pushes know no namespace. */
-		if (c.f.policy.fetch.refs.space != NULL || draw(&c, 2) == 0)
+		if (draw(&c, 2) == 0)
 			compare(&c, UPLOAD_PACK, (int)draw(&c, 2), true);
 		else
 			compare(&c, RECEIVE_PACK, (int)draw(&c, 2), true);
