@@ -37,6 +37,7 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *platform, struct bole_
 		return NULL;
 	atomic_init(&b->refs, 1);
 	atomic_init(&b->saved, 0);
+	atomic_init(&b->generation, 0);
 	atomic_init(&b->verbatim, 0);
 	atomic_init(&b->sum_state, BITMAP_SUM_NONE);
 	atomic_init(&b->sum_saved, false);
@@ -48,6 +49,7 @@ struct bole_bitmap *bole_bitmap_new(struct bole_platform *platform, struct bole_
 	bole_buffer_init(&b->ids, alloc, BYTES_MAX);
 	bole_buffer_init(&b->runs, alloc, BYTES_MAX);
 	bole_buffer_init(&b->tips, alloc, BYTES_MAX);
+	bole_buffer_init(&b->closure_runs, alloc, BYTES_MAX);
 	bole_oid_index_init(&b->by_id, platform, alloc, algo, id_key, b);
 	bole_oid_index_init(&b->by_commit, platform, alloc, algo, commit_key, b);
 	return b;
@@ -72,6 +74,7 @@ void bole_bitmap_release(struct bole_bitmap *b)
 	bole_buffer_release(&b->ids);
 	bole_buffer_release(&b->runs);
 	bole_buffer_release(&b->tips);
+	bole_buffer_release(&b->closure_runs);
 	bole_alloc_free(b->alloc, b, 1, sizeof *b);
 }
 
@@ -79,7 +82,7 @@ size_t bole_bitmap_bytes(const struct bole_bitmap *b)
 {
 	return sizeof *b + b->segment_cap * sizeof *b->segments +
 	       b->offset_cap * sizeof *b->offsets + b->set_cap * sizeof *b->sets + b->ids.cap +
-	       b->runs.cap + b->tips.cap +
+	       b->runs.cap + b->tips.cap + b->closure_runs.cap +
 	       (b->by_id.slot_count + b->by_commit.slot_count) * sizeof(uint32_t);
 }
 
@@ -171,7 +174,7 @@ static enum bole_status more_blobs(struct bole_bitmap *b, uint32_t count)
 	return BOLE_OK;
 }
 
-static void note_type(struct bole_bitmap *b, uint32_t position, uint8_t type)
+void bole_bitmap_note_type(struct bole_bitmap *b, uint32_t position, uint8_t type)
 {
 	uint64_t bit = UINT64_C(1) << position % 64;
 
@@ -215,7 +218,7 @@ static enum bole_status take_rows(struct bole_bitmap *b, struct bole_snapshot *s
 			if (done + i != 0 && rows[i].offset != *end)
 				rc = BOLE_E_UNSUPPORTED;
 			offsets[done + i] = (uint32_t)rows[i].offset;
-			note_type(b, b->positions + done + (uint32_t)i, rows[i].type);
+			bole_bitmap_note_type(b, b->positions + done + (uint32_t)i, rows[i].type);
 			*end = rows[i].offset + rows[i].stored_bytes;
 		}
 		done += (uint32_t)n;
@@ -225,18 +228,13 @@ static enum bole_status take_rows(struct bole_bitmap *b, struct bole_snapshot *s
 	return rc;
 }
 
-enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snapshot *snapshot,
-                                        const struct bole_extent_info *info)
+enum bole_status bole_bitmap_reserve(struct bole_bitmap *b, uint32_t rows)
 {
-	uint64_t end = 0;
-
-	if (info->rows == 0 || info->data_bytes > UINT32_MAX)
-		return BOLE_OK; /* its objects are known by their ids */
-	if (info->rows > POSITIONS_MAX - b->positions)
+	if (rows > POSITIONS_MAX - b->positions)
 		return BOLE_E_LIMIT;
 	BOLE_TRY(more_segments(b));
-	if (b->offset_cap - b->offset_count < info->rows) {
-		uint32_t cap = b->offset_count + info->rows;
+	if (b->offset_cap - b->offset_count < rows) {
+		uint32_t cap = b->offset_count + rows;
 		uint32_t *offsets = bole_alloc_resize(b->alloc, b->offsets, b->offset_cap, cap,
 		                                      sizeof *offsets);
 		if (offsets == NULL)
@@ -244,7 +242,17 @@ enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snaps
 		b->offsets = offsets;
 		b->offset_cap = cap;
 	}
-	BOLE_TRY(more_blobs(b, info->rows));
+	return more_blobs(b, rows);
+}
+
+enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snapshot *snapshot,
+                                        const struct bole_extent_info *info)
+{
+	uint64_t end = 0;
+
+	if (info->rows == 0 || info->data_bytes > UINT32_MAX)
+		return BOLE_OK; /* its objects are known by their ids */
+	BOLE_TRY(bole_bitmap_reserve(b, info->rows));
 	enum bole_status rc = take_rows(b, snapshot, info, &end);
 	if (rc == BOLE_E_UNSUPPORTED)
 		return BOLE_OK;
@@ -270,7 +278,7 @@ enum bole_status bole_bitmap_add_id(struct bole_bitmap *b, const struct bole_oid
 		return BOLE_E_LIMIT;
 	BOLE_TRY(more_segments(b));
 	BOLE_TRY(more_blobs(b, 1));
-	note_type(b, b->positions, type);
+	bole_bitmap_note_type(b, b->positions, type);
 	bole_buffer_append(&b->ids, oid->bytes, b->key_bytes);
 	BOLE_TRY(b->ids.rc);
 	BOLE_TRY(bole_oid_index_add(&b->by_id, number));
@@ -354,19 +362,29 @@ static bool get_number(const uint8_t **p, const uint8_t *end, uint32_t *out)
 	return false;
 }
 
-static void put_number(struct bole_buffer *out, uint32_t value)
+bool bole_bitmap_get_number(const uint8_t **p, size_t *left, uint32_t *value)
+{
+	const uint8_t *from = *p;
+
+	if (!get_number(p, from + *left, value))
+		return false;
+	*left -= (size_t)(*p - from);
+	return true;
+}
+
+void bole_bitmap_put_number(struct bole_buffer *out, uint32_t value)
 {
 	for (; value >= 0x80; value >>= 7)
 		bole_buffer_byte(out, (uint8_t)(value | 0x80));
 	bole_buffer_byte(out, (uint8_t)value);
 }
 
-static enum bole_status add_runs(const struct bole_bitmap *b, const struct bitmap_set *set,
-                                 struct bitmap_bits *bits)
+static enum bole_status add_runs(const struct bole_bitmap *b, const struct bole_buffer *runs,
+                                 const struct bitmap_set *set, struct bitmap_bits *bits)
 {
 	if (set->len == 0)
 		return BOLE_OK; /* there may be no runs at all */
-	const uint8_t *p = b->runs.ptr + set->at;
+	const uint8_t *p = runs->ptr + set->at;
 	const uint8_t *end = p + set->len;
 	uint32_t at = 0;
 	uint32_t gap, count;
@@ -387,7 +405,7 @@ enum bole_status bole_bitmap_unite(const struct bole_bitmap *b, const struct bit
 {
 	BOLE_ASSERT(bits->count >= (b->positions + (size_t)63) / 64);
 	for (;;) {
-		BOLE_TRY(add_runs(b, set, bits));
+		BOLE_TRY(add_runs(b, &b->runs, set, bits));
 		if (set->base == BITMAP_NONE)
 			return BOLE_OK;
 		/* Bases come before: no circle. */
@@ -414,24 +432,33 @@ static uint32_t next_change(const struct bitmap_bits *bits, uint32_t at, uint32_
 	return at < end ? at : end;
 }
 
-enum bole_status bole_bitmap_add_set(struct bole_bitmap *b, const struct bole_oid *commit,
-                                     uint32_t base, const struct bitmap_bits *bits)
+/* Appends the runs of a set. */
+static enum bole_status put_runs(const struct bole_bitmap *b, struct bole_buffer *runs,
+                                 const struct bitmap_bits *bits, struct bitmap_set *set)
 {
-	struct bitmap_set set = {.base = base, .at = (uint32_t)b->runs.len};
 	uint32_t at = 0;
 
+	set->at = (uint32_t)runs->len;
 	for (;;) {
 		uint32_t from = next_change(bits, at, b->positions, true);
 		if (from == b->positions)
 			break;
 		uint32_t to = next_change(bits, from, b->positions, false);
-		put_number(&b->runs, from - at);
-		put_number(&b->runs, to - from);
-		set.objects += to - from;
+		bole_bitmap_put_number(runs, from - at);
+		bole_bitmap_put_number(runs, to - from);
+		set->objects += to - from;
 		at = to;
 	}
-	BOLE_TRY(b->runs.rc);
-	set.len = (uint32_t)b->runs.len - set.at;
+	set->len = (uint32_t)runs->len - set->at;
+	return runs->rc;
+}
+
+enum bole_status bole_bitmap_add_set(struct bole_bitmap *b, const struct bole_oid *commit,
+                                     uint32_t base, const struct bitmap_bits *bits)
+{
+	struct bitmap_set set = {.base = base};
+
+	BOLE_TRY(put_runs(b, &b->runs, bits, &set));
 	if (base != BITMAP_NONE)
 		set.objects += b->sets[base].objects;
 	if (set.objects > b->objects)
@@ -452,4 +479,35 @@ enum bole_status bole_bitmap_add_set(struct bole_bitmap *b, const struct bole_oi
 	}
 	b->sets[b->set_count] = set;
 	return bole_oid_index_add(&b->by_commit, b->set_count++);
+}
+
+/* -- Closures -- */
+
+const struct bitmap_set *bole_bitmap_closure(const struct bole_bitmap *b,
+                                             const struct bole_oid *commit)
+{
+	for (uint32_t i = 0; i < b->closure_count; i++)
+		if (memcmp(b->closures[i].commit, commit->bytes, b->key_bytes) == 0)
+			return &b->closures[i];
+	return NULL;
+}
+
+enum bole_status bole_bitmap_unite_closure(const struct bole_bitmap *b,
+                                           const struct bitmap_set *closure,
+                                           struct bitmap_bits *bits)
+{
+	BOLE_ASSERT(bits->count >= (b->positions + (size_t)63) / 64);
+	return add_runs(b, &b->closure_runs, closure, bits);
+}
+
+enum bole_status bole_bitmap_add_closure(struct bole_bitmap *b, const struct bole_oid *commit,
+                                         const struct bitmap_bits *bits)
+{
+	struct bitmap_set set = {.base = BITMAP_NONE};
+
+	BOLE_ASSERT(b->closure_count < BITMAP_CLOSURES_MAX);
+	BOLE_TRY(put_runs(b, &b->closure_runs, bits, &set));
+	memcpy(set.commit, commit->bytes, b->key_bytes);
+	b->closures[b->closure_count++] = set;
+	return BOLE_OK;
 }

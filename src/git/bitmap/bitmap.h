@@ -3,6 +3,7 @@
  *   bitmap.c   an index: positions, sets, what they hold
  *   walk.c     adding what an object reaches to a set
  *   build.c    making one, or a new one from an old one and what came since
+ *   closure.c  what lies under the trees of single commits
  *   pick.c     wants and haves as sets: what is sent
  *   store.c    an index in the store and back
  *   cache.c    the indexes of a node's repositories, in memory and in the store
@@ -14,7 +15,10 @@
  * after it is walked, and a snapshot that lacks one of its extents does without it.
  *
  * The sets belong to selected commits. Each names another one as its base, which is an ancestor, so
- * its set is that of the base and some more: runs of positions, as pairs of gap and length. */
+ * its set is that of the base and some more: runs of positions, as pairs of gap and length.
+ *
+ * A closure is a commit and all that its tree holds, without its parents: what a clone of depth 1
+ * gets. There are some, of tips and of what lately were tips. */
 #ifndef BOLE_GIT_BITMAP_H
 #define BOLE_GIT_BITMAP_H
 
@@ -29,6 +33,8 @@
 #include "git/object/oid_map.h"
 
 #define BITMAP_NONE UINT32_MAX
+
+enum { BITMAP_CLOSURES_MAX = 32 };
 
 /* Consecutive positions: an extent's, or of objects that are known by their ids (extent 0). */
 struct bitmap_segment {
@@ -73,10 +79,14 @@ struct bole_bitmap {
 	struct bole_buffer runs;
 	/* One more set: everything that branches and tags reach; and the ids that they name. */
 	struct bitmap_set all;
-	struct bole_buffer tips; /* raw ids, sorted, each once */
+	struct bole_buffer tips;                         /* raw ids, sorted, each once */
+	struct bitmap_set closures[BITMAP_CLOSURES_MAX]; /* tips first; base: none */
+	uint32_t closure_count;
+	struct bole_buffer closure_runs;
 	/* Found out by whoever sends first: an extent that goes out as it is when all of it does,
 	 * and the hash of the pack that it then is by itself. */
-	_Atomic uint32_t saved; /* positions of the one in the store that it was made from */
+	_Atomic uint32_t saved;      /* positions of the one in the store that it was made from */
+	_Atomic uint64_t generation; /* of that one; 0 = there is none (wholes.h) */
 	_Atomic uint64_t verbatim;
 	_Atomic uint32_t sum_state; /* enum bitmap_sum_state */
 	_Atomic bool sum_saved;     /* in the store, too */
@@ -117,10 +127,15 @@ const struct bitmap_set *bole_bitmap_find(const struct bole_bitmap *, const stru
 /* Adds what a set holds. BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_bitmap_unite(const struct bole_bitmap *,
                                                  const struct bitmap_set *, struct bitmap_bits *);
-/* Every extent of the index is in the snapshot as it was. */
+/* The closure of a commit, or NULL. */
+const struct bitmap_set *bole_bitmap_closure(const struct bole_bitmap *, const struct bole_oid *);
+BOLE_MUST_USE enum bole_status bole_bitmap_unite_closure(const struct bole_bitmap *,
+                                                         const struct bitmap_set *,
+                                                         struct bitmap_bits *);
 /* The hash of a pack of one whole extent; NULL = nobody knows it yet. */
 const uint8_t *bole_bitmap_sum(const struct bole_bitmap *, uint64_t extent);
 void bole_bitmap_set_sum(struct bole_bitmap *, uint64_t extent, const struct bole_oid *);
+/* Every extent of the index is in the snapshot as it was. */
 bool bole_bitmap_fits(const struct bole_bitmap *, struct bole_snapshot *);
 size_t bole_bitmap_bytes(const struct bole_bitmap *);
 
@@ -142,9 +157,10 @@ BOLE_MUST_USE enum bole_status bole_bitmap_build(const struct bole_bitmap_job *,
 
 /* -- In the store (store.c) -- */
 
-/* As auxiliary records of the repository, in a transaction of its own. */
-BOLE_MUST_USE enum bole_status bole_bitmap_save(const struct bole_bitmap *, struct bole_store *,
-                                                uint32_t repo);
+/* As auxiliary records of the repository, in a transaction of its own. wholes may be NULL. */
+struct bole_wholes;
+BOLE_MUST_USE enum bole_status bole_bitmap_save(struct bole_bitmap *, struct bole_wholes *,
+                                                struct bole_store *, uint32_t repo);
 /* The hash of a pack of one extent, by itself, in the same way. */
 BOLE_MUST_USE enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *, struct bole_store *,
                                                     uint32_t repo);
@@ -162,5 +178,16 @@ BOLE_MUST_USE enum bole_status bole_bitmap_add_id(struct bole_bitmap *, const st
 /* commit NULL: the set of everything. bits: what is new. */
 BOLE_MUST_USE enum bole_status bole_bitmap_add_set(struct bole_bitmap *, const struct bole_oid *,
                                                    uint32_t base, const struct bitmap_bits *bits);
+/* There is room for it. */
+BOLE_MUST_USE enum bole_status bole_bitmap_add_closure(struct bole_bitmap *,
+                                                       const struct bole_oid *,
+                                                       const struct bitmap_bits *bits);
+/* Room for another extent and its entries. */
+BOLE_MUST_USE enum bole_status bole_bitmap_reserve(struct bole_bitmap *, uint32_t rows);
+/* Numbers in 7-bit groups, the lowest first. False: there is no whole one. */
+void bole_bitmap_put_number(struct bole_buffer *, uint32_t);
+bool bole_bitmap_get_number(const uint8_t **p, size_t *left, uint32_t *out);
+/* Takes what is no blob as that. */
+void bole_bitmap_note_type(struct bole_bitmap *, uint32_t position, uint8_t type);
 
 #endif /* BOLE_GIT_BITMAP_H */

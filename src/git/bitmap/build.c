@@ -69,6 +69,7 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 	b->offset_count = old->offset_count;
 	b->set_count = old->set_count;
 	b->positions = old->positions;
+	atomic_store(&b->generation, atomic_load(&old->generation));
 	atomic_store(&b->verbatim, atomic_load(&old->verbatim));
 	if (atomic_load_explicit(&old->sum_state, memory_order_acquire) == BITMAP_SUM_SET) {
 		b->sum_extent = old->sum_extent;
@@ -310,10 +311,12 @@ static enum bole_status make(struct build *build, struct bole_snapshot *snapshot
 	build->walk.making = b;
 	build->walk.tick = build->job->tick;
 	build->walk.tick_ctx = build->job->tick_ctx;
-	if (head_of(snapshot, &head) == BOLE_OK)
+	bool has_head = head_of(snapshot, &head) == BOLE_OK;
+	if (has_head)
 		BOLE_TRY(follow_chain(build, head));
 	BOLE_TRY(select_chain(build));
-	return select_all(build);
+	BOLE_TRY(select_all(build));
+	return bole_bitmap_close_tips(&build->walk, build->old, has_head ? &head : NULL);
 }
 
 /* Nothing came since. */
@@ -321,6 +324,7 @@ static bool same(const struct bole_bitmap *old, const struct bole_bitmap *b)
 {
 	return old != NULL && old->set_count == b->set_count && old->positions == b->positions &&
 	       old->tips.len == b->tips.len && old->all.objects == b->all.objects &&
+	       old->closure_count == b->closure_count &&
 	       (b->tips.len == 0 || memcmp(old->tips.ptr, b->tips.ptr, b->tips.len) == 0);
 }
 

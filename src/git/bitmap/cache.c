@@ -6,7 +6,8 @@
 #include "base/check.h"
 #include "bole/store.h"
 #include "git/bitmap/bitmap.h"
-#include "git/fetch/pack_emit.h"
+#include "git/bitmap/rehearse.h"
+#include "git/bitmap/wholes.h"
 
 enum {
 	SLOTS = 64,
@@ -14,6 +15,7 @@ enum {
 	REST_FACTOR = 16,
 	SAVE_MIN = 4096, /* positions: fewer are soon found again */
 	SAVE_PART = 8,
+	WHOLES_PART = 2, /* of the bytes that are kept in memory, for what is made whole */
 };
 #define FIRST_NS UINT64_C(500000000)   /* without an index everybody walks */
 #define QUIET_NS UINT64_C(2000000000)  /* changes come in bursts */
@@ -211,96 +213,40 @@ static uint32_t take_due(struct bole_git_cache *cache, struct bole_bitmap **old)
 }
 
 /* Rewritten when it has grown by a part, so that what is written stays a part of what is pushed. */
-static void save(struct bole_git_cache *cache, struct bole_store *store, uint32_t repo,
-                 const struct bole_bitmap *old, struct bole_bitmap *made)
+static bool is_worth_saving(const struct bole_store *store, const struct bole_bitmap *b,
+                            const struct bole_wholes *wholes)
 {
-	uint32_t saved = old == NULL ? 0 : atomic_load(&old->saved);
+	uint32_t saved = atomic_load(&b->saved);
 
-	atomic_store(&made->saved, saved);
-	if (store->info.read_only || made->positions < SAVE_MIN ||
-	    (saved != 0 && made->positions - saved < saved / SAVE_PART))
+	if (store->info.read_only || b->positions < SAVE_MIN)
+		return false;
+	return saved == 0 || b->positions - saved >= saved / SAVE_PART ||
+	       wholes->made > wholes->bytes.len / SAVE_PART;
+}
+
+static void save(struct bole_git_cache *cache, const struct bole_bitmap_job *job,
+                 struct bole_bitmap *made, struct bole_store *store, uint32_t repo)
+{
+	struct bole_wholes wholes;
+	size_t bytes_max = cache->bytes_max / WHOLES_PART;
+
+	if (made->positions < SAVE_MIN)
 		return;
-	enum bole_status rc = bole_bitmap_save(made, store, repo);
+	enum bole_status rc =
+	        bole_wholes_open(&wholes, made, job->alloc,
+	                         bytes_max < WHOLES_BYTES_MAX ? bytes_max : WHOLES_BYTES_MAX);
 	if (rc == BOLE_OK)
-		atomic_store(&made->saved, made->positions);
-	else
+		rc = bole_bitmap_rehearse_near(job, made, &wholes);
+	if (rc == BOLE_OK && is_worth_saving(store, made, &wholes)) {
+		rc = bole_bitmap_save(made, &wholes, store, repo);
+		if (rc == BOLE_OK)
+			atomic_store(&made->saved, made->positions);
+	}
+	bole_wholes_close(&wholes);
+	if (rc != BOLE_OK && rc != BOLE_E_CLOSED)
 		bole_log(cache->platform, BOLE_LOG_WARN,
 		         "bitmaps: repository %" PRIu32 ": not kept in the store: %s", repo,
 		         bole_status_text(rc));
-}
-
-/* -- Rehearsing -- */
-
-static enum bole_status write_nowhere(struct bole_writer *writer, const void *src, size_t len)
-{
-	(void)writer;
-	(void)src;
-	(void)len;
-	return BOLE_OK;
-}
-
-static enum bole_status flush_nowhere(struct bole_writer *writer)
-{
-	(void)writer;
-	return BOLE_OK;
-}
-
-struct rehearsal {
-	enum bole_status (*tick)(void *ctx);
-	void *ctx;
-};
-
-static bool is_called_off(void *ctx)
-{
-	const struct rehearsal *r = ctx;
-
-	return r->tick != NULL && r->tick(r->ctx) != BOLE_OK;
-}
-
-/* Most of what there is lies in one extent of which nobody knows whether it goes out as it is. */
-static bool is_worth_it(const struct bole_bitmap *b)
-{
-	uint32_t most = 0;
-
-	for (uint32_t i = 0; i < b->segment_count; i++)
-		if (b->segments[i].extent != 0 && b->segments[i].count > most)
-			most = b->segments[i].count;
-	return atomic_load(&b->verbatim) == 0 && most >= SAVE_MIN && most >= b->positions / 2;
-}
-
-/* The first clone is ours: it finds out what can be sent without a look, and its hash. What fails
- * is found out by the first client. */
-static void rehearse(const struct bole_bitmap_job *job, struct bole_bitmap *b)
-{
-	size_t count = b->tips.len / b->key_bytes;
-	struct rehearsal rehearsal = {job->tick, job->tick_ctx};
-	struct bole_writer nowhere = {.write = write_nowhere, .flush = flush_nowhere};
-	struct bole_pack_plan *plan = NULL;
-
-	if (!is_worth_it(b))
-		return;
-	struct bole_oid *wants = bole_alloc_array(job->alloc, count, sizeof *wants);
-	if (wants == NULL)
-		return;
-	for (size_t i = 0; i < count; i++)
-		bole_oid_from_raw(b->tips.ptr + i * b->key_bytes, b->algo, &wants[i]);
-	struct bole_reach reach = {
-	        .platform = job->platform,
-	        .alloc = job->alloc,
-	        .snapshot = job->snapshot,
-	        .wants = wants,
-	        .want_count = count,
-	        .ofs_delta = true,
-	        .bitmap = b,
-	        .cancelled = is_called_off,
-	        .cancelled_ctx = &rehearsal,
-	};
-	enum bole_status rc = bole_pack_plan_open(&reach, &plan);
-	if (rc == BOLE_OK && !bole_pack_plan_behind(plan))
-		rc = bole_pack_emit(plan, &nowhere);
-	(void)rc;
-	bole_pack_plan_close(plan);
-	bole_alloc_free(job->alloc, wants, count, sizeof *wants);
 }
 
 /* What the first clone found out is for those after the next start, too. */
@@ -342,7 +288,11 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 		                              .tick_ctx = ctx};
 		rc = bole_bitmap_build(&job, &made);
 		if (rc == BOLE_OK)
-			rehearse(&job, made);
+			bole_bitmap_rehearse(&job, made);
+		if (rc == BOLE_OK && made != old) {
+			atomic_store(&made->saved, old == NULL ? 0 : atomic_load(&old->saved));
+			save(cache, &job, made, store, repo);
+		}
 		bole_snapshot_close(snapshot);
 	}
 	uint64_t now = platform->ops->now_ns(platform);
@@ -355,8 +305,6 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 	else if (rc != BOLE_OK && rc != BOLE_E_CLOSED && rc != BOLE_E_NOT_FOUND)
 		bole_log(platform, BOLE_LOG_WARN, "bitmaps: repository %" PRIu32 ": %s", repo,
 		         bole_status_text(rc));
-	if (rc == BOLE_OK && made != old)
-		save(cache, store, repo, old, made);
 	if (rc == BOLE_OK)
 		save_sum(cache, store, repo, made);
 	keep(cache, repo, made, rc == BOLE_OK ? now + (now - start) * REST_FACTOR : now + RETRY_NS);

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/store.h"
+#include "git/negotiate.h"
 
 /* Ids are spread evenly, so the first guess is near. */
 static bool is_tip(const struct bole_bitmap *b, const struct bole_oid *oid)
@@ -152,15 +153,37 @@ static enum bole_status drop_blobs(struct bole_pick *pick, const struct bole_pic
 	return BOLE_OK;
 }
 
-static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job *job)
+/* A receiver whose history ends: what it has is of its ends alone, or it is for the walk, which
+ * goes no further back than it must. */
+static enum bole_status reach_near(struct bole_pick *pick, const struct bole_pick_job *job)
+{
+	struct bitmap_reach haves = {.set = &pick->have};
+	struct bitmap_reach wants = {.set = &pick->send, .skip = &pick->have};
+
+	for (size_t i = 0; i < job->have_count; i++)
+		if (bole_id_list_find(job->ends, &job->haves[i]) == BOLE_OID_NONE)
+			return BOLE_E_UNSUPPORTED;
+	for (size_t i = 0; i < job->have_count; i++)
+		BOLE_TRY(bole_bitmap_reach_near(&pick->walk, &haves, job->ends, &job->haves[i]));
+	for (size_t i = 0; i < job->want_count; i++)
+		BOLE_TRY(bole_bitmap_reach_near(&pick->walk, &wants, job->ends, &job->wants[i]));
+	return BOLE_OK;
+}
+
+static enum bole_status reach_far(struct bole_pick *pick, const struct bole_pick_job *job)
 {
 	struct bitmap_reach haves = {.set = &pick->have, .sets = true};
 
-	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->send));
-	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->have));
 	for (size_t i = 0; i < job->have_count; i++)
 		BOLE_TRY(bole_bitmap_reach(&pick->walk, &haves, &job->haves[i]));
-	BOLE_TRY(reach_wants(pick, job));
+	return reach_wants(pick, job);
+}
+
+static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job *job)
+{
+	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->send));
+	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->have));
+	BOLE_TRY(job->ends != NULL ? reach_near(pick, job) : reach_far(pick, job));
 	subtract_have(pick);
 	if (job->include_tags)
 		BOLE_TRY(reach_tags(pick));

@@ -5,6 +5,8 @@
 
 #include "git/bitmap/walk.h"
 
+struct bole_id_list;
+
 struct bole_pick_job {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
@@ -14,6 +16,8 @@ struct bole_pick_job {
 	size_t want_count;
 	const struct bole_oid *haves;
 	size_t have_count;
+	/* Commits whose parents the receiver does not see; NULL = it sees all. */
+	const struct bole_id_list *ends;
 	bool include_tags;
 	bool no_blobs; /* leaves them out; a blob among the wants is BOLE_E_UNSUPPORTED */
 	enum bole_status (*tick)(void *ctx);
@@ -28,8 +32,9 @@ struct bole_pick {
 	uint64_t count; /* of send */
 };
 
-/* BOLE_E_NOT_FOUND: a want or have is not here, or the index does not fit the snapshot; other
- * errors: of reading, of memory. Without a result the walk is the way to go, and says more. */
+/* BOLE_E_UNSUPPORTED, BOLE_E_LIMIT: sets do not answer this. BOLE_E_NOT_FOUND: a want or have is
+ * not here, or the index does not fit the snapshot; other errors: of reading, of memory. Without a
+ * result the walk is the way to go, and says more. */
 BOLE_MUST_USE enum bole_status bole_pick_open(const struct bole_pick_job *, struct bole_pick **out);
 /* NULL is fine. */
 void bole_pick_close(struct bole_pick *);

@@ -7,11 +7,12 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/store.h"
-#include "git/bitmap/bitmap.h"
+#include "git/bitmap/wholes.h"
 
 enum {
 	KIND = 1,
-	MAGIC = 0x314d4242, /* "BBM1" */
+	MAGIC = 0x324d4242,        /* "BBM2" */
+	MAGIC_BEFORE = 0x314d4242, /* made anew in place of it */
 	PIECE_BYTES = 512 * 1024,
 	PIECE_HEAD_BYTES = 24, /* magic, pieces, generation, length of the stream */
 	PIECES_MAX = 255,
@@ -50,7 +51,32 @@ static uint8_t is_blob(const struct bole_bitmap *b, uint32_t position)
 	return b->blobs[position / 64] >> position % 64 & 1;
 }
 
-static void encode(const struct bole_bitmap *b, struct bole_buffer *out)
+/* Where the entries of extents begin and end, and which of them are blobs. An extent never changes,
+ * so this saves reading its whole table. */
+static void put_places(struct bole_buffer *out, const struct bole_bitmap *b)
+{
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		const struct bitmap_segment *s = &b->segments[i];
+		const uint32_t *offsets = b->offsets + s->at;
+
+		if (s->extent == 0)
+			continue;
+		bole_bitmap_put_number(out, offsets[0]);
+		for (uint32_t n = 0; n < s->count; n++)
+			bole_bitmap_put_number(
+			        out, (n + 1 < s->count ? offsets[n + 1] : s->end_low) - offsets[n]);
+		for (uint32_t n = 0; n < s->count; n += 8) {
+			uint8_t types = 0;
+
+			for (uint32_t bit = 0; bit < 8 && n + bit < s->count; bit++)
+				types |= (uint8_t)(is_blob(b, s->first + n + bit) << bit);
+			bole_buffer_byte(out, types);
+		}
+	}
+}
+
+static void encode(const struct bole_bitmap *b, const struct bole_buffer *places,
+                   struct bole_buffer *out)
 {
 	put32(out, b->algo);
 	put32(out, b->segment_count);
@@ -58,6 +84,9 @@ static void encode(const struct bole_bitmap *b, struct bole_buffer *out)
 	put32(out, (uint32_t)(b->ids.len / b->key_bytes));
 	put32(out, (uint32_t)(b->tips.len / b->key_bytes));
 	put32(out, (uint32_t)b->runs.len);
+	put32(out, b->closure_count);
+	put32(out, (uint32_t)b->closure_runs.len);
+	put32(out, (uint32_t)places->len);
 	for (uint32_t i = 0; i < b->segment_count; i++) {
 		put64(out, b->segments[i].extent);
 		put32(out, b->segments[i].count);
@@ -74,21 +103,25 @@ static void encode(const struct bole_bitmap *b, struct bole_buffer *out)
 		put_set(out, &b->sets[i]);
 	}
 	put_set(out, &b->all);
+	for (uint32_t i = 0; i < b->closure_count; i++) {
+		bole_buffer_append(out, b->closures[i].commit, b->key_bytes);
+		put_set(out, &b->closures[i]);
+	}
 	bole_buffer_append(out, b->tips.ptr, b->tips.len);
 	bole_buffer_append(out, b->runs.ptr, b->runs.len);
+	bole_buffer_append(out, b->closure_runs.ptr, b->closure_runs.len);
+	bole_buffer_append(out, places->ptr, places->len);
 }
 
 static enum bole_status put_pieces(struct bole_tx *tx, const struct bole_bitmap *b,
-                                   const struct bole_buffer *stream)
+                                   const struct bole_buffer *stream, uint64_t generation)
 {
 	size_t pieces = (stream->len + PIECE_BYTES - 1) / PIECE_BYTES;
 	struct bole_buffer piece;
-	uint64_t generation;
 	enum bole_status rc = BOLE_OK;
 
 	if (pieces > PIECES_MAX)
 		return BOLE_E_LIMIT;
-	b->platform->ops->random(b->platform, &generation, sizeof generation);
 	bole_buffer_init(&piece, b->alloc, PIECE_BYTES + PIECE_HEAD_BYTES);
 	for (size_t i = 0; i < pieces && rc == BOLE_OK; i++) {
 		uint8_t number = (uint8_t)i;
@@ -110,26 +143,36 @@ static enum bole_status put_pieces(struct bole_tx *tx, const struct bole_bitmap 
 	return rc;
 }
 
-enum bole_status bole_bitmap_save(const struct bole_bitmap *b, struct bole_store *store,
-                                  uint32_t repo)
+enum bole_status bole_bitmap_save(struct bole_bitmap *b, struct bole_wholes *wholes,
+                                  struct bole_store *store, uint32_t repo)
 {
-	struct bole_buffer stream;
+	uint64_t generation = 0;
+	struct bole_buffer stream, places;
 	struct bole_tx *tx = NULL;
 	size_t failed;
 
+	while (generation == 0)
+		b->platform->ops->random(b->platform, &generation, sizeof generation);
 	bole_buffer_init(&stream, b->alloc, (size_t)PIECES_MAX * PIECE_BYTES);
-	encode(b, &stream);
-	enum bole_status rc = stream.rc;
+	bole_buffer_init(&places, b->alloc, (size_t)PIECES_MAX * PIECE_BYTES);
+	put_places(&places, b);
+	encode(b, &places, &stream);
+	enum bole_status rc = places.rc != BOLE_OK ? places.rc : stream.rc;
+	bole_buffer_release(&places);
 	if (rc == BOLE_OK)
 		rc = bole_tx_begin(store, repo, &tx);
 	if (rc == BOLE_OK)
-		rc = put_pieces(tx, b, &stream);
+		rc = put_pieces(tx, b, &stream, generation);
 	bole_buffer_release(&stream);
+	if (rc == BOLE_OK && wholes != NULL)
+		rc = bole_wholes_put(wholes, tx, generation);
 	if (rc != BOLE_OK) {
 		bole_tx_abort(tx);
 		return rc;
 	}
-	return bole_tx_commit(tx, NULL, 0, &failed);
+	BOLE_TRY(bole_tx_commit(tx, NULL, 0, &failed));
+	atomic_store(&b->generation, wholes == NULL ? 0 : generation);
+	return BOLE_OK;
 }
 
 enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *b, struct bole_store *store,
@@ -182,11 +225,28 @@ static uint32_t get32(struct cursor *c)
 	return bole_get_le32(take(c, 4));
 }
 
+/* NULL: there are not so many. */
+static const uint8_t *take_many(struct cursor *c, uint64_t len)
+{
+	const uint8_t *p = take(c, len);
+
+	return c->bad ? NULL : p;
+}
+
+static uint32_t get_number(struct cursor *c)
+{
+	uint32_t value = 0;
+
+	if (c->bad || !bole_bitmap_get_number(&c->p, &c->left, &value))
+		c->bad = true;
+	return value;
+}
+
 /* The pieces as one stream. BOLE_E_NOT_FOUND, BOLE_E_CORRUPT. */
 static enum bole_status join(struct bole_snapshot *snapshot, struct bole_alloc *alloc,
-                             struct bole_buffer *out)
+                             struct bole_buffer *out, uint64_t *generation)
 {
-	uint64_t generation = 0, total = 0;
+	uint64_t total = 0;
 	uint32_t pieces = 1;
 
 	for (uint32_t i = 0; i < pieces; i++) {
@@ -197,38 +257,84 @@ static enum bole_status join(struct bole_snapshot *snapshot, struct bole_alloc *
 
 		BOLE_TRY(snapshot->store->aux->get(snapshot, &key, alloc, &value, &len));
 		bool ok = len > PIECE_HEAD_BYTES && bole_get_le32(value) == MAGIC;
+		bool old = len > PIECE_HEAD_BYTES && bole_get_le32(value) == MAGIC_BEFORE;
 		if (ok && i == 0) {
 			pieces = bole_get_le32(value + 4);
-			generation = bole_get_le64(value + 8);
+			*generation = bole_get_le64(value + 8);
 			total = bole_get_le64(value + 16);
 		}
 		ok = ok && pieces > 0 && pieces <= PIECES_MAX &&
-		     bole_get_le64(value + 8) == generation;
+		     bole_get_le64(value + 8) == *generation;
 		if (ok)
 			bole_buffer_append(out, value + PIECE_HEAD_BYTES, len - PIECE_HEAD_BYTES);
 		bole_alloc_free(alloc, value, len, 1);
 		if (!ok)
-			return BOLE_E_CORRUPT;
+			return old ? BOLE_E_NOT_FOUND : BOLE_E_CORRUPT;
 		BOLE_TRY(out->rc);
 	}
 	return out->len == total ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
+/* The entries of an extent, from the cursor. What the extent itself says of its last one must be
+ * the same. */
+static enum bole_status load_places(struct bole_bitmap *b, struct cursor *c,
+                                    const struct bole_extent_place *last, uint32_t count)
+{
+	uint32_t *offsets = b->offsets + b->offset_count;
+	uint64_t end = get_number(c);
+	uint64_t begin = end;
+
+	/* Each is at least a byte: no more than there is. */
+	if (c->bad || count > c->left)
+		return BOLE_E_CORRUPT;
+	for (uint32_t n = 0; n < count; n++) {
+		begin = end;
+		offsets[n] = (uint32_t)begin;
+		end += get_number(c);
+		if (c->bad || end > UINT32_MAX || end == begin)
+			return BOLE_E_CORRUPT;
+	}
+	const uint8_t *types = take_many(c, (count + UINT64_C(7)) / 8);
+	if (types == NULL || begin != last->offset || end - begin != last->stored_bytes)
+		return BOLE_E_CORRUPT;
+	for (uint32_t n = 0; n < count; n++)
+		bole_bitmap_note_type(b, b->positions + n,
+		                      (types[n / 8] >> n % 8 & 1) != 0 ? BOLE_OBJECT_BLOB : 0);
+	b->segments[b->segment_count].end_low = (uint32_t)end;
+	return BOLE_OK;
+}
+
 static enum bole_status load_extent(struct bole_bitmap *b, struct bole_snapshot *snapshot,
-                                    uint64_t extent, uint32_t count)
+                                    struct cursor *places, uint64_t extent, uint32_t count)
 {
 	struct bole_extent_info info;
-	uint32_t before = b->segment_count;
+	struct bole_extent_place last;
+	size_t one = 1;
 
 	if (bole_extent_next(snapshot, extent - 1, &info) != BOLE_OK || info.extent != extent ||
 	    info.rows != count)
 		return BOLE_E_NOT_FOUND;
-	BOLE_TRY(bole_bitmap_add_extent(b, snapshot, &info));
-	return b->segment_count == before + 1 ? BOLE_OK : BOLE_E_CORRUPT;
+	if (count == 0)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_extent_rows(snapshot, extent, count - 1, &last, &one));
+	if (one != 1)
+		return BOLE_E_CORRUPT;
+	BOLE_TRY(bole_bitmap_reserve(b, count));
+	BOLE_TRY(load_places(b, places, &last, count));
+	struct bitmap_segment *s = &b->segments[b->segment_count++];
+	*s = (struct bitmap_segment){.extent = extent,
+	                             .first = b->positions,
+	                             .count = count,
+	                             .at = b->offset_count,
+	                             .end_low = s->end_low};
+	b->offset_count += count;
+	b->positions += count;
+	return BOLE_OK;
 }
 
 static enum bole_status load_segments(struct bole_bitmap *b, struct bole_snapshot *snapshot,
-                                      struct cursor *c, uint32_t segments, uint32_t ids)
+                                      struct cursor *c, struct cursor *places, uint32_t segments,
+                                      uint32_t ids)
 {
 	const uint8_t *segment = take(c, (uint64_t)segments * SEGMENT_BYTES);
 	const uint8_t *blob = take(c, ids);
@@ -243,7 +349,7 @@ static enum bole_status load_segments(struct bole_bitmap *b, struct bole_snapsho
 		uint32_t count = bole_get_le32(segment + 8);
 
 		if (extent != 0) {
-			BOLE_TRY(load_extent(b, snapshot, extent, count));
+			BOLE_TRY(load_extent(b, snapshot, places, extent, count));
 			continue;
 		}
 		if (count > ids)
@@ -274,8 +380,26 @@ static enum bole_status load_set(struct bole_bitmap *b, struct cursor *c, const 
 	return BOLE_OK;
 }
 
+static enum bole_status load_closures(struct bole_bitmap *b, struct cursor *c, uint32_t count,
+                                      uint32_t runs)
+{
+	uint32_t at = 0;
+
+	if (count > BITMAP_CLOSURES_MAX)
+		return BOLE_E_CORRUPT;
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *commit = take(c, b->key_bytes);
+
+		BOLE_TRY(load_set(b, c, commit, &at, &b->closures[i]));
+		if (b->closures[i].base != BITMAP_NONE)
+			return BOLE_E_CORRUPT;
+	}
+	b->closure_count = count;
+	return at == runs ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
 static enum bole_status load_sets(struct bole_bitmap *b, struct cursor *c, uint32_t sets,
-                                  uint32_t tips, uint32_t runs)
+                                  uint32_t runs)
 {
 	uint32_t at = 0;
 
@@ -294,13 +418,17 @@ static enum bole_status load_sets(struct bole_bitmap *b, struct cursor *c, uint3
 		BOLE_TRY(bole_oid_index_add(&b->by_commit, b->set_count++));
 	}
 	BOLE_TRY(load_set(b, c, NULL, &at, &b->all));
-	const uint8_t *tip = take(c, (uint64_t)tips * b->key_bytes);
-	const uint8_t *run = take(c, runs);
-	if (c->bad || c->left != 0 || at != runs)
+	return at == runs ? BOLE_OK : BOLE_E_CORRUPT;
+}
+
+static enum bole_status load_bytes(struct cursor *c, uint64_t len, struct bole_buffer *out)
+{
+	const uint8_t *p = take_many(c, len);
+
+	if (p == NULL)
 		return BOLE_E_CORRUPT;
-	bole_buffer_append(&b->tips, tip, tips * b->key_bytes);
-	bole_buffer_append(&b->runs, run, runs);
-	return b->tips.rc != BOLE_OK ? b->tips.rc : b->runs.rc;
+	bole_buffer_append(out, p, (size_t)len);
+	return out->rc;
 }
 
 static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snapshot,
@@ -312,11 +440,23 @@ static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snap
 	uint32_t ids = get32(c);
 	uint32_t tips = get32(c);
 	uint32_t runs = get32(c);
+	uint32_t closures = get32(c);
+	uint32_t closure_runs = get32(c);
+	uint32_t places_bytes = get32(c);
+	struct cursor places = {.left = places_bytes};
 
-	if (c->bad || algo != b->algo)
+	if (c->bad || algo != b->algo || places_bytes > c->left)
 		return BOLE_E_CORRUPT;
-	BOLE_TRY(load_segments(b, snapshot, c, segments, ids));
-	return load_sets(b, c, sets, tips, runs);
+	/* The places come last and are needed first. */
+	c->left -= places_bytes;
+	places.p = c->p + c->left;
+	BOLE_TRY(load_segments(b, snapshot, c, &places, segments, ids));
+	BOLE_TRY(load_sets(b, c, sets, runs));
+	BOLE_TRY(load_closures(b, c, closures, closure_runs));
+	BOLE_TRY(load_bytes(c, (uint64_t)tips * b->key_bytes, &b->tips));
+	BOLE_TRY(load_bytes(c, runs, &b->runs));
+	BOLE_TRY(load_bytes(c, closure_runs, &b->closure_runs));
+	return c->left == 0 && places.left == 0 ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
 /* An extent goes out as it is when its hash is known: only then somebody hashed it. */
@@ -350,10 +490,11 @@ enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_al
                                   struct bole_snapshot *snapshot, struct bole_bitmap **out)
 {
 	struct bole_buffer stream;
+	uint64_t generation = 0;
 
 	*out = NULL;
 	bole_buffer_init(&stream, alloc, (size_t)PIECES_MAX * PIECE_BYTES);
-	enum bole_status rc = join(snapshot, alloc, &stream);
+	enum bole_status rc = join(snapshot, alloc, &stream, &generation);
 	struct bole_bitmap *b = NULL;
 	if (rc == BOLE_OK) {
 		b = bole_bitmap_new(platform, alloc, snapshot->repo.algo);
@@ -370,6 +511,7 @@ enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_al
 		return rc;
 	}
 	load_sum(b, snapshot);
+	atomic_store(&b->generation, generation);
 	*out = b;
 	return BOLE_OK;
 }

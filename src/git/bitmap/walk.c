@@ -5,11 +5,13 @@
 
 #include "base/check.h"
 #include "bole/store.h"
+#include "git/negotiate.h"
 
 enum {
 	LIST_FIRST = 256,
 	WORK_YIELD = 32 * 1024,
 	WORK_OBJECT = 128,
+	NEAR_MAX = 128, /* commits above the ends of history */
 };
 
 enum bole_status bole_bitmap_walk_open(struct bitmap_walk *walk, struct bole_platform *platform,
@@ -257,4 +259,90 @@ enum bole_status bole_bitmap_reach(struct bitmap_walk *walk, const struct bitmap
 			BOLE_TRY(follow(walk, reach, &oid, type));
 	}
 	return BOLE_OK;
+}
+
+/* -- Where history ends -- */
+
+/* A commit, what its tree holds, and, unless it is an end, its parents into ids. */
+static enum bole_status near_commit(struct bitmap_walk *walk, const struct bitmap_reach *reach,
+                                    const struct bole_oid *oid, bool end, struct bole_buffer *ids)
+{
+	const struct bitmap_set *closure = bole_bitmap_closure(walk->index, oid);
+	struct bitmap_reach below = {.set = reach->set, .skip = reach->skip};
+	struct bole_bytes content;
+	struct bole_commit commit;
+	struct bole_oid parent;
+
+	if (closure != NULL)
+		BOLE_TRY(bole_bitmap_unite_closure(walk->index, closure, reach->set));
+	if (closure != NULL && end)
+		return BOLE_OK;
+	BOLE_TRY(bole_object_read(walk->reader, oid, NULL, &content));
+	BOLE_TRY(spend(walk, content.len));
+	if (bole_commit_parse(content, walk->index->algo, &commit) != BOLE_OK)
+		return BOLE_E_CORRUPT;
+	for (size_t i = 0; i < commit.parent_count && !end; i++) {
+		bole_commit_parent(&commit, walk->index->algo, i, &parent);
+		bole_buffer_append(ids, parent.bytes, walk->index->key_bytes);
+	}
+	BOLE_TRY(ids->rc);
+	return closure != NULL ? BOLE_OK : bole_bitmap_reach(walk, &below, &commit.tree);
+}
+
+static enum bole_status near(struct bitmap_walk *walk, const struct bitmap_reach *reach,
+                             const struct bole_id_list *ends, struct bole_buffer *ids)
+{
+	size_t width = walk->index->key_bytes;
+	struct bole_oid oid;
+	size_t commits = 0;
+	uint32_t item;
+	bool fresh;
+
+	for (size_t at = 0; at < ids->len; at += width) {
+		bole_oid_from_raw(ids->ptr + at, walk->index->algo, &oid);
+		BOLE_TRY(bole_bitmap_meet(walk, &oid, 0, &item));
+		if (bitmap_met(walk, item)->type != BOLE_OBJECT_COMMIT)
+			return BOLE_E_CORRUPT;
+		BOLE_TRY(take(walk, reach, item, &fresh));
+		if (!fresh)
+			continue;
+		if (++commits > NEAR_MAX)
+			return BOLE_E_LIMIT;
+		BOLE_TRY(near_commit(walk, reach, &oid,
+		                     bole_id_list_find(ends, &oid) != BOLE_OID_NONE, ids));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_bitmap_reach_near(struct bitmap_walk *walk, const struct bitmap_reach *reach,
+                                        const struct bole_id_list *ends,
+                                        const struct bole_oid *start)
+{
+	struct bole_oid oid = *start;
+	struct bole_buffer ids;
+	uint32_t item;
+	bool fresh;
+
+	for (;;) {
+		struct bole_bytes content;
+		struct bole_tag tag;
+
+		BOLE_TRY(bole_bitmap_meet(walk, &oid, 0, &item));
+		BOLE_TRY(bole_bitmap_bits_grow(walk, reach->set));
+		if (bitmap_met(walk, item)->type != BOLE_OBJECT_TAG)
+			break;
+		BOLE_TRY(take(walk, reach, item, &fresh));
+		BOLE_TRY(bole_object_read(walk->reader, &oid, NULL, &content));
+		BOLE_TRY(spend(walk, content.len));
+		if (bole_tag_parse(content, walk->index->algo, &tag) != BOLE_OK)
+			return BOLE_E_CORRUPT;
+		oid = tag.target;
+	}
+	if (bitmap_met(walk, item)->type != BOLE_OBJECT_COMMIT)
+		return bole_bitmap_reach(walk, reach, &oid);
+	bole_buffer_init(&ids, walk->alloc, SIZE_MAX);
+	bole_buffer_append(&ids, oid.bytes, walk->index->key_bytes);
+	enum bole_status rc = ids.rc != BOLE_OK ? ids.rc : near(walk, reach, ends, &ids);
+	bole_buffer_release(&ids);
+	return rc;
 }

@@ -65,6 +65,17 @@ struct bitmap_reach {
 BOLE_MUST_USE enum bole_status bole_bitmap_reach(struct bitmap_walk *, const struct bitmap_reach *,
                                                  const struct bole_oid *);
 
+/* The same where history ends: at commits whose parents nobody sees. Goes to the commits in
+ * between, with sets of none but with closures. BOLE_E_LIMIT: too many. */
+struct bole_id_list;
+BOLE_MUST_USE enum bole_status bole_bitmap_reach_near(struct bitmap_walk *,
+                                                      const struct bitmap_reach *,
+                                                      const struct bole_id_list *ends,
+                                                      const struct bole_oid *);
+/* Fills b->closures of the index that is being made (closure.c). head may be NULL. */
+BOLE_MUST_USE enum bole_status bole_bitmap_close_tips(struct bitmap_walk *,
+                                                      const struct bole_bitmap *old,
+                                                      const struct bole_oid *head);
 /* Fills b->tips (tips.c). */
 BOLE_MUST_USE enum bole_status bole_bitmap_list_tips(struct bole_bitmap *, struct bole_snapshot *);
 

@@ -38,6 +38,7 @@ struct bole_reach {
 	bool thin;                  /* the receiver has the haves: delta bases may be left out */
 	bool ofs_delta;             /* the receiver understands offset deltas */
 	struct bole_bitmap *bitmap; /* borrowed; NULL = walk */
+	struct bole_wholes *keep;   /* gets what must be made whole; NULL = nobody asks */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
 	/* Every entry of the pack as it begins, in order, before its first byte is written: for an

@@ -205,6 +205,7 @@ static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack
 	        .want_count = job->want_count,
 	        .haves = job->haves,
 	        .have_count = job->have_count,
+	        .ends = job->grafts == NULL || job->grafts->count == 0 ? NULL : job->grafts,
 	        .include_tags = job->include_tags,
 	        .no_blobs = job->filter != NULL,
 	        .tick = pick_tick,
@@ -241,14 +242,13 @@ static bool is_blobless(const struct bole_reach *job)
 	       f->tree_depth == UINT32_MAX && f->sparse_len == 0;
 }
 
-/* Sets know whole histories only, and every tag. */
+/* Sets know every tag. */
 static bool may_pick(const struct bole_reach *job)
 {
 	const struct bole_ref_view *view = job->refs;
 
 	return job->bitmap != NULL && job->ofs_delta && job->placed == NULL &&
 	       (job->filter == NULL || is_blobless(job)) &&
-	       (job->grafts == NULL || job->grafts->count == 0) &&
 	       (!job->include_tags || view == NULL ||
 	        (view->space == NULL && view->hide_count == 0));
 }
@@ -263,6 +263,7 @@ enum bole_status bole_pack_plan_open(const struct bole_reach *job, struct bole_p
 
 		if (rc == BOLE_OK || rc == BOLE_E_CLOSED || rc == BOLE_E_GONE)
 			return rc;
+		behind = rc != BOLE_E_UNSUPPORTED && rc != BOLE_E_LIMIT;
 	}
 	BOLE_TRY(open_walk(job, out));
 	(*out)->behind = behind;

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "bole/store.h"
+#include "git/bitmap/wholes.h"
 #include "git/fetch/pack_emit_impl.h"
 
 enum {
@@ -50,8 +51,9 @@ struct pick_emission {
 	uint64_t chunk_at;
 	uint64_t run_from; /* bytes of the extent that go out as they are, not written yet */
 	uint64_t run_to;
-	uint64_t alone;      /* entries that went out one by one */
-	uint32_t current;    /* all that is sent below this position has been written */
+	uint64_t alone;   /* entries that went out one by one */
+	uint32_t current; /* all that is sent below this position has been written */
+	struct bole_wholes_reader wholes;
 	struct early *early; /* open addressing, at most half full */
 	size_t early_count;
 	size_t early_cap;
@@ -269,19 +271,39 @@ static enum bole_status look(struct pick_emission *pe, uint32_t position, struct
 	return base_of(pe, &c->entry, position, &c->head, &c->base, &c->base_position);
 }
 
-static enum bole_status emit_coming(struct pick_emission *pe, struct coming *c)
+/* A delta without its base: somebody may have made it whole before. */
+static enum bole_status emit_whole(struct pick_emission *pe, struct coming *c, uint32_t position)
+{
+	struct bole_wholes *keep = pe->em->plan->job.keep;
+	struct bole_bytes content;
+	struct bole_bytes entry;
+	struct bole_oid oid;
+
+	if (bole_wholes_find(&pe->wholes, position, &entry)) {
+		if (keep != NULL)
+			BOLE_TRY(bole_wholes_keep(keep, position, entry));
+		bole_output_write(&pe->em->out, entry.ptr, entry.len);
+		return pe->em->out.rc;
+	}
+	if (c->entry.type == 0)
+		BOLE_TRY(bole_odb_entry_at(pe->snapshot, c->entry.extent, c->entry.offset, &oid,
+		                           &c->entry));
+	if (keep != NULL && !bole_wholes_has(keep, position)) {
+		BOLE_TRY(bole_object_read_entry(pe->em->reader, &c->entry, &content));
+		BOLE_TRY(bole_wholes_make(keep, position, c->entry.type, content));
+	}
+	return bole_emit_whole(pe->em, &c->entry);
+}
+
+static enum bole_status emit_coming(struct pick_emission *pe, struct coming *c, uint32_t position)
 {
 	struct emission *em = pe->em;
-	struct bole_oid oid;
 	size_t skip = 0;
 
 	if (c->head.type == BOLE_ENTRY_OFS_DELTA || c->head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = c->head.head_bytes;
 		if (!place_base(pe, em->out.written, &c->base, c->base_position, &c->head)) {
-			if (c->entry.type == 0)
-				BOLE_TRY(bole_odb_entry_at(pe->snapshot, c->entry.extent,
-				                           c->entry.offset, &oid, &c->entry));
-			return bole_emit_whole(em, &c->entry);
+			return emit_whole(pe, c, position);
 		}
 		bole_emit_head(em, &c->head);
 	}
@@ -318,7 +340,7 @@ static enum bole_status write_early(struct pick_emission *pe, const struct comin
 			continue;
 		BOLE_TRY(bole_odb_find(pe->snapshot, &chain[n].oid, &c.entry));
 		BOLE_TRY(look(pe, chain[n].position, &c));
-		BOLE_TRY(emit_coming(pe, &c));
+		BOLE_TRY(emit_coming(pe, &c, chain[n].position));
 		BOLE_TRY(note_early(pe, chain[n].position, start));
 	}
 	return BOLE_OK;
@@ -338,7 +360,7 @@ static enum bole_status emit_entry(struct pick_emission *pe, const struct bole_e
 		return BOLE_E_CORRUPT;
 	uint64_t start = pe->em->out.written;
 
-	BOLE_TRY(emit_coming(pe, &c));
+	BOLE_TRY(emit_coming(pe, &c, position));
 	return note_place(pe, position, start);
 }
 
@@ -630,7 +652,9 @@ enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)
 	struct pick_emission pe = {.em = em, .pick = pick, .snapshot = pick->walk.snapshot};
 
 	em->reader = pick->walk.reader;
+	bole_wholes_reader_init(&pe.wholes, pick->bitmap, pe.snapshot, em->plan->job.alloc);
 	enum bole_status rc = emit_all(&pe);
+	bole_wholes_reader_close(&pe.wholes);
 	bole_alloc_free(em->plan->job.alloc, pe.regions, pe.region_cap, sizeof *pe.regions);
 	bole_alloc_free(em->plan->job.alloc, pe.early, pe.early_cap, sizeof *pe.early);
 	return rc;

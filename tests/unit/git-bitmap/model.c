@@ -14,8 +14,10 @@
 #include "bole/block_sim.h"
 #include "bole/repack.h"
 #include "git/bitmap/pick.h"
+#include "git/bitmap/rehearse.h"
 #include "git/fetch/pack_emit.h"
 #include "git/fetch/reach.h"
+#include "git/negotiate.h"
 #include "support/gcworld.h"
 #include "support/packworld.h"
 #include "support/suite_help.h"
@@ -30,6 +32,8 @@ static unsigned loads;  /* from the store */
 static unsigned sums;   /* that came along */
 static unsigned repacks;
 static unsigned whole;   /* packs that are an extent as it is */
+static unsigned wholes;  /* objects that were kept whole */
+static unsigned near;    /* picks where history ends */
 static unsigned refused; /* the index does not fit any more */
 
 static void rebuild(bool afresh)
@@ -48,6 +52,22 @@ static void rebuild(bool afresh)
 	bitmap = made;
 }
 
+static void save_wholes(void)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_wholes made;
+
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	struct bole_bitmap_job job = {
+	        .platform = &w.test.base, .alloc = &w.test.alloc, .snapshot = snapshot};
+	cr_assert_eq(bole_wholes_open(&made, bitmap, &w.test.alloc, WHOLES_BYTES_MAX), BOLE_OK);
+	cr_assert_eq(bole_bitmap_rehearse_near(&job, bitmap, &made), BOLE_OK);
+	cr_assert_eq(bole_bitmap_save(bitmap, &made, w.store, w.repo.id), BOLE_OK);
+	wholes += (unsigned)(made.items.len / sizeof(struct bole_wholes_item));
+	bole_wholes_close(&made);
+	bole_snapshot_close(snapshot);
+}
+
 /* The index is what comes back from the store, from now on. */
 static void save_and_load(void)
 {
@@ -56,7 +76,7 @@ static void save_and_load(void)
 
 	bool summed = atomic_load(&bitmap->sum_state) == BITMAP_SUM_SET;
 
-	cr_assert_eq(bole_bitmap_save(bitmap, w.store, w.repo.id), BOLE_OK);
+	save_wholes();
 	if (summed)
 		cr_assert_eq(bole_bitmap_save_sum(bitmap, w.store, w.repo.id), BOLE_OK);
 	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
@@ -72,6 +92,14 @@ static void save_and_load(void)
 	cr_assert_eq(loaded->positions, bitmap->positions);
 	cr_assert_eq(loaded->set_count, bitmap->set_count);
 	cr_assert_eq(loaded->tips.len, bitmap->tips.len);
+	cr_assert_eq(loaded->closure_count, bitmap->closure_count);
+	cr_assert_eq(loaded->blob_words > 0, bitmap->blob_words > 0);
+	for (uint32_t i = 0; i < loaded->positions; i++)
+		cr_assert_eq(loaded->blobs[i / 64] >> i % 64 & 1,
+		             bitmap->blobs[i / 64] >> i % 64 & 1);
+	if (loaded->offset_count > 0)
+		cr_assert_arr_eq(loaded->offsets, bitmap->offsets,
+		                 loaded->offset_count * sizeof *loaded->offsets);
 	bole_bitmap_release(bitmap);
 	bitmap = loaded;
 	loads++;
@@ -87,7 +115,7 @@ static void load_damaged(uint64_t *seed)
 	uint8_t *value;
 	size_t len, failed;
 
-	cr_assert_eq(bole_bitmap_save(bitmap, w.store, w.repo.id), BOLE_OK);
+	cr_assert_eq(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id), BOLE_OK);
 	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
 	cr_assert_eq(w.store->aux->get(snapshot, &key, &w.test.alloc, &value, &len), BOLE_OK);
 	bole_snapshot_close(snapshot);
@@ -109,6 +137,9 @@ static void load_damaged(uint64_t *seed)
 			for (uint32_t s = 0; s < loaded->set_count; s++)
 				(void)!bole_bitmap_unite(loaded, &loaded->sets[s], &bits);
 			(void)!bole_bitmap_unite(loaded, &loaded->all, &bits);
+			for (uint32_t s = 0; s < loaded->closure_count; s++)
+				(void)!bole_bitmap_unite_closure(loaded, &loaded->closures[s],
+				                                 &bits);
 			free(bits.words);
 			bole_bitmap_release(loaded);
 		}
@@ -118,7 +149,7 @@ static void load_damaged(uint64_t *seed)
 }
 
 /* What nodes reach, by the model. */
-static void reach(const int *tips, int count, bool *set)
+static void reach_to(const int *tips, int count, const bool *ends, bool *set)
 {
 	int *stack = calloc((size_t)w.count * GC_LINKS_MAX + TIPS, sizeof *stack);
 	int at = 0;
@@ -133,9 +164,16 @@ static void reach(const int *tips, int count, bool *set)
 			continue;
 		set[n] = true;
 		for (int i = 0; i < w.nodes[n].link_count; i++)
-			stack[at++] = w.nodes[n].links[i];
+			if (ends == NULL || !ends[n] ||
+			    w.nodes[w.nodes[n].links[i]].type != BOLE_OBJECT_COMMIT)
+				stack[at++] = w.nodes[n].links[i];
 	}
 	free(stack);
+}
+
+static void reach(const int *tips, int count, bool *set)
+{
+	reach_to(tips, count, NULL, set);
 }
 
 static void oids_of(const int *tips, int count, struct bole_oid *out)
@@ -178,8 +216,8 @@ static unsigned named_bases(const struct bole_buffer *pack)
 }
 
 /* Emits the pack and puts it into the target, which says whether it is whole and right. */
-static void transfer(struct packworld *target, const int *wants, int want_count, const int *haves,
-                     int have_count, uint64_t expected)
+static void transfer_to(struct packworld *target, const struct bole_id_list *ends, const int *wants,
+                        int want_count, const int *haves, int have_count, uint64_t expected)
 {
 	struct bole_oid want[GC_BRANCHES + TIPS], have[TIPS];
 	struct bole_buffer_writer writer;
@@ -197,6 +235,7 @@ static void transfer(struct packworld *target, const int *wants, int want_count,
 	                         .want_count = (size_t)want_count,
 	                         .haves = have,
 	                         .have_count = (size_t)have_count,
+	                         .grafts = ends,
 	                         .thin = true,
 	                         .ofs_delta = true,
 	                         .bitmap = bitmap};
@@ -215,9 +254,15 @@ static void transfer(struct packworld *target, const int *wants, int want_count,
 	bole_buffer_release(&pack);
 }
 
+static void transfer(struct packworld *target, const int *wants, int want_count, const int *haves,
+                     int have_count, uint64_t expected)
+{
+	transfer_to(target, NULL, wants, want_count, haves, have_count, expected);
+}
+
 /* The pick itself, object by object. */
-static bool check_pick(const int *wants, int want_count, const int *haves, int have_count,
-                       const bool *send, bool no_blobs)
+static bool check_pick(const struct bole_id_list *ends, const int *wants, int want_count,
+                       const int *haves, int have_count, const bool *send, bool no_blobs)
 {
 	struct bole_oid want[GC_BRANCHES + TIPS], have[TIPS];
 	struct bole_snapshot *snapshot;
@@ -235,6 +280,7 @@ static bool check_pick(const int *wants, int want_count, const int *haves, int h
 	                            .want_count = (size_t)want_count,
 	                            .haves = have,
 	                            .have_count = (size_t)have_count,
+	                            .ends = ends,
 	                            .no_blobs = no_blobs};
 	enum bole_status rc = bole_pick_open(&job, &pick);
 	if (rc == BOLE_E_NOT_FOUND) {
@@ -295,8 +341,8 @@ static void compare(uint64_t *seed)
 		count += send[i];
 	}
 	if (want_count > 0) {
-		bool picked = check_pick(wants, want_count, haves, have_count, send, false);
-		(void)check_pick(wants, want_count, haves, have_count, send, true);
+		bool picked = check_pick(NULL, wants, want_count, haves, have_count, send, false);
+		(void)check_pick(NULL, wants, want_count, haves, have_count, send, true);
 		struct packworld target;
 
 		packworld_open(&target, w.repo.algo, 1);
@@ -315,6 +361,78 @@ static void compare(uint64_t *seed)
 	free(live);
 	free(send);
 	free(have);
+}
+
+/* A node among the ends of history. */
+static void end_at(struct bole_id_list *ends, bool *at, int node)
+{
+	at[node] = true;
+	cr_assert_eq(bole_id_list_add_once(ends, &w.nodes[node].oid, SIZE_MAX), BOLE_OK);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return bole_oid_compare(a, b);
+}
+
+/* History ends at a tip, or at its parents, and at what the receiver has, which is a clone of the
+ * same kind, of something older. */
+static void compare_near(uint64_t *seed)
+{
+	int want = w.branch[test_random(seed) % GC_BRANCHES];
+	int have = w.branch[test_random(seed) % GC_BRANCHES];
+	bool deeper = test_random(seed) % 3 == 0;
+	struct bole_id_list ends;
+	struct packworld target;
+
+	for (int i = 0; i < GC_BRANCHES && want == GC_NONE; i++)
+		want = w.branch[i];
+	if (want == GC_NONE || w.nodes[want].type != BOLE_OBJECT_COMMIT)
+		return;
+	if (have != GC_NONE && (w.nodes[have].type != BOLE_OBJECT_COMMIT || have == want ||
+	                        test_random(seed) % 2 == 0))
+		have = GC_NONE;
+	bool *end = calloc((size_t)w.count + 1, 1);
+	bool *send = calloc((size_t)w.count + 1, 1);
+	bool *had = calloc((size_t)w.count + 1, 1);
+	uint64_t count = 0;
+
+	cr_assert(end != NULL && send != NULL && had != NULL);
+	bole_id_list_init(&ends, &w.test.base, &w.test.alloc, w.repo.algo);
+	if (have != GC_NONE)
+		end_at(&ends, end, have);
+	for (int i = 0; i < w.nodes[want].link_count && deeper; i++)
+		if (w.nodes[w.nodes[want].links[i]].type == BOLE_OBJECT_COMMIT)
+			end_at(&ends, end, w.nodes[want].links[i]);
+	if (!deeper || ends.count == 0)
+		end_at(&ends, end, want);
+	reach_to(&have, have == GC_NONE ? 0 : 1, end, had);
+	reach_to(&want, 1, end, send);
+	for (int i = 0; i < w.count; i++) {
+		send[i] = send[i] && !had[i];
+		count += send[i];
+	}
+	int haves = have == GC_NONE ? 0 : 1;
+	bool picked = check_pick(&ends, &want, 1, &have, haves, send, false);
+	(void)check_pick(&ends, &want, 1, &have, haves, send, true);
+	near += picked;
+	packworld_open(&target, w.repo.algo, 1);
+	struct bole_oid *sorted = calloc(ends.count, sizeof *sorted);
+	cr_assert_not_null(sorted);
+	memcpy(sorted, ends.ids, ends.count * sizeof *sorted);
+	qsort(sorted, ends.count, sizeof *sorted, by_id);
+	target.shallow = sorted;
+	target.shallow_count = ends.count;
+	if (haves > 0)
+		transfer_to(&target, &ends, &have, 1, NULL, 0, 0);
+	transfer_to(&target, &ends, &want, 1, &have, haves, picked ? count : 0);
+	(void)packworld_verify(&target);
+	packworld_close(&target);
+	bole_id_list_release(&ends);
+	free(sorted);
+	free(end);
+	free(send);
+	free(had);
 }
 
 static void step(uint64_t *seed)
@@ -359,6 +477,7 @@ static void step(uint64_t *seed)
 			load_damaged(seed);
 		save_and_load();
 		compare(seed);
+		compare_near(seed);
 		break;
 	case 9: /* one pack, and all of it */
 		for (int i = 0; i < GC_BRANCHES; i++)
@@ -377,6 +496,8 @@ static void step(uint64_t *seed)
 		if (bitmap == NULL)
 			rebuild(true);
 		compare(seed);
+		compare_near(seed);
+		compare_near(seed);
 	}
 }
 
@@ -412,13 +533,16 @@ Test(bitmap, what_is_picked_is_what_the_walk_of_a_model_reaches)
 	play(NULL, BOLE_HASH_SHA1, seed, 50);
 	play("virtio", BOLE_HASH_SHA1, seed + 1, 80);
 	play("nor4k", BOLE_HASH_SHA256, seed + 2, 60);
-	fprintf(stderr, "%u picks, %u of them of newer objects, %u without the index\n", picks,
-	        behind, refused);
+	fprintf(stderr,
+	        "%u picks, %u of them of newer objects, %u near, %u without the index, %u whole\n",
+	        picks, behind, near, refused, wholes);
 	cr_assert_gt(picks, 20);
 	cr_assert_gt(behind, 3);
 	cr_assert_gt(whole, 0);
 	cr_assert_gt(loads, 2);
 	cr_assert_gt(sums, 0);
+	cr_assert_gt(wholes, 0);
+	cr_assert_gt(near, 20);
 	cr_assert_gt(repacks, 0);
 }
 
