@@ -151,41 +151,68 @@ static void rename_all(struct wreck *w, struct bole_store *store)
 	}
 }
 
+/* Where the report says that a name is somebody else's from there on; NULL: nowhere. */
+static const char *given_up(const struct wreck *w, const char *name)
+{
+	char text[2][140];
+
+	(void)snprintf(text[0], sizeof text[0], ": is what is called %s before this line", name);
+	(void)snprintf(text[1], sizeof text[1], ": was called %s, which is another one's", name);
+	const char *p = strstr(w->said, text[0]);
+	return p != NULL ? p : strstr(w->said, text[1]);
+}
+
 /* What the report called it before it knew a later name; false: nothing else. */
 static bool alias(const struct wreck *w, const char *name, char *out, size_t room)
 {
+	static const char *const words[] = {"is what is called", "was called"};
 	char text[100];
 
-	int n = snprintf(text, sizeof text, "%s: is what is called ", name);
-	const char *p = strstr(w->said, text);
-	if (n < 0 || (size_t)n >= sizeof text || p == NULL)
+	for (unsigned i = 0; i < 2; i++) {
+		int n = snprintf(text, sizeof text, "%s: %s ", name, words[i]);
+		const char *p = strstr(w->said, text);
+		if (n < 0 || (size_t)n >= sizeof text || p == NULL)
+			continue;
+		p += n;
+		size_t len = strcspn(p, " ,\n");
+		len = len < room - 1 ? len : room - 1;
+		memcpy(out, p, len);
+		out[len] = '\0';
+		return true;
+	}
+	return false;
+}
+
+enum { NAMES_NOW = 3, NAMES = 5 };
+
+/* The line at p is of that repository: it has this name there. */
+static bool is_named(const struct wreck *w, const char *text, const char *name, bool now)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || strncmp(text, name, len) != 0 || strncmp(text + len, ": ", 2) != 0)
 		return false;
-	p += n;
-	size_t len = strcspn(p, " \n");
-	len = len < room - 1 ? len : room - 1;
-	memcpy(out, p, len);
-	out[len] = '\0';
-	return true;
+	const char *until = given_up(w, name);
+	return until == NULL || (now ? text > until : text < until);
 }
 
 /* The next line of a repository's, from p on, that begins with the words; behind them. */
 static const char *line_of(const struct wreck *w, unsigned slot, const char *what, const char *p)
 {
-	char names[5][64] = {""};
+	char names[NAMES][64] = {""};
 
 	model_repo_name(slot, names[0]);
 	(void)snprintf(names[1], sizeof names[1], "lost-%u", w->id[slot]);
 	memcpy(names[2], w->was[slot], sizeof names[2]);
-	if (alias(w, names[2], names[3], sizeof names[3]))
-		(void)alias(w, names[3], names[4], sizeof names[4]);
+	if (alias(w, names[2], names[NAMES_NOW], sizeof names[0]))
+		(void)alias(w, names[NAMES_NOW], names[NAMES_NOW + 1], sizeof names[0]);
 	for (; p != NULL && *p != '\0'; p = strchr(p, '\n'), p += p != NULL) {
 		const char *text = strncmp(p, "given up: ", 10) == 0 ? p + 10 : p;
-		for (unsigned i = 0; i < 5; i++) {
-			size_t len = strlen(names[i]);
-			if (len != 0 && strncmp(text, names[i], len) == 0 &&
-			    strncmp(text + len, ": ", 2) == 0 &&
-			    strncmp(text + len + 2, what, strlen(what)) == 0)
-				return text + len + 2 + strlen(what);
+		for (unsigned i = 0; i < NAMES; i++) {
+			size_t len = strlen(names[i]) + 2;
+			if (is_named(w, text, names[i], i < NAMES_NOW) &&
+			    strncmp(text + len, what, strlen(what)) == 0)
+				return text + len + strlen(what);
 		}
 	}
 	return NULL;

@@ -570,6 +570,8 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 	}
 	if (a->v->repair != NULL && a->v->repair->rebuild && !a->checkpoint) {
 		enum bole_status rc = bole_flash_rebuild_fit(a->v, NULL, r);
+		if (rc == BOLE_OK && r->kind == FLASH_RECORD_REFS)
+			rc = bole_flash_rebuild_sure_all(a->v, r->owner, r->body);
 		if (rc != BOLE_OK)
 			return rc == BOLE_E_EXISTS ? BOLE_OK : rc;
 	}

@@ -58,19 +58,20 @@ enum bole_status bole_flash_rebuild_doubt(struct rebuild *rb, const struct flash
 	if (name.len > REBUILD_KEY_MAX)
 		return BOLE_OK;
 	struct bole_bytes key = doubt_key(repo->id, name, buf);
-	return bole_flash_table_set(&rb->v->plain, &rb->doubt, key, key);
+	return bole_flash_table_set(&rb->v->plain, &rb->v->packs->doubt, key, key);
 }
 
-enum bole_status bole_flash_rebuild_sure(struct rebuild *rb, uint32_t repo, struct bole_bytes name)
+enum bole_status bole_flash_rebuild_sure(struct flash_volume *v, uint32_t repo,
+                                         struct bole_bytes name)
 {
 	uint8_t buf[DOUBT_KEY_MAX];
 
-	if (rb->doubt == NULL || name.len > REBUILD_KEY_MAX)
+	if (v->packs->doubt == NULL || name.len > REBUILD_KEY_MAX)
 		return BOLE_OK;
-	return bole_flash_table_remove(&rb->v->plain, &rb->doubt, doubt_key(repo, name, buf));
+	return bole_flash_table_remove(&v->plain, &v->packs->doubt, doubt_key(repo, name, buf));
 }
 
-enum bole_status bole_flash_rebuild_sure_all(struct rebuild *rb, uint32_t repo,
+enum bole_status bole_flash_rebuild_sure_all(struct flash_volume *v, uint32_t repo,
                                              struct bole_bytes body)
 {
 	while (body.len >= REF_HEAD_BYTES) {
@@ -80,7 +81,7 @@ enum bole_status bole_flash_rebuild_sure_all(struct rebuild *rb, uint32_t repo,
 		if (bytes > body.len)
 			break;
 		BOLE_TRY(bole_flash_rebuild_sure(
-		        rb, repo, (struct bole_bytes){body.ptr + REF_HEAD_BYTES, name}));
+		        v, repo, (struct bole_bytes){body.ptr + REF_HEAD_BYTES, name}));
 		body.ptr += bytes;
 		body.len -= bytes;
 	}
@@ -112,21 +113,53 @@ enum bole_status bole_flash_rebuild_doubt_everything(struct rebuild *rb)
 	return BOLE_OK;
 }
 
-static enum bole_status is_there(struct rebuild *rb, const struct flash_repo *repo,
-                                 const struct bole_oid *oid)
-{
-	struct flash_found found;
+struct asking {
+	struct flash_volume *v;
+	struct flash_repo *repo;
+	struct flash_index *index; /* what can be read of it */
+	bool there;
+};
 
-	if (bole_flash_packs_have(rb->packs, repo->domain->id, oid->bytes))
-		return BOLE_OK;
-	return bole_flash_index_find(rb->v, repo->domain->index, oid->bytes, &rb->v->reader,
-	                             &found);
+/* A row counts, unless it is one of a pack some of whose pieces are gone, and its own are. */
+static enum bole_status see_row(void *ctx, const struct flash_found *f)
+{
+	struct asking *a = ctx;
+
+	a->there = f->extent == NULL ||
+	           bole_flash_packs_cover(a->v->packs, f->extent->id, f->offset, f->stored);
+	return a->there ? BOLE_END : BOLE_OK;
 }
 
-static enum bole_status settle(struct rebuild *rb, struct flash_repo *repo,
-                               const struct flash_item *item)
+/* What a pack will be is known already; what it was cannot be read. */
+static enum bole_status ask(struct asking *a, struct flash_volume *v, struct flash_repo *repo)
+{
+	const struct rebuild_packs *p = v->packs;
+
+	*a = (struct asking){.v = v, .repo = repo};
+	if (repo->domain->index == NULL)
+		return BOLE_OK;
+	BOLE_TRY(bole_flash_index_fork(v, repo->domain, repo->domain->index, &a->index));
+	for (uint32_t i = 0; i < p->count; i++)
+		if (p->pack[i].domain == repo->domain->id && !p->pack[i].whole_table)
+			BOLE_TRY(bole_flash_index_remove(v, a->index, p->pack[i].id));
+	return BOLE_OK;
+}
+
+static enum bole_status is_there(struct asking *a, const struct bole_oid *oid)
+{
+	a->there = bole_flash_packs_have(a->v->packs, a->repo->domain->id, oid->bytes);
+	if (a->there)
+		return BOLE_OK;
+	enum bole_status rc =
+	        bole_flash_index_each(a->v, a->index, oid->bytes, &a->v->reader, false, see_row, a);
+	return rc != BOLE_OK && rc != BOLE_END ? rc : a->there ? BOLE_OK : BOLE_E_NOT_FOUND;
+}
+
+static enum bole_status settle(struct asking *a, const struct flash_item *item)
 {
 	struct bole_bytes name = bole_flash_item_key(item);
+	struct flash_volume *v = a->v;
+	struct flash_repo *repo = a->repo;
 	char hex[BOLE_OID_HEX_MAX + 1];
 	char text[REBUILD_TEXT];
 	uint8_t buf[DOUBT_KEY_MAX];
@@ -135,43 +168,54 @@ static enum bole_status settle(struct rebuild *rb, struct flash_repo *repo,
 	bole_flash_ref_decode(item, repo->domain->algo, &ref);
 	if (ref.symbolic)
 		return BOLE_OK;
-	enum bole_status rc = is_there(rb, repo, &ref.oid);
+	enum bole_status rc = is_there(a, &ref.oid);
 	/* What cannot be read now is not gone. */
 	if (rc != BOLE_E_NOT_FOUND)
 		return rc == BOLE_E_NO_MEMORY ? rc : BOLE_OK;
 	bole_flash_rebuild_show(name, text);
 	(void)bole_oid_format(&ref.oid, hex);
 	if (name.len > REBUILD_KEY_MAX ||
-	    bole_flash_table_find(rb->doubt, doubt_key(repo->id, name, buf)) == NULL) {
-		bole_flash_lost(rb->v, "%s: reference %s names an object that is lost: %s",
-		                repo->name, text, hex);
+	    bole_flash_table_find(v->packs->doubt, doubt_key(repo->id, name, buf)) == NULL) {
+		bole_flash_lost(v, "%s: reference %s names an object that is lost: %s", repo->name,
+		                text, hex);
 		return BOLE_OK;
 	}
-	bole_flash_lost(rb->v,
+	bole_flash_lost(v,
 	                "%s: reference %s is left out: it is of old, and what it named is not "
 	                "there: %s",
 	                repo->name, text, hex);
-	return bole_flash_table_remove(&rb->v->plain, &repo->reftable, name);
+	return bole_flash_table_remove(&v->plain, &repo->reftable, name);
 }
 
-enum bole_status bole_flash_rebuild_doubts(struct rebuild *rb)
+static enum bole_status settle_all(struct asking *a)
 {
-	for (uint32_t i = 0; i < rb->v->repos; i++) {
-		struct flash_repo *repo = rb->v->repo[i];
-		struct bole_bytes after = {NULL, 0};
-		uint8_t buf[REBUILD_KEY_MAX];
-		for (const struct flash_item *item =
-		             bole_flash_table_next(repo->reftable, after, true);
-		     item != NULL; item = bole_flash_table_next(repo->reftable, after, false)) {
-			after = bole_flash_item_key(item);
-			if (after.len > sizeof buf)
-				continue;
-			/* The table may lose it. */
-			memcpy(buf, after.ptr, after.len);
-			after.ptr = buf;
-			BOLE_TRY(settle(rb, repo, item));
-		}
-		bole_flash_yield(rb->v);
+	struct bole_bytes after = {NULL, 0};
+	uint8_t buf[REBUILD_KEY_MAX];
+
+	for (const struct flash_item *item = bole_flash_table_next(a->repo->reftable, after, true);
+	     item != NULL; item = bole_flash_table_next(a->repo->reftable, after, false)) {
+		after = bole_flash_item_key(item);
+		if (after.len > sizeof buf)
+			continue;
+		/* The table may lose it. */
+		memcpy(buf, after.ptr, after.len);
+		after.ptr = buf;
+		BOLE_TRY(settle(a, item));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_flash_rebuild_doubts(struct flash_volume *v)
+{
+	struct asking a;
+
+	for (uint32_t i = 0; i < v->repos; i++) {
+		enum bole_status rc = ask(&a, v, v->repo[i]);
+		if (rc == BOLE_OK)
+			rc = settle_all(&a);
+		bole_flash_index_drop(v, a.index);
+		BOLE_TRY(rc);
+		bole_flash_yield(v);
 	}
 	return BOLE_OK;
 }

@@ -85,7 +85,7 @@ static enum bole_status say_doubt(const struct fill *f, const struct flash_repo 
 	char text[REBUILD_TEXT];
 
 	if (batch > rb->archive.last_missing)
-		return bole_flash_rebuild_sure(rb, repo->id, name);
+		return bole_flash_rebuild_sure(rb->v, repo->id, name);
 	if (is_whole(rb))
 		return BOLE_OK;
 	bole_flash_rebuild_show(name, text);

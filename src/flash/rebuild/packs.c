@@ -16,7 +16,7 @@ enum { PACKS_FIRST = 16 };
 
 /* -- Lists -- */
 
-static struct rebuild_pack *find_pack(struct rebuild_packs *p, uint64_t id)
+static struct rebuild_pack *find_pack(const struct rebuild_packs *p, uint64_t id)
 {
 	for (uint32_t i = 0; i < p->count; i++)
 		if (p->pack[i].id == id)
@@ -89,7 +89,9 @@ void bole_flash_packs_close(struct rebuild_packs *p)
 {
 	bole_flash_packs_forget(p);
 	bole_flash_table_release(&p->v->plain, p->hashes);
+	bole_flash_table_release(&p->v->plain, p->doubt);
 	p->hashes = NULL;
+	p->doubt = NULL;
 }
 
 static int order_pieces(const void *a, const void *b)
@@ -144,6 +146,41 @@ static enum bole_status show(struct search *s, const struct rebuild_pack *pack,
 	return BOLE_OK;
 }
 
+/* The last piece that begins there or before, or the first one. */
+static uint32_t piece_at(const struct rebuild_pack *pack, uint64_t offset)
+{
+	uint32_t at = 0;
+	uint32_t high = pack->pieces;
+
+	while (high - at > 1) {
+		uint32_t mid = at + (high - at) / 2;
+		if (pack->piece[mid].logical <= offset)
+			at = mid;
+		else
+			high = mid;
+	}
+	return at;
+}
+
+bool bole_flash_packs_cover(const struct rebuild_packs *p, uint64_t id, uint64_t offset,
+                            uint64_t bytes)
+{
+	const struct rebuild_pack *pack = find_pack(p, id);
+	uint64_t end = offset + bytes;
+
+	if (pack == NULL)
+		return true;
+	if (pack->pieces == 0)
+		return false;
+	for (uint32_t at = piece_at(pack, offset); offset < end; at++) {
+		const struct flash_fragment *f = &pack->piece[at];
+		if (at == pack->pieces || f->logical > offset || f->logical + f->length <= offset)
+			return false;
+		offset = f->logical + f->length;
+	}
+	return true;
+}
+
 /* The row is one of this pack: the bytes that it names have its checksum. */
 static bool is_row(struct search *s, const struct rebuild_pack *pack, const uint8_t *row,
                    uint32_t key_len)
@@ -154,18 +191,10 @@ static bool is_row(struct search *s, const struct rebuild_pack *pack, const uint
 	uint64_t stored = (uint64_t)p[ROW_STORED_AT + 4] << 32 | bole_get_le32(p + ROW_STORED_AT);
 	uint64_t end = offset + stored;
 	struct flash_sum sum;
-	uint32_t at = 0;
-	uint32_t high = pack->pieces;
 
 	if (stored == 0 || end > pack->data_bytes || pack->pieces == 0)
 		return false;
-	while (high - at > 1) {
-		uint32_t mid = at + (high - at) / 2;
-		if (pack->piece[mid].logical <= offset)
-			at = mid;
-		else
-			high = mid;
-	}
+	uint32_t at = piece_at(pack, offset);
 	bole_flash_sum_begin(&sum, pack->id);
 	for (; offset < end; at++) {
 		const struct flash_fragment *f = &pack->piece[at];

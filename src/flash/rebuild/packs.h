@@ -26,7 +26,9 @@ struct rebuild_packs {
 	uint32_t count;
 	uint32_t cap;
 	struct flash_table *hashes; /* of domains (hashes.c) */
-	bool hashes_only;           /* one row of each domain is enough */
+	struct flash_table
+	        *doubt;   /* repository, reference: it may be older than it was (doubt.c) */
+	bool hashes_only; /* one row of each domain is enough */
 };
 
 /* A pack that is to be looked for; old: as the index has it, which cannot be read, or NULL. */
@@ -47,6 +49,9 @@ BOLE_MUST_USE enum bole_status bole_flash_packs_search(struct rebuild_packs *,
 void bole_flash_packs_spare(const struct rebuild_packs *);
 /* Some pack that was found has the object. */
 bool bole_flash_packs_have(const struct rebuild_packs *, uint32_t domain, const uint8_t *key);
+/* The bytes of that pack are there; of one that is not wanted, all are. */
+bool bole_flash_packs_cover(const struct rebuild_packs *, uint64_t id, uint64_t offset,
+                            uint64_t bytes);
 bool bole_flash_pack_found(const struct rebuild_pack *);
 /* While mounting for writing, before anything else is written: they are part of the state. */
 BOLE_MUST_USE enum bole_status bole_flash_packs_write(struct rebuild_packs *);

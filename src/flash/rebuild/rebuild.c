@@ -181,7 +181,6 @@ static enum bole_status rebuild(struct rebuild *rb)
 	BOLE_TRY(bole_flash_rebuild_fill_late(rb));
 	bole_flash_rebuild_sequences(rb);
 	BOLE_TRY(bole_flash_rebuild_records(rb));
-	BOLE_TRY(bole_flash_rebuild_doubts(rb));
 	BOLE_TRY(name_all(rb));
 	spare(rb);
 	count_on(rb);
@@ -200,7 +199,6 @@ enum bole_status bole_flash_rebuild(struct flash_volume *v)
 	bole_alloc_free(v->alloc, rb.domain, rb.domains, sizeof *rb.domain);
 	bole_flash_table_release(&v->plain, rb.aux);
 	bole_flash_table_release(&v->plain, rb.filled);
-	bole_flash_table_release(&v->plain, rb.doubt);
 	bole_alloc_free(v->alloc, rb.hole, rb.hole_count, sizeof *rb.hole);
 	bole_flash_rebuild_survey_end(&rb);
 	return rc;

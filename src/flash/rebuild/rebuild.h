@@ -83,7 +83,6 @@ struct rebuild {
 	struct flash_table *aux;     /* copies of aux records */
 	struct rebuild_hole *hole;   /* all of them */
 	struct flash_table *filled;  /* hole, repository -> its name in the report */
-	struct flash_table *doubt;   /* repository, reference: it may be older than it was */
 	uint32_t hole_count;
 	uint64_t extent_max; /* numbers that were seen */
 	uint64_t holes;
@@ -182,13 +181,13 @@ BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubt_range(struct rebuild *,
                                                               struct bole_bytes to);
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubt_everything(struct rebuild *);
 /* What is newer says what it is: a reference, all of a record. */
-BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure(struct rebuild *, uint32_t repo,
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure(struct flash_volume *, uint32_t repo,
                                                        struct bole_bytes name);
-BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure_all(struct rebuild *, uint32_t repo,
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_sure_all(struct flash_volume *, uint32_t repo,
                                                            struct bole_bytes body);
-/* All that is on the device is known: references in doubt whose objects are nowhere are of old and
- * go; of others it is said. */
-BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubts(struct rebuild *);
+/* All that is on the device is known, the log behind the checkpoint is replayed: references in
+ * doubt whose objects are nowhere are of old and go; of others it is said. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_doubts(struct flash_volume *);
 /* What the report calls `was` has another name by now. */
 void bole_flash_rebuild_renamed(struct flash_volume *, const char *was, struct bole_bytes name);
 /* A name as a report shows it. */

@@ -254,7 +254,7 @@ static enum bole_status apply(struct remains *m, const struct flash_record *r)
 	struct rebuild *rb = m->rb;
 
 	if (r->kind == FLASH_RECORD_REFS && (r->flags & FLASH_FLAG_PREPARED) == 0)
-		BOLE_TRY(bole_flash_rebuild_sure_all(rb, r->owner, r->body));
+		BOLE_TRY(bole_flash_rebuild_sure_all(rb->v, r->owner, r->body));
 	enum bole_status rc = bole_flash_chain_record(&m->apply, r);
 	if (r->kind == FLASH_RECORD_REMOVE)
 		m->repos = UINT32_MAX;
@@ -490,8 +490,8 @@ static enum bole_status begin_again(struct remains *m)
 	m->rb->domains = 0;
 	bole_flash_table_release(&v->plain, m->rb->filled);
 	m->rb->filled = NULL;
-	bole_flash_table_release(&v->plain, m->rb->doubt);
-	m->rb->doubt = NULL;
+	bole_flash_table_release(&v->plain, v->packs->doubt);
+	v->packs->doubt = NULL;
 	bole_alloc_free(v->alloc, m->rb->hole, m->rb->hole_count, sizeof *m->rb->hole);
 	m->rb->hole = NULL;
 	m->rb->hole_count = 0;

@@ -290,17 +290,41 @@ static void grow_base(struct bole_block *dev)
 	mount(dev);
 }
 
-/* Goal: a reference whose newer value is gone, and whose old one names what is nowhere, is left out
- * and said; it is neither shown nor an error for ever. */
-Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
+/* A page of a pack's table that is not the only one. */
+static void lose_page(struct bole_block *dev)
 {
-	enum { NEWER = 9999 };
-	struct bole_flash_check_result result;
+	const struct bole_flash_open_options options = {.read_only = true};
+	struct flash_volume *v;
+	uint32_t count = 0;
+
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, &options, &v));
+	for (uint64_t at = 0; at < dev->info.size_bytes; at += v->page_bytes) {
+		uint8_t head[PAGE_HEAD_BYTES];
+		bole_block_sim_peek(dev, at, head, sizeof head);
+		if (head[PAGE_PART_AT] != FLASH_PAGE_ROWS ||
+		    bole_get_le32(head + PAGE_NUMBER_AT) != 0 ||
+		    bole_get_le16(head + PAGE_COUNT_AT) !=
+		            (v->page_bytes - PAGE_HEAD_BYTES) / (20 + ROW_BYTES))
+			continue;
+		spoil(dev, at + PAGE_HEAD_BYTES);
+		count++;
+	}
+	OK(bole_flash_volume_close(v));
+	check(count != 0);
+}
+
+enum { NEWER = 9999 };
+enum old_way {
+	OLD_GONE,    /* what the reference of old named is nowhere */
+	OLD_UNSURE,  /* the same, where a pack cannot be read */
+	OLD_DROPPED, /* the log behind the checkpoint drops it */
+};
+
+static void make_old(struct bole_block *dev, enum old_way way)
+{
 	struct store_suite suite = {.platform = &test.base};
-	struct bole_block *dev = make("sd");
-	struct bole_snapshot *s;
 	struct suite_blob blob;
-	struct bole_ref ref;
+	struct bole_tx *tx;
 
 	mount(dev);
 	grow_base(dev);
@@ -308,29 +332,53 @@ Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
 	suite_blob_make(&blob, BOLE_HASH_SHA1, NEWER);
 	suite_publish(&suite, repo.id, &blob, "refs/heads/1");
 	(void)checkpoint(dev);
+	suite_blob_make(&blob, BOLE_HASH_SHA1, 1);
+	OK(bole_tx_begin(store, repo.id, &tx));
+	if (way == OLD_DROPPED)
+		OK(bole_tx_drop(tx, &blob.oid));
+	suite_commit(tx, NULL, 0);
 	OK(bole_store_close(store));
-	check(lose_id(dev, 1, false) >= 2); /* the object, and the log's word */
+	if (way == OLD_UNSURE)
+		lose_page(dev);
+	if (way != OLD_DROPPED)
+		check(lose_id(dev, 1, false) >= 2); /* the object, and the log's word */
 	check(lose_id(dev, NEWER, true) >= 3);
 	lose_anchors(dev);
-	said[0] = '\0';
-	OK(bole_flash_repair(dev, &test.base, &test.alloc, &report, &result));
-	cr_assert(strstr(said, "r: reference refs/heads/1 is left out: it is of old") != NULL, "%s",
-	          said);
-	check_eq(result.errors, 0);
-	mount(dev);
-	OK(bole_snapshot_open(store, repo.id, &s));
-	check_eq(bole_ref_get(s, bole_bytes_z("refs/heads/1"), &ref), BOLE_E_NOT_FOUND);
-	for (uint64_t i = 2; i <= OBJECTS; i++) {
-		char name[32];
-		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
-		(void)snprintf(name, sizeof name, "refs/heads/%u", (unsigned)i);
-		suite_expect_ref(s, name, &blob.oid);
-		expect(s, i);
+}
+
+/* Goal: a reference whose newer value is gone, and whose old one names what is nowhere, is left out
+ * and said; it is neither shown nor an error for ever. */
+Test(flash_rebuild, a_reference_of_old_that_names_nothing_is_left_out)
+{
+	for (int way = OLD_GONE; way <= OLD_DROPPED; way++) {
+		struct bole_flash_check_result result;
+		struct bole_block *dev = make(way == OLD_UNSURE ? "nor4k" : "sd");
+		struct bole_snapshot *s;
+		struct suite_blob blob;
+		struct bole_ref ref;
+
+		make_old(dev, (enum old_way)way);
+		said[0] = '\0';
+		OK(bole_flash_repair(dev, &test.base, &test.alloc, &report, &result));
+		cr_assert(strstr(said, "r: reference refs/heads/1 is left out: it is of old") !=
+		                  NULL,
+		          "%d %s", way, said);
+		check_eq(result.errors, 0);
+		mount(dev);
+		OK(bole_snapshot_open(store, repo.id, &s));
+		check_eq(bole_ref_get(s, bole_bytes_z("refs/heads/1"), &ref), BOLE_E_NOT_FOUND);
+		for (uint64_t i = 2; i <= OBJECTS; i++) {
+			char name[32];
+			suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+			(void)snprintf(name, sizeof name, "refs/heads/%u", (unsigned)i);
+			suite_expect_ref(s, name, &blob.oid);
+			expect(s, i);
+		}
+		bole_snapshot_close(s);
+		OK(bole_store_close(store));
+		bole_block_close(dev);
+		test_platform_release(&test);
 	}
-	bole_snapshot_close(s);
-	OK(bole_store_close(store));
-	bole_block_close(dev);
-	test_platform_release(&test);
 }
 
 /* -- Hashes of repositories of which little is left -- */
