@@ -46,20 +46,24 @@ CFLAGS_host := -O2 -fPIC
 CFLAGS_asan := -O1 $(SANITIZE)
 CFLAGS_tsan := -O1 -fsanitize=thread
 CFLAGS_fuzz := -O1 -fsanitize=fuzzer-no-link $(SANITIZE)
+# Its decoder is what fuzz/inflate tests.
+CFLAGS_libdeflate_fuzz := -fsanitize=fuzzer-no-link,address
 LDFLAGS_asan := $(SANITIZE)
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := $(SANITIZE)
 
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 # Third-party headers are system headers: their warnings are not ours.
-THIRD := $(if $(wildcard deps.lock),sha1 ubc_check)
+LIBDEFLATE_C := adler32 crc32 deflate_compress deflate_decompress utils zlib_compress zlib_decompress \
+	$(if $(filter x86_64,$(ARCH)),x86,arm)/cpu_features
+THIRD := $(if $(wildcard deps.lock),sha1 ubc_check $(LIBDEFLATE_C:%=libdeflate/%))
 SHA1DC := build/deps/libgit2/src/util/hash/sha1dc
-INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash
+INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash -isystem build/deps/libdeflate
 # Hosted code only; the core is strict C11 and never sees these.
 HOSTED := -D_GNU_SOURCE -I. -Itests
-LIBS := -Wl,--as-needed -lz -ldeflate -lxxhash -lpthread -Wl,--no-as-needed
+LIBS := -Wl,--as-needed -lz -lxxhash -lpthread -Wl,--no-as-needed
 
 # --- sources -------------------------------------------------------------------------------------
-ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 CORE := $(sort $(wildcard src/base/*.c src/base/arch/generic/*.c src/base/arch/$(ARCH)/*.c \
 	src/git/*.c src/git/*/*.c src/flash/*/*.c src/kv/*.c src/node/*.c src/node/*/*.c \
 	src/backends/*.c))
@@ -95,6 +99,13 @@ build/$(1)/third/%.o: | build/deps/.stamp
 		-DSHA1DC_NO_STANDARD_INCLUDES=1 -DSHA1DC_CUSTOM_INCLUDE_SHA1_C='<stdint.h>' \
 		-include stdint.h -include stdlib.h -include string.h \
 		-c $$(SHA1DC)/$$*.c -o $$@
+# The image has the same, from the same patched sources (tools/patches).
+build/$(1)/third/libdeflate/%.o: $(wildcard tools/patches/libdeflate.patch) | build/deps/.stamp
+	@mkdir -p $$(@D)
+	$$(SAY) "  cc    $$@"
+	$$(Q)$$(CC_$(1)) -std=c99 -O2 $$(CFLAGS_libdeflate_$(1)) -w \
+		-fPIC -ffile-prefix-map=$$(CURDIR)=. -D_ANSI_SOURCE -Ibuild/deps/libdeflate \
+		-c build/deps/libdeflate/lib/$$*.c -o $$@
 build/$(1)/libbole.a: $$(call objs,$(1),$$(SRC)) $$(THIRD:%=build/$(1)/third/%.o)
 	@rm -f $$@
 	$$(Q)$$(AR) rcsD $$@ $$^
@@ -224,7 +235,7 @@ build/host/install/bole.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 		'Name: bole' 'Description: Git-compatible storage engine' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lbole' 'Libs.private: -lz -ldeflate -lxxhash -lpthread' \
+		'Libs: -L$${libdir} -lbole' 'Libs.private: -lz -lxxhash -lpthread' \
 		'Cflags: -I$${includedir}' >$@
 INSTALL_FILES := $(addprefix build/host/install/,libbole.a libbole.so.0 bole.pc)
 install-files: $(INSTALL_FILES)

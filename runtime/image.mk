@@ -53,8 +53,6 @@ IMAGE_GEN := $(IMAGE)/generated/bits/alltypes.h $(IMAGE)/generated/bits/syscall.
 # --- the libraries ---------------------------------------------------------------------------------
 THIRD_FLAGS := -w $(IMAGE_FLAGS) $(IMAGE_INC)
 ZLIB_C := adler32 crc32 deflate inffast inflate inftrees trees zutil
-LIBDEFLATE_C := adler32 crc32 deflate_compress deflate_decompress utils zlib_compress \
-	zlib_decompress x86/cpu_features
 SHA1DC_C := sha1 ubc_check
 MBEDTLS_C := aes aesni ctr_drbg sha512 platform_util constant_time
 LWIP_C := $(if $(wildcard runtime/net/lwipopts.h),$(patsubst $(DEPS)/lwip/src/%.c,%,$(wildcard \

@@ -78,36 +78,25 @@ void bole_inflater_close(struct bole_inflater *inflater)
 	bole_alloc_free(inflater->alloc, inflater, 1, sizeof *inflater);
 }
 
-enum bole_status bole_inflate_whole(struct bole_inflater *inflater, struct bole_bytes in, void *dst,
-                                    size_t dst_len, size_t *used)
+/* libdeflate, patched to take only what zlib takes as well (tools/patches/libdeflate.patch). */
+static enum bole_status inflate_fast(struct bole_inflater *inflater, struct bole_bytes in,
+                                     void *dst, size_t dst_len, size_t *used)
 {
-	uint8_t none;
-
-	*used = 0;
-	if (in.len == 0)
-		return BOLE_E_CORRUPT;
 	if (inflater->whole == NULL)
 		inflater->whole = libdeflate_alloc_decompressor();
 	if (inflater->whole == NULL)
 		return BOLE_E_NO_MEMORY;
 	/* Without a place for the actual size it insists on dst_len bytes exactly. */
 	enum libdeflate_result result = libdeflate_zlib_decompress_ex(
-	        inflater->whole, in.ptr, in.len, dst_len == 0 ? &none : dst, dst_len, used, NULL);
-	if (result == LIBDEFLATE_SUCCESS)
-		return BOLE_OK;
-	*used = 0;
-	return BOLE_E_CORRUPT;
+	        inflater->whole, in.ptr, in.len, dst, dst_len, used, NULL);
+	return result == LIBDEFLATE_SUCCESS ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
-enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole_bytes in,
-                                     void *dst, size_t dst_len, size_t *used)
+static enum bole_status inflate_judged(struct bole_inflater *inflater, struct bole_bytes in,
+                                       void *dst, size_t dst_len, size_t *used)
 {
 	z_stream *steps = &inflater->steps;
-	uint8_t none;
 
-	*used = 0;
-	BOLE_ASSERT(dst_len <= UINT32_MAX);
-	dst = dst_len == 0 ? &none : dst;
 	if (!inflater->steps_open) {
 		if (inflateInit(steps) != Z_OK)
 			return BOLE_E_NO_MEMORY;
@@ -133,6 +122,31 @@ enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole
 		return BOLE_E_CORRUPT;
 	*used = took;
 	return BOLE_OK;
+}
+
+enum bole_status bole_inflate_strict(struct bole_inflater *inflater, struct bole_bytes in,
+                                     void *dst, size_t dst_len, size_t *used)
+{
+	uint8_t none;
+
+	*used = 0;
+	if (in.len == 0)
+		return BOLE_AGAIN;
+	dst = dst_len == 0 ? &none : dst;
+	enum bole_status rc = inflate_fast(inflater, in, dst, dst_len, used);
+
+	if (rc != BOLE_E_CORRUPT || dst_len > UINT32_MAX)
+		return rc;
+	*used = 0;
+	return inflate_judged(inflater, in, dst, dst_len, used);
+}
+
+enum bole_status bole_inflate_whole(struct bole_inflater *inflater, struct bole_bytes in, void *dst,
+                                    size_t dst_len, size_t *used)
+{
+	enum bole_status rc = bole_inflate_strict(inflater, in, dst, dst_len, used);
+
+	return rc == BOLE_AGAIN ? BOLE_E_CORRUPT : rc;
 }
 
 void bole_inflate_begin(struct bole_inflater *inflater)

@@ -15,18 +15,16 @@ struct bole_inflater; /* reusable; holds zlib's window and libdeflate's tables *
 BOLE_MUST_USE enum bole_status bole_inflater_open(struct bole_alloc *, struct bole_inflater **out);
 void bole_inflater_close(struct bole_inflater *);
 
-/* Whole stream in `in` (which may have bytes after its end): inflates exactly dst_len bytes.
- * *used = bytes of in that the stream took. BOLE_E_CORRUPT: bad or short data, or another length.
- */
-BOLE_MUST_USE enum bole_status bole_inflate_whole(struct bole_inflater *, struct bole_bytes in,
-                                                  void *dst, size_t dst_len, size_t *used);
-
-/* The same by zlib, which Git's clients use: slower and stricter (libdeflate accepts symbols that
- * no compressor writes and zlib refuses). For what comes from outside: what passes here, every
- * client can read, and so can the two other ways. BOLE_AGAIN: the stream goes on after in
- * (where that is in doubt, BOLE_E_CORRUPT). */
+/* Whole stream in `in` (which may have bytes after its end): inflates exactly dst_len (< 4 GiB)
+ * bytes. *used = bytes of in that the stream took. zlib, which Git's clients use, says what a
+ * stream is: what passes here passes there, with the same bytes. (libdeflate reads what both agree
+ * on, it refuses the rest, and of that zlib has the last word.) BOLE_AGAIN: the stream goes on
+ * after in; where that is in doubt, BOLE_E_CORRUPT, as for bad data and for another length. */
 BOLE_MUST_USE enum bole_status bole_inflate_strict(struct bole_inflater *, struct bole_bytes in,
                                                    void *dst, size_t dst_len, size_t *used);
+/* The same, where all of the stream must be there: short data is BOLE_E_CORRUPT, too. */
+BOLE_MUST_USE enum bole_status bole_inflate_whole(struct bole_inflater *, struct bole_bytes in,
+                                                  void *dst, size_t dst_len, size_t *used);
 
 /* In steps: begin, then step until BOLE_END. As strict. step takes *in_len bytes at most, writes
  * *out_len at most, and sets both to what it took and wrote. BOLE_OK: call again with more input or

@@ -22,7 +22,7 @@ flags=()
 [[ $lib == */asan ]] && flags=(-fsanitize=address,undefined)
 "${CC:-gcc}" -std=c11 -Wall -Wextra -Werror "${flags[@]}" -Iinclude "$dir/people.c" \
 	-Wl,--start-group "$lib/libbole.a" "$lib/libposix.a" -Wl,--end-group \
-	-lz -ldeflate -lxxhash -lpthread -o "$dir/people" || die "it does not compile"
+	-lz -lxxhash -lpthread -o "$dir/people" || die "it does not compile"
 cd "$dir" || exit 1
 ./people >out || die "it failed"
 [[ $(<out) == $'author\neditor' ]] || die "it printed: $(<out)"

@@ -172,7 +172,7 @@ Test(deflate, no_memory_is_an_answer_and_leaks_nothing)
 	}
 }
 
-Test(deflate, the_strict_way_refuses_symbols_that_only_libdeflate_takes)
+Test(deflate, nothing_takes_symbols_that_zlib_refuses)
 {
 	/* Fixed codes; the fourth symbol is 286, which RFC 1951 reserves. */
 	static const uint8_t reserved[] = {0x78, 0x01, 0x4b, 0x1c, 0x03, 0x44,
@@ -182,7 +182,7 @@ Test(deflate, the_strict_way_refuses_symbols_that_only_libdeflate_takes)
 
 	open_all(6);
 	struct bole_bytes in = {reserved, sizeof reserved};
-	cr_assert_eq(bole_inflate_whole(inflater, in, back, 300, &used), BOLE_OK);
+	cr_assert_eq(bole_inflate_whole(inflater, in, back, 300, &used), BOLE_E_CORRUPT);
 	cr_assert_eq(bole_inflate_strict(inflater, in, back, 300, &used), BOLE_E_CORRUPT);
 	for (size_t len = 0; len < 100000; len = len * 3 + 1) {
 		fill(&seed, len);
