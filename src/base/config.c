@@ -3,7 +3,8 @@
  * partition has no other files), and a NUL byte is an error.
  *
  * An entry is one allocation: "section.subsection.key" with section and key in lower case, NUL, the
- * value, NUL. The list keeps the order of the text, so the last one wins by walking backwards. */
+ * value, NUL. The list keeps the order of the text. Entries whose keys fall on the same place of an
+ * index are a chain, newest first, so the last one wins; a request looks up dozens of keys. */
 #include "bole/config.h"
 
 #include <string.h>
@@ -14,6 +15,7 @@
 
 enum {
 	CONFIG_TEXT_MAX = 1 << 20,
+	CONFIG_ENTRIES_MIN = 16,
 	CONFIG_ENTRIES_MAX = 16384,
 	CONFIG_KEY_MAX = 512,
 	CONFIG_VALUE_MAX = 32768,
@@ -24,13 +26,17 @@ struct config_entry {
 	char *key;
 	char *value;
 	size_t bytes; /* of the allocation, which starts at key */
+	size_t key_len;
+	uint32_t hash;   /* of the whole key, blind to case */
+	uint32_t before; /* the next of its chain: its index + 1, or 0 */
 };
 
 struct bole_config {
 	struct bole_alloc *alloc;
 	struct config_entry *entries;
+	uint32_t *heads; /* of the chains: index + 1, or 0; as many as there is room for entries */
 	size_t count;
-	size_t cap;
+	size_t cap; /* a power of two, or 0 */
 };
 
 enum bole_status bole_config_open(struct bole_alloc *alloc, struct bole_config **out)
@@ -44,11 +50,64 @@ enum bole_status bole_config_open(struct bole_alloc *alloc, struct bole_config *
 	return BOLE_OK;
 }
 
+static char lower(char ch)
+{
+	return ch >= 'A' && ch <= 'Z' ? (char)(ch - 'A' + 'a') : ch;
+}
+
+/* -- the index -- */
+
+static uint32_t hash_of(struct bole_bytes key)
+{
+	uint32_t hash = 2166136261U; /* FNV-1a; whoever writes the configuration is trusted */
+
+	for (size_t i = 0; i < key.len; i++)
+		hash = (hash ^ (key.ptr[i] | 0x20)) * 16777619U;
+	return hash;
+}
+
+static uint32_t *head_of(struct bole_config *c, uint32_t hash)
+{
+	return &c->heads[hash & (c->cap - 1)];
+}
+
+static void link_entry(struct bole_config *c, size_t i)
+{
+	uint32_t *head = head_of(c, c->entries[i].hash);
+
+	c->entries[i].before = *head;
+	*head = (uint32_t)i + 1;
+}
+
+static enum bole_status grow(struct bole_config *c)
+{
+	size_t cap = c->cap == 0 ? CONFIG_ENTRIES_MIN : c->cap * 2;
+	uint32_t *heads = bole_alloc_zeroed(c->alloc, cap, sizeof *heads);
+	struct config_entry *grown = NULL;
+
+	if (heads != NULL)
+		grown = bole_alloc_resize(c->alloc, c->entries, c->cap, cap, sizeof *grown);
+	if (grown == NULL) {
+		bole_alloc_free(c->alloc, heads, heads == NULL ? 0 : cap, sizeof *heads);
+		return BOLE_E_NO_MEMORY;
+	}
+	bole_alloc_free(c->alloc, c->heads, c->cap, sizeof *c->heads);
+	c->entries = grown;
+	c->heads = heads;
+	c->cap = cap;
+	for (size_t i = 0; i < c->count; i++)
+		link_entry(c, i);
+	return BOLE_OK;
+}
+
+/* -- */
+
 /* Drops the entries from count on. */
 static void cut_back(struct bole_config *c, size_t count)
 {
 	while (c->count > count) {
 		struct config_entry *e = &c->entries[--c->count];
+		*head_of(c, e->hash) = e->before;
 		bole_alloc_free(c->alloc, e->key, e->bytes, 1);
 	}
 }
@@ -59,6 +118,7 @@ void bole_config_close(struct bole_config *c)
 		return;
 	cut_back(c, 0);
 	bole_alloc_free(c->alloc, c->entries, c->cap, sizeof *c->entries);
+	bole_alloc_free(c->alloc, c->heads, c->cap, sizeof *c->heads);
 	bole_alloc_free(c->alloc, c, 1, sizeof *c);
 }
 
@@ -67,15 +127,8 @@ static enum bole_status add(struct bole_config *c, struct bole_bytes key, struct
 	if (c->count >= CONFIG_ENTRIES_MAX || key.len > CONFIG_KEY_MAX ||
 	    value.len > CONFIG_VALUE_MAX)
 		return BOLE_E_LIMIT;
-	if (c->count == c->cap) {
-		size_t cap = c->cap == 0 ? 16 : c->cap * 2;
-		struct config_entry *grown =
-		        bole_alloc_resize(c->alloc, c->entries, c->cap, cap, sizeof *grown);
-		if (grown == NULL)
-			return BOLE_E_NO_MEMORY;
-		c->entries = grown;
-		c->cap = cap;
-	}
+	if (c->count == c->cap)
+		BOLE_TRY(grow(c));
 	size_t bytes = key.len + value.len + 2;
 	char *text = bole_alloc_zeroed(c->alloc, bytes, 1);
 	if (text == NULL)
@@ -83,16 +136,18 @@ static enum bole_status add(struct bole_config *c, struct bole_bytes key, struct
 	memcpy(text, key.ptr, key.len);
 	if (value.len > 0)
 		memcpy(text + key.len + 1, value.ptr, value.len);
-	c->entries[c->count++] = (struct config_entry){text, text + key.len + 1, bytes};
+	c->entries[c->count] = (struct config_entry){
+	        .key = text,
+	        .value = text + key.len + 1,
+	        .bytes = bytes,
+	        .key_len = key.len,
+	        .hash = hash_of(key),
+	};
+	link_entry(c, c->count++);
 	return BOLE_OK;
 }
 
 /* -- characters -- */
-
-static char lower(char ch)
-{
-	return ch >= 'A' && ch <= 'Z' ? (char)(ch - 'A' + 'a') : ch;
-}
 
 static bool is_alpha(char ch)
 {
@@ -409,39 +464,65 @@ enum bole_status bole_config_command_line(struct bole_config *c, const char *lin
 
 /* -- reading -- */
 
-static bool key_matches(const char *stored, const char *key)
+static bool key_matches(const struct config_entry *e, struct bole_bytes key)
 {
-	size_t first = strcspn(key, ".");
-	const char *last_dot = strrchr(key, '.');
-	size_t len = strlen(key);
+	const uint8_t *p = key.ptr;
+	size_t first = 0;
+	size_t last = key.len;
 
-	if (last_dot == NULL || strlen(stored) != len)
+	while (first < key.len && p[first] != '.')
+		first++;
+	while (last > 0 && p[last - 1] != '.')
+		last--;
+	if (last == 0)
 		return false;
-	size_t last = (size_t)(last_dot - key);
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = 0; i < key.len; i++) {
 		bool subsection = i > first && i < last;
-		if (stored[i] != (subsection ? key[i] : lower(key[i])))
+		if (e->key[i] != (subsection ? (char)p[i] : lower((char)p[i])))
 			return false;
 	}
 	return true;
 }
 
-const char *bole_config_get(const struct bole_config *c, const char *key)
+/* The next entry of a key, from a place of its chain on. */
+static const struct config_entry *find(const struct bole_config *c, struct bole_bytes key,
+                                       uint32_t hash, uint32_t at)
 {
-	for (size_t i = c->count; i > 0; i--) {
-		if (key_matches(c->entries[i - 1].key, key))
-			return c->entries[i - 1].value;
+	for (; at != 0; at = c->entries[at - 1].before) {
+		const struct config_entry *e = &c->entries[at - 1];
+		if (e->hash == hash && e->key_len == key.len && key_matches(e, key))
+			return e;
 	}
 	return NULL;
 }
 
+const char *bole_config_get(const struct bole_config *c, const char *key)
+{
+	struct bole_bytes wanted = bole_bytes_z(key);
+	uint32_t hash = hash_of(wanted);
+	const struct config_entry *e =
+	        c->count == 0 ? NULL : find(c, wanted, hash, c->heads[hash & (c->cap - 1)]);
+
+	return e == NULL ? NULL : e->value;
+}
+
 const char *bole_config_get_nth(const struct bole_config *c, const char *key, size_t n)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		if (key_matches(c->entries[i].key, key) && n-- == 0)
-			return c->entries[i].value;
-	}
-	return NULL;
+	struct bole_bytes wanted = bole_bytes_z(key);
+	uint32_t hash = hash_of(wanted);
+	uint32_t head = c->count == 0 ? 0 : c->heads[hash & (c->cap - 1)];
+	const struct config_entry *e = NULL;
+	size_t count = 0;
+
+	/* Newest first: the n-th is found from the end. */
+	for (e = find(c, wanted, hash, head); e != NULL; e = find(c, wanted, hash, e->before))
+		count++;
+	if (n >= count)
+		return NULL;
+	e = find(c, wanted, hash, head);
+	for (size_t left = count - 1 - n; left > 0; left--)
+		e = find(c, wanted, hash, e->before);
+	return e->value;
 }
 
 bool bole_config_next(const struct bole_config *c, size_t *cursor, const char **key,

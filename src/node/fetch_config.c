@@ -9,7 +9,7 @@
 
 #define TREE_DEPTH_KEY "uploadpackfilter.tree.maxDepth"
 
-enum { LIST_MAX = 256, KEY_MAX = BOLE_REPO_NAME_MAX + 64 };
+enum { LIST_MAX = 256 };
 
 static const struct {
 	const char *key;
@@ -48,14 +48,6 @@ static bool *switch_at(struct bole_fetch_policy *policy, size_t i)
 	return (bool *)(void *)((uint8_t *)policy + switches[i].offset);
 }
 
-/* repo.<name>.key where there is one, else key. */
-static const char *key_for(const struct bole_config *config, const char *name, const char *key,
-                           char full[KEY_MAX])
-{
-	snprintf(full, KEY_MAX, "repo.%s.%s", name, key);
-	return bole_config_get(config, full) != NULL ? full : key;
-}
-
 static enum bole_status check_bool(struct bole_platform *platform, const struct bole_config *config,
                                    const char *key)
 {
@@ -87,11 +79,11 @@ enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
 static bool read_bool(const struct bole_config *config, const char *name, const char *key,
                       bool otherwise)
 {
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 	bool value;
 
-	return bole_config_bool(config, key_for(config, name, key, full), otherwise, &value) ==
-	               BOLE_OK &&
+	return bole_config_bool(config, bole_node_repo_key(config, name, key, full), otherwise,
+	                        &value) == BOLE_OK &&
 	       value;
 }
 
@@ -99,7 +91,7 @@ static void read_filters(struct bole_fetch_policy *policy, const struct bole_con
                          const char *name)
 {
 	bool others = read_bool(config, name, "uploadpackfilter.allow", true);
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 
 	policy->filters = 0;
 	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
@@ -108,8 +100,8 @@ static void read_filters(struct bole_fetch_policy *policy, const struct bole_con
 		if (read_bool(config, name, filters[i].key, otherwise))
 			policy->filters |= filters[i].kind;
 	}
-	if (bole_config_u64(config, key_for(config, name, TREE_DEPTH_KEY, full), UINT64_MAX,
-	                    &policy->tree_depth_max) != BOLE_OK)
+	if (bole_config_u64(config, bole_node_repo_key(config, name, TREE_DEPTH_KEY, full),
+	                    UINT64_MAX, &policy->tree_depth_max) != BOLE_OK)
 		policy->tree_depth_max = 0;
 }
 
@@ -132,20 +124,21 @@ static enum bole_status read_lists(struct node_fetch_config *c, const struct bol
                                    const char *name, bool push)
 {
 	struct bole_fetch_policy *policy = &c->policy;
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 
 	c->list = bole_alloc_array(c->alloc, 2 * LIST_MAX, sizeof *c->list);
 	if (c->list == NULL)
 		return BOLE_E_NO_MEMORY;
-	BOLE_TRY(add_all(config, key_for(config, name, "transfer.hideRefs", full), c->list,
-	                 &policy->refs.hide_count));
-	BOLE_TRY(add_all(
-	        config,
-	        key_for(config, name, push ? "receive.hideRefs" : "uploadpack.hideRefs", full),
-	        c->list, &policy->refs.hide_count));
+	BOLE_TRY(add_all(config, bole_node_repo_key(config, name, "transfer.hideRefs", full),
+	                 c->list, &policy->refs.hide_count));
+	BOLE_TRY(
+	        add_all(config,
+	                bole_node_repo_key(config, name,
+	                                   push ? "receive.hideRefs" : "uploadpack.hideRefs", full),
+	                c->list, &policy->refs.hide_count));
 	policy->refs.hide = c->list;
 	policy->bundle_uris = c->list + LIST_MAX;
-	return add_all(config, key_for(config, name, "uploadpack.bundleURI", full),
+	return add_all(config, bole_node_repo_key(config, name, "uploadpack.bundleURI", full),
 	               c->list + LIST_MAX, &policy->bundle_uri_count);
 }
 
@@ -153,7 +146,7 @@ enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct
                                              const struct bole_config *config, const char *name,
                                              bool push)
 {
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 
 	*c = (struct node_fetch_config){.alloc = alloc};
 	bole_fetch_policy_init(&c->policy);
@@ -164,8 +157,8 @@ enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct
 		*value = read_bool(config, name, switches[i].key, *value);
 	}
 	read_filters(&c->policy, config, name);
-	const char *space =
-	        bole_config_get(config, key_for(config, name, "transfer.namespace", full));
+	const char *space = bole_config_get(
+	        config, bole_node_repo_key(config, name, "transfer.namespace", full));
 	if (space != NULL && !bole_namespace_prefix(space, c->space))
 		return BOLE_E_INVALID;
 	c->policy.refs.space = c->space;

@@ -283,7 +283,11 @@ void bole_node_fetch_config_close(struct node_fetch_config *);
 /* Reads what holds for every repository; BOLE_E_INVALID: logged. */
 BOLE_MUST_USE enum bole_status bole_node_push_config(struct bole_node *);
 void bole_node_push_config_close(struct bole_node *);
-/* repo.<name>.key if it is there, else key. What cannot be read counts as `strict`. */
+enum { NODE_KEY_MAX = BOLE_REPO_NAME_MAX + 64 };
+/* repo.<name>.key, in full, if there is such an entry, else key. */
+const char *bole_node_repo_key(const struct bole_config *, const char *name, const char *key,
+                               char full[NODE_KEY_MAX]);
+/* The value of that key. What cannot be read counts as `strict`. */
 bool bole_node_repo_bool(struct bole_node *, const char *name, const char *key, bool missing,
                          bool strict);
 /* The policy of one push; the parts of it that have to live as long. */

@@ -10,45 +10,52 @@
 #include "node/internal.h"
 
 enum {
-	KEY_MAX = BOLE_REPO_NAME_MAX + 64,
 	CERT_SLOP_MAX = 86400,
 	SKIP_MAX = 4096,
 };
 
 /* -- values with a repository's own before all others' -- */
 
-static const char *repo_key(struct bole_node *node, const char *name, const char *key,
-                            char full[KEY_MAX])
+const char *bole_node_repo_key(const struct bole_config *config, const char *name, const char *key,
+                               char full[NODE_KEY_MAX])
 {
-	snprintf(full, KEY_MAX, "repo.%s.%s", name, key);
-	if (bole_config_get(node->config, full) == NULL)
-		snprintf(full, KEY_MAX, "%s", key);
-	return full;
+	const struct bole_bytes words[] = {bole_bytes_z("repo."), bole_bytes_z(name),
+	                                   bole_bytes_z("."), bole_bytes_z(key)};
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (words[i].len >= NODE_KEY_MAX - len)
+			return key;
+		memcpy(full + len, words[i].ptr, words[i].len);
+		len += words[i].len;
+	}
+	full[len] = '\0';
+	return bole_config_get(config, full) != NULL ? full : key;
 }
 
 bool bole_node_repo_bool(struct bole_node *node, const char *name, const char *key, bool missing,
                          bool strict)
 {
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 	bool value = false;
 
-	repo_key(node, name, key, full);
-	if (bole_config_bool(node->config, full, missing, &value) == BOLE_OK)
+	key = bole_node_repo_key(node->config, name, key, full);
+	if (bole_config_bool(node->config, key, missing, &value) == BOLE_OK)
 		return value;
-	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a boolean", full);
+	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a boolean", key);
 	return strict;
 }
 
 /* What cannot be read counts as the default. */
 static uint64_t repo_u64(struct bole_node *node, const char *name, const char *key)
 {
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
 	uint64_t value = 0;
 
-	repo_key(node, name, key, full);
-	if (bole_config_u64(node->config, full, 0, &value) == BOLE_OK)
+	key = bole_node_repo_key(node->config, name, key, full);
+	if (bole_config_u64(node->config, key, 0, &value) == BOLE_OK)
 		return value;
-	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a number", full);
+	bole_log(node->platform, BOLE_LOG_WARN, "config: %s is not a number", key);
 	return 0;
 }
 
@@ -226,7 +233,7 @@ static void fill_limits(struct bole_node *node, const char *name, struct bole_in
 void bole_node_push_policy(struct bole_node *node, const char *user, const char *name,
                            struct node_push *push, struct bole_service_policy *out)
 {
-	char key[KEY_MAX];
+	char key[NODE_KEY_MAX];
 
 	*push = (struct node_push){.node = node, .user = user, .repo = name, .fsck = node->fsck};
 	if (!bole_node_repo_bool(node, name, "receive.fsckObjects", true, true)) {
@@ -250,8 +257,9 @@ void bole_node_push_policy(struct bole_node *node, const char *user, const char 
 	        .allow_current =
 	                !bole_node_repo_bool(node, name, "receive.denyDeleteCurrent", true, true),
 	        .user = user,
-	        .cert_seed = bole_config_get(node->config,
-	                                     repo_key(node, name, "receive.certNonceSeed", key)),
+	        .cert_seed = bole_config_get(
+	                node->config,
+	                bole_node_repo_key(node->config, name, "receive.certNonceSeed", key)),
 	        .cert_slop_s = (uint32_t)(slop > CERT_SLOP_MAX ? CERT_SLOP_MAX : slop),
 	        .may = may,
 	        .may_ctx = push,

@@ -11,7 +11,6 @@
 #include "node/internal.h"
 
 enum {
-	KEY_MAX = BOLE_REPO_NAME_MAX + 64,
 	INPUT_BYTES = 32 * 1024,
 	/* With less than this left nothing new is begun. */
 	MEMORY_RESERVE = 1 << 20,
@@ -54,12 +53,11 @@ const char *bole_node_service_name(enum node_service service)
 /* The format that an absent repository is advertised in. */
 uint8_t bole_node_default_format(struct bole_node *node, const char *name)
 {
-	char full[KEY_MAX];
+	char full[NODE_KEY_MAX];
+	const char *value =
+	        bole_config_get(node->config, bole_node_repo_key(node->config, name,
+	                                                         "init.defaultObjectFormat", full));
 
-	snprintf(full, sizeof full, "repo.%s.init.defaultObjectFormat", name);
-	const char *value = bole_config_get(node->config, full);
-	if (value == NULL)
-		value = bole_config_get(node->config, "init.defaultObjectFormat");
 	return value != NULL && strcmp(value, "sha256") == 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 }
 
@@ -217,7 +215,8 @@ static void fill_service(struct run *run)
 	struct node_request *q = run->request;
 	struct bole_node *node = q->connection->node;
 
-	bole_node_push_policy(node, q->user, q->name, &run->push, &run->policy);
+	if (q->service == NODE_RECEIVE_PACK)
+		bole_node_push_policy(node, q->user, q->name, &run->push, &run->policy);
 	run->policy.fetch = run->fetch.policy;
 	run->service.platform = node->platform;
 	run->service.alloc = &q->budget.alloc;

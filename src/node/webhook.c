@@ -16,7 +16,6 @@ enum {
 	URL_LEN_AT = 2,
 	CREATED_AT = 4,
 	ID_AT = 12,
-	KEY_MAX = BOLE_REPO_NAME_MAX + 64,
 	SPACE_SLACK = 256 * 1024,
 };
 
@@ -290,21 +289,18 @@ void bole_node_webhook_close(struct bole_node *node)
 /* The i-th URL of a repository, or NULL. */
 static const char *url_of(struct bole_node *node, const char *repo, size_t i)
 {
-	char key[KEY_MAX];
+	char full[NODE_KEY_MAX];
 
-	snprintf(key, sizeof key, "repo.%s.%s", repo, global_key);
-	if (bole_config_get(node->config, key) == NULL)
-		snprintf(key, sizeof key, "%s", global_key);
-	return bole_config_get_nth(node->config, key, i);
+	return bole_config_get_nth(node->config,
+	                           bole_node_repo_key(node->config, repo, global_key, full), i);
 }
 
 const char *bole_webhook_secret(struct bole_node *node, const char *repo)
 {
-	char key[KEY_MAX];
+	char full[NODE_KEY_MAX];
 
-	snprintf(key, sizeof key, "repo.%s.webhook.secret", repo);
-	const char *secret = bole_config_get(node->config, key);
-	return secret != NULL ? secret : bole_config_get(node->config, "webhook.secret");
+	return bole_config_get(node->config,
+	                       bole_node_repo_key(node->config, repo, "webhook.secret", full));
 }
 
 static void put_text(struct bole_buffer *out, const char *name, struct bole_bytes value)
