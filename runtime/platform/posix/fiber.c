@@ -206,9 +206,27 @@ void posix_sleep_until(struct bole_platform *platform, uint64_t deadline_ns)
 
 /* -- start and end -- */
 
-/* Counts the fiber in and picks its loop unless there is one. */
-static enum bole_status fiber_admit(struct posix *p, struct posix_loop **out)
+/* With p->lock held. A fiber that starts another hands it to the loop that has the fewest of those,
+ * its own if none has fewer: then nobody has to be woken. What threads start they do in turns. */
+static struct posix_loop *pick_loop(struct posix *p, const struct posix_fiber *self)
 {
+	if (self == NULL)
+		return &p->loops[p->next_loop++ % p->loop_count];
+	struct posix_loop *best = self->loop;
+
+	for (unsigned i = 0; i < p->loop_count; i++) {
+		struct posix_loop *loop = &p->loops[(p->next_loop + i) % p->loop_count];
+		if (loop->guests < best->guests)
+			best = loop;
+	}
+	p->next_loop += best != self->loop;
+	return best;
+}
+
+/* Counts the fiber in. It goes to a loop near or, NULL, to one that is picked. */
+static enum bole_status fiber_admit(struct posix *p, struct posix_loop *near, struct posix_fiber *f)
+{
+	const struct posix_fiber *self = posix_fiber_of(p);
 	enum bole_status rc = BOLE_OK;
 
 	pthread_mutex_lock(&p->lock);
@@ -218,39 +236,44 @@ static enum bole_status fiber_admit(struct posix *p, struct posix_loop **out)
 		rc = BOLE_E_LIMIT;
 	if (rc == BOLE_OK) {
 		p->fiber_count++;
-		if (*out == NULL)
-			*out = &p->loops[p->next_loop++ % p->loop_count];
+		f->loop = near != NULL ? near : pick_loop(p, self);
+		f->guest = self != NULL;
+		f->loop->guests += f->guest;
 	}
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
 
-static void fiber_dismiss(struct posix *p)
+static void fiber_dismiss(struct posix *p, struct posix_fiber *f)
 {
 	pthread_mutex_lock(&p->lock);
+	f->loop->guests -= f->guest;
+	free(f);
 	if (--p->fiber_count == 0)
 		pthread_cond_broadcast(&p->idle);
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* loop: NULL = any. */
-static enum bole_status fiber_start(struct posix *p, struct posix_loop *loop, const char *name,
+/* near: NULL = any loop. */
+static enum bole_status fiber_start(struct posix *p, struct posix_loop *near, const char *name,
                                     void (*fn)(void *), void *arg, size_t stack_bytes)
 {
 	size_t usable = stack_bytes == 0 ? p->stack_bytes : stack_bytes;
 
 	if (usable < POSIX_STACK_BYTES_MIN)
 		usable = POSIX_STACK_BYTES_MIN;
-	enum bole_status rc = fiber_admit(p, &loop);
-	if (rc != BOLE_OK)
-		return rc;
 	struct posix_fiber *f = calloc(1, sizeof *f);
-	if (f == NULL || !stack_take(loop, &f->stack, usable * POSIX_STACK_FACTOR)) {
+	if (f == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = fiber_admit(p, near, f);
+	if (rc != BOLE_OK) {
 		free(f);
-		fiber_dismiss(p);
+		return rc;
+	}
+	if (!stack_take(f->loop, &f->stack, usable * POSIX_STACK_FACTOR)) {
+		fiber_dismiss(p, f);
 		return BOLE_E_NO_MEMORY;
 	}
-	f->loop = loop;
 	f->fn = fn;
 	f->arg = arg;
 	f->heap_index = SIZE_MAX;
@@ -287,6 +310,5 @@ void posix_fiber_free(struct posix_fiber *f)
 	__tsan_destroy_fiber(f->tsan_fiber);
 #endif
 	stack_give(f->loop, &f->stack);
-	free(f);
-	fiber_dismiss(p);
+	fiber_dismiss(p, f);
 }

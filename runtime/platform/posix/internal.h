@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "bole/posix.h"
 
@@ -78,6 +79,7 @@ struct posix_fiber {
 	struct posix_fiber *next; /* in a ready list */
 	atomic_bool ready;        /* is in a ready list, or about to be */
 	bool dead;
+	bool guest;           /* a fiber started it */
 	uint64_t deadline_ns; /* while parked */
 	size_t heap_index;    /* in the loop's timers; SIZE_MAX = not there */
 	void *asan_fake_stack;
@@ -128,7 +130,7 @@ struct posix_loop {
 	struct posix_fiber **timers; /* binary heap by deadline */
 	size_t timer_count;
 	size_t timer_cap; /* > number of fibers here, so that parking needs no memory */
-	size_t fiber_count;
+	size_t guests;    /* under the platform's lock */
 	struct posix_stack stacks[POSIX_STACKS_KEPT];
 	size_t stack_count;
 	void *asan_fake_stack;
@@ -154,6 +156,8 @@ struct posix_stream {
 	int fd;
 	bool failed_read; /* sticky errors, of the one reader and the one writer */
 	bool failed_write;
+	socklen_t peer_bytes; /* 0: to be asked for */
+	struct sockaddr_storage peer;
 	pthread_mutex_t lock;    /* guards the rest */
 	struct posix_loop *loop; /* whose epoll set has fd; NULL before the first wait */
 	struct posix_fiber *reader;

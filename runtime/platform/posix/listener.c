@@ -63,9 +63,13 @@ static enum bole_status listener_accept(struct bole_listener *listener, struct b
 	struct posix_stream *s = NULL;
 
 	while (!atomic_load(&l->down)) {
-		int fd = accept4(l->socket->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof peer;
+		int fd = accept4(l->socket->fd, (struct sockaddr *)&peer, &len,
+		                 SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0 && posix_stream_open(l->socket->platform, fd, &s) == BOLE_OK) {
-			tune(fd);
+			s->peer = peer;
+			s->peer_bytes = len;
 			*out = &s->stream;
 			return BOLE_OK;
 		}
@@ -139,6 +143,7 @@ static int bind_one(const struct addrinfo *a)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (a->ai_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+	tune(fd); /* what is accepted inherits it */
 	if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, POSIX_BACKLOG) == 0)
 		return fd;
 	int error = errno;

@@ -12,7 +12,10 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-enum { LOOP_STACK_BYTES = 256 * 1024 * POSIX_STACK_FACTOR };
+enum {
+	LOOP_STACK_BYTES = 256 * 1024 * POSIX_STACK_FACTOR,
+	POLL_EVERY_NS = 50 * 1000, /* while fibers are ready */
+};
 
 /* -- the ready list -- */
 
@@ -148,10 +151,7 @@ static void poll_events(struct posix_loop *loop, int wait_ms)
 	if (count < 0 && errno != EINTR)
 		posix_fatal("epoll_wait", errno);
 	for (int i = 0; i < count; i++) {
-		eventfd_t ignored = 0;
-		if (events[i].data.ptr == NULL)
-			eventfd_read(loop->wake_fd, &ignored);
-		else
+		if (events[i].data.ptr != NULL)
 			posix_stream_event(events[i].data.ptr, events[i].events);
 	}
 	pthread_mutex_lock(&loop->lock);
@@ -165,12 +165,13 @@ static void poll_events(struct posix_loop *loop, int wait_ms)
 	}
 }
 
-/* May the loop sleep? Tells wakers so under the lock that they take. */
-static bool go_to_sleep(struct posix_loop *loop, bool *stop)
+/* May the loop sleep? Tells wakers so under the lock that they take. *idle: no fiber is ready. */
+static bool go_to_sleep(struct posix_loop *loop, bool *idle, bool *stop)
 {
 	pthread_mutex_lock(&loop->lock);
-	*stop = loop->stop && loop->ready_first == NULL;
-	bool sleep = loop->ready_first == NULL && loop->closed == NULL && !loop->stop;
+	*idle = loop->ready_first == NULL;
+	*stop = loop->stop && *idle;
+	bool sleep = *idle && loop->closed == NULL && !loop->stop;
 	if (sleep)
 		atomic_store(&loop->asleep, true);
 	pthread_mutex_unlock(&loop->lock);
@@ -180,14 +181,20 @@ static bool go_to_sleep(struct posix_loop *loop, bool *stop)
 static void *loop_main(void *arg)
 {
 	struct posix_loop *loop = arg;
+	uint64_t polled_ns = 0;
+	bool idle = true;
 	bool stop = false;
 
 #if POSIX_TSAN
 	loop->tsan_fiber = __tsan_get_current_fiber();
 #endif
 	while (!stop) {
-		bool sleep = go_to_sleep(loop, &stop);
-		poll_events(loop, sleep ? timers_wait_ms(loop) : 0);
+		bool sleep = go_to_sleep(loop, &idle, &stop);
+		/* Fibers that wake each other need no look at the sockets in between. */
+		if (idle || posix_now_ns() - polled_ns >= POLL_EVERY_NS) {
+			poll_events(loop, sleep ? timers_wait_ms(loop) : 0);
+			polled_ns = posix_now_ns();
+		}
 		/* After the events: what came while the loop was held up did come in time. */
 		timers_run(loop);
 		run_ready(loop);
@@ -199,7 +206,8 @@ static void *loop_main(void *arg)
 
 static enum bole_status loop_open(struct posix *p, struct posix_loop *loop)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	/* By edges: it is written, never read. */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
 	pthread_attr_t attr;
 
 	loop->platform = p;

@@ -231,14 +231,16 @@ static bool stream_hung_up(struct bole_stream *stream)
 
 static void stream_peer(struct bole_stream *stream, char *dst, size_t cap)
 {
-	struct sockaddr_storage address;
-	socklen_t len = sizeof address;
+	struct posix_stream *s = stream_of(stream);
+	struct sockaddr *address = (struct sockaddr *)&s->peer;
+	socklen_t len = sizeof s->peer;
 	char host[64];
 	char port[16];
 
-	if (getpeername(stream_of(stream)->fd, (struct sockaddr *)&address, &len) != 0 ||
-	    getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port,
-	                NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+	if (s->peer_bytes == 0 && getpeername(s->fd, address, &len) == 0)
+		s->peer_bytes = len;
+	if (s->peer_bytes == 0 || getnameinfo(address, s->peer_bytes, host, sizeof host, port,
+	                                      sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
 		snprintf(dst, cap, "unknown");
 		return;
 	}
