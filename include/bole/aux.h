@@ -22,6 +22,10 @@ enum bole_aux_class {
 	BOLE_AUX_DURABLE = 2, /* as safe as an object: settings, conflicts, frontier */
 };
 
+/* A bit of a kind. Records of such kinds say what may be missing in a repository; a program that
+ * does not know about them must not write to the volume (docs/FORMAT.md, feature words). */
+enum { BOLE_AUX_KIND_BINDING = 0x8000 };
+
 /* kind: a small number from docs/FORMAT.md; key: 1..255 bytes; value: up to BOLE_AUX_BYTES_MAX. */
 struct bole_aux_key {
 	enum bole_aux_class cls;

@@ -197,6 +197,7 @@ static enum bole_status pin(struct checkpoint *c)
 	c->anchor.map = NULL;
 	c->anchor.map_count = 0;
 	c->anchor.generation++;
+	c->anchor.ro_compat |= v->ro_compat;
 	/* One that fails uses its number up: moves rely on that. */
 	c->anchor.checkpoint = ++v->generation;
 	c->anchor.log_segment = v->log.segment;

@@ -323,6 +323,13 @@ bool bole_flash_aux_decode(const struct flash_record *r, struct flash_aux_record
 	       out->total <= BOLE_AUX_BYTES_MAX;
 }
 
+/* The feature is there even if the anchor that is used is older than the record. */
+static void note_binding(struct flash_apply *a, const uint8_t *key)
+{
+	if (((unsigned)key[1] << 8 & BOLE_AUX_KIND_BINDING) != 0)
+		a->v->ro_compat |= FLASH_RO_COMPAT_BINDING;
+}
+
 /* One part of a value: the first one makes the item, the others add their places. */
 static enum bole_status apply_aux(struct flash_apply *a, const struct flash_record *r,
                                   uint32_t segment, uint32_t offset)
@@ -334,6 +341,7 @@ static enum bole_status apply_aux(struct flash_apply *a, const struct flash_reco
 	BOLE_TRY(aux_target(a, r, &table));
 	if (!bole_flash_aux_decode(r, &aux))
 		return BOLE_E_CORRUPT;
+	note_binding(a, aux.key);
 	uint32_t part = aux.part;
 	bool remove = aux.parts == 0;
 	struct bole_bytes k = {aux.key, aux.key_len};
@@ -387,6 +395,7 @@ static enum bole_status apply_aux_place(struct flash_apply *a, const struct flas
 			return BOLE_E_CORRUPT;
 		a->v->segment[part.segment].published = true;
 	}
+	note_binding(a, r->key.ptr);
 	return bole_flash_table_set(&a->v->aux, table, r->key, r->body);
 }
 

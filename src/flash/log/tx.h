@@ -312,6 +312,8 @@ BOLE_MUST_USE enum bole_status bole_flash_scrub(struct flash_volume *, struct bo
 /* -- Checkpoints (checkpoint.c) -- */
 /* May be ignored: one that fails for want of memory or space is tried again later. */
 enum bole_status bole_flash_checkpoint(struct flash_volume *);
+/* One that holds all there is now is durable. */
+BOLE_MUST_USE enum bole_status bole_flash_checkpoint_next(struct flash_volume *);
 /* The same for the leader, between groups. */
 BOLE_MUST_USE enum bole_status bole_flash_checkpoint_leading(struct flash_volume *);
 /* True when one is due. Lock held. */

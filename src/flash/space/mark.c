@@ -558,12 +558,12 @@ static enum bole_status ready(struct flash_mark *m)
 	return BOLE_AGAIN;
 }
 
-static enum bole_status durable(struct flash_volume *v)
+enum bole_status bole_flash_checkpoint_next(struct flash_volume *v)
 {
 	uint64_t generation;
 	enum bole_status rc = BOLE_OK;
 
-	/* One under way may have been pinned before the sweep: the next one is ours. */
+	/* One under way may have been pinned before: the next one is ours. */
 	bole_flash_lock(v);
 	while (v->checkpointing)
 		(void)v->platform->ops->cond_wait(v->platform, &v->cond, &v->lock, BOLE_NEVER);
@@ -671,7 +671,7 @@ enum bole_status bole_flash_mark_end(struct flash_mark *m, struct bole_mark_resu
 	out->objects_live = m->live;
 	mark_free(m);
 	BOLE_TRY(rc);
-	rc = durable(v);
+	rc = bole_flash_checkpoint_next(v);
 	if (rc == BOLE_OK)
 		restore_room(v);
 	/* It is removed for whoever looks now; the next checkpoint makes it last. */

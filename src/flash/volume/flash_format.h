@@ -35,6 +35,13 @@ enum {
 	FLASH_SHORT_RUNS_BELOW = 64 << 10, /* bytes of a segment: a format asks for it */
 };
 
+/* Features that a program must know to write. */
+enum {
+	/* There may be auxiliary records of kinds with BOLE_AUX_KIND_BINDING. Set for good before
+	 * the first of them is. */
+	FLASH_RO_COMPAT_BINDING = 1,
+};
+
 /* Anchor: one slot; the rest of the slot is zero. */
 #define FLASH_ANCHOR_MAGIC "BoleVol\n"
 enum {

@@ -244,6 +244,7 @@ static enum bole_status succeed(struct flash_volume *v, uint32_t ahead)
 {
 	const struct flash_anchor *newest = &v->repair->newest;
 
+	v->ro_compat |= newest->ro_compat;
 	v->anchor.generation = newest->generation;
 	if (newest->checkpoint > v->generation)
 		v->generation = newest->checkpoint;
@@ -475,11 +476,12 @@ enum bole_status bole_flash_volume_open_older(struct bole_block *dev,
 	init_tables(v);
 	enum bole_status rc =
 	        bole_flash_anchor_load(dev, platform, v->alloc, &v->anchor, &v->anchor_place);
-	if (rc == BOLE_OK && v->anchor.ro_compat != 0 && !v->read_only) {
+	uint64_t strange = v->anchor.ro_compat & ~(uint64_t)ANCHOR_RO_FEATURES_KNOWN;
+	if (rc == BOLE_OK && strange != 0 && !v->read_only) {
 		bole_log(platform, BOLE_LOG_WARN,
 		         "%s: the volume has features %#llx that this build may not write: "
 		         "read-only",
-		         dev->info.name, (unsigned long long)v->anchor.ro_compat);
+		         dev->info.name, (unsigned long long)strange);
 		v->read_only = true;
 	}
 	if (rc == BOLE_OK && repair != NULL)

@@ -205,6 +205,7 @@ struct flash_volume {
 	struct bole_alloc *alloc; /* of the budget */
 	struct bole_alloc *outer;
 	struct flash_anchor anchor; /* (L) as last written; its map belongs to checkpoint */
+	uint64_t ro_compat;         /* (L) bits that the next anchor has, too */
 	struct flash_anchor_place anchor_place;
 	struct flash_geometry geometry;
 	uint8_t key[FLASH_KEY_BYTES];
