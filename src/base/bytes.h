@@ -10,6 +10,12 @@
 
 #include "bole/types.h"
 
+static inline void bole_put_be16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
 static inline uint16_t bole_get_be16(const uint8_t *p)
 {
 	return (uint16_t)((unsigned)p[0] << 8 | (unsigned)p[1]);

@@ -130,9 +130,10 @@ static enum bole_status load(struct bole_history *h, uint32_t at)
 	if (entry.type == BOLE_OBJECT_COMMIT) {
 		BOLE_TRY(bole_object_read_entry(reader, &entry, &data));
 		BOLE_TRY(bole_commit_parse(data, h->session->svc->repo.algo, &commit));
-		if (h->grafts != NULL &&
-		    bole_id_list_find(h->grafts, &h->nodes[at].oid) != BOLE_OID_NONE)
-			commit.parent_count = 0;
+		if (h->grafts != NULL)
+			bole_boundary_cut(h->grafts, &h->nodes[at].oid, &commit);
+		if (h->session->boundary.platform != NULL)
+			bole_boundary_cut(&h->session->boundary.ends, &h->nodes[at].oid, &commit);
 		BOLE_TRY(add_parents(h, at, &commit));
 		h->nodes[at].is_commit = true;
 	}

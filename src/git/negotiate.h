@@ -52,8 +52,9 @@ struct bole_history_node {
 struct bole_history {
 	struct bole_session *session;
 	struct bole_snapshot *view;
-	const struct bole_id_list *grafts; /* commits that count as having no parents; or NULL */
-	struct bole_oid_index index;       /* id -> node */
+	/* Commits that count as having no parents, beside the boundary of the session; or NULL. */
+	const struct bole_id_list *grafts;
+	struct bole_oid_index index; /* id -> node */
 	struct bole_history_node *nodes;
 	size_t node_count;
 	size_t node_cap;

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/boundary.h"
 #include "git/object/oid_map.h"
 #include "kv/kv.h"
 
@@ -17,6 +18,7 @@ struct bole_kv_log {
 	struct bole_kv_view *view;
 	struct bole_alloc *alloc;
 	bool first_parent;
+	struct bole_boundary boundary;
 	struct bole_oid_map seen;
 	struct waiting *heap;
 	size_t count;
@@ -77,6 +79,8 @@ static enum bole_status commit_read(struct bole_kv_log *log, const struct bole_o
 	if (rc == BOLE_OK && (type != BOLE_OBJECT_COMMIT ||
 	                      bole_commit_parse(data, log->view->kv->repo.algo, out) != BOLE_OK))
 		rc = BOLE_E_CORRUPT;
+	if (rc == BOLE_OK)
+		bole_boundary_cut(&log->boundary.ends, oid, out);
 	return rc == BOLE_E_NOT_FOUND ? BOLE_E_CORRUPT : rc;
 }
 
@@ -109,7 +113,10 @@ enum bole_status bole_kv_log_open(struct bole_kv_view *view, bool first_parent,
 	log->alloc = alloc;
 	log->first_parent = first_parent;
 	bole_oid_map_init(&log->seen, view->kv->platform, alloc, view->kv->repo.algo, 4);
+	bole_boundary_init(&log->boundary, view->kv->platform, alloc, view->kv->repo.algo);
 	if (view->has_commit)
+		rc = bole_boundary_load(&log->boundary, view->snapshot);
+	if (rc == BOLE_OK && view->has_commit)
 		rc = discover(log, &view->commit);
 	if (rc != BOLE_OK) {
 		bole_kv_log_close(log);
@@ -123,6 +130,7 @@ void bole_kv_log_close(struct bole_kv_log *log)
 {
 	if (log == NULL)
 		return;
+	bole_boundary_release(&log->boundary);
 	bole_oid_map_release(&log->seen);
 	bole_alloc_free(log->alloc, log->heap, log->cap, sizeof *log->heap);
 	bole_alloc_free(log->alloc, log, 1, sizeof *log);

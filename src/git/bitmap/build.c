@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "bole/store.h"
 #include "git/bitmap/walk.h"
+#include "git/boundary.h"
 
 enum {
 	ALL_WITHIN = 128, /* commits from HEAD */
@@ -332,7 +333,13 @@ enum bole_status bole_bitmap_build(const struct bole_bitmap_job *job, struct bol
 {
 	struct build build = {.base = BITMAP_NONE, .job = job};
 
+	bool shallow;
+
 	*out = NULL;
+	/* Sets are of whole histories, and a boundary may move. */
+	BOLE_TRY(bole_boundary_any(job->snapshot, &shallow));
+	if (shallow)
+		return BOLE_E_NOT_FOUND;
 	if (job->old != NULL && bole_bitmap_fits(job->old, job->snapshot))
 		build.old = job->old;
 	build.b = bole_bitmap_new(job->platform, job->alloc, job->snapshot->repo.algo);

@@ -159,6 +159,14 @@ enum bole_status bole_shallow_take(struct bole_shallow *d, struct bole_bytes lin
 
 /* -- By depth -- */
 
+/* The history that is here ends there. */
+static bool is_ours(const struct settling *t, const struct bole_oid *oid)
+{
+	const struct bole_id_list *ours = &t->d->s->boundary.ends;
+
+	return ours->count > 0 && bole_id_list_find(ours, oid) != BOLE_OID_NONE;
+}
+
 /* Every commit that is met is in one of the two lists. */
 static enum bole_status meet(struct settling *t, const struct bole_oid *oid, bool end)
 {
@@ -176,7 +184,7 @@ static enum bole_status meet_parents(struct settling *t, const struct bole_oid *
 	BOLE_TRY(bole_history_meet(g, oid, &at));
 	for (uint32_t i = 0; i < g->nodes[at].parent_count; i++) {
 		struct bole_oid parent = g->nodes[g->links[g->nodes[at].parents + i]].oid;
-		BOLE_TRY(meet(t, &parent, end));
+		BOLE_TRY(meet(t, &parent, end || is_ours(t, &parent)));
 	}
 	return BOLE_OK;
 }
@@ -190,7 +198,8 @@ static enum bole_status by_depth(struct settling *t, uint32_t depth)
 	for (size_t i = 0; i < t->starts->count; i++) {
 		BOLE_TRY(bole_history_meet(&t->graph, &t->starts->ids[i], &at));
 		if (t->graph.nodes[at].is_commit)
-			BOLE_TRY(meet(t, &t->starts->ids[i], depth == 1));
+			BOLE_TRY(meet(t, &t->starts->ids[i],
+			              depth == 1 || is_ours(t, &t->starts->ids[i])));
 	}
 	for (uint32_t level = 2; from < t->inside.count; level++) {
 		size_t to = t->inside.count;
@@ -243,7 +252,7 @@ static enum bole_status by_age(struct settling *t)
 
 	BOLE_TRY(bole_history_select(g, t->starts, &t->d->nots, t->d->since_s));
 	for (uint32_t at = 0; at < g->node_count; at++) {
-		bool end = false;
+		bool end = is_ours(t, &g->nodes[at].oid);
 
 		BOLE_TRY(bole_session_tick(t->d->s));
 		if (!g->nodes[at].is_commit || !bole_history_selected(g, at))
@@ -289,7 +298,7 @@ static enum bole_status give_parents(struct settling *t, const struct bole_oid *
 static enum bole_status tell_changes(struct settling *t)
 {
 	struct bole_shallow *d = t->d;
-	bool all = d->depth == BOLE_DEEPEN_INFINITE;
+	bool all = d->depth == BOLE_DEEPEN_INFINITE && d->s->boundary.ends.count == 0;
 
 	for (size_t i = 0; i < t->ends.count; i++) {
 		if (bole_id_list_find(&d->client, &t->ends.ids[i]) != BOLE_OID_NONE)
@@ -298,7 +307,7 @@ static enum bole_status tell_changes(struct settling *t)
 		BOLE_TRY(bole_id_list_add_once(&d->grafts, &t->ends.ids[i], SIZE_MAX));
 		BOLE_TRY(bole_session_tick(d->s));
 	}
-	for (size_t i = 0; i < d->client.count; i++) {
+	for (size_t i = 0; i < d->client.count && bole_shallow_deepens(d); i++) {
 		if (all || bole_id_list_find(&t->inside, &d->client.ids[i]) != BOLE_OID_NONE)
 			BOLE_TRY(give_parents(t, &d->client.ids[i]));
 		BOLE_TRY(bole_session_tick(d->s));
@@ -309,12 +318,20 @@ static enum bole_status tell_changes(struct settling *t)
 static enum bole_status settle(struct settling *t)
 {
 	struct bole_shallow *d = t->d;
+	const struct bole_id_list *ours = &d->s->boundary.ends;
 
 	/* What the client says of its own history holds on the way through it. */
 	for (size_t i = 0; i < d->client.count; i++)
 		BOLE_TRY(bole_id_list_add_once(&d->grafts, &d->client.ids[i], SIZE_MAX));
-	if (!bole_shallow_deepens(d))
-		return BOLE_OK;
+	for (size_t i = 0; i < ours->count; i++)
+		BOLE_TRY(bole_id_list_add_once(&d->grafts, &ours->ids[i], SIZE_MAX));
+	if (!bole_shallow_deepens(d)) {
+		/* In version 2 nothing else says where what is here ends. */
+		if (ours->count == 0 || d->s->svc->version != 2)
+			return BOLE_OK;
+		BOLE_TRY(by_depth(t, BOLE_DEEPEN_INFINITE));
+		return tell_changes(t);
+	}
 	if (d->depth > 0 && d->by_age)
 		return bole_session_refuse(d->s, BOLE_E_INVALID,
 		                           "upload-pack: deepen and deepen-since (or deepen-not) "
@@ -323,6 +340,8 @@ static enum bole_status settle(struct settling *t)
 		BOLE_TRY(by_age(t));
 	else if (d->depth != BOLE_DEEPEN_INFINITE)
 		BOLE_TRY(d->relative ? relative(t) : by_depth(t, d->depth));
+	else if (ours->count > 0)
+		BOLE_TRY(by_depth(t, BOLE_DEEPEN_INFINITE));
 	return tell_changes(t);
 }
 

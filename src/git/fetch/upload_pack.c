@@ -180,7 +180,8 @@ enum bole_status bole_fetch_deepen(struct bole_fetch *f)
 {
 	enum bole_status rc = BOLE_OK;
 
-	if (bole_shallow_deepens(&f->shallow) || f->shallow.client.count > 0)
+	if (bole_shallow_deepens(&f->shallow) || f->shallow.client.count > 0 ||
+	    f->s->boundary.ends.count > 0)
 		rc = find_tips(f);
 	BOLE_TRY(bole_session_check(f->s, rc, "upload-pack: cannot read what is wanted"));
 	BOLE_TRY(bole_shallow_settle(&f->shallow, &f->tips));

@@ -234,7 +234,8 @@ static enum bole_status send_acknowledgments(struct bole_fetch *f, bool *ready)
 
 static enum bole_status send_shallow_info(struct bole_fetch *f)
 {
-	if (!bole_shallow_deepens(&f->shallow) && f->shallow.client.count == 0)
+	if (!bole_shallow_deepens(&f->shallow) && f->shallow.client.count == 0 &&
+	    f->s->boundary.ends.count == 0)
 		return BOLE_OK;
 	bole_session_text(f->s, "shallow-info\n");
 	BOLE_TRY(bole_fetch_deepen(f));

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/memory.h"
 #include "bole/export.h"
+#include "git/boundary.h"
 #include "git/fetch/pack_emit.h"
 #include "git/files/bundle.h"
 #include "git/object/object.h"
@@ -121,7 +122,12 @@ static enum bole_status create(struct creation *c, struct bole_platform *platfor
 {
 	const struct bole_bundle_options *options = c->options;
 	struct bole_pack_plan *plan;
+	bool shallow;
 
+	/* A bundle has no way to say where history ends. */
+	BOLE_TRY(bole_boundary_any(c->snapshot, &shallow));
+	if (shallow)
+		return BOLE_E_UNSUPPORTED;
 	struct bole_reach job = {
 	        .platform = platform,
 	        .alloc = c->alloc,

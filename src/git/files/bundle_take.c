@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "bole/export.h"
 #include "bole/store.h"
+#include "git/boundary.h"
 #include "git/files/bundle.h"
 #include "git/object/object.h"
 #include "git/object/oid_map.h"
@@ -29,6 +30,7 @@ struct taking {
 	struct bole_repo repo;
 	bool created;
 	struct bole_tx *tx;
+	struct bole_boundary boundary;
 	struct bole_object_reader *reader;
 	struct bole_ref_update *updates;
 	size_t update_count;
@@ -141,6 +143,7 @@ static enum bole_status ingest(struct taking *t)
 	                   .memory_bytes_max = t->options->memory_bytes_max},
 	        .progress = on_progress,
 	        .progress_ctx = t,
+	        .ends = &t->boundary.ends,
 	};
 
 	enum bole_status rc = bole_pack_ingest(&work, &t->in, &report);
@@ -177,6 +180,7 @@ static enum bole_status reaches(struct taking *t, const struct bole_oid *from,
 		if (rc == BOLE_OK && (type != BOLE_OBJECT_COMMIT ||
 		                      bole_commit_parse(data, t->repo.algo, &commit) != BOLE_OK))
 			break; /* not a branch's commit: nothing is reached */
+		bole_boundary_cut(&t->boundary.ends, &oid, &commit);
 		for (size_t i = 0; rc == BOLE_OK && i < commit.parent_count; i++) {
 			bole_commit_parent(&commit, t->repo.algo, i, &oid);
 			rc = bole_oid_map_put(&met, oid.bytes, &item, &added);
@@ -255,6 +259,8 @@ static enum bole_status commit(struct taking *t)
 	t->reader = NULL;
 	if (t->options->verify)
 		return BOLE_OK;
+	if (t->boundary.stale)
+		BOLE_TRY(bole_boundary_stage(&t->boundary, t->tx));
 	enum bole_status rc = bole_tx_commit(t->tx, t->updates, t->update_count, &failed_at);
 	if (rc != BOLE_E_CONFLICT)
 		t->tx = NULL;
@@ -278,6 +284,8 @@ static enum bole_status take(struct taking *t)
 	if (t->updates == NULL)
 		return BOLE_E_NO_MEMORY;
 	BOLE_TRY(bole_tx_begin(t->store, t->repo.id, &t->tx));
+	bole_boundary_init(&t->boundary, t->platform, t->alloc, t->repo.algo);
+	BOLE_TRY(bole_boundary_load(&t->boundary, t->tx->view));
 	BOLE_TRY(check_prerequisites(t));
 	BOLE_TRY(ingest(t));
 	return commit(t);
@@ -304,6 +312,7 @@ enum bole_status bole_bundle_take(struct bole_platform *platform, struct bole_al
 		(void)failed(&t, rc, "%s", bole_status_text(rc));
 	bole_object_reader_close(t.reader);
 	bole_tx_abort(t.tx);
+	bole_boundary_release(&t.boundary);
 	if (rc != BOLE_OK && t.created && bole_repo_remove(store, t.repo.id) != BOLE_OK)
 		bole_log(platform, BOLE_LOG_WARN, "unbundle: %s stays behind, empty",
 		         options->repo);

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/sort.h"
 #include "bole/limits.h"
+#include "git/boundary.h"
 #include "git/files/commit_graph.h"
 #include "git/files/pack_file.h"
 #include "git/files/ref_files.h"
@@ -31,6 +32,7 @@ struct export
 	struct bole_oid *wants;
 	size_t want_count;
 	size_t want_cap;
+	struct bole_boundary boundary;
 	struct bole_pack_file pack;
 	/* For the commit graph. */
 	struct bole_graph_commit *commits;
@@ -101,6 +103,7 @@ static enum bole_status write_objects(struct export *e)
 	        .snapshot = e->snapshot,
 	        .wants = e->wants,
 	        .want_count = e->want_count,
+	        .grafts = &e->boundary.ends,
 	        .progress = e->options->progress,
 	        .progress_ctx = e->options->progress_ctx,
 	};
@@ -167,6 +170,9 @@ static enum bole_status write_graph(struct export *e)
 {
 	struct bole_new_file *file;
 
+	/* Git has no graph of a shallow repository either. */
+	if (e->boundary.ends.count > 0)
+		return BOLE_OK;
 	BOLE_TRY(collect_commits(e));
 	if (e->commit_count == 0)
 		return BOLE_OK;
@@ -294,12 +300,33 @@ static enum bole_status write_config(struct export *e)
 	return write_text(e->folder, "config", lines);
 }
 
+static enum bole_status write_shallow(struct export *e)
+{
+	char line[BOLE_OID_HEX_MAX + 2];
+	struct bole_new_file *file;
+	enum bole_status rc = BOLE_OK;
+
+	if (e->boundary.ends.count == 0)
+		return BOLE_OK;
+	BOLE_TRY(e->folder->ops->create(e->folder, &file));
+	for (size_t i = 0; i < e->boundary.ends.count && rc == BOLE_OK; i++) {
+		size_t len = strlen(bole_oid_format(&e->boundary.ends.ids[i], line));
+
+		line[len] = '\n';
+		rc = file->writer.write(&file->writer, line, len + 1);
+	}
+	enum bole_status ended = file->end(file, rc == BOLE_OK ? "shallow" : NULL);
+	return rc == BOLE_OK ? ended : rc;
+}
+
 static enum bole_status export_all(struct export *e)
 {
+	BOLE_TRY(bole_boundary_load(&e->boundary, e->snapshot));
 	BOLE_TRY(bole_object_reader_open(e->snapshot, e->alloc, NULL, &e->reader));
 	BOLE_TRY(collect_wants(e));
 	BOLE_TRY(write_objects(e));
 	BOLE_TRY(write_graph(e));
+	BOLE_TRY(write_shallow(e));
 	BOLE_TRY(write_refs(e));
 	BOLE_TRY(write_symbolics(e));
 	BOLE_TRY(write_config(e));
@@ -322,7 +349,9 @@ enum bole_status bole_export(struct bole_platform *platform, struct bole_alloc *
 
 	*report = (struct bole_export_report){.objects = 0};
 	e.pack.alloc = alloc;
+	bole_boundary_init(&e.boundary, platform, alloc, snapshot->repo.algo);
 	enum bole_status rc = export_all(&e);
+	bole_boundary_release(&e.boundary);
 	bole_object_reader_close(e.reader);
 	bole_pack_file_release(&e.pack);
 	bole_alloc_free(alloc, e.wants, e.want_cap, sizeof *e.wants);

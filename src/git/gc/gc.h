@@ -8,6 +8,7 @@
 #define BOLE_GIT_GC_H
 
 #include "bole/gc.h"
+#include "git/boundary.h"
 #include "git/object/object.h"
 #include "git/object/read.h"
 
@@ -48,7 +49,8 @@ struct gc_walk {
 	struct bole_mark *mark;
 	struct bole_object_reader *reader;
 	uint8_t algo;
-	struct bole_oid at; /* the object that is looked into, for messages */
+	struct bole_boundary boundary; /* as it was when the mark began; later ones are roots */
+	struct bole_oid at;            /* the object that is looked into, for messages */
 	struct gc_block *top;
 	struct gc_block *spare; /* one empty block, so that a border costs nothing */
 	struct gc_blob *batch;

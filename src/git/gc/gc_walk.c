@@ -27,6 +27,10 @@ enum bole_status bole_gc_walk_open(struct gc_walk *walk)
 	walk->batch = bole_alloc_array(walk->alloc, GC_BATCH, sizeof *walk->batch);
 	if (walk->batch == NULL)
 		return BOLE_E_NO_MEMORY;
+	bole_boundary_init(&walk->boundary, walk->platform, walk->alloc, walk->algo);
+	enum bole_status rc = bole_boundary_load(&walk->boundary, walk->mark->view);
+	if (rc != BOLE_OK)
+		return bole_gc_fail(walk, rc, "the shallow boundary cannot be read");
 	return bole_object_reader_open(walk->mark->view, walk->alloc, &reader, &walk->reader);
 }
 
@@ -43,6 +47,7 @@ void bole_gc_walk_close(struct gc_walk *walk)
 	while (walk->reader != NULL && bole_object_reader_shrink(walk->reader, SHRINK_STEP))
 		walk->platform->ops->yield(walk->platform);
 	bole_object_reader_close(walk->reader);
+	bole_boundary_release(&walk->boundary);
 	walk->spare = NULL;
 	walk->batch = NULL;
 	walk->reader = NULL;
@@ -343,6 +348,7 @@ static enum bole_status commit_links(struct gc_walk *walk, struct bole_bytes con
 	walk->result->commits++;
 	if (bole_commit_parse(content, walk->algo, &commit) != BOLE_OK)
 		return damaged(walk, &walk->at, BOLE_E_CORRUPT, "is a malformed commit");
+	bole_boundary_cut(&walk->boundary.ends, &walk->at, &commit);
 	for (size_t i = 0; i < commit.parent_count; i++) {
 		bole_commit_parent(&commit, walk->algo, i, &parent);
 		BOLE_TRY(meet(walk, &parent, BOLE_OBJECT_COMMIT));

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "git/boundary.h"
 #include "git/object/object.h"
 #include "git/object/read.h"
 
@@ -21,6 +22,7 @@ struct verify {
 	struct bole_object_reader *reader;
 	const struct bole_verify_report *report;
 	struct bole_verify_result *result;
+	struct bole_boundary boundary;
 	struct bole_oid oid; /* the object under test */
 };
 
@@ -83,6 +85,28 @@ static enum bole_status tree_check(struct verify *verify, struct bole_bytes data
 	return BOLE_OK;
 }
 
+/* Parents of a commit on the boundary may be here or not; one that is must be a commit. */
+static enum bole_status end_check(struct verify *verify, const struct bole_commit *commit)
+{
+	struct bole_entry entry;
+	struct bole_oid parent;
+	bool cut = false;
+
+	verify->result->ends++;
+	for (size_t i = 0; i < commit->parent_count; i++) {
+		bole_commit_parent(commit, verify->snapshot->repo.algo, i, &parent);
+		enum bole_status rc = bole_odb_find(verify->snapshot, &parent, &entry);
+
+		if (rc == BOLE_OK && entry.type != BOLE_OBJECT_COMMIT)
+			finding(verify, &verify->oid, "links to an object of another type");
+		if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND && rc != BOLE_E_CORRUPT)
+			return rc;
+		cut = cut || rc == BOLE_E_NOT_FOUND;
+	}
+	verify->result->cut += cut;
+	return BOLE_OK;
+}
+
 static enum bole_status commit_check(struct verify *verify, struct bole_bytes data)
 {
 	uint8_t algo = verify->snapshot->repo.algo;
@@ -94,6 +118,8 @@ static enum bole_status commit_check(struct verify *verify, struct bole_bytes da
 		return BOLE_OK;
 	}
 	BOLE_TRY(link_check(verify, &commit.tree, BOLE_OBJECT_TREE));
+	if (bole_id_list_find(&verify->boundary.ends, &verify->oid) != BOLE_OID_NONE)
+		return end_check(verify, &commit);
 	for (size_t i = 0; i < commit.parent_count; i++) {
 		bole_commit_parent(&commit, algo, i, &parent);
 		BOLE_TRY(link_check(verify, &parent, BOLE_OBJECT_COMMIT));
@@ -229,6 +255,24 @@ static enum bole_status refs_check(struct verify *verify)
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+static enum bole_status check_all(struct verify *verify)
+{
+	char line[LINE_MAX_BYTES];
+
+	enum bole_status rc = bole_boundary_load(&verify->boundary, verify->snapshot);
+	if (rc == BOLE_E_CORRUPT || rc == BOLE_E_LIMIT) {
+		verify->result->errors++;
+		snprintf(line, sizeof line, "%s: the shallow boundary cannot be read: %s",
+		         verify->snapshot->repo.name, bole_status_text(rc));
+		if (verify->report->finding != NULL)
+			verify->report->finding(verify->report->ctx, line);
+		rc = BOLE_OK;
+	}
+	if (rc == BOLE_OK)
+		rc = objects_check(verify);
+	return rc == BOLE_OK ? refs_check(verify) : rc;
+}
+
 enum bole_status bole_verify(struct bole_platform *platform, struct bole_snapshot *snapshot,
                              struct bole_alloc *alloc, const struct bole_verify_report *report,
                              struct bole_verify_result *out)
@@ -242,9 +286,9 @@ enum bole_status bole_verify(struct bole_platform *platform, struct bole_snapsho
 
 	memset(out, 0, sizeof *out);
 	BOLE_TRY(bole_object_reader_open(snapshot, alloc, NULL, &verify.reader));
-	enum bole_status rc = objects_check(&verify);
-	if (rc == BOLE_OK)
-		rc = refs_check(&verify);
+	bole_boundary_init(&verify.boundary, platform, alloc, snapshot->repo.algo);
+	enum bole_status rc = check_all(&verify);
+	bole_boundary_release(&verify.boundary);
 	bole_object_reader_close(verify.reader);
 	return rc;
 }

@@ -583,6 +583,7 @@ static void intake_close(struct intake *it)
 	bole_oid_index_release(&it->known);
 	bole_oid_index_release(&it->waiting);
 	bole_oid_map_release(&it->needed);
+	bole_alloc_free(it->alloc, it->doubtful, it->doubtful_cap, sizeof *it->doubtful);
 	bole_oid_map_release(&it->special);
 	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));

@@ -31,6 +31,7 @@
 #include "git/fsck/fsck.h"
 
 /* 0 = the default named in pack_ingest.c. */
+struct bole_id_list;
 struct bole_ingest_limits {
 	uint64_t pack_bytes_max;     /* received */
 	uint64_t object_bytes_max;   /* one object, inflated */
@@ -46,7 +47,7 @@ struct bole_ingest_report {
 	uint64_t deltas;
 	uint64_t pack_bytes;
 	uint64_t inflated_bytes;
-	uint64_t cut;    /* commits whose parents may be missing (shallow) */
+	uint64_t cut;    /* commits that lack parents (shallow) */
 	char error[200]; /* why it failed, one line for the client; "" when BOLE_OK */
 };
 
@@ -66,10 +67,15 @@ struct bole_ingest {
 	/* A finding that refuses nothing, one line; at most a few of one pack. May be NULL. */
 	void (*warning)(void *ctx, const char *line);
 	void *warning_ctx;
-	/* Commits where the sender's history ends, sorted: the parents of those that come in the
-	 * pack need not be here. With report.cut > 0 the transaction must not be committed. */
-	const struct bole_oid *shallow;
-	size_t shallow_count;
+	/* The repository's shallow boundary as it was before; NULL = it has none. A commit of it
+	 * that comes again needs no parents. */
+	const struct bole_id_list *ends;
+	/* Commits where the sender's history ends; NULL = nowhere. The parents of those that come
+	 * in the pack need not be here; a commit that lacks some is cut: added to the list `cut`
+	 * (if there is one) and counted in the report. Unless all of these go onto the boundary in
+	 * the same transaction, it must not be committed. */
+	const struct bole_id_list *shallow;
+	struct bole_id_list *cut;
 };
 
 /* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or

@@ -36,6 +36,12 @@ struct intake_need {
 	uint32_t type;
 };
 
+/* A parent of a commit at which the sender's history ends. */
+struct intake_parent {
+	uint32_t row; /* of the commit */
+	struct bole_oid oid;
+};
+
 struct intake_frame; /* pack_resolve.c */
 
 struct intake {
@@ -66,6 +72,9 @@ struct intake {
 	struct bole_oid_index known;   /* id -> row, of the first copy of each known object */
 	struct bole_oid_index waiting; /* base id -> first of the id deltas that wait for it */
 	struct bole_oid_map needed;
+	struct intake_parent *doubtful; /* links that a shallow sender may leave open */
+	uint32_t doubtful_count;
+	uint32_t doubtful_cap;
 	struct bole_oid_map special; /* blobs that are read at the end -> BOLE_FSCK_MODULES, ... */
 
 	struct bole_fsck_options fsck_default;

@@ -6,11 +6,13 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/negotiate.h"
 #include "git/pack/intake.h"
 
 enum {
 	MODE_FORMAT = 0170000,
 	MODE_REGULAR = 0100000,
+	DOUBTFUL_FIRST = 32,
 };
 
 static enum bole_status bad(struct intake *it, uint32_t row, const char *what)
@@ -89,24 +91,61 @@ static enum bole_status tree_links(struct intake *it, uint32_t row, struct bole_
 	return rc == BOLE_END ? BOLE_OK : bad(it, row, "malformed");
 }
 
-/* The sender's history ends here. */
-static bool is_shallow(const struct intake *it, const struct bole_oid *oid)
+/* -- Where history ends -- */
+
+static bool is_on(const struct bole_id_list *list, const struct bole_oid *oid)
 {
-	size_t low = 0;
-	size_t high = it->job->shallow_count;
+	return list != NULL && list->count > 0 && bole_id_list_find(list, oid) != BOLE_OID_NONE;
+}
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = bole_oid_compare(&it->job->shallow[middle], oid);
+static enum bole_status doubt(struct intake *it, uint32_t row, const struct bole_oid *parent)
+{
+	if (it->doubtful_count == it->doubtful_cap) {
+		uint32_t cap = it->doubtful_cap == 0 ? DOUBTFUL_FIRST : it->doubtful_cap * 2;
+		void *grown = cap <= it->doubtful_cap
+		                      ? NULL
+		                      : bole_alloc_resize(it->alloc, it->doubtful, it->doubtful_cap,
+		                                          cap, sizeof *it->doubtful);
 
-		if (order == 0)
-			return true;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
+		if (grown == NULL)
+			return BOLE_E_NO_MEMORY;
+		it->doubtful = grown;
+		it->doubtful_cap = cap;
 	}
-	return false;
+	it->doubtful[it->doubtful_count++] = (struct intake_parent){row, *parent};
+	return BOLE_OK;
+}
+
+/* Parents that the sender need not have sent: what of them is here says which commits are cut. */
+static enum bole_status settle_doubts(struct intake *it)
+{
+	uint32_t last = BOLE_OID_NONE;
+	struct bole_entry entry;
+
+	for (uint32_t i = 0; i < it->doubtful_count; i++) {
+		const struct intake_parent *p = &it->doubtful[i];
+		uint32_t item = bole_oid_index_find(&it->known, p->oid.bytes);
+		enum bole_status rc = BOLE_OK;
+
+		if (item != BOLE_OID_NONE)
+			entry.type = it->rows[item].type & INTAKE_TYPE_MASK;
+		else
+			rc = bole_odb_find(it->job->tx->view, &p->oid, &entry);
+		if (rc == BOLE_OK && entry.type != BOLE_OBJECT_COMMIT)
+			return link_wrong(it, p->row, &p->oid, entry.type, BOLE_OBJECT_COMMIT);
+		if (rc == BOLE_E_NOT_FOUND && p->row != last) {
+			last = p->row;
+			it->report->cut++;
+			rc = it->job->cut == NULL
+			             ? BOLE_OK
+			             : bole_id_list_add_once(it->job->cut, &it->rows[last].oid,
+			                                     SIZE_MAX);
+		}
+		if (rc != BOLE_E_NOT_FOUND)
+			BOLE_TRY(rc);
+		BOLE_TRY(bole_intake_spend(it, 0));
+	}
+	return BOLE_OK;
 }
 
 static enum bole_status commit_links(struct intake *it, uint32_t row, struct bole_bytes content)
@@ -117,13 +156,13 @@ static enum bole_status commit_links(struct intake *it, uint32_t row, struct bol
 	if (bole_commit_parse(content, it->algo, &commit) != BOLE_OK)
 		return bad(it, row, "malformed");
 	BOLE_TRY(link_to(it, row, &commit.tree, BOLE_OBJECT_TREE));
-	if (commit.parent_count > 0 && is_shallow(it, &it->rows[row].oid)) {
-		it->report->cut++;
+	if (is_on(it->job->ends, &it->rows[row].oid))
 		return BOLE_OK;
-	}
+	bool cut = is_on(it->job->shallow, &it->rows[row].oid);
 	for (size_t i = 0; i < commit.parent_count; i++) {
 		bole_commit_parent(&commit, it->algo, i, &parent);
-		BOLE_TRY(link_to(it, row, &parent, BOLE_OBJECT_COMMIT));
+		BOLE_TRY(cut ? doubt(it, row, &parent)
+		             : link_to(it, row, &parent, BOLE_OBJECT_COMMIT));
 	}
 	return BOLE_OK;
 }
@@ -168,5 +207,5 @@ enum bole_status bole_intake_closure(struct intake *it)
 			return link_wrong(it, need->referrer, &oid, entry.type, need->type);
 		BOLE_TRY(bole_intake_spend(it, 0));
 	}
-	return BOLE_OK;
+	return settle_doubts(it);
 }

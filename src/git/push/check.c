@@ -98,6 +98,11 @@ static enum bole_status check_delete(struct bole_push *p, struct bole_command *c
 {
 	bool current;
 
+	/* The transaction would publish the commits that lack parents with it. */
+	if (p->cut.count > 0 && !p->policy->allow_shallow) {
+		c->error = "shallow update not allowed";
+		return BOLE_OK;
+	}
 	if (p->s->svc->policy->deny_delete || !may(p, c, BOLE_PUSH_DELETE)) {
 		c->error = "deletion prohibited";
 		return BOLE_OK;
@@ -183,7 +188,7 @@ static void check_allowed(struct bole_push *p, struct bole_command *c)
 	if (!may(p, c, fresh ? BOLE_PUSH_CREATE : BOLE_PUSH_UPDATE))
 		c->error = fresh ? "creation of this reference is not allowed"
 		                 : "protected reference: not allowed to update it";
-	else if (p->cut > 0)
+	else if (p->cut.count > 0 && !p->policy->allow_shallow)
 		c->error = "shallow update not allowed";
 }
 

@@ -137,21 +137,11 @@ static enum bole_status take_shallow(struct bole_push *p, struct bole_bytes hex)
 	if (bole_oid_parse((const char *)hex.ptr, hex.len, p->s->svc->repo.algo, &oid) != BOLE_OK)
 		return bole_session_refuse(p->s, BOLE_E_INVALID,
 		                           "receive-pack: 'shallow' is not followed by an id");
-	if (p->shallow_count == BOLE_PUSH_SHALLOW_MAX)
-		return bole_session_refuse(p->s, BOLE_E_LIMIT,
-		                           "receive-pack: more than %d shallow commits",
+	enum bole_status rc = bole_id_list_add_once(&p->shallow, &oid, BOLE_PUSH_SHALLOW_MAX);
+	if (rc == BOLE_E_LIMIT)
+		return bole_session_refuse(p->s, rc, "receive-pack: more than %d shallow commits",
 		                           (int)BOLE_PUSH_SHALLOW_MAX);
-	if (p->shallow_count == p->shallow_cap) {
-		size_t cap = p->shallow_cap == 0 ? COMMAND_CAP_MIN : p->shallow_cap * 2;
-		struct bole_oid *grown = bole_alloc_resize(p->s->svc->alloc, p->shallow,
-		                                           p->shallow_cap, cap, sizeof *grown);
-		if (grown == NULL)
-			return bole_session_check(p->s, BOLE_E_NO_MEMORY, "receive-pack");
-		p->shallow = grown;
-		p->shallow_cap = cap;
-	}
-	p->shallow[p->shallow_count++] = oid;
-	return BOLE_OK;
+	return bole_session_check(p->s, rc, "receive-pack: cannot take a shallow line");
 }
 
 static enum bole_status take_line(struct bole_push *p, const struct bole_pkt *pkt)

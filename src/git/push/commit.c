@@ -109,6 +109,13 @@ static enum bole_status commit_batch(struct bole_push *p, struct batch *b, bool 
 			p->tx = NULL;
 			return rc;
 		}
+		if (!staged && (p->cut.count > 0 || p->s->boundary.stale))
+			rc = bole_boundary_stage(&p->s->boundary, p->tx);
+		if (rc != BOLE_OK) {
+			bole_tx_abort(p->tx);
+			p->tx = NULL;
+			return rc;
+		}
 		if (policy->stage != NULL)
 			policy->stage(policy->stage_ctx, p->tx, b->updates, b->count, staged);
 		rc = bole_tx_commit(p->tx, b->updates, b->count, &failed);

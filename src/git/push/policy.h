@@ -21,6 +21,7 @@ enum bole_push_action {
 struct bole_push_policy {
 	bool no_options;    /* push options are not offered */
 	bool session_id;    /* offer session-id, for the log */
+	bool allow_shallow; /* new commits may lack parents: the repository becomes shallow */
 	bool allow_current; /* HEAD's branch may be deleted */
 	const char *user;   /* who pushes; NULL = anonymous */
 	const char *

@@ -46,9 +46,8 @@ struct bole_push {
 	struct bole_command *commands;
 	size_t count;
 	size_t cap;
-	struct bole_oid *shallow;
-	size_t shallow_count;
-	size_t shallow_cap;
+	struct bole_id_list shallow; /* where the client's history ends */
+	struct bole_id_list cut;     /* commits of the pack that lack parents */
 	struct bole_bytes *options;
 	size_t option_count;
 	size_t option_bytes;
@@ -58,7 +57,6 @@ struct bole_push {
 	char nonce[BOLE_NONCE_BYTES_MAX]; /* given out in this session; "" = none */
 	struct bole_tx *tx;               /* NULL once it has ended */
 	struct bole_history history;
-	uint64_t cut;       /* commits of the pack whose parents may be missing */
 	bool any_cap;       /* the capabilities have come */
 	bool report_status; /* of either version */
 	bool report_v2;

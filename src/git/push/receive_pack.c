@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "base/sort.h"
 #include "git/push/push.h"
 
 enum { TEXT_CHUNK_BYTES = 4096 };
@@ -59,11 +58,6 @@ static void on_warning(void *ctx, const char *line)
 	bole_sideband_say(&p->s->band, text);
 }
 
-static int compare_oids(const void *a, const void *b)
-{
-	return bole_oid_compare(a, b);
-}
-
 static void note_failure(struct bole_push *p, enum bole_status rc, const char *why)
 {
 	if (rc == BOLE_E_NO_SPACE)
@@ -90,19 +84,20 @@ static enum bole_status ingest(struct bole_push *p)
 	        .fsck = svc->policy->fsck == NULL ? &usual : svc->policy->fsck,
 	        .warning = on_warning,
 	        .warning_ctx = p,
-	        .shallow = p->shallow,
-	        .shallow_count = p->shallow_count,
+	        .ends = &p->s->boundary.ends,
+	        .shallow = &p->shallow,
+	        .cut = &p->cut,
 	};
 
 	bole_fsck_options_init(&usual, BOLE_FSCK_PUSH);
-	BOLE_TRY(bole_sort(svc->platform, svc->alloc, p->shallow, p->shallow_count,
-	                   sizeof *p->shallow, compare_oids));
 	enum bole_status rc = bole_pack_ingest(&job, svc->in, &report);
 	if (rc != BOLE_OK) {
 		note_failure(p, rc, report.error);
 		return rc;
 	}
-	p->cut = report.cut;
+	for (size_t i = 0; i < p->cut.count && p->policy->allow_shallow; i++)
+		BOLE_TRY(bole_id_list_add_once(&p->s->boundary.ends, &p->cut.ids[i],
+		                               BOLE_BOUNDARY_MAX));
 	if (report.deltas > 0)
 		on_progress(&p->s->band, "Resolving deltas", report.deltas, report.deltas);
 	bole_log(svc->platform, BOLE_LOG_INFO,
@@ -173,7 +168,8 @@ static enum bole_status run(struct bole_push *p)
 	}
 	snprintf(p->unpack, sizeof p->unpack, "ok");
 	bole_history_init(&p->history, p->s, p->tx->view);
-	if (pack_follows(p))
+	rc = bole_session_boundary(p->s, p->tx->view);
+	if (rc == BOLE_OK && pack_follows(p))
 		rc = ingest(p);
 	if (rc != BOLE_OK)
 		bole_push_fail_all(p, rc == BOLE_E_NO_SPACE ? "no space on the volume"
@@ -213,6 +209,8 @@ static void push_open(struct bole_push *p)
 	struct bole_alloc *alloc = p->s->svc->alloc;
 
 	bole_arena_init(&p->text, alloc, TEXT_CHUNK_BYTES);
+	bole_id_list_init(&p->shallow, p->s->svc->platform, alloc, p->s->svc->repo.algo);
+	bole_id_list_init(&p->cut, p->s->svc->platform, alloc, p->s->svc->repo.algo);
 	bole_buffer_init(&p->cert_text, alloc, BOLE_PUSH_CERT_BYTES_MAX);
 }
 
@@ -221,7 +219,8 @@ static void push_close(struct bole_push *p)
 	struct bole_alloc *alloc = p->s->svc->alloc;
 
 	bole_alloc_free(alloc, p->commands, p->cap, sizeof *p->commands);
-	bole_alloc_free(alloc, p->shallow, p->shallow_cap, sizeof *p->shallow);
+	bole_id_list_release(&p->cut);
+	bole_id_list_release(&p->shallow);
 	bole_alloc_free(alloc, p->options, p->options == NULL ? 0 : BOLE_PUSH_OPTIONS_MAX,
 	                sizeof *p->options);
 	bole_buffer_release(&p->cert_text);

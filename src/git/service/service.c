@@ -23,13 +23,24 @@ enum bole_status bole_session_open(struct bole_session *s, struct bole_service *
 	if (svc->repo.id == 0 && svc->advertise) /* not there yet: nothing to look at */
 		return BOLE_OK;
 	enum bole_status rc = bole_snapshot_open(svc->store, svc->repo.id, &s->snapshot);
+	if (rc == BOLE_OK)
+		rc = bole_session_boundary(s, s->snapshot);
 	return bole_session_check(s, rc, "cannot open the repository");
+}
+
+enum bole_status bole_session_boundary(struct bole_session *s, struct bole_snapshot *view)
+{
+	if (s->boundary.platform == NULL)
+		bole_boundary_init(&s->boundary, s->svc->platform, s->svc->alloc,
+		                   s->svc->repo.algo);
+	return bole_boundary_load(&s->boundary, view);
 }
 
 void bole_session_close(struct bole_session *s)
 {
 	bole_session_drop_reader(s);
 	bole_snapshot_close(s->snapshot);
+	bole_boundary_release(&s->boundary);
 	if (s->band_open)
 		bole_sideband_close(&s->band);
 	bole_pkt_reader_release(&s->pkt);

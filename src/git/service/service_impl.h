@@ -10,6 +10,7 @@
 
 #include "bole/odb.h"
 #include "bole/refs.h"
+#include "git/boundary.h"
 #include "git/object/read.h"
 #include "git/refs/ref_view.h"
 #include "git/service/service.h"
@@ -35,7 +36,8 @@ struct bole_session {
 	struct bole_pkt_reader pkt;
 	struct bole_sideband band; /* open once capabilities are known */
 	struct bole_snapshot *snapshot;
-	struct bole_ref_view refs; /* what the client sees and may change */
+	struct bole_ref_view refs;     /* what the client sees and may change */
+	struct bole_boundary boundary; /* of the snapshot, or of what a caller loaded it for */
 	struct bole_object_reader *reader;
 	uint32_t lines; /* packets read */
 	uint32_t ticks;
@@ -49,6 +51,9 @@ struct bole_session {
 /* Opens a snapshot of the repository; refuses on failure. */
 BOLE_MUST_USE enum bole_status bole_session_open(struct bole_session *, struct bole_service *);
 void bole_session_close(struct bole_session *);
+/* Reads the boundary anew: of another view than the session's snapshot. A session that was not
+ * opened gives it back with bole_boundary_release. */
+BOLE_MUST_USE enum bole_status bole_session_boundary(struct bole_session *, struct bole_snapshot *);
 /* Call often in loops: yields now and then. BOLE_E_CLOSED once the client hung up. */
 BOLE_MUST_USE enum bole_status bole_session_tick(struct bole_session *);
 /* The same at once, after work that counts for many ticks. */

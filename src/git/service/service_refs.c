@@ -76,6 +76,16 @@ enum bole_status bole_advertise_refs(struct bole_session *s, const char *caps, b
 		BOLE_TRY(advertise_beside(s, caps, &any));
 	if (!any)
 		advertise_none(s, caps);
+	for (size_t i = 0; any && i < s->boundary.ends.count; i++) {
+		struct bole_pkt_line line;
+
+		bole_pkt_line_init(&line);
+		bole_pkt_line_text(&line, "shallow ");
+		bole_pkt_line_oid(&line, &s->boundary.ends.ids[i]);
+		bole_pkt_line_text(&line, "\n");
+		bole_pkt_line_write(&line, s->svc->out);
+		BOLE_TRY(bole_session_tick(s));
+	}
 	bole_pkt_flush(s->svc->out);
 	return bole_session_flush(s);
 }
