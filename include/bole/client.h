@@ -8,8 +8,8 @@
  * ingestion as pushes do, with the same limits and checks, and every link of every object must
  * lead somewhere before a reference moves. Whatever fails leaves the repository as it was.
  *
- * A repository holds whole histories, so there are no shallow and no partial clones, and what is
- * shallow on the server cannot be fetched.
+ * A repository may be shallow: its history then ends at recorded commits, and every link of every
+ * other object leads somewhere. There are no partial clones.
  *
  * Calls block: on a fiber the fiber, else the thread. One conversation at a time on a client. */
 #ifndef BOLE_CLIENT_H
@@ -130,6 +130,18 @@ enum bole_fetch_mode {
 	BOLE_FETCH_EITHER = 2, /* made when it is not there */
 };
 
+/* Where history is to end, as git-fetch(1) has it; zeroed: as it does. depth, deepen and the pair
+ * since_s, excludes exclude each other. What is wanted is then asked for although its tips are
+ * here. */
+struct bole_client_deepen {
+	uint32_t depth;  /* so many commits from each tip */
+	uint32_t deepen; /* so many more than here */
+	bool unshallow;  /* all of it */
+	int64_t since_s; /* those that are younger; seconds since 1970, 0 = not asked for */
+	const char *const *excludes; /* those that these references of the server do not reach */
+	size_t exclude_count;
+};
+
 struct bole_client_fetch {
 	const char *repo; /* name in the store */
 	enum bole_fetch_mode mode;
@@ -148,6 +160,10 @@ struct bole_client_fetch {
 	 * of versions; each step is kept when a later one fails, also of a clone, and the next
 	 * attempt goes on from there. 0 = all at once. */
 	uint32_t batch_refs;
+	struct bole_client_deepen deepen; /* not together with batch_refs */
+	/* Takes commits of a server whose history ends where that of the repository does not. A
+	 * repository that is made takes them always. */
+	bool update_shallow;
 	uint64_t pack_bytes_max;   /* 0 = no limit but the volume's */
 	uint64_t object_bytes_max; /* 0 = the ingestion's default */
 	size_t memory_bytes_max;   /* 0 = 512 MiB */
@@ -161,6 +177,8 @@ struct bole_client_fetch {
 	uint64_t refs_refused;
 	uint32_t rounds; /* of negotiation */
 	uint64_t haves;  /* commits named in it */
+	uint64_t
+	        ends; /* commits on the shallow boundary, after the last step that brought a pack */
 };
 /* As bole_client_list; and BOLE_E_EXISTS (the repository of a clone), BOLE_E_CONFLICT (another
  * object format; a reference that changed meanwhile; atomic and one was refused), BOLE_E_CORRUPT (a

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: ISC */
 /* bole clone, bole fetch, bole mirror: from another server into a repository of a store. */
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
+
+#define DEEPEN_HELP                                                                      \
+	"  --depth N            end history N commits from each branch\n"                \
+	"  --shallow-since DATE end it at commits before DATE: 2026-01-31, or seconds\n" \
+	"  --shallow-exclude REF  end it at what the server's REF reaches; may be repeated\n"
 
 static const char clone_help[] =
         "usage: bole clone URL STORE#REPO\n\n"
         "Copies a repository at git://, http:// or https:// with all branches and tags\n"
         "into the new repository REPO (default: main) of the store, in the server's object\n"
         "format; HEAD names the branch that the server's does. Every object is verified.\n"
-        "There is no work tree, and histories are always whole.\n\n"
+        "There is no work tree. History is whole, unless its end is asked for; tags are\n"
+        "then those of what is fetched.\n\n" DEEPEN_HELP
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
@@ -20,6 +28,9 @@ static const char fetch_help[] =
         "with one * on both sides or on none, or ^SRC for what is left out; without any,\n"
         "every branch goes to the branch of its name. References move forward only,\n"
         "unless + or --force allows more; one that is refused does not stop the others.\n\n"
+        "  --deepen N           let history go N commits further than it does\n"
+        "  --unshallow          bring in all of it\n"
+        "  --update-shallow     let history end where that of a shallow server does\n" DEEPEN_HELP
         "  --force              allow every reference to be replaced\n"
         "  --prune              delete here what a refspec covers and the server lacks\n"
         "  --tags, --no-tags    all tags, or none; else those of what is fetched\n"
@@ -50,7 +61,74 @@ struct fetch_settings {
 	bool dry_run;
 	bool lenient;
 	const char *batch;
+	bool unshallow;
+	bool update_shallow;
+	const char *depth;
+	const char *deepen;
+	const char *since;
+	struct bole_cli_values excludes;
 };
+
+static int bad_value(const char *option, const char *what)
+{
+	fprintf(stderr, "bole: %s takes %s\n", option, what);
+	return BOLE_EXIT_USAGE;
+}
+
+static bool take_commits(const char *text, uint32_t *out)
+{
+	uint64_t number = 0;
+
+	if (text != NULL && (!bole_cli_size(text, &number) || number == 0 || number > INT32_MAX))
+		return false;
+	*out = (uint32_t)number;
+	return true;
+}
+
+/* A day in UTC, or seconds since 1970. */
+static bool take_date(const char *text, int64_t *out)
+{
+	uint64_t seconds = 0;
+	struct tm tm = {.tm_mday = 0};
+	char rest;
+
+	if (text != NULL &&
+	    sscanf(text, "%4d-%2d-%2d%c", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &rest) == 3) {
+		if (tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+		    tm.tm_mday > 31)
+			return false;
+		tm.tm_year -= 1900;
+		tm.tm_mon--;
+		*out = (int64_t)timegm(&tm);
+		return *out > 0;
+	}
+	if (text != NULL && (!bole_cli_size(text, &seconds) || seconds == 0 || seconds > INT64_MAX))
+		return false;
+	*out = (int64_t)seconds;
+	return true;
+}
+
+static int take_deepen(const struct fetch_settings *s, struct bole_client_deepen *out)
+{
+	*out = (struct bole_client_deepen){.unshallow = s->unshallow,
+	                                   .excludes = s->excludes.at,
+	                                   .exclude_count = s->excludes.count};
+	if (!take_commits(s->depth, &out->depth))
+		return bad_value("--depth", "a number of commits");
+	if (!take_commits(s->deepen, &out->deepen))
+		return bad_value("--deepen", "a number of commits");
+	if (!take_date(s->since, &out->since_s))
+		return bad_value("--shallow-since", "a day or seconds");
+	int ways = (out->depth > 0) + (out->deepen > 0) + out->unshallow +
+	           (out->since_s > 0 || out->exclude_count > 0);
+	if (ways > 1 || (ways == 1 && s->batch != NULL)) {
+		fputs("bole: --depth, --deepen, --unshallow, --shallow-since with "
+		      "--shallow-exclude, and --batch exclude each other\n",
+		      stderr);
+		return BOLE_EXIT_USAGE;
+	}
+	return BOLE_EXIT_OK;
+}
 
 static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_spec *spec,
                  const struct fetch_settings *settings, struct bole_client_fetch *job)
@@ -65,10 +143,14 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 		return BOLE_EXIT_USAGE;
 	}
 	job->batch_refs = (uint32_t)batch;
+	int code = take_deepen(settings, &job->deepen);
+	if (code != BOLE_EXIT_OK)
+		return code;
+	job->update_shallow = settings->update_shallow;
 	job->repo = spec->repo;
 	job->dry_run = settings->dry_run;
 	job->lenient = settings->lenient;
-	int code = bole_cli_client_open(cli, url, &settings->client, false, &c);
+	code = bole_cli_client_open(cli, url, &settings->client, false, &c);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, spec, BOLE_CLI_WRITE, &store);
 	if (code == BOLE_EXIT_OK) {
@@ -95,7 +177,12 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 
 	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
 	                                        {"--batch", NULL, &s.batch},
+	                                        {"--depth", NULL, &s.depth},
+	                                        {"--shallow-since", NULL, &s.since},
 	                                        {"--lenient", &s.lenient, NULL}};
+	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc < 0)
+		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, clone_help, known, sizeof known / sizeof known[0], 2,
 	                         2, &args);
 	if (code == BOLE_EXIT_OK)
@@ -106,6 +193,10 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	                                .refspecs = specs,
 	                                .refspec_count = 2,
 	                                .tags = BOLE_TAGS_NONE};
+	if (s.depth != NULL || s.since != NULL || s.excludes.count > 0) {
+		job.refspec_count = 1;
+		job.tags = BOLE_TAGS_FOLLOW;
+	}
 	return fetch(cli, args.at[0], &spec, &s, &job);
 }
 
@@ -116,11 +207,16 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	struct bole_cli_spec spec;
 
 	const struct bole_cli_option known[] = {
-	        BOLE_CLI_CLIENT_OPTIONS(s.client), {"--force", &s.force, NULL},
-	        {"--prune", &s.prune, NULL},       {"--tags", &s.tags, NULL},
-	        {"--no-tags", &s.no_tags, NULL},   {"--atomic", &s.atomic, NULL},
-	        {"--dry-run", &s.dry_run, NULL},   {"--batch", NULL, &s.batch},
-	        {"--lenient", &s.lenient, NULL}};
+	        BOLE_CLI_CLIENT_OPTIONS(s.client),   {"--force", &s.force, NULL},
+	        {"--prune", &s.prune, NULL},         {"--tags", &s.tags, NULL},
+	        {"--no-tags", &s.no_tags, NULL},     {"--atomic", &s.atomic, NULL},
+	        {"--dry-run", &s.dry_run, NULL},     {"--batch", NULL, &s.batch},
+	        {"--lenient", &s.lenient, NULL},     {"--depth", NULL, &s.depth},
+	        {"--deepen", NULL, &s.deepen},       {"--unshallow", &s.unshallow, NULL},
+	        {"--shallow-since", NULL, &s.since}, {"--update-shallow", &s.update_shallow, NULL}};
+	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc < 0)
+		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, fetch_help, known, sizeof known / sizeof known[0], 2,
 	                         BOLE_CLI_ARGS_MAX, &args);
 	if (code == BOLE_EXIT_OK)

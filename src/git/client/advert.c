@@ -37,6 +37,10 @@ static const struct known_cap known_caps[] = {
         CAP("push-options", push_options),
         CAP("ls-refs", ls_refs),
         CAP("fetch", fetch),
+        CAP("shallow", shallow),
+        CAP("deepen-since", deepen_since),
+        CAP("deepen-not", deepen_not),
+        CAP("deepen-relative", deepen_relative),
 };
 
 static void set_cap(struct bole_remote_caps *caps, struct bole_bytes word)
@@ -135,8 +139,12 @@ static enum bole_status take_ref(struct bole_remote *r, struct bole_bytes line)
 	struct bole_oid oid;
 
 	if (bole_pkt_word(line, "shallow", &rest)) {
-		r->shallow = true;
-		return BOLE_OK;
+		if (bole_oid_parse((const char *)rest.ptr, rest.len, r->algo, &oid) != BOLE_OK)
+			return bad_line(r, line);
+		if (!r->shallow_open)
+			bole_id_list_init(&r->shallow, r->platform, r->alloc, r->algo);
+		r->shallow_open = true;
+		return bole_id_list_add_once(&r->shallow, &oid, BOLE_REMOTE_SHALLOWS_MAX);
 	}
 	if (line.len <= hex + 1 || line.ptr[hex] != ' ' ||
 	    bole_oid_parse((const char *)line.ptr, hex, r->algo, &oid) != BOLE_OK)
@@ -216,8 +224,13 @@ static enum bole_status take_v2_line(struct bole_remote *r, struct bole_bytes li
 			r->caps.unborn = r->caps.unborn || bole_pkt_is(word, "unborn");
 	} else if (bole_caps_value(line, "fetch", &value)) {
 		r->caps.fetch = true;
-		while (bole_caps_next(&value, &word))
+		while (bole_caps_next(&value, &word)) {
 			r->caps.filter = r->caps.filter || bole_pkt_is(word, "filter");
+			/* Version 2 has no words for the kinds of it. */
+			if (bole_pkt_is(word, "shallow"))
+				r->caps.shallow = r->caps.deepen_since = r->caps.deepen_not =
+				        r->caps.deepen_relative = true;
+		}
 	} else {
 		set_cap(&r->caps, line);
 	}

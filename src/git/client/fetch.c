@@ -14,7 +14,8 @@ void bole_fetch_session_open(struct fetching *f)
 	                               .alloc = f->r->alloc,
 	                               .store = f->store,
 	                               .repo = f->repo};
-	f->session = (struct bole_session){.svc = &f->svc};
+	f->session.svc = &f->svc;
+	f->session.ticks = f->session.peel_steps = 0;
 	bole_history_init(&f->history, &f->session, f->tx->view);
 	f->open = true;
 }
@@ -83,22 +84,27 @@ static enum bole_status course(struct fetching *f)
 	                             f->r->options->protocol == BOLE_PROTOCOL_BEST
 	                                     ? 2
 	                                     : (int)f->r->options->protocol - 1));
-	if (f->r->shallow)
-		return bole_remote_fail(f->r, BOLE_E_UNSUPPORTED,
-		                        "the server's history is shallow: a repository here must "
-		                        "be whole");
 	BOLE_TRY(bole_fetch_list(f));
 	BOLE_TRY(find_repo(f));
 	BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));
-	bole_id_list_init(&f->wants, f->r->platform, f->r->alloc, f->repo.algo);
+	struct bole_id_list *const lists[] = {&f->wants, &f->shallow, &f->unshallow, &f->cut};
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		bole_id_list_init(lists[i], f->r->platform, f->r->alloc, f->repo.algo);
 	f->wants_open = true;
 	bole_fetch_session_open(f);
+	enum bole_status rc = bole_session_boundary(&f->session, f->tx->view);
+	if (rc != BOLE_OK)
+		return bole_remote_fail(f->r, rc, "repository %s: its shallow boundary: %s",
+		                        f->job->repo, bole_status_text(rc));
+	BOLE_TRY(bole_fetch_check_deepen(f));
 	BOLE_TRY(bole_fetch_map(f));
 	BOLE_TRY(bole_fetch_batch(f));
 	BOLE_TRY(bole_fetch_receive(f));
 	/* What was looked up before the pack came may be found in it now. */
 	bole_fetch_session_close(f);
 	bole_fetch_session_open(f);
+	if (f->wants.count > 0)
+		BOLE_TRY(bole_fetch_ends(f));
 	BOLE_TRY(bole_fetch_judge(f));
 	return f->job->dry_run ? BOLE_OK : bole_fetch_commit(f);
 }
@@ -106,8 +112,13 @@ static enum bole_status course(struct fetching *f)
 static void release(struct fetching *f)
 {
 	bole_fetch_session_close(f);
-	if (f->wants_open)
+	bole_boundary_release(&f->session.boundary);
+	if (f->wants_open) {
 		bole_id_list_release(&f->wants);
+		bole_id_list_release(&f->shallow);
+		bole_id_list_release(&f->unshallow);
+		bole_id_list_release(&f->cut);
+	}
 	bole_tx_abort(f->tx);
 	bole_alloc_free(f->r->alloc, f->items, f->cap, sizeof *f->items);
 	bole_arena_release(&f->text);
@@ -155,10 +166,11 @@ static enum bole_status run_next(struct bole_remote *r, struct bole_store *store
 enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *store,
                                    struct bole_client_fetch *job)
 {
+	const struct bole_client_deepen deepen = job->deepen;
 	enum bole_fetch_mode mode = job->mode;
 	bool again = false;
 
-	job->objects = job->pack_bytes = job->refs_changed = job->haves = 0;
+	job->objects = job->pack_bytes = job->refs_changed = job->haves = job->ends = 0;
 	job->rounds = 0;
 	enum bole_status rc = run(r, store, job, true, &again);
 	/* Steps, and tags whose target has come while they did not. */
@@ -166,9 +178,11 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 		uint64_t before = job->refs_changed;
 
 		job->mode = BOLE_FETCH_UPDATE;
+		job->deepen = (struct bole_client_deepen){.depth = 0}; /* done by the first */
 		rc = run_next(r, store, job, &again);
 		again = again && job->refs_changed > before;
 	}
 	job->mode = mode;
+	job->deepen = deepen;
 	return rc;
 }

@@ -4,6 +4,7 @@
  *   mapping.c  from the server's references to ours
  *   batch.c    some of them at a time
  *   receive.c  negotiation and the pack
+ *   ends.c     where history ends
  *   settle.c   what may move, and the commit */
 #ifndef BOLE_GIT_CLIENT_FETCH_H
 #define BOLE_GIT_CLIENT_FETCH_H
@@ -49,7 +50,11 @@ struct fetching {
 	size_t count;
 	size_t cap;
 	struct bole_id_list wants;
+	struct bole_id_list shallow;   /* of the server's answer: ends of history */
+	struct bole_id_list unshallow; /* ends of ours that are none any more */
+	struct bole_id_list cut;       /* commits of the pack that lack parents */
 	bool wants_open;
+	bool moved; /* the boundary; the session has it as it is to be */
 };
 
 /* mapping.c */
@@ -65,6 +70,13 @@ BOLE_MUST_USE enum bole_status bole_fetch_batch(struct fetching *);
 /* receive.c: a pack with what is wanted and not here. */
 BOLE_MUST_USE enum bole_status bole_fetch_receive(struct fetching *);
 
+/* ends.c */
+bool bole_fetch_deepens(const struct fetching *);
+/* What is asked of the server, before it is. */
+BOLE_MUST_USE enum bole_status bole_fetch_check_deepen(struct fetching *);
+/* The boundary as it is to be, into the session: after the pack. */
+BOLE_MUST_USE enum bole_status bole_fetch_ends(struct fetching *);
+
 /* settle.c */
 BOLE_MUST_USE enum bole_status bole_fetch_judge(struct fetching *);
 BOLE_MUST_USE enum bole_status bole_fetch_commit(struct fetching *);
@@ -72,6 +84,7 @@ BOLE_MUST_USE enum bole_status bole_fetch_commit(struct fetching *);
 /* fetch.c. The remote is open and not connected. */
 BOLE_MUST_USE enum bole_status bole_remote_fetch(struct bole_remote *, struct bole_store *,
                                                  struct bole_client_fetch *);
+/* But for its boundary, which stays. */
 void bole_fetch_session_open(struct fetching *);
 void bole_fetch_session_close(struct fetching *);
 

@@ -2,6 +2,7 @@
 /* Wants and haves. Version 2 and stateless version 0 repeat in each request what is known to be
  * common; stateful version 0 is a conversation (gitprotocol-pack(5), "Packfile Negotiation";
  * gitprotocol-v2(5), "fetch"). */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -13,6 +14,7 @@ enum {
 	HAVES_FIRST = 16,
 	HAVES_STATEFUL_MAX = 32, /* what a pipe holds while both sides write */
 	HAVES_MAX = 16 * 1024,   /* of one request */
+	DEEPEN_ALL = 0x7fffffff, /* "give me all" on the wire */
 	IN_VAIN_MAX = 256,       /* named without an answer, once something is common */
 };
 
@@ -66,6 +68,112 @@ static enum bole_status send_haves(struct course *c)
 	return BOLE_OK;
 }
 
+static enum bole_status out_of_place(struct course *c, const struct bole_pkt *pkt)
+{
+	char shown[80];
+
+	return bole_remote_fail(c->r, BOLE_E_INVALID, "the server answers '%s', out of place",
+	                        bole_printable(shown, sizeof shown, pkt->line));
+}
+
+static enum bole_status too_many(struct course *c, uint32_t *lines)
+{
+	return ++*lines <= BOLE_REQUEST_LINES_MAX
+	               ? BOLE_OK
+	               : bole_remote_fail(c->r, BOLE_E_LIMIT, "the server's answer has no end");
+}
+
+/* -- Where history ends -- */
+
+static void send_number(struct course *c, const char *word, uint64_t number)
+{
+	struct bole_pkt_line line;
+	char digits[24];
+
+	snprintf(digits, sizeof digits, "%llu\n", (unsigned long long)number);
+	bole_pkt_line_init(&line);
+	bole_pkt_line_text(&line, word);
+	bole_pkt_line_text(&line, digits);
+	bole_pkt_line_write(&line, &c->r->out);
+}
+
+/* The same lines in all versions, but for deepen-relative, a capability in version 0. */
+static void send_deepen(struct course *c)
+{
+	const struct bole_client_deepen *d = c->n->deepen;
+
+	for (size_t i = 0; i < c->n->ends->count; i++)
+		send_id(c, "shallow ", &c->n->ends->ids[i]);
+	if (d == NULL)
+		return;
+	if (d->depth > 0 || d->deepen > 0 || d->unshallow)
+		send_number(c, "deepen ",
+		            d->unshallow   ? DEEPEN_ALL
+		            : d->depth > 0 ? d->depth
+		                           : d->deepen);
+	if (d->deepen > 0 && c->r->version == 2)
+		bole_pkt_text(&c->r->out, "deepen-relative\n");
+	if (d->since_s > 0)
+		send_number(c, "deepen-since ", (uint64_t)d->since_s);
+	for (size_t i = 0; i < d->exclude_count; i++) {
+		struct bole_pkt_line line;
+
+		bole_pkt_line_init(&line);
+		bole_pkt_line_text(&line, "deepen-not ");
+		bole_pkt_line_text(&line, d->excludes[i]);
+		bole_pkt_line_text(&line, "\n");
+		bole_pkt_line_write(&line, &c->r->out);
+	}
+}
+
+/* "shallow <id>" or "unshallow <id>": of each id once, and only commits of our own boundary get
+ * their parents back. What they are worth is judged when the pack is here. */
+static enum bole_status take_end(struct course *c, struct bole_bytes line)
+{
+	struct bole_id_list *list = c->n->shallow;
+	struct bole_bytes hex;
+	struct bole_oid oid;
+	char shown[80];
+
+	bool known = bole_pkt_word(line, "shallow", &hex);
+	if (!known && bole_pkt_word(line, "unshallow", &hex)) {
+		known = true;
+		list = c->n->unshallow;
+	}
+	if (!known || bole_oid_parse((const char *)hex.ptr, hex.len, c->r->algo, &oid) != BOLE_OK)
+		return bole_remote_fail(c->r, BOLE_E_INVALID,
+		                        "the server says where history ends, and '%s'",
+		                        bole_printable(shown, sizeof shown, line));
+	if (list == c->n->unshallow && bole_id_list_find(c->n->ends, &oid) == BOLE_OID_NONE)
+		return bole_remote_fail(c->r, BOLE_E_INVALID,
+		                        "the server ends what is no end of history here: '%s'",
+		                        bole_printable(shown, sizeof shown, line));
+	enum bole_status rc = bole_id_list_add_once(list, &oid, BOLE_REMOTE_SHALLOWS_MAX);
+	return rc == BOLE_E_LIMIT ? bole_remote_fail(c->r, rc, "too many ends of history") : rc;
+}
+
+/* Such lines up to a packet that ends them. */
+static enum bole_status read_ends(struct course *c, enum bole_pkt_type end)
+{
+	uint32_t lines = 0;
+	struct bole_pkt pkt;
+
+	for (;;) {
+		BOLE_TRY(bole_remote_read(c->r, &pkt));
+		BOLE_TRY(too_many(c, &lines));
+		if (pkt.type == end)
+			break;
+		if (pkt.type != BOLE_PKT_DATA)
+			return out_of_place(c, &pkt);
+		BOLE_TRY(take_end(c, pkt.line));
+	}
+	for (size_t i = 0; i < c->n->unshallow->count; i++)
+		if (bole_id_list_find(c->n->shallow, &c->n->unshallow->ids[i]) != BOLE_OID_NONE)
+			return bole_remote_fail(c->r, BOLE_E_INVALID,
+			                        "the server ends history where it goes on");
+	return BOLE_OK;
+}
+
 static void send_commons(struct course *c)
 {
 	for (size_t i = 0; i < c->n->common.count; i++)
@@ -101,21 +209,6 @@ static enum bole_status take_ack(struct course *c, struct bole_bytes line, bool 
 	return BOLE_OK;
 }
 
-static enum bole_status out_of_place(struct course *c, const struct bole_pkt *pkt)
-{
-	char shown[80];
-
-	return bole_remote_fail(c->r, BOLE_E_INVALID, "the server answers '%s', out of place",
-	                        bole_printable(shown, sizeof shown, pkt->line));
-}
-
-static enum bole_status too_many(struct course *c, uint32_t *lines)
-{
-	return ++*lines <= BOLE_REQUEST_LINES_MAX
-	               ? BOLE_OK
-	               : bole_remote_fail(c->r, BOLE_E_LIMIT, "the server's answer has no end");
-}
-
 /* -- Version 2 -- */
 
 static void send_v2_head(struct course *c)
@@ -132,6 +225,7 @@ static void send_v2_head(struct course *c)
 		bole_pkt_text(&r->out, "no-progress\n");
 	for (size_t i = 0; i < c->n->wants->count; i++)
 		send_id(c, "want ", &c->n->wants->ids[i]);
+	send_deepen(c);
 	if (c->n->filter != NULL) {
 		struct bole_pkt_line line;
 
@@ -179,10 +273,10 @@ static enum bole_status read_v2(struct course *c)
 			return BOLE_AGAIN;
 		BOLE_TRY(bole_remote_read(c->r, &pkt));
 	}
-	if (pkt.type == BOLE_PKT_DATA && bole_pkt_is(pkt.line, "shallow-info"))
-		return bole_remote_fail(c->r, BOLE_E_UNSUPPORTED,
-		                        "the server's history is shallow: a repository here must "
-		                        "be whole");
+	if (pkt.type == BOLE_PKT_DATA && bole_pkt_is(pkt.line, "shallow-info")) {
+		BOLE_TRY(read_ends(c, BOLE_PKT_DELIM));
+		BOLE_TRY(bole_remote_read(c->r, &pkt));
+	}
 	if (pkt.type != BOLE_PKT_DATA || !bole_pkt_is(pkt.line, "packfile"))
 		return out_of_place(c, &pkt);
 	c->n->band = true;
@@ -235,6 +329,8 @@ static void send_v0_head(struct course *c)
 				bole_pkt_line_text(&line, " ofs-delta");
 			if (c->n->include_tag && caps->include_tag)
 				bole_pkt_line_text(&line, " include-tag");
+			if (c->n->deepen != NULL && c->n->deepen->deepen > 0)
+				bole_pkt_line_text(&line, " deepen-relative");
 			if (caps->no_progress && c->r->options->remote_text == NULL)
 				bole_pkt_line_text(&line, " no-progress");
 			if (caps->object_format)
@@ -247,7 +343,16 @@ static void send_v0_head(struct course *c)
 		bole_pkt_line_text(&line, "\n");
 		bole_pkt_line_write(&line, out);
 	}
+	send_deepen(c);
 	bole_pkt_flush(out);
+}
+
+/* Who was asked to deepen says first what becomes of the ends: once, or in every answer. */
+static enum bole_status answer_v0(struct course *c)
+{
+	BOLE_TRY(bole_remote_answer(c->r));
+	return c->n->deepen != NULL && c->r->transport->stateless ? read_ends(c, BOLE_PKT_FLUSH)
+	                                                          : BOLE_OK;
 }
 
 /* Stateless: every request tells all. */
@@ -259,7 +364,11 @@ static enum bole_status begin_v0(struct course *c, bool first)
 	send_v0_head(c);
 	if (!first)
 		send_commons(c);
-	return BOLE_OK;
+	if (!first || c->n->deepen == NULL || c->r->transport->stateless)
+		return BOLE_OK;
+	BOLE_TRY(bole_remote_answer(c->r));
+	BOLE_TRY(read_ends(c, BOLE_PKT_FLUSH));
+	return bole_remote_request(c->r);
 }
 
 /* The answer to a flush: acknowledgments up to NAK; the plain form says one thing only. */
@@ -319,14 +428,14 @@ static enum bole_status run_v0(struct course *c)
 		first = false;
 		c->n->rounds++;
 		bole_pkt_flush(&c->r->out);
-		BOLE_TRY(bole_remote_answer(c->r));
+		BOLE_TRY(answer_v0(c));
 		BOLE_TRY(read_v0_acks(c));
 	}
 	if (!c->exhausted)
 		BOLE_TRY(begin_v0(c, first));
 	c->n->rounds++;
 	bole_pkt_text(&c->r->out, "done\n");
-	BOLE_TRY(bole_remote_answer(c->r));
+	BOLE_TRY(answer_v0(c));
 	c->n->band = c->r->caps.side_band || c->r->caps.side_band_64k;
 	return read_v0_last(c);
 }

@@ -85,6 +85,13 @@ static void send_commands(struct pushing *p, bool *objects)
 	bool first = true;
 
 	*objects = false;
+	for (size_t i = 0; i < p->session.boundary.ends.count; i++) {
+		bole_pkt_line_init(&line);
+		bole_pkt_line_text(&line, "shallow ");
+		bole_pkt_line_oid(&line, &p->session.boundary.ends.ids[i]);
+		bole_pkt_line_text(&line, "\n");
+		bole_pkt_line_write(&line, out);
+	}
 	for (size_t i = 0; i < p->count; i++) {
 		struct push_item *item = &p->items[i];
 
@@ -150,9 +157,9 @@ static enum bole_status list_haves(struct pushing *p, struct bole_id_list *haves
 {
 	struct bole_remote *r = p->r;
 
-	for (size_t i = 0; i < r->ref_count && !r->shallow; i++)
+	for (size_t i = 0; i < r->ref_count && r->shallow.count == 0; i++)
 		BOLE_TRY(add_here(p, haves, &r->refs[i].oid));
-	for (size_t i = 0; r->extra_open && i < r->extra.count && !r->shallow; i++)
+	for (size_t i = 0; r->extra_open && i < r->extra.count && r->shallow.count == 0; i++)
 		BOLE_TRY(add_here(p, haves, &r->extra.ids[i]));
 	return BOLE_OK;
 }
@@ -176,7 +183,8 @@ static enum bole_status plan(struct pushing *p, struct bole_id_list *wants,
 	                         .want_count = wants->count,
 	                         .haves = haves->ids,
 	                         .have_count = haves->count,
-	                         .thin = !r->caps.no_thin && !r->shallow,
+	                         .grafts = &p->session.boundary.ends,
+	                         .thin = !r->caps.no_thin && r->shallow.count == 0,
 	                         .ofs_delta = r->caps.ofs_delta,
 	                         .progress = on_progress,
 	                         .progress_ctx = (void *)(uintptr_t)r->options};
@@ -240,7 +248,10 @@ static enum bole_status open_repo(struct pushing *p)
 	p->session = (struct bole_session){.svc = &p->svc};
 	bole_history_init(&p->history, &p->session, p->snapshot);
 	p->open = true;
-	return BOLE_OK;
+	rc = bole_session_boundary(&p->session, p->snapshot);
+	return rc == BOLE_OK ? rc
+	                     : bole_remote_fail(p->r, rc, "repository %s: its shallow boundary: %s",
+	                                        p->job->repo, bole_status_text(rc));
 }
 
 static enum bole_status course(struct pushing *p)
@@ -309,6 +320,7 @@ enum bole_status bole_remote_push(struct bole_remote *r, struct bole_store *stor
 		tell(&p);
 	if (p.open) {
 		bole_history_release(&p.history);
+		bole_boundary_release(&p.session.boundary);
 		bole_session_drop_reader(&p.session);
 	}
 	bole_snapshot_close(p.snapshot);

@@ -18,7 +18,8 @@ static enum bole_status is_here(struct fetching *f, const struct bole_oid *oid, 
 	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
 }
 
-/* A repository is closed under its links: what is found is there with all that it reaches. */
+/* A repository is closed under its links: what is found is there with all that it reaches, as far
+ * as its history goes. To move its ends is to ask for what is here, too. */
 static enum bole_status choose_wants(struct fetching *f)
 {
 	bool here;
@@ -37,7 +38,7 @@ static enum bole_status choose_wants(struct fetching *f)
 				continue;
 		}
 		BOLE_TRY(is_here(f, &item->from->oid, &here));
-		if (here)
+		if (here && (item->follows || !bole_fetch_deepens(f)))
 			continue;
 		enum bole_status rc =
 		        bole_id_list_add_once(&f->wants, &item->from->oid, BOLE_WANTS_MAX);
@@ -116,6 +117,9 @@ static enum bole_status ingest(struct fetching *f, struct bole_input *in)
 	        .fsck = &fsck,
 	        .warning = on_warning,
 	        .warning_ctx = f,
+	        .ends = &f->session.boundary.ends,
+	        .shallow = &f->shallow,
+	        .cut = &f->cut,
 	};
 
 	bole_fsck_options_init(&fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
@@ -157,9 +161,18 @@ static enum bole_status negotiate(struct fetching *f, struct bole_skipper *skipp
 	struct bole_negotiation n = {.remote = f->r,
 	                             .wants = &f->wants,
 	                             .skipper = skipper,
+	                             .ends = &f->session.boundary.ends,
+	                             .deepen = bole_fetch_deepens(f) ? &f->job->deepen : NULL,
+	                             .shallow = &f->shallow,
+	                             .unshallow = &f->unshallow,
 	                             .include_tag = f->job->tags == BOLE_TAGS_FOLLOW,
 	                             .thin = true};
 
+	/* Versions 0 and 1 say it in the advertisement. */
+	for (size_t i = 0; f->r->shallow_open && i < f->r->shallow.count; i++)
+		if (!bole_fetch_deepens(f))
+			BOLE_TRY(bole_id_list_add_once(&f->shallow, &f->r->shallow.ids[i],
+			                               BOLE_REMOTE_SHALLOWS_MAX));
 	BOLE_TRY(list_remote_ids(f, theirs));
 	BOLE_TRY(add_tips(f, skipper, theirs));
 	enum bole_status rc = bole_negotiate(&n);

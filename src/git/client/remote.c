@@ -41,6 +41,8 @@ void bole_remote_close(struct bole_remote *r)
 	bole_alloc_free(r->alloc, r->refs, r->ref_cap, sizeof *r->refs);
 	if (r->extra_open)
 		bole_id_list_release(&r->extra);
+	if (r->shallow_open)
+		bole_id_list_release(&r->shallow);
 	bole_arena_release(&r->text);
 	bole_alloc_free(r->alloc, r->buffers, 2, BOLE_REMOTE_BUFFER);
 	r->transport = NULL;

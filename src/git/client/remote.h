@@ -24,6 +24,7 @@
 enum {
 	BOLE_REMOTE_REFS_MAX = 1 << 21,
 	BOLE_REMOTE_REF_BYTES_MAX = 256 << 20, /* names and targets of them */
+	BOLE_REMOTE_SHALLOWS_MAX = 1 << 18,    /* ends of its history */
 	BOLE_REMOTE_CAPS_MAX = 1000,           /* lines or words of capabilities */
 	BOLE_REMOTE_TEXT_MAX = 64 << 20,       /* progress and messages of one answer */
 	BOLE_REMOTE_IDLE_MAX = 1 << 20,        /* packets in a row that carry no pack */
@@ -83,6 +84,10 @@ struct bole_remote_caps {
 	bool unborn;
 	bool fetch;
 	bool filter;
+	bool shallow;
+	bool deepen_since;
+	bool deepen_not;
+	bool deepen_relative;
 };
 
 struct bole_remote {
@@ -93,7 +98,9 @@ struct bole_remote {
 	int version;
 	uint8_t algo;
 	struct bole_remote_caps caps;
-	bool shallow; /* the server's history is cut */
+	/* Where the server's history ends, as its advertisement says (versions 0 and 1). */
+	struct bole_id_list shallow;
+	bool shallow_open;
 
 	struct bole_arena text; /* of the list */
 	size_t text_bytes;
@@ -208,11 +215,15 @@ struct bole_negotiation {
 	const struct bole_id_list *wants;
 	struct bole_skipper *skipper;
 	struct bole_snapshot *view;
-	const char *filter; /* or NULL */
+	const char *filter;                      /* or NULL */
+	const struct bole_id_list *ends;         /* where our history ends */
+	const struct bole_client_deepen *deepen; /* or NULL */
 	bool include_tag;
 	bool thin;
 	struct bole_id_list common;
-	/* Out. */
+	/* Out. Lines of the server, each id once and in one list only; caller's, initialized. */
+	struct bole_id_list *shallow;
+	struct bole_id_list *unshallow;
 	uint32_t rounds;
 	uint64_t haves;
 	bool band; /* the pack comes in a side-band */

@@ -273,6 +273,8 @@ static enum bole_status commit_all(struct fetching *f, struct batch *b, size_t c
 	BOLE_TRY(choose_head(f, b));
 	if (count == 0 && b->head[0] == '\0' && f->wants.count == 0)
 		return BOLE_OK;
+	if (f->moved || f->session.boundary.stale)
+		BOLE_TRY(bole_boundary_stage(&f->session.boundary, f->tx));
 	BOLE_TRY(commit_batch(f, b, false));
 	while (moving(f) > 0) {
 		BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));
