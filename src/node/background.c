@@ -421,6 +421,9 @@ static void background_main(void *arg)
 		}
 		look_for_repacks(b);
 		report(b);
+		if (atomic_load(&node->request_count) == 0 &&
+		    bole_git_cache_prepare(node->cache, node->store) == BOLE_OK)
+			more = true;
 		if (bole_git_cache_work(node->cache, node->store, tick, b) == BOLE_OK)
 			more = true;
 		if (!more)

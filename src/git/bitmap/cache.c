@@ -15,11 +15,14 @@ enum {
 	REST_FACTOR = 16,
 	SAVE_MIN = 4096, /* positions: fewer are soon found again */
 	SAVE_PART = 8,
-	WHOLES_PART = 2, /* of the bytes that are kept in memory, for what is made whole */
+	RETRIES_DOUBLE = 6,
+	PREPARED_MAX = 32, /* repositories that are made ready at the start */
+	WHOLES_PART = 2,   /* of the bytes that are kept in memory, for what is made whole */
 };
 #define FIRST_NS UINT64_C(500000000)   /* without an index everybody walks */
 #define QUIET_NS UINT64_C(2000000000)  /* changes come in bursts */
-#define RETRY_NS UINT64_C(60000000000) /* after a failure */
+#define RETRY_NS UINT64_C(60000000000) /* after a failure, doubled for each one more */
+#define WAIT_NS  UINT64_C(1000000000)  /* while another one reads it from the store */
 
 struct slot {
 	uint32_t repo; /* 0 = free */
@@ -28,13 +31,18 @@ struct slot {
 	uint64_t due_ns;    /* not before; 0 = it is not due */
 	uint64_t rested_ns; /* no work before */
 	bool tried;         /* the store was asked */
+	bool loading;       /* it is being asked */
+	unsigned failures;  /* to make one, since one was made */
 };
 
 struct bole_git_cache {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
 	struct bole_mutex lock;
+	struct bole_cond loaded;
 	size_t bytes_max;
+	unsigned prepared; /* repositories; PREPARED_MAX: no more */
+	struct bole_repo last_prepared;
 	uint64_t clock;
 	struct slot slots[SLOTS];
 };
@@ -51,6 +59,7 @@ enum bole_status bole_git_cache_open(struct bole_platform *platform, struct bole
 	cache->alloc = alloc;
 	cache->bytes_max = bytes_max;
 	platform->ops->mutex_init(platform, &cache->lock);
+	platform->ops->cond_init(platform, &cache->loaded);
 	return BOLE_OK;
 }
 
@@ -60,14 +69,16 @@ void bole_git_cache_close(struct bole_git_cache *cache)
 		return;
 	for (size_t i = 0; i < SLOTS; i++)
 		bole_bitmap_release(cache->slots[i].bitmap);
+	cache->platform->ops->cond_destroy(cache->platform, &cache->loaded);
 	cache->platform->ops->mutex_destroy(cache->platform, &cache->lock);
 	bole_alloc_free(cache->alloc, cache, 1, sizeof *cache);
 }
 
-/* Lock held. The slot of a repository; the one that was not used for longest gives way. */
+/* Lock held. The slot of a repository; the one that was not used for longest gives way. NULL: all
+ * are being filled. */
 static struct slot *slot_of(struct bole_git_cache *cache, uint32_t repo)
 {
-	struct slot *oldest = &cache->slots[0];
+	struct slot *oldest = NULL;
 
 	for (size_t i = 0; i < SLOTS; i++) {
 		struct slot *s = &cache->slots[i];
@@ -76,9 +87,11 @@ static struct slot *slot_of(struct bole_git_cache *cache, uint32_t repo)
 			s->used = ++cache->clock;
 			return s;
 		}
-		if (s->used < oldest->used)
+		if (!s->loading && (oldest == NULL || s->used < oldest->used))
 			oldest = s;
 	}
+	if (oldest == NULL)
+		return NULL;
 	bole_bitmap_release(oldest->bitmap);
 	*oldest = (struct slot){.repo = repo, .used = ++cache->clock};
 	return oldest;
@@ -110,45 +123,6 @@ static struct bole_bitmap *load(struct bole_git_cache *cache, struct bole_snapsh
 	return NULL;
 }
 
-static void keep(struct bole_git_cache *cache, uint32_t repo, struct bole_bitmap *bitmap,
-                 uint64_t rested_ns);
-
-struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
-                                          struct bole_snapshot *snapshot)
-{
-	struct bole_bitmap *bitmap = NULL;
-	uint32_t repo = snapshot->repo.id;
-
-	if (cache == NULL || repo == 0)
-		return NULL;
-	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
-	struct slot *s = slot_of(cache, repo);
-	bool first = !s->tried;
-	s->tried = true;
-	if (s->bitmap != NULL)
-		bitmap = bole_bitmap_retain(s->bitmap);
-	else if (!first)
-		make_due(cache, s);
-	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
-	if (bitmap != NULL || !first)
-		return bitmap;
-	bitmap = load(cache, snapshot);
-	if (bitmap != NULL)
-		keep(cache, repo, bole_bitmap_retain(bitmap), 0);
-	/* What is in the store may be behind. */
-	bole_git_cache_changed(cache, repo);
-	return bitmap;
-}
-
-void bole_git_cache_changed(struct bole_git_cache *cache, uint32_t repo)
-{
-	if (cache == NULL || repo == 0)
-		return;
-	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
-	make_due(cache, slot_of(cache, repo));
-	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
-}
-
 /* Lock held. What was not used for longest goes until there is room. */
 static void trim(struct bole_git_cache *cache, const struct slot *keep)
 {
@@ -172,16 +146,104 @@ static void trim(struct bole_git_cache *cache, const struct slot *keep)
 	}
 }
 
+/* Lock held. Waits for whoever reads the index of a repository. False: this one is to read it. */
+static bool wait_for_slot(struct bole_git_cache *cache, uint32_t repo, struct bole_bitmap **out)
+{
+	const struct bole_platform_ops *ops = cache->platform->ops;
+	uint64_t until = ops->now_ns(cache->platform) + WAIT_NS;
+	struct slot *s = slot_of(cache, repo);
+
+	*out = NULL;
+	while (s != NULL && s->loading &&
+	       ops->cond_wait(cache->platform, &cache->loaded, &cache->lock, until) == BOLE_OK)
+		s = slot_of(cache, repo);
+	if (s == NULL || s->loading)
+		return true;
+	if (s->bitmap != NULL)
+		*out = bole_bitmap_retain(s->bitmap);
+	else if (s->tried)
+		make_due(cache, s);
+	if (s->bitmap != NULL || s->tried)
+		return true;
+	s->tried = true;
+	s->loading = true;
+	return false;
+}
+
+struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
+                                          struct bole_snapshot *snapshot)
+{
+	struct bole_bitmap *bitmap;
+	uint32_t repo = snapshot->repo.id;
+
+	if (cache == NULL || repo == 0)
+		return NULL;
+	const struct bole_platform_ops *ops = cache->platform->ops;
+	ops->mutex_lock(cache->platform, &cache->lock);
+	bool done = wait_for_slot(cache, repo, &bitmap);
+	ops->mutex_unlock(cache->platform, &cache->lock);
+	if (done)
+		return bitmap;
+	bitmap = load(cache, snapshot);
+	ops->mutex_lock(cache->platform, &cache->lock);
+	struct slot *s = slot_of(cache, repo);
+	BOLE_ASSERT(s != NULL && s->loading);
+	s->loading = false;
+	if (bitmap != NULL) {
+		s->bitmap = bole_bitmap_retain(bitmap);
+		trim(cache, s);
+	}
+	/* What is in the store may be behind. */
+	make_due(cache, s);
+	ops->cond_broadcast(cache->platform, &cache->loaded);
+	ops->mutex_unlock(cache->platform, &cache->lock);
+	return bitmap;
+}
+
+void bole_git_cache_changed(struct bole_git_cache *cache, uint32_t repo)
+{
+	if (cache == NULL || repo == 0)
+		return;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	struct slot *s = slot_of(cache, repo);
+	if (s != NULL)
+		make_due(cache, s);
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+/* Lock held. */
+static void put(struct bole_git_cache *cache, struct slot *s, struct bole_bitmap *bitmap)
+{
+	s->failures = 0;
+	bole_bitmap_release(s->bitmap);
+	s->bitmap = bole_bitmap_retain(bitmap);
+	trim(cache, s);
+}
+
+/* After work: what was made, or NULL. */
 static void keep(struct bole_git_cache *cache, uint32_t repo, struct bole_bitmap *bitmap,
-                 uint64_t rested_ns)
+                 uint64_t work_ns)
+{
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	uint64_t now = cache->platform->ops->now_ns(cache->platform);
+	struct slot *s = slot_of(cache, repo);
+	if (s != NULL)
+		s->rested_ns = now + work_ns * REST_FACTOR;
+	if (s != NULL && bitmap != NULL)
+		put(cache, s, bitmap);
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+/* It is tried again. */
+static void fail(struct bole_git_cache *cache, uint32_t repo)
 {
 	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
 	struct slot *s = slot_of(cache, repo);
-	s->rested_ns = rested_ns;
-	if (bitmap != NULL) {
-		bole_bitmap_release(s->bitmap);
-		s->bitmap = bitmap;
-		trim(cache, s);
+	if (s != NULL) {
+		s->rested_ns =
+		        cache->platform->ops->now_ns(cache->platform) + (RETRY_NS << s->failures);
+		s->failures += s->failures < RETRIES_DOUBLE;
+		make_due(cache, s);
 	}
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
 }
@@ -264,50 +326,113 @@ static void save_sum(struct bole_git_cache *cache, struct bole_store *store, uin
 		         repo, bole_status_text(rc));
 }
 
+static void log_work(struct bole_git_cache *cache, uint32_t repo, enum bole_status rc,
+                     const struct bole_bitmap *made, uint64_t ms)
+{
+	if (rc == BOLE_OK)
+		bole_log(cache->platform, BOLE_LOG_INFO,
+		         "bitmaps: repository %" PRIu32 ": %" PRIu32 " sets over %" PRIu32
+		         " objects, %zu KiB, in %" PRIu64 " ms",
+		         repo, made->set_count + 1, made->positions, bole_bitmap_bytes(made) >> 10,
+		         ms);
+	else if (rc != BOLE_E_CLOSED)
+		bole_log(cache->platform, BOLE_LOG_WARN,
+		         "bitmaps: repository %" PRIu32 ": cannot be made, clients wait for the "
+		         "walk: %s",
+		         repo, bole_status_text(rc));
+}
+
+/* It is there for requests before what they could find out themselves is found out. */
+static enum bole_status work_on(struct bole_git_cache *cache, const struct bole_bitmap_job *job,
+                                struct bole_store *store, uint32_t repo)
+{
+	const struct bole_platform_ops *ops = cache->platform->ops;
+	uint64_t start = ops->now_ns(cache->platform);
+	struct bole_bitmap *made = NULL;
+
+	enum bole_status rc = bole_bitmap_build(job, &made);
+	uint64_t built = ops->now_ns(cache->platform);
+	if (rc == BOLE_OK)
+		atomic_store(&made->saved, job->old == NULL ? 0 : atomic_load(&job->old->saved));
+	if (rc != BOLE_OK || made != job->old)
+		log_work(cache, repo, rc, made, (built - start) / 1000000);
+	if (rc != BOLE_OK) {
+		fail(cache, repo);
+		return rc;
+	}
+	keep(cache, repo, made, built - start);
+	bole_bitmap_rehearse(job, made);
+	if (made != job->old)
+		save(cache, job, made, store, repo);
+	save_sum(cache, store, repo, made);
+	/* The rest that it takes is as long as all of the work asks for. */
+	keep(cache, repo, NULL, ops->now_ns(cache->platform) - start);
+	bole_bitmap_release(made);
+	return BOLE_OK;
+}
+
 enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_store *store,
                                      enum bole_status (*tick)(void *ctx), void *ctx)
 {
-	struct bole_platform *platform = cache->platform;
 	struct bole_bitmap *old;
-	struct bole_bitmap *made = NULL;
 	struct bole_snapshot *snapshot;
 	uint32_t repo = take_due(cache, &old);
 
 	if (repo == 0)
 		return BOLE_END;
-	uint64_t start = platform->ops->now_ns(platform);
 	enum bole_status rc = bole_snapshot_open(store, repo, &snapshot);
-	if (rc == BOLE_OK && old == NULL)
-		old = bole_git_cache_bitmap(cache, snapshot);
 	if (rc == BOLE_OK) {
-		struct bole_bitmap_job job = {.platform = platform,
+		if (old == NULL)
+			old = bole_git_cache_bitmap(cache, snapshot);
+		struct bole_bitmap_job job = {.platform = cache->platform,
 		                              .alloc = cache->alloc,
 		                              .snapshot = snapshot,
 		                              .old = old,
 		                              .tick = tick,
 		                              .tick_ctx = ctx};
-		rc = bole_bitmap_build(&job, &made);
-		if (rc == BOLE_OK)
-			bole_bitmap_rehearse(&job, made);
-		if (rc == BOLE_OK && made != old) {
-			atomic_store(&made->saved, old == NULL ? 0 : atomic_load(&old->saved));
-			save(cache, &job, made, store, repo);
-		}
+		rc = work_on(cache, &job, store, repo);
 		bole_snapshot_close(snapshot);
+	} else if (rc != BOLE_E_NOT_FOUND) {
+		log_work(cache, repo, rc, NULL, 0);
+		fail(cache, repo);
 	}
-	uint64_t now = platform->ops->now_ns(platform);
-	if (rc == BOLE_OK && made != old)
-		bole_log(platform, BOLE_LOG_INFO,
-		         "bitmaps: repository %" PRIu32 ": %" PRIu32 " sets over %" PRIu32
-		         " objects, %zu KiB, in %" PRIu64 " ms",
-		         repo, made->set_count + 1, made->positions, bole_bitmap_bytes(made) >> 10,
-		         (now - start) / 1000000);
-	else if (rc != BOLE_OK && rc != BOLE_E_CLOSED && rc != BOLE_E_NOT_FOUND)
-		bole_log(platform, BOLE_LOG_WARN, "bitmaps: repository %" PRIu32 ": %s", repo,
-		         bole_status_text(rc));
-	if (rc == BOLE_OK)
-		save_sum(cache, store, repo, made);
-	keep(cache, repo, made, rc == BOLE_OK ? now + (now - start) * REST_FACTOR : now + RETRY_NS);
 	bole_bitmap_release(old);
 	return rc == BOLE_E_CLOSED ? rc : BOLE_OK;
+}
+
+/* Lock held. */
+static bool has_room(const struct bole_git_cache *cache)
+{
+	size_t bytes = 0;
+	unsigned used = 0;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		used += cache->slots[i].repo != 0;
+		if (cache->slots[i].bitmap != NULL)
+			bytes += bole_bitmap_bytes(cache->slots[i].bitmap);
+	}
+	return used < SLOTS / 2 && bytes < cache->bytes_max / 2;
+}
+
+enum bole_status bole_git_cache_prepare(struct bole_git_cache *cache, struct bole_store *store)
+{
+	struct bole_platform *platform = cache->platform;
+	struct bole_snapshot *snapshot;
+
+	if (cache->prepared == PREPARED_MAX)
+		return BOLE_END;
+	platform->ops->mutex_lock(platform, &cache->lock);
+	bool room = has_room(cache);
+	platform->ops->mutex_unlock(platform, &cache->lock);
+	if (!room ||
+	    bole_repo_next(store, cache->last_prepared.name, &cache->last_prepared) != BOLE_OK) {
+		cache->prepared = PREPARED_MAX;
+		return BOLE_END;
+	}
+	cache->prepared++;
+	if (bole_snapshot_open(store, cache->last_prepared.id, &snapshot) == BOLE_OK) {
+		bole_bitmap_release(bole_git_cache_bitmap(cache, snapshot));
+		bole_snapshot_close(snapshot);
+	}
+	return BOLE_OK;
 }

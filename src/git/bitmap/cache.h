@@ -24,5 +24,9 @@ void bole_git_cache_changed(struct bole_git_cache *, uint32_t repo);
  * then, an error ends the work. BOLE_END: nothing is due. */
 BOLE_MUST_USE enum bole_status bole_git_cache_work(struct bole_git_cache *, struct bole_store *,
                                                    enum bole_status (*tick)(void *ctx), void *ctx);
+/* After a start: reads the index of the next repository, or makes it due, so that the first client
+ * after an import need not walk. BOLE_END: the first ones are done, or there is no room for more.
+ * One fiber. */
+BOLE_MUST_USE enum bole_status bole_git_cache_prepare(struct bole_git_cache *, struct bole_store *);
 
 #endif /* BOLE_GIT_BITMAP_CACHE_H */
