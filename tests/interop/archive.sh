@@ -7,6 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 bole=${BOLE:-$PWD/build/asan/bole}
 [[ -x $bole ]] || { echo "archive: $bole is not built" >&2; exit 1; }
+here=$PWD/tests/interop
 dir=$(mktemp -d)
 server=
 trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
@@ -52,14 +53,24 @@ git -C src branch topic/x
 "$bole" init store --size 64M >/dev/null 2>&1 || die "init"
 "$bole" import "store#r" src/.git >/dev/null 2>server.log || die "import"
 "$bole" import "store#closed" src/.git >/dev/null 2>server.log || die "import"
-"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 --set repo.closed.uploadarchive.enable=false \
-	--set repo.closed.transfer.hideRefs=refs/tags >out 2>server.log &
-server=$!
-for _ in {1..100}; do grep -q '^http port' out && break; sleep 0.1; done
-read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' out)
-[[ -n $gitp ]] || die "the server does not say its ports"
-u=git://127.0.0.1:$gitp/r.git
-web=http://127.0.0.1:$http
+start() {
+	"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 --set repo.closed.uploadarchive.enable=false \
+		--set repo.closed.transfer.hideRefs=refs/tags >out 2>server.log &
+	server=$!
+	for _ in {1..100}; do grep -q '^http port' out && break; sleep 0.1; done
+	read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' out)
+	[[ -n $gitp ]] || die "the server does not say its ports"
+	u=git://127.0.0.1:$gitp/r.git
+	web=http://127.0.0.1:$http
+}
+start_again() { # with one more repository
+	kill $server; wait $server
+	: >out
+	"$bole" import "store#$1" "$1/.git" >/dev/null 2>server.log || die "import"
+	start
+}
+: >out
+start
 
 same() { # what arguments of git archive...
 	local what=$1
@@ -105,6 +116,52 @@ links = lambda x: {i.filename for i in kind(x, 0o12)}
 runs = {i.filename for i in kind(z, 0o10) if i.external_attr >> 16 & 0o111}
 assert links(z) == links(w) and runs == {"p/a/run"} and z.comment == w.comment
 P
+
+# Files that change on their way: what the commit says, ids, line ends. Several commits, each with
+# files of its own, so that decorations, parents and messages differ.
+git init -q subst
+seed=${SEED:-$RANDOM}
+messages=($'one line' $'sub  ject. \n two \n\n\nbody\n\nmore\n' '' $'\n\n .. Odd: [name]...  ' $'a\n\nb' $'Grüße')
+for i in {0..5}; do # commits
+	rm -rf subst/* subst/.gitattributes
+	python3 "$here/archive_files.py" "$dir/subst" $((seed + i)) || die "files"
+	# As they are: git would undo what an archive does.
+	mv subst/.gitattributes attributes
+	git -C subst add -A
+	mv attributes subst/.gitattributes
+	blob=$(git -C subst hash-object -w --no-filters .gitattributes)
+	git -C subst update-index --add --cacheinfo "100644,$blob,.gitattributes"
+	[[ $i == 4 ]] && git -C subst checkout -q --orphan other
+	tree=$(git -C subst write-tree)
+	parents=()
+	((i > 0 && i != 4)) && parents=(-p "$commit")
+	[[ $i == 5 ]] && parents+=(-p main)
+	printf '%s' "${messages[i]}" >message
+	commit=$(GIT_AUTHOR_NAME=$'\xc3\x84nn  von X.' GIT_AUTHOR_EMAIL="a.b@c@d" \
+		GIT_AUTHOR_DATE="@$((i * 300000000 + 100000)) -0730" GIT_COMMITTER_DATE="$((1700000000 + i)) +0545" \
+		git -C subst commit-tree "${parents[@]}" -F ../message "$tree")
+	git -C subst update-ref "refs/heads/$( ((i > 3)) && echo other || echo main)" "$commit"
+	git -C subst tag "light$i" "$commit"
+	git -C subst tag -a -m "t $i" "full$i" "light$i"
+done
+git -C subst -c advice.nestedTag=false tag -a -m nested nested full5
+git -C subst gc -q
+start_again subst
+for name in light0 main light2 full4 other nested light3 main:sub; do
+	git -C subst archive --format=tar $name >want.tar || die "git archive of $name"
+	limit git archive --remote="git://127.0.0.1:$gitp/subst.git" --format=tar $name >have.tar ||
+		die "seed $seed: $name"
+	cmp -s want.tar have.tar && continue
+	mkdir -p want have && tar xf want.tar -C want && tar xf have.tar -C have
+	diff -ra want have | head -20 >&2
+	die "seed $seed: files that change: $name differs"
+done
+limit git archive --remote="git://127.0.0.1:$gitp/subst.git" --format=zip other >have.zip || die "zip"
+git -C subst archive --format=zip other >want.zip
+python3 -c '
+import zipfile
+a, b = [{i.filename: x.read(i) for i in x.infolist()} for x in map(zipfile.ZipFile, ("want.zip", "have.zip"))]
+assert a == b, [n for n in a if a[n] != b.get(n)]' || die "seed $seed: zip: contents differ"
 
 refused() { # text command...
 	local text=$1

@@ -32,6 +32,7 @@ struct walk {
 	struct bole_archive *a;
 	struct bole_deflater *deflater;
 	struct bole_attributes *attributes;
+	struct bole_archive_content *content;
 	struct frame *frames;
 	size_t depth;
 	size_t cap;
@@ -66,12 +67,17 @@ static enum bole_status emit(struct walk *w, size_t path_len, const struct bole_
                              uint32_t mode)
 {
 	struct bole_archive *a = w->a;
+	size_t above = a->ask->prefix.len;
 	struct bole_archive_entry entry = {
 	        .path = bole_bytes_of(w->path, path_len), .oid = *oid, .mode = mode};
 
 	BOLE_TRY(bole_session_tick(a->s));
 	if (mode != BOLE_MODE_TREE && mode != BOLE_MODE_SUBMODULE)
 		BOLE_TRY(bole_object_size(a->reader, oid, NULL, &entry.bytes));
+	if ((mode & 0170000) == (BOLE_MODE_FILE & 0170000))
+		BOLE_TRY(bole_archive_content_of(w->content, w->attributes,
+		                                 bole_bytes_of(w->path + above, path_len - above),
+		                                 &entry));
 	if (a->ask->format == BOLE_ARCHIVE_ZIP)
 		return bole_archive_zip_entry(a, &entry, w->deflater);
 	return bole_archive_tar_entry(a, &entry);
@@ -289,6 +295,8 @@ static enum bole_status write_archive(struct bole_archive *a, const struct bole_
 		return rc;
 	w->a = a;
 	rc = bole_attributes_open(alloc, &w->attributes);
+	if (rc == BOLE_OK)
+		rc = bole_archive_content_open(a, &w->content);
 	if (rc == BOLE_OK && a->ask->format != BOLE_ARCHIVE_TAR)
 		rc = bole_deflater_open(alloc, a->ask->level, &w->deflater);
 	if (rc == BOLE_OK)
@@ -297,6 +305,7 @@ static enum bole_status write_archive(struct bole_archive *a, const struct bole_
 	while (w->depth > 0)
 		leave(w);
 	bole_deflater_close(w->deflater);
+	bole_archive_content_close(w->content);
 	bole_attributes_close(w->attributes);
 	bole_alloc_free(alloc, w->frames, w->cap, sizeof *w->frames);
 	bole_alloc_free(alloc, w, 1, sizeof *w);

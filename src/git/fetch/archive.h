@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /* git-archive(1) of what a reference names, streamed: the walk over the tree (archive.c), the
- * formats (archive_tar.c, archive_zip.c), and deflated streams (archive_deflate.c). Nothing is kept
- * but the trees on the way and, for zip, its directory. */
+ * formats (archive_tar.c, archive_zip.c), deflated streams (archive_deflate.c), and files that
+ * change on their way (archive_content.c). Nothing is kept but the trees on the way, a file that
+ * changes and, for zip, its directory. */
 #ifndef BOLE_GIT_ARCHIVE_H
 #define BOLE_GIT_ARCHIVE_H
 
 #include "base/deflate.h"
 #include "base/memory.h"
 #include "git/object/object.h"
+#include "git/pattern/attributes.h"
 #include "git/service/service_impl.h"
 
 enum {
@@ -37,6 +39,8 @@ struct bole_archive_entry {
 	struct bole_oid oid;
 	uint32_t mode;
 	uint64_t bytes;
+	bool changed; /* content is what goes out, not the blob */
+	struct bole_bytes content;
 };
 
 /* An archive in the making. out is where its bytes go, compressed or not. */
@@ -67,6 +71,19 @@ struct bole_archive_deflate {
 void bole_archive_deflate_begin(struct bole_archive_deflate *, struct bole_deflater *,
                                 struct bole_output *);
 BOLE_MUST_USE enum bole_status bole_archive_deflate_end(struct bole_archive_deflate *);
+
+/* archive_content.c: what becomes of files whose attributes ask for something. */
+struct bole_archive_content;
+BOLE_MUST_USE enum bole_status bole_archive_content_open(struct bole_archive *,
+                                                         struct bole_archive_content **out);
+/* NULL is fine. */
+void bole_archive_content_close(struct bole_archive_content *);
+/* Sets content and bytes of a file that goes out other than it is stored; path: inside the tree.
+ * The content is borrowed until the next call. */
+BOLE_MUST_USE enum bole_status bole_archive_content_of(struct bole_archive_content *,
+                                                       struct bole_attributes *,
+                                                       struct bole_bytes path,
+                                                       struct bole_archive_entry *);
 
 /* Writes the whole archive. BOLE_E_NOT_FOUND: a path that is not there, found before the first
  * byte.

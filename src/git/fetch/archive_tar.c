@@ -252,6 +252,12 @@ enum bole_status bole_archive_tar_entry(struct bole_archive *a,
 	            entry->mode != BOLE_MODE_SUBMODULE;
 	if (rc != BOLE_OK || !file)
 		return rc == BOLE_OK ? a->out->rc : rc;
+	if (entry->changed) {
+		if (entry->content.len > 0)
+			bole_output_write(a->out, entry->content.ptr, entry->content.len);
+		pad(a, entry->bytes);
+		return a->out->rc;
+	}
 	BOLE_TRY(bole_object_stream(a->reader, &entry->oid, &content.writer, &type, &len));
 	if (len != entry->bytes)
 		return BOLE_E_CORRUPT;

@@ -191,7 +191,12 @@ static enum bole_status write_content(struct bole_archive *a, struct zip_entry *
 	bole_archive_deflate_begin(&stream, deflater, a->out);
 	struct content_writer content = {
 	        {.write = content_write, .flush = content_flush}, a, &stream.writer};
-	BOLE_TRY(bole_object_stream(a->reader, &z->entry->oid, &content.writer, &type, &len));
+	if (z->entry->changed && z->entry->content.len > 0)
+		BOLE_TRY(content_write(&content.writer, z->entry->content.ptr,
+		                       z->entry->content.len));
+	else if (!z->entry->changed)
+		BOLE_TRY(bole_object_stream(a->reader, &z->entry->oid, &content.writer, &type,
+		                            &len));
 	BOLE_TRY(bole_archive_deflate_end(&stream));
 	if (stream.written >= FIELD32_MAX || stream.taken >= FIELD32_MAX)
 		return BOLE_E_LIMIT;
