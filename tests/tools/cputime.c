@@ -33,6 +33,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: cputime REPORT COMMAND [ARG...]\n");
 		return 2;
 	}
+	/* Who starts us may ignore it (fcgiwrap), and then nobody's time is counted. */
+	signal(SIGCHLD, SIG_DFL);
 	/* Orphans (git daemon's helpers) come back to us and are counted. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	child = fork();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Requests to a git:// server that cost the client next to nothing: what comes is read and thrown
- * away. Protocol version 2 (gitprotocol-v2(5)), for advertisements version 0.
+/* Requests to a Git server that cost the client next to nothing: what comes is read and thrown
+ * away. Protocol version 2 (gitprotocol-v2(5)), for advertisements version 0; over git:// or HTTP
+ * (gitprotocol-http(5)).
  *
  *   gitload [OPTION...] HOST PORT REPOSITORY
  *     -w ID, -h ID   wants and haves; without -w all heads and tags are asked for and wanted
@@ -11,6 +12,8 @@
  *     -c N           clients at once
  *     -s SECONDS     connect, say hello and stay; then end
  *     -o FILE        keeps the (last) pack
+ *     -0             version 0 for all, for servers that know nothing else; git:// only
+ *     -H             HTTP: one connection, GET of info/refs, then POST
  *
  * Prints: objects, pack bytes, seconds to the first pack byte (median), seconds (median), the 99th
  * percentile of these, and how many requests failed.
@@ -42,11 +45,16 @@ static const char *host, *port, *repository, *filter, *keep;
 static char (*wants)[41], (*haves)[41];
 static size_t want_count, have_count;
 static unsigned depth, stay;
-static bool thin;
+static bool thin, oldest, http;
 static enum job job;
 
-static FILE *peer_in, *peer_out;
+/* Over HTTP what is put goes to a memory stream first, and what is got is the body of an answer. */
+static FILE *peer_in, *peer_out, *wire_in, *wire_out;
 static char line[65536];
+static char *body;
+static size_t body_len;
+static unsigned long long left; /* of the answer's body, or of its chunk */
+static bool chunked, first_chunk;
 
 __attribute__((noreturn)) static void fail(const char *what)
 {
@@ -103,10 +111,123 @@ static void dial(void)
 	setvbuf(peer_in, NULL, _IOFBF, 1 << 18);
 }
 
+static bool next_chunk(void)
+{
+	char head[64];
+
+	/* A chunk ends with a line end of its own (RFC 9112, 7.1). */
+	if (!first_chunk && fgets(head, sizeof head, wire_in) == NULL)
+		fail("a chunk was cut short");
+	first_chunk = false;
+	if (fgets(head, sizeof head, wire_in) == NULL)
+		fail("a chunk was cut short");
+	left = strtoull(head, NULL, 16);
+	if (left == 0)
+		while (fgets(head, sizeof head, wire_in) != NULL && strcmp(head, "\r\n") != 0)
+			;
+	return left > 0;
+}
+
+static ssize_t read_body(void *cookie, char *dst, size_t size)
+{
+	(void)cookie;
+	if (left == 0 && (!chunked || !next_chunk()))
+		return 0;
+	size_t got = fread(dst, 1, size < left ? size : (size_t)left, wire_in);
+	left -= got;
+	if (got == 0)
+		fail("the server hung up");
+	return (ssize_t)got;
+}
+
+/* Sends a request; peer_in then gives the body of its answer. */
+static void exchange(const char *verb, const char *path, const char *type, bool version_2)
+{
+	char head[1024];
+
+	while (peer_in != NULL && fread(head, 1, sizeof head, peer_in) > 0)
+		; /* what is left of the last answer */
+	fprintf(wire_out, "%s /%s/%s HTTP/1.1\r\nHost: %s:%s\r\n%s", verb, repository, path, host,
+	        port, version_2 ? "Git-Protocol: version=2\r\n" : "");
+	if (type != NULL)
+		fprintf(wire_out, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, body_len);
+	fputs("\r\n", wire_out);
+	fwrite(body, 1, type == NULL ? 0 : body_len, wire_out);
+	fflush(wire_out);
+	if (fgets(head, sizeof head, wire_in) == NULL || strncmp(head + 8, " 200", 4) != 0)
+		fail("not 200");
+	chunked = false;
+	left = 0;
+	while (fgets(head, sizeof head, wire_in) != NULL && strcmp(head, "\r\n") != 0) {
+		if (strncasecmp(head, "content-length:", 15) == 0)
+			left = strtoull(head + 15, NULL, 10);
+		if (strncasecmp(head, "transfer-encoding: chunked", 26) == 0)
+			chunked = first_chunk = true;
+	}
+	if (peer_in != NULL)
+		fclose(peer_in);
+	peer_in = fopencookie(NULL, "r", (cookie_io_functions_t){.read = read_body});
+	if (peer_in == NULL)
+		fail("out of memory");
+	setvbuf(peer_in, NULL, _IOFBF, 1 << 18);
+}
+
+/* What was put has all been put. */
+static void send_off(void)
+{
+	fflush(peer_out);
+	if (!http)
+		return;
+	exchange("POST", "git-upload-pack", "application/x-git-upload-pack-request", !oldest);
+	rewind(peer_out);
+}
+
+static void open_http(void)
+{
+	wire_in = peer_in;
+	wire_out = peer_out;
+	peer_in = NULL;
+	peer_out = open_memstream(&body, &body_len);
+	if (peer_out == NULL)
+		fail("out of memory");
+}
+
+/* The references of a version 0 advertisement, as those of list_refs. */
+static void read_advertisement(bool note)
+{
+	long got;
+
+	while ((got = get()) > 0) {
+		const char *name = got > 41 ? line + 41 : "";
+		size_t len = strlen(name);
+
+		if (!note || want_count >= IDS_MAX || (len > 4 && strstr(name, "^{}\n") != NULL))
+			continue;
+		if (strncmp(name, "refs/heads/", 11) == 0 || strncmp(name, "refs/tags/", 10) == 0)
+			memcpy(wants[want_count++], line, 40);
+	}
+}
+
+static void greet_http(void)
+{
+	bool old = job == ADVERTISE || job == ADVERTISE_RECEIVE;
+
+	open_http();
+	exchange("GET",
+	         job == ADVERTISE_RECEIVE ? "info/refs?service=git-receive-pack"
+	                                  : "info/refs?service=git-upload-pack",
+	         NULL, !old);
+	if (get() > 0 && line[0] == '#') /* "# service=", which version 2 may leave out */
+		while (get() > 0)
+			;
+	while (get() > 0)
+		;
+}
+
 static void greet(void)
 {
 	char hello[512];
-	bool old = job == ADVERTISE || job == ADVERTISE_RECEIVE;
+	bool old = oldest || job == ADVERTISE || job == ADVERTISE_RECEIVE;
 	int len = snprintf(hello, sizeof hello, "git-%s-pack /%s%chost=%s%c",
 	                   job == ADVERTISE_RECEIVE ? "receive" : "upload", repository, 0, host, 0);
 
@@ -115,8 +236,11 @@ static void greet(void)
 	fprintf(peer_out, "%04x", len + 4);
 	fwrite(hello, 1, (size_t)len, peer_out);
 	fflush(peer_out);
-	while (get() > 0)
-		; /* capabilities, or references */
+	if (oldest)
+		read_advertisement(job == FETCH && want_count == 0);
+	else
+		while (get() > 0)
+			; /* capabilities, or references */
 }
 
 static void list_refs(bool note)
@@ -128,7 +252,7 @@ static void list_refs(bool note)
 	put("ref-prefix refs/heads/\n");
 	put("ref-prefix refs/tags/\n");
 	fputs("0000", peer_out);
-	fflush(peer_out);
+	send_off();
 	while (get() > 0)
 		if (note && want_count < IDS_MAX)
 			memcpy(wants[want_count++], line, 40);
@@ -166,7 +290,34 @@ static void ask(void)
 		say("have %s\n", haves[i]);
 	put("done\n");
 	fputs("0000", peer_out);
+	send_off();
+}
+
+/* The request of version 0 (gitprotocol-pack(5)); leaves the answer at the first line of the pack.
+ */
+static void ask_version_0(void)
+{
+	char text[160];
+
+	for (size_t i = 0; i < want_count; i++) {
+		snprintf(text, sizeof text, "want %s%s%s\n", wants[i],
+		         i > 0 ? "" : " side-band-64k ofs-delta no-progress",
+		         i > 0 || !thin ? "" : " thin-pack");
+		put(text);
+	}
+	snprintf(text, sizeof text, "deepen %u\n", depth);
+	if (depth > 0)
+		put(text);
+	fputs("0000", peer_out);
 	fflush(peer_out);
+	while (depth > 0 && get() > 0)
+		; /* what is shallow */
+	for (size_t i = 0; i < have_count; i++)
+		say("have %s\n", haves[i]);
+	put("done\n");
+	fflush(peer_out);
+	/* Without multi_ack there is one line: the common commit, or NAK. */
+	(void)get();
 }
 
 static void read_pack(struct figures *f, double start)
@@ -174,7 +325,7 @@ static void read_pack(struct figures *f, double start)
 	FILE *file = keep == NULL ? NULL : fopen(keep, "w");
 	long got;
 
-	while ((got = get()) != 0 && strcmp(line, "packfile\n") != 0)
+	while (!oldest && (got = get()) != 0 && strcmp(line, "packfile\n") != 0)
 		;
 	while ((got = get()) > 0) {
 		if (line[0] == 3)
@@ -196,17 +347,23 @@ static void read_pack(struct figures *f, double start)
 		fail("cannot write the pack");
 }
 
-static void request(struct figures *f)
+__attribute__((noreturn)) static void request(struct figures *f)
 {
 	double start = now();
 
 	dial();
-	greet();
+	if (http)
+		greet_http();
+	else
+		greet();
 	if (stay > 0)
 		sleep(stay);
-	else if (job == LIST)
+	else if (job == LIST && !oldest)
 		list_refs(false);
-	else if (job == FETCH) {
+	else if (job == FETCH && oldest) {
+		ask_version_0();
+		read_pack(f, start);
+	} else if (job == FETCH) {
 		if (want_count == 0)
 			list_refs(true);
 		ask();
@@ -214,10 +371,10 @@ static void request(struct figures *f)
 	}
 	f->wall = now() - start;
 	f->ok = true;
-	if (job != FETCH)
+	if (job != FETCH && !http)
 		fputs("0000", peer_out);
-	fclose(peer_out);
-	fclose(peer_in);
+	fflush(peer_out);
+	_exit(0); /* closes what is open */
 }
 
 static int by_number(const void *a, const void *b)
@@ -260,7 +417,7 @@ int main(int argc, char **argv)
 	haves = calloc(IDS_MAX, sizeof *haves);
 	if (wants == NULL || haves == NULL)
 		fail("out of memory");
-	while ((option = getopt(argc, argv, "w:h:d:f:tLARr:c:s:o:")) != -1) {
+	while ((option = getopt(argc, argv, "w:h:d:f:tLARr:c:s:o:0H")) != -1) {
 		switch (option) {
 		case 'w': snprintf(wants[want_count++], 41, "%.40s", optarg); break;
 		case 'h': snprintf(haves[have_count++], 41, "%.40s", optarg); break;
@@ -274,6 +431,8 @@ int main(int argc, char **argv)
 		case 'c': clients = strtoul(optarg, NULL, 10); break;
 		case 's': stay = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'o': keep = optarg; break;
+		case '0': oldest = true; break;
+		case 'H': http = true; break;
 		default: return 2;
 		}
 	}
@@ -291,10 +450,8 @@ int main(int argc, char **argv)
 		for (size_t c = 0; c < clients; c++) {
 			pid_t child = fork();
 
-			if (child == 0) {
+			if (child == 0)
 				request(&f[r * clients + c]);
-				_exit(0);
-			}
 		}
 		while (wait(NULL) > 0)
 			;
