@@ -34,7 +34,7 @@ choose_servers() {
 		nginx)
 			PATH=$PATH:/usr/sbin command -v nginx fcgiwrap >available
 			[ "$(wc -l <available)" = 2 ] || {
-				echo "    no nginx or fcgiwrap (tools/deps packages peers): http-backend is not measured"
+				echo "    no nginx, fcgiwrap (tools/deps packages peers): http-backend not measured"
 				continue
 			}
 			;;
@@ -106,7 +106,8 @@ server_start() { # bole|plain|bitmap|nginx|jgit
 		;;
 	nginx) nginx_start "$port" ;;
 	jgit)
-		CLASSPATH=$jgit_classpath JGIT_CLASSPATH=$jgit_classpath "$tools/cputime" report \
+		CLASSPATH=$jgit_classpath JGIT_CLASSPATH=$jgit_classpath \
+			"$tools/cputime" report \
 			jgit daemon --listen 127.0.0.1 --port "$port" --export-all --enable receive-pack "$dir/gits/plain" >jgit.log 2>&1 &
 		;;
 	*)
