@@ -254,6 +254,8 @@ void bole_node_push_policy(struct bole_node *node, const char *user, const char 
 	                                           true),
 	        .session_id =
 	                bole_node_repo_bool(node, name, "transfer.advertiseSID", false, false),
+	        .allow_shallow =
+	                bole_node_repo_bool(node, name, "receive.shallowUpdate", false, false),
 	        .allow_current =
 	                !bole_node_repo_bool(node, name, "receive.denyDeleteCurrent", true, true),
 	        .user = user,

@@ -177,14 +177,16 @@ refused 'those of' "$bole" fetch 'd.img#sha256-daemon-2' "$url"
 # -- a shallow server, an empty one, none --
 git clone -q --bare --depth 3 "file://$dir/$src" srv/shallow.git
 for version in 2 0; do
-	refused 'shallow' "$bole" clone --protocol $version "${base[daemon]}/shallow.git" 'd.img#sh'
+	bo clone --protocol $version "${base[daemon]}/shallow.git" "d.img#sh$version" >/dev/null 2>&1 || die "shallow server"
+	same srv/shallow.git "d.img#sh$version" "shallow server"
 done
 git init -q --bare srv/empty.git
 git -C srv/empty.git symbolic-ref HEAD refs/heads/trunk
 bo clone "${base[backend]}/empty.git" 'd.img#empty' >/dev/null || die "clone of nothing"
 refused 'no such repository' "$bole" ls-remote "${base[bhttp]}/nix.git"
 refused 'not exported' "$bole" ls-remote "${base[daemon]}/nix.git"
-[[ -z $(bo repo d.img | grep '^sh ') ]] || die "a refused clone leaves a repository"
+refused 'not exported' "$bole" clone "${base[daemon]}/nix.git" 'd.img#nix'
+[[ -z $(bo repo d.img | grep '^nix ') ]] || die "a refused clone leaves a repository"
 
 # -- HTTP: credentials, redirects, what is no Git server --
 http=${base[backend]}

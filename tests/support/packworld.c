@@ -56,7 +56,6 @@ enum bole_status packworld_push(struct packworld *world, const void *pack, size_
 		                          .tx = tx,
 		                          .limits = world->limits,
 		                          .shallow = world->shallow,
-		                          .shallow_count = world->shallow_count,
 		                          .cancelled = world->cancelled,
 		                          .cancelled_ctx = world->cancelled_ctx};
 

@@ -18,9 +18,8 @@ struct packworld {
 	const struct bole_fsck_options *fsck; /* NULL = the default of an ingestion */
 	struct bole_ingest_report report;     /* of the last ingestion */
 	size_t input_bytes;                   /* buffer of the input; 0 = 16 KiB */
-	const struct bole_oid *shallow;       /* where the next pack's history ends, sorted */
-	size_t shallow_count;
-	uint64_t unread; /* bytes that the last ingestion left */
+	const struct bole_id_list *shallow;   /* where the next pack's history ends */
+	uint64_t unread;                      /* bytes that the last ingestion left */
 	bool (*cancelled)(void *ctx);
 	void *cancelled_ctx;
 };

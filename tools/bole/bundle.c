@@ -116,6 +116,11 @@ static int write_bundle(struct bole_cli *cli, struct bole_snapshot *snapshot,
 	bole_cli_progress_end(&progress);
 	if (rc == BOLE_OK && (fflush(file) != 0 || (file != stdout && fsync(fileno(file)) != 0)))
 		rc = BOLE_E_IO;
+	if (rc == BOLE_E_UNSUPPORTED) {
+		fprintf(stderr, "bole: %s is shallow, which a bundle cannot say\n",
+		        snapshot->repo.name);
+		return BOLE_EXIT_FAILED;
+	}
 	if (rc == BOLE_E_INVALID) {
 		fprintf(stderr, "bole: there is nothing to put into a bundle\n");
 		return BOLE_EXIT_FAILED;

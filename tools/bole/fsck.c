@@ -87,6 +87,8 @@ static enum bole_status repo_check(struct fsck *fsck, struct bole_store *store, 
 	fsck->git.blobs += result.blobs;
 	fsck->git.tags += result.tags;
 	fsck->git.refs += result.refs;
+	fsck->git.ends += result.ends;
+	fsck->git.cut += result.cut;
 	fsck->git.inflated_bytes += result.inflated_bytes;
 	fsck->git.errors += result.errors;
 	fsck->repos++;
@@ -130,6 +132,8 @@ static void print(const struct fsck *fsck)
 	        {"trees", fsck->git.trees},
 	        {"blobs", fsck->git.blobs},
 	        {"tags", fsck->git.tags},
+	        {"shallow", fsck->git.ends},
+	        {"shallow_cut", fsck->git.cut},
 	        {"inflated_bytes", fsck->git.inflated_bytes},
 	        {"repaired", fsck->volume.repaired},
 	        {"warnings", fsck->volume.warnings},

@@ -7,6 +7,8 @@
 #include "git/client/fetch.h"
 #include "git/object/object.h"
 
+enum { VISITS_MAX = 1 << 22 }; /* commits looked at to see which ends are visible */
+
 bool bole_fetch_deepens(const struct fetching *f)
 {
 	const struct bole_client_deepen *d = &f->job->deepen;
@@ -87,6 +89,57 @@ static enum bole_status look(struct fetching *f, const struct bole_oid *oid, boo
 	return BOLE_OK;
 }
 
+/* Which of the server's ends our references reach now, before their own ends. */
+static enum bole_status find_visible(struct fetching *f, uint8_t *found)
+{
+	struct bole_bytes after = {NULL, 0};
+	struct bole_id_list tips;
+	enum bole_status rc;
+	struct bole_ref ref;
+
+	bole_id_list_init(&tips, f->r->platform, f->r->alloc, f->repo.algo);
+	while ((rc = bole_ref_next(f->tx->view, bole_bytes_z(""), after, &ref)) == BOLE_OK) {
+		after = ref.name;
+		if (!ref.symbolic)
+			rc = bole_id_list_add_once(&tips, ref.has_peeled ? &ref.peeled : &ref.oid,
+			                           SIZE_MAX);
+		if (rc != BOLE_OK)
+			break;
+	}
+	if (rc == BOLE_END)
+		rc = bole_history_reach(&f->history, &tips, &f->shallow, found, VISITS_MAX);
+	bole_id_list_release(&tips);
+	return rc;
+}
+
+/* The ends that the server told of. */
+static enum bole_status add_told(struct fetching *f, const uint8_t *visible,
+                                 struct bole_id_list *out)
+{
+	bool parents, here;
+
+	for (size_t i = 0; i < f->shallow.count; i++) {
+		BOLE_TRY(look(f, &f->shallow.ids[i], &parents, &here));
+		if (parents && (!here || may_cut(f) || visible[i] == 0))
+			BOLE_TRY(bole_id_list_add_once(out, &f->shallow.ids[i], BOLE_BOUNDARY_MAX));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status take_told(struct fetching *f, struct bole_id_list *out)
+{
+	struct bole_alloc *alloc = f->r->alloc;
+	uint8_t *visible = bole_alloc_zeroed(alloc, f->shallow.count + 1, 1);
+
+	if (visible == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = may_cut(f) ? BOLE_OK : find_visible(f, visible);
+	if (rc == BOLE_OK)
+		rc = add_told(f, visible, out);
+	bole_alloc_free(alloc, visible, f->shallow.count + 1, 1);
+	return rc;
+}
+
 /* The new boundary, into `out`. */
 static enum bole_status collect(struct fetching *f, struct bole_id_list *out)
 {
@@ -110,12 +163,7 @@ static enum bole_status collect(struct fetching *f, struct bole_id_list *out)
 	}
 	for (size_t i = 0; i < f->cut.count; i++)
 		BOLE_TRY(bole_id_list_add_once(out, &f->cut.ids[i], BOLE_BOUNDARY_MAX));
-	for (size_t i = 0; bole_fetch_deepens(f) && i < f->shallow.count; i++) {
-		BOLE_TRY(look(f, &f->shallow.ids[i], &parents, &here));
-		if (parents && (!here || may_cut(f)))
-			BOLE_TRY(bole_id_list_add_once(out, &f->shallow.ids[i], BOLE_BOUNDARY_MAX));
-	}
-	return BOLE_OK;
+	return bole_fetch_deepens(f) && f->shallow.count > 0 ? take_told(f, out) : BOLE_OK;
 }
 
 static bool same(const struct bole_id_list *a, const struct bole_id_list *b)
@@ -148,6 +196,9 @@ enum bole_status bole_fetch_ends(struct fetching *f)
 			bole_remote_warn(f->r, "the server's history is shallow, and so is %s now",
 			                 f->job->repo);
 	}
+	if (rc == BOLE_OK && f->job->deepen.unshallow && ours->count > 0)
+		bole_remote_warn(f->r, "history still ends at %zu commits: the server has no more",
+		                 ours->count);
 	f->job->ends = ours->count;
 	bole_id_list_release(&ends);
 	return rc;

@@ -370,11 +370,6 @@ static void end_at(struct bole_id_list *ends, bool *at, int node)
 	cr_assert_eq(bole_id_list_add_once(ends, &w.nodes[node].oid, SIZE_MAX), BOLE_OK);
 }
 
-static int by_id(const void *a, const void *b)
-{
-	return bole_oid_compare(a, b);
-}
-
 /* History ends at a tip, or at its parents, and at what the receiver has, which is a clone of the
  * same kind, of something older. */
 static void compare_near(uint64_t *seed)
@@ -417,19 +412,13 @@ static void compare_near(uint64_t *seed)
 	(void)check_pick(&ends, &want, 1, &have, haves, send, true);
 	near += picked;
 	packworld_open(&target, w.repo.algo, 1);
-	struct bole_oid *sorted = calloc(ends.count, sizeof *sorted);
-	cr_assert_not_null(sorted);
-	memcpy(sorted, ends.ids, ends.count * sizeof *sorted);
-	qsort(sorted, ends.count, sizeof *sorted, by_id);
-	target.shallow = sorted;
-	target.shallow_count = ends.count;
+	target.shallow = &ends;
 	if (haves > 0)
 		transfer_to(&target, &ends, &have, 1, NULL, 0, 0);
 	transfer_to(&target, &ends, &want, 1, &have, haves, picked ? count : 0);
 	(void)packworld_verify(&target);
 	packworld_close(&target);
 	bole_id_list_release(&ends);
-	free(sorted);
 	free(end);
 	free(send);
 	free(had);

@@ -1,0 +1,215 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# Goal: shallow repositories of Bole hold what git's own do: cloned, deepened, shortened, completed
+# by bole from git's servers and its own, and served on by Bole to git; pushes from and into them.
+# Method: random histories (SEED), and random steps that bole and git take side by side against the
+# same server; after each the objects and ends are compared by git, and now and then gc and fsck run.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+top=$PWD
+bole=${BOLE:-$top/build/asan/bole}
+[[ -x $bole ]] || { echo "shallow: $bole is not built" >&2; exit 1; }
+dir=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
+export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
+export LC_ALL=C no_proxy='*'
+for pair in init.defaultBranch=main http.receivepack=true safe.directory='*' fetch.pruneTags=false \
+	receive.shallowUpdate=true gc.auto=0 maintenance.auto=false; do
+	git config --file config "${pair%%=*}" "${pair#*=}"
+done
+SEED=${SEED:-$RANDOM}
+ROUNDS=${ROUNDS:-6}
+RANDOM=$SEED
+echo "SEED=$SEED"
+
+die() { echo "shallow: $* (SEED=$SEED)" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
+bo() { timeout 60 "$bole" "$@" >bo.log 2>&1; }
+refused() { # words command...: it must fail and say the words
+	local words=$1
+	shift
+	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
+	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
+	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
+}
+objects() { git -C "$1" rev-list --objects --branches | cut -d' ' -f1 | sort; }
+same() { # git folder, STORE#REPO, what
+	rm -rf out
+	bo export "$2" out || die "$3: export"
+	git -C out fsck --full --strict >fsck.log 2>&1 || die "$3: fsck"
+	local had=$more
+	more=
+	cmp -s <(objects "$1") <(objects out) || {
+		# git forgets what it had where a server counts from the nearest end
+		[[ (${ways[0]:-} == --deepen || (-n $had && ${#ways[@]} == 0)) && -z $(comm -23 <(objects "$1") <(objects out)) ]] && more=1 && return
+		diff <(objects "$1") <(objects out) | grep -c '^<' >&2
+		diff <(objects "$1") <(objects out) | grep -c '^>' >&2
+		[[ -z ${KEEP:-} ]] || cp -r "$dir" "$KEEP"
+		die "$3: the objects differ"
+	}
+}
+sound() { # STORE, what
+	bo gc "$1" || die "$2: gc"
+	bo fsck "$1" || { cat bo.log >&2; die "$2: bole fsck"; }
+}
+
+# -- the servers --
+mkdir srv
+port=$((20000 + RANDOM % 20000))
+git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
+	--port=$port >daemon.log 2>&1 &
+pids+=($!)
+tls=$top/tests/support/tls
+python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
+pids+=($!)
+"$bole" init own.img --size 256M >/dev/null || die init
+"$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push --set receive.create=true \
+	--set repo.open.receive.shallowUpdate=true >serve.out 2>serve.log &
+pids+=($!)
+for _ in {1..100}; do
+	grep -q '^http port' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
+	sleep 0.1
+done
+read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
+[[ -n $bgit ]] || die "the server does not say its ports"
+read -r plain <http.out
+declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$plain
+	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
+"$bole" init d.img --size 256M >/dev/null || die init
+
+grow() { # folder, seed, first, count
+	python3 "$top/tests/interop/shallow.py" "$2" "$3" "$4" |
+		git -C "$1" fast-import --quiet --import-marks-if-exists=marks --export-marks=marks ||
+		die "fast-import"
+}
+more= # bole has more now than git
+ways=() # a random way to end history
+pick_way() {
+	case $((RANDOM % 6)) in
+	0) ways=(--shallow-since "$((1700000000 + (RANDOM % 36) * 3600))") ;;
+	1) ways=(--shallow-exclude "$(shuf -n 1 --random-source=<(yes $RANDOM) -e main topic side)") ;;
+	*) ways=(--depth $((1 + RANDOM % 6))) ;;
+	esac
+}
+specs='+refs/heads/*:refs/heads/*'
+
+# -- bole beside git, against each server --
+servers=(daemon backend bhttp bgit)
+for round in $(seq $ROUNDS); do
+	format=$([[ $((RANDOM % 3)) == 0 ]] && echo sha256 || echo sha1)
+	version=$((RANDOM % 2 * 2))
+	name=r$round
+	more=
+	src=src$round
+	git init -q --bare --object-format=$format $src
+	grow $src $((SEED + round)) 1 36
+	many=4
+	[[ $format == sha1 ]] || many=2 # git of this age creates no others by a push
+	server=${servers[$((RANDOM % many))]}
+	url=${base[$server]}/$name.git
+	pushed=$url
+	[[ $server == b[hg]* ]] && pushed=${base[bhttp]}/$name.git
+	if [[ $server == b[hg]* ]]; then
+		git -C $src push -q --mirror "$pushed" >push.log 2>&1 || die "push"
+	else
+		git clone -q --mirror $src srv/$name.git
+		pushed=$dir/srv/$name.git
+	fi
+	pick_way
+	what="round $round, $server v$version $format: clone ${ways[*]}"
+	git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch "${ways[@]}" "$url" g$round >git.log 2>&1
+	gitrc=$?
+	bo clone --protocol $version "${ways[@]}" "$url" "d.img#$name"
+	rc=$?
+	((gitrc == 0)) || continue
+	((rc == 0)) || die "$what"
+	same g$round "d.img#$name" "$what"
+	at=37
+	for step in 1 2 3 4 5; do
+		pick_way
+		case $((RANDOM % 4)) in
+		0) ways=(--deepen $((1 + RANDOM % 4))) ;;
+		1) ((step < 4)) || ways=(--unshallow) ;;
+		2) # git asks for branches that did not move only when none did
+			grow $src $((SEED + round)) $at 5
+			at=$((at + 5))
+			git -C $src push -q --mirror "$pushed" >push.log 2>&1 || die "push"
+			ways=()
+			;;
+		esac
+		[[ -z $more || ${#ways[@]} == 0 ]] || ways=(--depth $((1 + RANDOM % 9)))
+		[[ ${ways[*]} != --unshallow || -s g$round/shallow ]] || continue
+		what="$what; ${ways[*]}"
+		git -c protocol.version=$version -C g$round fetch -q --no-tags "${ways[@]}" "$url" "$specs" >git.log 2>&1
+		gitrc=$?
+		bo fetch --protocol $version --no-tags "${ways[@]}" "d.img#$name" "$url" "$specs"
+		rc=$?
+		# It falls over ends that it was told of and did not get.
+		((gitrc == 0)) || { more=1; break; }
+		((rc == 0)) || die "$what"
+		same g$round "d.img#$name" "$what"
+	done
+	sound d.img "$what"
+	[[ -n $more ]] || same g$round "d.img#$name" "$what; gc"
+done
+
+ways=()
+# -- Bole serves what is shallow: git clones, deepens, and pushes into it --
+src=whole
+git init -q --bare $src
+grow $src $SEED 1 36
+git clone -q --bare $src srv/whole.git
+bo repo 'd.img#empty' create || die "create"
+git clone -q --bare --no-tags --no-single-branch --depth 3 "file://$dir/$src" three
+ends=$(objects three | wc -l)
+refused 'shallow update not allowed' git -C three push -q "${base[bhttp]}/closed.git" --all
+git -C three push -q "${base[bhttp]}/open.git" --all >push.log 2>&1 || die "a shallow push"
+for server in bhttp bgit; do
+	for version in 0 2; do
+		what="serving, $server v$version"
+		url=${base[$server]}/open.git
+		rm -rf w
+		git -c protocol.version=$version clone -q --bare --no-tags "$url" w 2>git.log || die "$what: clone"
+		git -C w fsck --full >fsck.log 2>&1 || die "$what: fsck"
+		[[ $(objects w | wc -l) == "$ends" && -s w/shallow ]] || die "$what: clone lacks something"
+		rm -rf w
+		git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch --depth 2 "$url" w 2>git.log ||
+			die "$what: depth 2"
+		rm -rf two
+		git clone -q --bare --no-tags --no-single-branch --depth 2 "file://$dir/$src" two
+		cmp -s <(objects two) <(objects w) || die "$what: depth 2 is another one"
+		git -c protocol.version=$version -C w fetch -q --depth 9 "$url" "$specs" 2>git.log || die "$what: depth 9"
+		cmp -s <(objects three) <(objects w) || die "$what: depth 9 is another one"
+		bo clone --protocol $version "$url" "d.img#s$server$version" || die "$what: bole clone"
+		same three "d.img#s$server$version" "$what: bole clone"
+		refused 'update-shallow' "$bole" fetch --protocol $version 'd.img#empty' "$url"
+	done
+done
+bo fetch --unshallow 'd.img#sbhttp2' "${base[bhttp]}/open.git" "$specs" || die "unshallow from a shallow one"
+grep -q 'still ends at' bo.log || die "nobody says that history still ends"
+refused 'is no shallow repository' "$bole" fetch --unshallow 'd.img#empty' "${base[daemon]}/whole.git"
+bo fetch --unshallow 'd.img#sbhttp2' "${base[daemon]}/whole.git" "$specs" || die "unshallow from another"
+rm -rf out && bo export 'd.img#sbhttp2' out || die export
+[[ ! -e out/shallow ]] && cmp -s <(objects $src) <(objects out) || die "not whole again"
+
+# -- pushes out of shallow repositories of Bole --
+bo clone --depth 2 "${base[daemon]}/whole.git" 'd.img#p' || die "clone"
+echo text >file
+bo set 'd.img#p' k file || bo set 'd.img#p' k text || die "set"
+bo push 'd.img#p' "${base[daemon]}/whole.git" main || { cat bo.log; die "a push from a shallow repository"; }
+git -C srv/whole.git fsck --full --strict >fsck.log 2>&1 || die "fsck of what was pushed to"
+git init -q --bare srv/new.git
+bo push 'd.img#p' "${base[daemon]}/new.git" main || die "a shallow push to git"
+git -C srv/new.git fsck --full >fsck.log 2>&1 || die "fsck of a shallow push"
+[[ -s srv/new.git/shallow ]] || die "git does not know that it is shallow"
+git init -q --bare srv/no.git
+git -C srv/no.git config receive.shallowUpdate false
+refused 'shallow update not allowed' "$bole" push 'd.img#p' "${base[daemon]}/no.git" main
+refused 'shallow' "$bole" bundle create 'd.img#p' b.bundle main
+bo log 'd.img#p' || die "log"
+sound d.img "at last"
+kill "${pids[2]}" && wait "${pids[2]}"
+sound own.img "at last, the server"
+echo "shallow: ok"
