@@ -29,7 +29,13 @@ args.add_argument("--wait", type=float, default=1.0)
 args = args.parse_args()
 seed = int(os.environ.get("SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 rng = random.Random(seed)
-NULL = "0" * 40
+# The format of the repositories, by its length and the capability that every request then needs.
+FORMAT = os.environ.get("GIT_DEFAULT_HASH") or "sha1"
+digest = getattr(hashlib, FORMAT)
+HEX = digest().digest_size * 2
+ID = b"[0-9a-f]{%d}" % HEX
+NULL = "0" * HEX
+OF_FORMAT = "" if FORMAT == "sha1" else " object-format=" + FORMAT
 SELF = "refs/heads/evil"
 MIB = 1 << 20
 peak = 0
@@ -208,11 +214,11 @@ def entry(kind, data, size=None, base=b"", level=6):
 
 def pack(entries, count=None, version=2, magic=b"PACK", trailer=None):
     body = magic + struct.pack(">II", version, len(entries) if count is None else count) + b"".join(entries)
-    return body + (hashlib.sha1(body).digest() if trailer is None else trailer)
+    return body + (digest(body).digest() if trailer is None else trailer)
 
 
 def oid(kind, data):
-    return hashlib.sha1(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest()
+    return digest(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest()
 
 
 def copies(base_len, times):
@@ -292,7 +298,7 @@ def packs():
     yield "a count of 10 million", pack(GOOD, count=9999999), None
     yield "a count too high", pack(GOOD, count=2), None
     yield "a count too low", pack(GOOD * 2, count=1), "unpack "
-    yield "a wrong trailer", pack(GOOD, trailer=bytes(20)), "unpack "
+    yield "a wrong trailer", pack(GOOD, trailer=bytes(HEX // 2)), "unpack "
     yield "no trailer", pack(GOOD, trailer=b""), None
     yield "half a trailer", whole[:-10], None
     for cut in sorted(rng.sample(range(1, len(whole) - 1), 12)):
@@ -311,9 +317,9 @@ def packs():
     yield "an offset before the start", pack([blob, entry(6, small, base=ofs(5000))]), "unpack "
     yield "an offset into an entry", pack([blob, entry(6, small, base=ofs(3))]), "unpack "
     yield "an offset that overflows", pack([blob, entry_head(6, 4) + b"\xff" * 11 + b"\x7f"]), "unpack "
-    a, b = "1" * 40, "2" * 40
+    a, b = "1" * HEX, "2" * HEX
     yield "a circle of deltas", pack([ref(a, small), ref(b, small), ref(a, small)]), "unpack "
-    yield "a missing base", pack([blob, ref("3" * 40, small)]), "unpack "
+    yield "a missing base", pack([blob, ref("3" * HEX, small)]), "unpack "
     yield "a copy past the base", pack([blob, entry(6, varint(200) + varint(9) + b"\x91\xc4\x09", base=ofs(len(blob)))]), "unpack "
     yield "opcode 0", pack([blob, entry(6, varint(200) + varint(4) + b"\0", base=ofs(len(blob)))]), "unpack "
     yield "a result that lies", pack([blob, entry(6, varint(200) + varint(1 << 50) + b"\x90\x04", base=ofs(len(blob)))]), "unpack "
@@ -322,7 +328,7 @@ def packs():
     yield "bytes after the pack", pack(GOOD) + b"PACK and more", None
     yield "a tree with .git", pack([blob, entry(2, b"100644 .GIT\0" + bytes.fromhex(oid("blob", b"x" * 200)))]), "unpack "
     yield "a tree with ..", pack([blob, entry(2, b"100644 ..\0" + bytes.fromhex(oid("blob", b"x" * 200)))]), "unpack "
-    yield "a commit of nothing", pack([entry(1, b"tree %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx" % (b"4" * 40))]), "unpack "
+    yield "a commit of nothing", pack([entry(1, b"tree %s\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx" % (b"4" * HEX))]), "unpack "
     if not args.small:
         yield "a chain of 20,000 deltas", chain(20000), "unpack "
         yield "a zlib bomb of 1 GiB in 64 blobs", zlib_bomb(1024, 64), "unpack "
@@ -332,8 +338,13 @@ def packs():
 def commands(*lines, caps="report-status side-band-64k atomic"):
     out = b""
     for i, line in enumerate(lines):
-        out += pkt(line + ("\0 " + caps if i == 0 else ""))
+        out += pkt(line + ("\0 " + caps + OF_FORMAT if i == 0 else ""))
     return out + b"0000"
+
+
+def command(name):
+    """The first lines of a version 2 request."""
+    return pkt("command=" + name) + (pkt(OF_FORMAT[1:]) if OF_FORMAT else b"")
 
 
 # -- after every attack --
@@ -405,7 +416,7 @@ def bad_packs():
 
 
 def bad_names():
-    good = re.search(rb"([0-9a-f]{40}) refs/heads/", before["one"]).group(1).decode()
+    good = re.search(b"(" + ID + b") refs/heads/", before["one"]).group(1).decode()
     names = [
         "refs/heads/../x", "refs/heads/a..b", "refs/heads/x.lock", "refs/heads/x.lock/y", "refs/heads/\x01", "refs/heads/a~1",
         "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/a*", "refs/heads/a[", "refs/heads/a\\b",
@@ -421,7 +432,7 @@ def bad_names():
         if re.search(rb"\dok ", answer):
             fail("the name %r was accepted: %r" % (name[:50], answer))
     for line in (
-        "", "x", NULL, "z" * 40 + " " + good + " " + SELF, good[:39] + " " + good + " " + SELF,
+        "", "x", NULL, "z" * HEX + " " + good + " " + SELF, good[:-1] + " " + good + " " + SELF,
         NULL + "\t" + good + "\t" + SELF, "shallow " + good, "push-cert\0x", NULL + good + SELF,
     ):  # fmt: skip
         refused("the command %r" % line[:60], post("receive-pack", commands(line) + pack([])), None)
@@ -431,12 +442,12 @@ def bad_names():
 def bad_lines():
     lines = [b"", b"0", b"000", b"0003", b"0001", b"0002", b"000g", b"-001", b"+004", b"0x10", b" 004", b"ffff" + b"x" * 65531,
              b"fff1" + b"x" * 70000, b"0004" * 5000, b"0005\n" * 5000, b"0000" * 5000, b"0010want", b"\0\0\0\0", b"00\xff\xff",
-             rng.randbytes(3000), b"0032want " + b"q" * 41 + b"\n0000", pkt("want " + NULL) + b"0000", pkt("command=") + b"0000",
-             pkt("command=fetch") + b"0001" + pkt("want") + b"0000", pkt("command=fetch") + b"0001" + pkt("x" * 60000) + b"0000",
-             pkt("command=rm -rf /") + b"0000", pkt("command=ls-refs") * 2 + b"0000", pkt("command=fetch") + b"0002",
-             pkt("command=ls-refs") + b"0001" + pkt("ref-prefix " + "a" * 5000) * 2000 + b"0000",
+             rng.randbytes(3000), pkt(b"want " + b"q" * (HEX + 1)) + b"0000", pkt("want " + NULL) + b"0000", pkt("command=") + b"0000",
+             command("fetch") + b"0001" + pkt("want") + b"0000", command("fetch") + b"0001" + pkt("x" * 60000) + b"0000",
+             pkt("command=rm -rf /") + b"0000", command("ls-refs") * 2 + b"0000", command("fetch") + b"0002",
+             command("ls-refs") + b"0001" + pkt("ref-prefix " + "a" * 5000) * 2000 + b"0000",
              pkt("command=fetch") + pkt("object-format=md5") + b"0001" + b"0000",
-             pkt("command=fetch") + b"0001" + pkt("deepen 99999999999999999999") + pkt("filter combine:" + "tree:1+" * 2000) + b"0000"]  # fmt: skip
+             command("fetch") + b"0001" + pkt("deepen 99999999999999999999") + pkt("filter combine:" + "tree:1+" * 2000) + b"0000"]  # fmt: skip
     for data in lines[:: 3 if args.small else 1]:
         for version in ("", "version=2"):
             post("upload-pack", data, "Git-Protocol: %s\r\n" % version if version else "")
@@ -453,20 +464,20 @@ def bad_lines():
 
 def many_lines():
     """A hundred thousand wants, two hundred thousand haves: cheap for the client only."""
-    tip = re.search(rb"([0-9a-f]{40}) refs/heads/", before["one"]).group(1)
+    tip = re.search(b"(" + ID + b") refs/heads/", before["one"]).group(1)
     scale = 20 if args.small else 1
-    ids = [hashlib.sha1(b"%d" % i).hexdigest().encode() for i in range(200000 // scale)]
-    wants = b"".join(b"0032want " + i + b"\n" for i in ids[: 100000 // scale])
-    haves = b"".join(b"0032have " + i + b"\n" for i in ids)
-    head = pkt("command=fetch") + b"0001"
+    ids = [digest(b"%d" % i).hexdigest().encode() for i in range(200000 // scale)]
+    wants = b"".join(pkt(b"want " + i + b"\n") for i in ids[: 100000 // scale])
+    haves = b"".join(pkt(b"have " + i + b"\n") for i in ids)
+    head = command("fetch") + b"0001"
     v2 = "Git-Protocol: version=2\r\n"
     refused("100,000 wants", post("upload-pack", head + wants + b"0000", v2), "not our ref")
     refused("100,000 wants, git", git("upload-pack", wants + b"0000", patience=2), "ERR")
-    same = (b"0032want " + tip + b"\n") * (100000 // scale)
+    same = pkt(b"want " + tip + b"\n") * (100000 // scale)
     refused("100,000 equal wants", post("upload-pack", head + same + b"0000", v2), "NAK|packfile")
-    answer = post("upload-pack", head + b"0032want " + tip + b"\n" + haves + b"0000", v2)
+    answer = post("upload-pack", head + pkt(b"want " + tip + b"\n") + haves + b"0000", v2)
     refused("200,000 haves", answer, "NAK")
-    answer = git("upload-pack", b"0032want " + tip + b"\n0000" + haves + b"0009done\n")
+    answer = git("upload-pack", pkt(b"want " + tip + b"\n") + b"0000" + haves + b"0009done\n")
     refused("200,000 haves, git", answer, "PACK|ERR")
     updates = commands(*("%s %s refs/heads/n%d" % (NULL, tip.decode(), i) for i in range(11000)), caps="report-status atomic")
     refused("11,000 atomic commands", post("receive-pack", updates + pack([])), "ERR|ng |\x03|HTTP/1.1 4")
@@ -474,7 +485,7 @@ def many_lines():
 
 
 def bad_http():
-    fetch = b"0014command=ls-refs\n0000"
+    fetch = command("ls-refs") + b"0000"
     gz = lambda data: gzip.compress(data, 9, mtime=0)
     packed = b"\x1f\x8b\x08" + bytes(7) + zeros_of(64 if args.small else 1024) + b"\3\0" + bytes(8)
     body = [
@@ -625,21 +636,21 @@ def dropped():
 def leaks():
     foreign = dict(zip(("commit", "tree", "blob", "tag"), args.secrets.split(",")))
     nothing = {k: v[:20] + ("f" if v[20] != "f" else "0") + v[21:] for k, v in foreign.items()}
-    tip, name = re.search(rb"([0-9a-f]{40}) (refs/heads/\w+)", before["one"]).groups()
+    tip, name = re.search(b"(" + ID + rb") (refs/heads/\w+)", before["one"]).groups()
     tip, name = tip.decode(), name.decode()
 
     def alike(answer):
         answer = re.sub(rb"\r\nDate: [^\r]*", b"", answer)
-        return re.sub(rb"[0-9a-f]{40}", b"#" * 40, answer)
+        return re.sub(b"[0-9a-f]{40,64}", b"#", answer)  # also one that a message cuts short
 
     v2 = "Git-Protocol: version=2\r\n"
     tries = {}
 
     def fetch(label, make, v0=True):
         """Version 2 and 0, with and without state."""
-        command = lambda i: pkt("command=fetch") + b"0001" + make(i, 2) + b"0000"
-        tries[label + ", v2 http"] = lambda i, p: post("upload-pack", command(i), v2)
-        tries[label + ", v2 git"] = lambda i, p: git("upload-pack", command(i) + b"0000", "\0version=2\0", p)
+        asked = lambda i: command("fetch") + b"0001" + make(i, 2) + b"0000"
+        tries[label + ", v2 http"] = lambda i, p: post("upload-pack", asked(i), v2)
+        tries[label + ", v2 git"] = lambda i, p: git("upload-pack", asked(i) + b"0000", "\0version=2\0", p)
         if v0:
             tries[label + ", v0 http"] = lambda i, p: post("upload-pack", make(i, 0))
             tries[label + ", v0 git"] = lambda i, p: git("upload-pack", make(i, 0), "", p)
@@ -648,7 +659,7 @@ def leaks():
         tries[label + ", http"] = lambda i, p: post("receive-pack", make(i))
         tries[label + ", git"] = lambda i, p: git("receive-pack", make(i), "", p)
 
-    caps = {0: " multi_ack_detailed side-band-64k thin-pack", 2: ""}
+    caps = {0: " multi_ack_detailed side-band-64k thin-pack" + OF_FORMAT, 2: ""}
     end = {0: b"0000" + pkt("done\n"), 2: pkt("done\n")}
     for kind in foreign:
         fetch("want of a " + kind, lambda i, v, k=kind: pkt("want " + i[k] + caps[v] + "\n") + end[v])
@@ -670,7 +681,7 @@ def leaks():
         push("a tag of a " + kind, lambda i, k=kind: commands("%s %s %s" % (NULL, tip, SELF))
              + pack([entry(4, b"object %s\ntype %s\ntag t\ntagger A <a@b> 1 +0000\n\nx\n" % (i[k].encode(), k.encode()))]))  # fmt: skip
     who = b"author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nx\n"
-    empty = hashlib.sha1(b"tree 0\0").hexdigest().encode()
+    empty = digest(b"tree 0\0").hexdigest().encode()
     one = lambda e: commands("%s %s %s" % (NULL, tip, SELF)) + pack(e)
     push("a commit of its tree", lambda i: one([entry(1, b"tree " + i["tree"].encode() + b"\n" + who)]))
     push("a commit on its commit", lambda i: one([entry(2, b""), entry(1, b"tree " + empty + b"\nparent " + i["commit"].encode() + b"\n" + who)]))
@@ -680,7 +691,7 @@ def leaks():
     fetch("a filter", lambda i, v: pkt("want " + tip + caps[v] + "\n") + pkt("filter sparse:oid=" + i["blob"]) + end[v])
     fetch("deepen-not", lambda i, v: pkt("want " + tip + caps[v] + "\n") + pkt("deepen-not " + i["commit"]) + end[v])
     fetch("want-ref", lambda i, v: pkt("want-ref " + i["commit"]) + end[v], v0=False)
-    info = lambda i: pkt("command=object-info") + b"0001" + pkt("size") + pkt("oid " + i["blob"]) + b"0000"
+    info = lambda i: command("object-info") + b"0001" + pkt("size") + pkt("oid " + i["blob"]) + b"0000"
     tries["object-info"] = lambda i, p: post("upload-pack", info(i), v2)
     global counted
     for label, ask in tries.items():

@@ -5,7 +5,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 export GIT_DEFAULT_HASH=sha256 ROUNDS=${ROUNDS:-60}
 failed=0
-for name in push fetch fetch-model archive repack; do
+for name in push fetch fetch-model archive repack hostile; do
 	tests/interop/$name.sh >build/test/sha256-$name.log 2>&1 && continue
 	tail -20 build/test/sha256-$name.log
 	echo "sha256-services: $name fails"

@@ -146,18 +146,46 @@ bool git_has_object(struct git_fixture *f, const struct bole_repo *repo, const s
 	return rc == BOLE_OK;
 }
 
+static void put_pkt(struct bole_buffer *buf, const char *text, size_t len)
+{
+	char head[8];
+
+	snprintf(head, sizeof head, "%04x", (unsigned)len + 4);
+	bole_buffer_append(buf, head, 4);
+	bole_buffer_append(buf, text, len);
+}
+
+/* Puts the name of one format where that of another is; text has room for it. */
+static int rename_format(char *text, int len, const char *from, const char *to)
+{
+	char *at = memmem(text, (size_t)len, from, strlen(from));
+
+	if (at == NULL)
+		return len;
+	char *rest = at + strlen(from);
+	memmove(at + strlen(to), rest, (size_t)(text + len - rest));
+	memcpy(at, to, strlen(to));
+	return len + (int)strlen(to) - (int)strlen(from);
+}
+
+/* Tests speak of SHA-1, and of the other format where the run is about that one. */
+#define SHA1_NAMED   "object-format=sha1"
+#define SHA256_NAMED "object-format=sha256"
+
 void pkt_add(struct bole_buffer *buf, const char *format, ...)
 {
 	char text[8192];
-	char head[8];
+	bool other = test_algo() == BOLE_HASH_SHA256;
 	va_list args;
 
 	va_start(args, format);
-	int len = vsnprintf(text, sizeof text, format, args);
+	int len = vsnprintf(text, sizeof text - 8, format, args);
 	va_end(args);
-	snprintf(head, sizeof head, "%04x", (unsigned)len + 4);
-	bole_buffer_append(buf, head, 4);
-	bole_buffer_append(buf, text, (size_t)len);
+	if (other && memmem(text, (size_t)len, SHA256_NAMED, strlen(SHA256_NAMED)) == NULL)
+		len = rename_format(text, len, SHA1_NAMED, SHA256_NAMED);
+	put_pkt(buf, text, (size_t)len);
+	if (other && strncmp(text, "command=", 8) == 0)
+		put_pkt(buf, SHA256_NAMED, strlen(SHA256_NAMED));
 }
 
 void pkt_special(struct bole_buffer *buf, const char *four)
@@ -177,14 +205,16 @@ void pkt_command(struct bole_buffer *buf, const struct bole_oid *old_oid,
                  const struct bole_oid *new_oid, const char *name, const char *caps)
 {
 	char text[8192];
-	char head[8];
+	bool other = test_algo() == BOLE_HASH_SHA256;
 	int len = snprintf(text, sizeof text, "%s %s %s", hex_of(old_oid), hex_of(new_oid), name);
 
 	if (caps != NULL)
 		len += snprintf(text + len, sizeof text - (size_t)len, "%c%s", 0, caps);
-	snprintf(head, sizeof head, "%04x", (unsigned)len + 4);
-	bole_buffer_append(buf, head, 4);
-	bole_buffer_append(buf, text, (size_t)len);
+	if (caps != NULL && other && strstr(caps, "object-format") == NULL)
+		len += snprintf(text + len, sizeof text - (size_t)len, " " SHA256_NAMED);
+	else if (caps != NULL && other)
+		len = rename_format(text, len, SHA1_NAMED, SHA256_NAMED);
+	put_pkt(buf, text, (size_t)len);
 }
 
 static void pack_part(struct git_fixture *f, struct bole_buffer *out, const struct pack_part *part)
@@ -370,6 +400,9 @@ void git_transcript(const struct git_session *session, struct bole_buffer *out)
 		else
 			transcribe(out, data);
 	}
+	if (test_algo() == BOLE_HASH_SHA256 && out->len > 0)
+		out->len = (size_t)rename_format((char *)out->ptr, (int)out->len, SHA256_NAMED,
+		                                 SHA1_NAMED);
 	bole_buffer_byte(out, 0);
 }
 

@@ -112,6 +112,11 @@ uint8_t test_algo(void)
 	return name != NULL && strcmp(name, "sha256") == 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 }
 
+int test_hex(void)
+{
+	return 2 * (int)bole_hash_bytes(test_algo());
+}
+
 uint64_t test_seed(uint64_t otherwise)
 {
 	const char *text = getenv("SEED");

@@ -48,6 +48,8 @@ void test_platform_release(struct test_platform *);
 
 /* The object format that a suite runs for: GIT_DEFAULT_HASH as git knows it, else SHA-1. */
 uint8_t test_algo(void);
+/* Digits of an id of that format. */
+int test_hex(void);
 /* Environment SEED, else `otherwise`; prints it so that a failure can be repeated. */
 uint64_t test_seed(uint64_t otherwise);
 /* splitmix64: the next number of a sequence. */

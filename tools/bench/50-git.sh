@@ -108,7 +108,8 @@ server_start() { # bole|plain|bitmap|nginx|jgit
 	jgit)
 		CLASSPATH=$jgit_classpath JGIT_CLASSPATH=$jgit_classpath \
 			"$tools/cputime" report \
-			jgit daemon --listen 127.0.0.1 --port "$port" --export-all --enable receive-pack "$dir/gits/plain" >jgit.log 2>&1 &
+			jgit daemon --listen 127.0.0.1 --port "$port" --export-all \
+			--enable receive-pack "$dir/gits/plain" >jgit.log 2>&1 &
 		;;
 	*)
 		"$tools/cputime" report git -c uploadpack.allowFilter=true daemon --listen=127.0.0.1 \

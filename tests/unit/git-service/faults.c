@@ -66,11 +66,11 @@ struct scene {
 static void scene_open(struct scene *c)
 {
 	memset(c, 0, sizeof *c);
-	git_fixture_open(&c->f, BOLE_HASH_SHA1);
+	git_fixture_open(&c->f, test_algo());
 	git_history(&c->f, &c->f.repo, "refs/heads/main", 4, c->tips);
 	git_set_ref(&c->f, &c->f.repo, "refs/heads/side", &c->tips[1], NULL);
 	c->blob = git_write(&c->f, &c->f.other, BOLE_OBJECT_BLOB, "hello", 5);
-	c->null.algo = BOLE_HASH_SHA1;
+	c->null.algo = test_algo();
 	bole_buffer_init(&c->request, &c->f.test.alloc, 1 << 20);
 	bole_buffer_init(&c->text, &c->f.test.alloc, 1 << 20);
 	real = c->f.store->tx;

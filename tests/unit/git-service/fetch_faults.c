@@ -22,7 +22,7 @@ struct scene {
 static void scene_open(struct scene *c)
 {
 	memset(c, 0, sizeof *c);
-	git_fixture_open(&c->f, BOLE_HASH_SHA1);
+	git_fixture_open(&c->f, test_algo());
 	git_history(&c->f, &c->f.repo, "refs/heads/main", COMMITS, c->tips);
 	struct bole_oid tag = git_tag(&c->f, &c->f.repo, "v1", &c->tips[3], BOLE_OBJECT_COMMIT);
 	git_set_ref(&c->f, &c->f.repo, "refs/tags/v1", &tag, NULL);

@@ -34,7 +34,7 @@ static void graph_open(struct graph *g, uint64_t seed)
 {
 	memset(g, 0, sizeof *g);
 	g->seed = seed;
-	git_fixture_open(&g->f, BOLE_HASH_SHA1);
+	git_fixture_open(&g->f, test_algo());
 	for (unsigned i = 0; i < COMMITS; i++) {
 		const struct bole_oid *parents[PARENTS_MAX + 1] = {NULL};
 		char message[40];
@@ -117,8 +117,8 @@ Test(history, reachable_wants_are_exactly_the_ancestors)
 		graph_open(&g, seed + round);
 		session_open(&g, &s, &svc);
 		bole_history_init(&h, &s, s.snapshot);
-		bole_id_list_init(&starts, svc.platform, svc.alloc, BOLE_HASH_SHA1);
-		bole_id_list_init(&targets, svc.platform, svc.alloc, BOLE_HASH_SHA1);
+		bole_id_list_init(&starts, svc.platform, svc.alloc, test_algo());
+		bole_id_list_init(&targets, svc.platform, svc.alloc, test_algo());
 		for (unsigned k = 0; k < 3; k++) {
 			unsigned tip = below(&g, COMMITS);
 			cr_assert_eq(bole_id_list_add(&starts, &g.ids[tip]), BOLE_OK);
@@ -200,7 +200,7 @@ static void add_haves(struct graph *g, struct bole_buffer *request, const bool *
 		if (owned[i] && below(g, 3) != 0)
 			pkt_add(request, "have %s\n", hex_of(&g->ids[i]));
 		if (below(g, 6) == 0)
-			pkt_add(request, "have %08x%032x\n", i, i);
+			pkt_add(request, "have %08x%0*x\n", i, test_hex() - 8, i);
 	}
 }
 

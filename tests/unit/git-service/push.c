@@ -34,9 +34,9 @@ struct scene {
 static void scene_open(struct scene *c)
 {
 	memset(c, 0, sizeof *c);
-	git_fixture_open(&c->f, BOLE_HASH_SHA1);
+	git_fixture_open(&c->f, test_algo());
 	git_history(&c->f, &c->f.repo, "refs/heads/main", 5, c->tips);
-	c->null.algo = BOLE_HASH_SHA1;
+	c->null.algo = test_algo();
 	c->f.test.wall = 1700000000;
 	bole_buffer_init(&c->request, &c->f.test.alloc, 64 << 20);
 	bole_buffer_init(&c->text, &c->f.test.alloc, 64 << 20);
@@ -88,7 +88,7 @@ static struct bole_oid commit_part(struct scene *c, const struct bole_oid *paren
 	                   hex_of(&tree), hex_of(parent));
 
 	*part = (struct pack_part){.type = BOLE_OBJECT_COMMIT, .data = text, .len = (size_t)len};
-	cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, BOLE_OBJECT_COMMIT,
+	cr_assert_eq(bole_object_id(test_algo(), BOLE_OBJECT_COMMIT,
 	                            bole_bytes_of(text, (size_t)len), false, &oid),
 	             BOLE_OK);
 	return oid;
@@ -458,7 +458,7 @@ Test(push, a_shallow_clone_pushes_what_has_a_whole_history_here)
 	cr_assert_str_eq(run(&c), "unpack ok\nok refs/heads/main\n0000\n");
 	/* A root of its own: its parent is nowhere here. */
 	memset(&elsewhere, 0, sizeof elsewhere);
-	elsewhere.algo = BOLE_HASH_SHA1;
+	elsewhere.algo = test_algo();
 	elsewhere.bytes[0] = 7;
 	struct bole_oid cut = commit_part(&c, &elsewhere, text, &part);
 	for (int told = 1; told >= 0; told--) {

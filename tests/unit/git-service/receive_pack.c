@@ -21,12 +21,12 @@ struct scene {
 static void scene_open(struct scene *c)
 {
 	memset(c, 0, sizeof *c);
-	git_fixture_open(&c->f, BOLE_HASH_SHA1);
+	git_fixture_open(&c->f, test_algo());
 	git_history(&c->f, &c->f.repo, "refs/heads/main", 5, c->tips);
 	const struct bole_oid *parents[] = {&c->tips[1], NULL};
 	c->side = git_commit(&c->f, &c->f.repo, "side", 1700000090, parents);
 	git_set_ref(&c->f, &c->f.repo, "refs/heads/side", &c->side, NULL);
-	c->null.algo = BOLE_HASH_SHA1;
+	c->null.algo = test_algo();
 	bole_buffer_init(&c->request, &c->f.test.alloc, 64 << 20);
 	bole_buffer_init(&c->text, &c->f.test.alloc, 64 << 20);
 }

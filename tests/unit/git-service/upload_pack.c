@@ -28,7 +28,7 @@ struct scene {
 static void scene_open(struct scene *c)
 {
 	memset(c, 0, sizeof *c);
-	git_fixture_open(&c->f, BOLE_HASH_SHA1);
+	git_fixture_open(&c->f, test_algo());
 	git_history(&c->f, &c->f.repo, "refs/heads/main", 10, c->tips);
 	c->tag = git_tag(&c->f, &c->f.repo, "v1", &c->tips[4], BOLE_OBJECT_COMMIT);
 	git_set_ref(&c->f, &c->f.repo, "refs/tags/v1", &c->tag, &c->tips[4]);
