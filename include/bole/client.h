@@ -45,6 +45,11 @@ struct bole_client_options {
 	/* "user:password" or "Bearer token", for HTTP; goes before what the URL says. Sent to the
 	 * URL's own host, scheme and port only, and never shown. */
 	const char *credentials;
+	/* For the server to read as it likes, told with each list and fetch (git-fetch(1),
+	 * "--server-option"); without NUL and line ends. A server that takes none, or does not
+	 * speak version 2, is refused (BOLE_E_UNSUPPORTED). */
+	const char *const *server_options;
+	size_t server_option_count;
 	uint64_t connect_ns_max; /* 0 = 30 s */
 	uint64_t silence_ns_max; /* a server that says nothing for so long is given up; 0 = 300 s */
 	/* Wraps a connection in TLS for a host; takes plain over, closes it on failure. NULL:

@@ -45,7 +45,8 @@ same() { # git folder, STORE#REPO, what: equal objects and references, and sound
 # -- the servers --
 mkdir srv
 port=$((20000 + RANDOM % 20000))
-git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
+GIT_TRACE_PACKET=$dir/packets git daemon --reuseaddr --export-all --enable=receive-pack \
+	--base-path="$dir/srv" --listen=127.0.0.1 \
 	--port=$port >daemon.log 2>&1 &
 pids+=($!)
 tls=$top/tests/support/tls
@@ -123,6 +124,24 @@ for format in sha1 sha256; do
 	done
 done
 
+# -- server options; long requests are packed --
+url=${base[daemon]}/sha1.git
+bo ls-remote --server-option one=1 --server-option=two "$url" >/dev/null || die "server options: ls-remote"
+bo clone --server-option three "$url" 'd.img#told' >/dev/null || die "server options: clone"
+for word in 'server-option=one=1' 'server-option=two' 'server-option=three'; do
+	grep -q "upload-pack< $word" packets || die "$word was not told"
+done
+refused 'takes no server options' "$bole" ls-remote --protocol 0 --server-option x "$url"
+refused 'too long' "$bole" ls-remote --server-option "$(printf '%02000d' 1)" "$url"
+git init -q many
+git -C many fetch -q "$dir/src-sha1" 'refs/*:refs/*' --update-head-ok
+tree=$(git -C many rev-parse 'main^{tree}')
+for i in {1..40}; do git -C many branch "b$i" "$(git -C many commit-tree -m "b$i" -p main "$tree")"; done
+git clone -q --mirror many srv/many.git
+bo fetch 'd.img#told' "${base[backend]}/many.git" >/dev/null || die "a long request"
+same many 'd.img#told' "a long request"
+grep -q 'coded gzip' http.log || die "the long request was not packed"
+
 # -- mirror: goes back, prunes, follows HEAD --
 src=src-sha1
 url=${base[daemon]}/sha1.git
@@ -177,7 +196,8 @@ refused 'those of' "$bole" fetch 'd.img#sha256-daemon-2' "$url"
 # -- a shallow server, an empty one, none --
 git clone -q --bare --depth 3 "file://$dir/$src" srv/shallow.git
 for version in 2 0; do
-	bo clone --protocol $version "${base[daemon]}/shallow.git" "d.img#sh$version" >/dev/null 2>&1 || die "shallow server"
+	bo clone --protocol $version "${base[daemon]}/shallow.git" "d.img#sh$version" >/dev/null 2>&1 ||
+		die "shallow server"
 	same srv/shallow.git "d.img#sh$version" "shallow server"
 done
 git init -q --bare srv/empty.git

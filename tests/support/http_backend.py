@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         env = dict(os.environ, GIT_PROJECT_ROOT=ROOT, GIT_HTTP_EXPORT_ALL="1", PATH_INFO=path,
                    REQUEST_METHOD=self.command, QUERY_STRING=query, REMOTE_USER="ada",
                    CONTENT_TYPE=self.headers.get("Content-Type", ""),
-                   CONTENT_LENGTH=str(len(body)),
+                   CONTENT_LENGTH=str(len(body)), HTTP_CONTENT_ENCODING=self.headers.get("Content-Encoding", ""),
                    GIT_PROTOCOL=self.headers.get("Git-Protocol", ""))
         run = subprocess.run(["git", "http-backend"], input=body, env=env,
                              stdout=subprocess.PIPE, check=False)
@@ -103,6 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         self.cgi(b"")
 
     def do_POST(self):
+        print("coded", self.headers.get("Content-Encoding", "-"), file=sys.stderr, flush=True)
         self.cgi(self.body())
 
 

@@ -110,6 +110,8 @@ int bole_cli_client_open(struct bole_cli *cli, const char *url,
 	        .remote_text = push || out->progress.on ? show_text : NULL,
 	        .warning = show_warning,
 	        .ctx = out,
+	        .server_options = settings->server_options.at,
+	        .server_option_count = settings->server_options.count,
 	};
 	int code = take_settings(out, settings);
 	if (code != BOLE_EXIT_OK)

@@ -22,11 +22,25 @@
 	"  --protocol N         speak version 0, 1 or 2 of the protocol (2)\n"               \
 	"  --quiet              no progress\n"
 
+#define BOLE_CLI_SERVER_OPTION_HELP \
+	"  --server-option TEXT   tell the server this, too; may be repeated\n"
+
+/* An option that may be given more than once, as "--name VALUE" or "--name=VALUE": taken out of
+ * the arguments before "--". Returns the new count of arguments, or -1 after saying what is wrong.
+ */
+enum { BOLE_CLI_VALUES_MAX = 64 };
+struct bole_cli_values {
+	const char *at[BOLE_CLI_VALUES_MAX];
+	size_t count;
+};
+int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *);
+
 struct bole_cli_client_settings {
 	const char *protocol;
 	const char *credentials;
 	const char *cacert;
 	bool quiet;
+	struct bole_cli_values server_options;
 };
 
 struct bole_cli_client {
@@ -64,15 +78,5 @@ struct bole_cli_store;
  * failed, and returns the exit code. */
 int bole_cli_client_done(struct bole_cli_client *, enum bole_status rc, struct bole_cli_store *,
                          const struct bole_cli_transfer *);
-
-/* An option that may be given more than once, as "--name VALUE" or "--name=VALUE": taken out of
- * the arguments before "--". Returns the new count of arguments, or -1 after saying what is wrong.
- */
-enum { BOLE_CLI_VALUES_MAX = 64 };
-struct bole_cli_values {
-	const char *at[BOLE_CLI_VALUES_MAX];
-	size_t count;
-};
-int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *);
 
 #endif /* BOLE_TOOLS_CLIENT_H */

@@ -20,7 +20,8 @@ static const char clone_help[] =
         "then those of what is fetched.\n\n" DEEPEN_HELP
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
+                BOLE_CLI_CLIENT_HELP;
 
 static const char fetch_help[] =
         "usage: bole fetch STORE#REPO URL [REFSPEC...]\n\n"
@@ -38,7 +39,8 @@ static const char fetch_help[] =
         "  --dry-run            say what would change\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
+                BOLE_CLI_CLIENT_HELP;
 
 static const char mirror_help[] =
         "usage: bole mirror URL STORE#REPO\n\n"
@@ -49,7 +51,8 @@ static const char mirror_help[] =
         "  --dry-run            say what would change\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
+                BOLE_CLI_CLIENT_HELP;
 
 struct fetch_settings {
 	struct bole_cli_client_settings client;
@@ -181,6 +184,9 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--shallow-since", NULL, &s.since},
 	                                        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc > 0)
+		argc = bole_cli_take_values(argc, argv, "--server-option",
+		                            &s.client.server_options);
 	if (argc < 0)
 		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, clone_help, known, sizeof known / sizeof known[0], 2,
@@ -215,6 +221,9 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	        {"--deepen", NULL, &s.deepen},       {"--unshallow", &s.unshallow, NULL},
 	        {"--shallow-since", NULL, &s.since}, {"--update-shallow", &s.update_shallow, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc > 0)
+		argc = bole_cli_take_values(argc, argv, "--server-option",
+		                            &s.client.server_options);
 	if (argc < 0)
 		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, fetch_help, known, sizeof known / sizeof known[0], 2,
@@ -246,6 +255,9 @@ static int run_mirror(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--dry-run", &s.dry_run, NULL},
 	                                        {"--batch", NULL, &s.batch},
 	                                        {"--lenient", &s.lenient, NULL}};
+	argc = bole_cli_take_values(argc, argv, "--server-option", &s.client.server_options);
+	if (argc < 0)
+		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, mirror_help, known, sizeof known / sizeof known[0], 2,
 	                         2, &args);
 	if (code == BOLE_EXIT_OK)

@@ -11,7 +11,7 @@ static const char help[] =
         "name, what HEAD names, and what annotated tags name (^{}). With patterns, those\n"
         "whose last components fit one (* and ? as in file names).\n\n"
         "  --branches           only refs/heads/\n"
-        "  --tags               only refs/tags/\n" BOLE_CLI_CLIENT_HELP;
+        "  --tags               only refs/tags/\n" BOLE_CLI_SERVER_OPTION_HELP BOLE_CLI_CLIENT_HELP;
 
 struct listing {
 	struct bole_cli *cli;
@@ -108,6 +108,9 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(settings),
 	                                        {"--branches", &branches, NULL},
 	                                        {"--tags", &tags, NULL}};
+	argc = bole_cli_take_values(argc, argv, "--server-option", &settings.server_options);
+	if (argc < 0)
+		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, help, known, sizeof known / sizeof known[0], 1,
 	                         BOLE_CLI_ARGS_MAX, &args);
 	if (code != BOLE_EXIT_OK)

@@ -35,6 +35,7 @@ static const struct known_cap known_caps[] = {
         CAP("quiet", quiet),
         CAP("atomic", atomic),
         CAP("push-options", push_options),
+        CAP("server-option", server_option),
         CAP("ls-refs", ls_refs),
         CAP("fetch", fetch),
         CAP("shallow", shallow),

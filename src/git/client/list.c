@@ -117,6 +117,12 @@ void bole_remote_command(struct bole_remote *r, const char *command)
 	if (r->caps.object_format)
 		bole_pkt_text(&r->out, r->algo == BOLE_HASH_SHA256 ? "object-format=sha256"
 		                                                   : "object-format=sha1");
+	for (size_t i = 0; i < r->options->server_option_count; i++) {
+		bole_pkt_line_init(&line);
+		bole_pkt_line_text(&line, "server-option=");
+		bole_pkt_line_text(&line, r->options->server_options[i]);
+		bole_pkt_line_write(&line, &r->out);
+	}
 	bole_pkt_delim(&r->out);
 }
 

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "git/service/service_impl.h"
 
-enum { TEXT_CHUNK_BYTES = 16 * 1024 };
+enum { TEXT_CHUNK_BYTES = 16 * 1024, SERVER_OPTION_MAX = 1000 };
 
 enum bole_status bole_remote_open(struct bole_remote *r, struct bole_platform *platform,
                                   struct bole_alloc *alloc, struct bole_transport *transport,
@@ -93,6 +93,22 @@ static void read_from(struct bole_remote *r, struct bole_reader *reader)
 	r->reading = true;
 }
 
+static enum bole_status check_options(struct bole_remote *r)
+{
+	const struct bole_client_options *o = r->options;
+
+	if (o->server_option_count > 0 && (r->version != 2 || !r->caps.server_option))
+		return bole_remote_fail(r, BOLE_E_UNSUPPORTED,
+		                        "the server takes no server options (version %d)",
+		                        r->version);
+	for (size_t i = 0; i < o->server_option_count; i++)
+		if (strlen(o->server_options[i]) > SERVER_OPTION_MAX ||
+		    strchr(o->server_options[i], '\n') != NULL)
+			return bole_remote_fail(r, BOLE_E_INVALID,
+			                        "a server option is too long or has a line end");
+	return BOLE_OK;
+}
+
 enum bole_status bole_remote_connect(struct bole_remote *r, const char *service, int version)
 {
 	struct bole_reader *reader = NULL;
@@ -102,7 +118,8 @@ enum bole_status bole_remote_connect(struct bole_remote *r, const char *service,
 	if (rc != BOLE_OK)
 		return failed(r, rc);
 	read_from(r, reader);
-	return bole_remote_advert(r);
+	BOLE_TRY(bole_remote_advert(r));
+	return strcmp(service, "git-upload-pack") == 0 ? check_options(r) : BOLE_OK;
 }
 
 enum bole_status bole_remote_request(struct bole_remote *r)

@@ -80,6 +80,7 @@ struct bole_remote_caps {
 	bool atomic;
 	bool push_options;
 	/* version 2 */
+	bool server_option;
 	bool ls_refs;
 	bool unborn;
 	bool fetch;

@@ -7,10 +7,18 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/deflate.h"
 #include "git/service/service_impl.h"
 #include "node/client/client.h"
 
-enum { CHUNK_HEAD = 20, AUTH_LINE = 2 * CLIENT_AUTH_MAX };
+enum {
+	CHUNK_HEAD = 20,
+	AUTH_LINE = 2 * CLIENT_AUTH_MAX,
+	PACKED_MIN = 1024, /* of a body that is worth it, as git thinks */
+	PACKED_LEVEL = 6,
+	ZLIB_HEAD = 2,
+	ZLIB_TAIL = 4,
+};
 
 static struct client_http *http_of(struct bole_transport *transport)
 {
@@ -326,17 +334,57 @@ static enum bole_status http_request(struct bole_transport *self, struct bole_wr
 	return BOLE_OK;
 }
 
+/* As one member of gzip, where that makes it shorter; only what fetches ask: packs do not shrink.
+ * *packed has no bytes if it stays as it is. */
+static enum bole_status pack_body(struct client_http *h, struct bole_buffer *packed)
+{
+	static const uint8_t head[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3};
+	struct bole_bytes body = bole_bytes_of(h->body.ptr, h->body.len);
+	size_t bound = bole_deflate_bound(body.len);
+	struct bole_deflater *deflater = NULL;
+	uint8_t tail[8];
+
+	bole_buffer_init(packed, h->alloc, 2 * CLIENT_BODY_HELD);
+	if (body.len < PACKED_MIN || strcmp(h->service, "git-upload-pack") != 0)
+		return BOLE_OK;
+	BOLE_TRY(bole_deflater_open(h->alloc, PACKED_LEVEL, &deflater));
+	bole_buffer_append(packed, head, sizeof head);
+	/* Of zlib's frame only what is within counts; its head makes place for ours. */
+	packed->len -= ZLIB_HEAD;
+	uint8_t *to = bole_buffer_reserve(packed, bound);
+	size_t len = to == NULL ? 0 : bole_deflate_whole(deflater, body, to, bound);
+	bole_deflater_close(deflater);
+	if (len <= ZLIB_HEAD + ZLIB_TAIL || len + sizeof head >= body.len) {
+		packed->len = 0;
+		return packed->rc;
+	}
+	memcpy(packed->ptr, head, sizeof head);
+	packed->len += len - ZLIB_TAIL;
+	bole_put_le32(tail, bole_crc32(0, body));
+	bole_put_le32(tail + 4, (uint32_t)body.len);
+	bole_buffer_append(packed, tail, sizeof tail);
+	return packed->rc;
+}
+
 static enum bole_status finish_body(struct client_http *h)
 {
-	char length[60];
+	char length[100];
+	struct bole_buffer packed;
 	struct bole_bytes last = bole_bytes_z("0\r\n\r\n");
 	struct bole_bytes body = bole_bytes_of(h->body.ptr, h->body.len);
 
 	if (h->streaming)
 		return send(h, &last, 1);
-	snprintf(length, sizeof length, "Content-Length: %zu\r\n", h->body.len);
-	BOLE_TRY(post_head(h, length));
-	enum bole_status rc = send(h, &body, 1);
+	enum bole_status rc = pack_body(h, &packed);
+	if (rc == BOLE_OK && packed.len > 0)
+		body = bole_bytes_of(packed.ptr, packed.len);
+	snprintf(length, sizeof length, "%sContent-Length: %zu\r\n",
+	         packed.len > 0 ? "Content-Encoding: gzip\r\n" : "", body.len);
+	if (rc == BOLE_OK)
+		rc = post_head(h, length);
+	if (rc == BOLE_OK)
+		rc = send(h, &body, 1);
+	bole_buffer_release(&packed);
 	bole_buffer_release(&h->body);
 	return rc;
 }
