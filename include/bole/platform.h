@@ -119,6 +119,8 @@ struct bole_platform_ops {
 	 * NULL: use fiber_start. */
 	enum bole_status (*fiber_start_near)(struct bole_platform *, const char *name,
 	                                     void (*fn)(void *arg), void *arg, size_t stack_bytes);
+	/* How many fibers can compute at the same time, at least 1. NULL: one. */
+	unsigned (*processors)(struct bole_platform *);
 };
 
 /* alloc is the platform's root allocator (wrap it in a budget, base/budget.h). */

@@ -309,12 +309,20 @@ static void test_cond_broadcast(struct bole_platform *platform, struct bole_cond
 	must(pthread_cond_broadcast(cond_of(cond)), "cond_broadcast");
 }
 
+static unsigned test_processors(struct bole_platform *platform)
+{
+	unsigned processors = self_of(platform)->processors;
+
+	return processors == 0 ? 1 : processors;
+}
+
 static const struct bole_platform_ops test_ops = {
         .now_ns = test_now,
         .wall_s = test_wall,
         .random = test_platform_random,
         .log = test_log,
         .fiber_start = test_fiber_start,
+        .processors = test_processors,
         .yield = test_yield,
         .sleep_until = test_sleep_until,
         .mutex_init = test_mutex_init,

@@ -30,6 +30,8 @@ struct test_platform {
 	_Atomic uint64_t now;
 	int64_t wall; /* what wall_s answers; negative = BOLE_E_UNSUPPORTED */
 
+	unsigned processors; /* what the platform answers; 0 = 1 */
+
 	bool quiet;           /* do not print the log */
 	_Atomic size_t lines; /* of log, so far */
 	char last_line[512];

@@ -115,6 +115,14 @@ static void *alloc_resize(void *ctx, void *ptr, size_t old_size, size_t new_size
 	return moved;
 }
 
+/* Of the loops, which are threads; more than cores would only take turns. */
+static unsigned platform_processors(struct bole_platform *platform)
+{
+	const struct posix *p = (const struct posix *)platform;
+
+	return p->loop_limit < p->loop_default ? p->loop_limit : p->loop_default;
+}
+
 static const struct bole_platform_ops platform_ops = {
         .now_ns = platform_now_ns,
         .wall_s = platform_wall_s,
@@ -135,6 +143,7 @@ static const struct bole_platform_ops platform_ops = {
         .listen = posix_listen,
         .connect = posix_connect,
         .fiber_start_near = posix_fiber_start_near,
+        .processors = platform_processors,
 };
 
 static unsigned choose(unsigned asked, unsigned missing, unsigned limit)

@@ -15,7 +15,11 @@
  * much again while a table grows; 1 MiB of buffers, 1.5 MiB for reading back an extent; the rest of
  * memory_bytes_max holds bases of deltas, which give way and are inflated again when it is little.
  * A delta that fits memory is resolved with base, instructions and result
- * in it; an object that does not is streamed, and kept whole instead of as a delta (pack_big.c). */
+ * in it; an object that does not is streamed, and kept whole instead of as a delta (pack_big.c).
+ *
+ * Where the platform has several processors, fibers of its own inflate, apply and hash deltas ahead
+ * of the caller's fiber, in half of the memory for bases. Nothing that is stored, refused or said
+ * depends on how many there are; all have ended when the call returns. */
 #ifndef BOLE_GIT_PACK_INGEST_H
 #define BOLE_GIT_PACK_INGEST_H
 

@@ -5,6 +5,7 @@
  *   pack_links.c    links of trees, commits and tags; the closure check
  *   pack_fsck.c     whether objects are sound, beyond their links
  *   pack_resolve.c  the delta phase
+ *   ahead.c, ahead_job.c  deltas made ahead of it, beside it
  *   pack_big.c      deltas that do not fit memory
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
@@ -17,6 +18,7 @@
 #include "git/object/object.h"
 #include "git/object/oid_map.h"
 #include "git/object/read.h"
+#include "git/pack/ahead.h"
 #include "git/pack/ingest.h"
 #include "git/pack/source.h"
 
@@ -85,6 +87,7 @@ struct intake {
 	struct intake_frame *frames;
 	size_t frame_cap;
 	size_t frame_count;
+	struct ahead *ahead;               /* what makes deltas ahead; may be NULL */
 	struct bole_object_reader *reader; /* bases outside the pack */
 	struct bole_oid outside;           /* the base of the family at hand, if it is outside */
 	size_t held;                       /* bytes of contents in memory */

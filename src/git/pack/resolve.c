@@ -393,19 +393,25 @@ static void adopt_waiting(struct intake *it, uint32_t row)
 	it->link[first] = head;
 }
 
-static enum bole_status child_known(struct intake *it, uint32_t child, uint8_t type,
-                                    struct bole_bytes content, bool base_is_copy)
+static enum bole_status child_id(struct intake *it, uint32_t child, uint8_t type,
+                                 struct bole_bytes content, struct bole_oid *oid)
 {
-	struct bole_oid oid;
-	bool by_offset = it->rows[child].type == BOLE_ENTRY_OFS_DELTA;
-	enum bole_status rc = content_id(it, type, content, &oid);
+	enum bole_status rc = content_id(it, type, content, oid);
 
 	if (rc == BOLE_E_CORRUPT)
 		return bole_intake_fail(it, rc,
 		                        "the object at offset %llu is part of a collision attack",
 		                        (unsigned long long)it->rows[child].offset);
-	BOLE_TRY(rc);
-	BOLE_TRY(bole_intake_known(it, child, type, &oid, content));
+	return rc;
+}
+
+static enum bole_status child_known(struct intake *it, uint32_t child, uint8_t type,
+                                    const struct bole_oid *oid, struct bole_bytes content,
+                                    bool base_is_copy)
+{
+	bool by_offset = it->rows[child].type == BOLE_ENTRY_OFS_DELTA;
+
+	BOLE_TRY(bole_intake_known(it, child, type, oid, content));
 	/* The row of the copy will be dropped (pack_store.c), and this delta needs it. */
 	if (by_offset && base_is_copy && it->source.in_extent &&
 	    (it->rows[child].type & INTAKE_DUPLICATE) == 0)
@@ -453,8 +459,29 @@ static enum bole_status resolve_big(struct intake *it, size_t which, uint32_t ch
 	return first == BOLE_OID_NONE ? BOLE_OK : frame_push(it, child, first, 0, none, false);
 }
 
+/* Takes a child that was made ahead. Its content stays with who made it: should deltas below it not
+ * be there, it is made again. */
+static enum bole_status resolve_made(struct intake *it, size_t which, uint32_t child, uint8_t type,
+                                     uint32_t depth, const struct ahead_row *made)
+{
+	struct intake_frame *frame = &it->frames[which];
+	struct bole_bytes none = {0};
+	bool copy = (it->rows[frame->row].type & INTAKE_DUPLICATE) != 0;
+
+	if (!has_children_left(frame))
+		frame_unload(it, frame);
+	BOLE_TRY(child_known(
+	        it, child, type, &made->oid,
+	        type == BOLE_OBJECT_BLOB ? none : bole_bytes_of(made->bytes, made->size), copy));
+	bole_ahead_done(it->ahead);
+	uint32_t first = it->first_child[child];
+
+	return first == BOLE_OID_NONE ? BOLE_OK : frame_push(it, child, first, depth, none, false);
+}
+
 static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t child, uint8_t type)
 {
+	const struct ahead_row *made = NULL;
 	uint32_t base_row = it->frames[which].row;
 	bool big = base_row != BOLE_OID_NONE && (it->rows[base_row].type & INTAKE_WHOLE) != 0;
 	struct bole_bytes content = {0};
@@ -462,6 +489,10 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	uint32_t depth;
 
 	BOLE_TRY(child_depth(it, &it->frames[which], child, &depth));
+	if (it->ahead != NULL)
+		BOLE_TRY(bole_ahead_take(it->ahead, child, &made));
+	if (made != NULL)
+		return resolve_made(it, which, child, type, depth, made);
 	if (!big && it->delta_need > it->held_max)
 		BOLE_TRY(bole_intake_is_big(it, child, &big));
 	if (big)
@@ -475,7 +506,11 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
 	memcpy(&bytes, &content.ptr, sizeof(bytes));
-	enum bole_status rc = child_known(it, child, type, content, copy);
+	struct bole_oid oid;
+	enum bole_status rc = child_id(it, child, type, content, &oid);
+
+	if (rc == BOLE_OK)
+		rc = child_known(it, child, type, &oid, content, copy);
 	uint32_t first = it->first_child[child];
 
 	if (rc == BOLE_OK && first != BOLE_OID_NONE) {
@@ -643,7 +678,10 @@ enum bole_status bole_intake_resolve(struct intake *it)
 	BOLE_TRY(link_children(it));
 	for (size_t i = 0; i < sizeof(order); i++) {
 		BOLE_TRY(measure_memory(it, order[i]));
+		bole_ahead_open(it, order[i], &it->ahead);
 		BOLE_TRY(resolve_type(it, order[i]));
+		bole_ahead_close(it->ahead);
+		it->ahead = NULL;
 	}
 	BOLE_TRY(measure_memory(it, 0));
 	BOLE_TRY(resolve_outside(it));
@@ -652,6 +690,8 @@ enum bole_status bole_intake_resolve(struct intake *it)
 
 void bole_intake_resolve_release(struct intake *it)
 {
+	bole_ahead_close(it->ahead);
+	it->ahead = NULL;
 	while (it->frame_count > 0)
 		frame_unload(it, &it->frames[--it->frame_count]);
 	bole_alloc_free(it->alloc, it->frames, it->frame_cap, sizeof(*it->frames));

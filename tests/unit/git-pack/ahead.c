@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/* Deltas made by several fibers: what is stored and what is refused is the same as with one. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "support/families.h"
+#include "support/packworld.h"
+
+struct outcome {
+	enum bole_status rc;
+	struct bole_ingest_report report;
+	struct maker_bytes fetched;
+};
+
+static void open_world(struct packworld *world, unsigned processors, size_t memory, uint8_t algo)
+{
+	packworld_open(world, algo, 1);
+	world->platform.processors = processors;
+	world->store->info.extent_bytes_min = 64 * 1024;
+	world->limits.memory_bytes_max = memory;
+}
+
+static void push(const struct families *f, unsigned processors, size_t memory, struct outcome *out)
+{
+	struct packworld world;
+	struct bole_oid *wants = calloc(f->count, sizeof *wants);
+
+	memset(out, 0, sizeof *out);
+	open_world(&world, processors, memory, f->maker.algo);
+	out->rc = packworld_push(&world, f->maker.out.ptr, f->maker.out.len, NULL, NULL);
+	out->report = world.report;
+	for (size_t i = 0; i < f->count; i++)
+		wants[i] = f->nodes[i].oid;
+	if (out->rc == BOLE_OK) {
+		cr_assert_gt(packworld_verify(&world), 0);
+		cr_assert_eq(packworld_fetch(&world, wants, f->count, NULL, 0, &out->fetched),
+		             BOLE_OK);
+	}
+	free(wants);
+	packworld_close(&world);
+}
+
+/* Returns whether the pack was taken. */
+static bool compare(const struct families *f, unsigned processors, size_t memory)
+{
+	struct outcome one, many;
+
+	push(f, 1, memory, &one);
+	push(f, processors, memory, &many);
+	cr_assert_eq(one.rc, many.rc, "%s, %s", one.report.error, many.report.error);
+	cr_assert_str_eq(one.report.error, many.report.error);
+	cr_assert_eq(one.report.objects, many.report.objects);
+	cr_assert_eq(one.report.inflated_bytes, many.report.inflated_bytes);
+	cr_assert_eq(one.fetched.len, many.fetched.len);
+	if (one.fetched.len > 0)
+		cr_assert_arr_eq(one.fetched.ptr, many.fetched.ptr, one.fetched.len);
+	maker_release(&one.fetched);
+	maker_release(&many.fetched);
+	return one.rc == BOLE_OK;
+}
+
+Test(ahead, several_fibers_store_and_refuse_what_one_does)
+{
+	uint64_t seed = test_seed(1);
+	struct families f;
+	unsigned taken = 0;
+
+	for (unsigned round = 0; round < 12; round++) {
+		struct families_options o = {.algo = test_algo(),
+		                             .families = 10 + round * 4,
+		                             .blob_bytes = round % 4 == 3 ? 60000 : 3000,
+		                             .deltas = round % 3 == 2 ? 300 / (round + 1) : 30,
+		                             .wrong = round % 3 == 1};
+
+		families_make(&f, &o, test_random(&seed));
+		taken += compare(&f, 2 + round % 4, round % 2 == 0 ? 0 : 12 << 20);
+		families_release(&f);
+	}
+	cr_assert(taken >= 4 && taken <= 8, "%u of 12 packs were taken", taken);
+}
+
+static bool gone(void *ctx)
+{
+	unsigned *left = ctx;
+
+	return *left == 0 || --*left == 0;
+}
+
+Test(ahead, stops_when_the_client_has_gone_and_when_memory_ends)
+{
+	struct families_options o = {
+	        .algo = BOLE_HASH_SHA1, .families = 60, .blob_bytes = 8000, .deltas = 40};
+	uint64_t seed = test_seed(2);
+	struct families f;
+
+	families_make(&f, &o, test_random(&seed));
+	for (unsigned round = 0; round < 12; round++) {
+		struct packworld world;
+		unsigned looks = 1 + (unsigned)(test_random(&seed) % 1000);
+
+		open_world(&world, 4, 0, BOLE_HASH_SHA1);
+		if (round % 2 == 0) {
+			world.cancelled = gone;
+			world.cancelled_ctx = &looks;
+		} else {
+			world.platform.fail_at =
+			        world.platform.grows + 1 + test_random(&seed) % 3000;
+			world.platform.fail_after = round % 4 == 1;
+		}
+		enum bole_status rc =
+		        packworld_push(&world, f.maker.out.ptr, f.maker.out.len, NULL, NULL);
+
+		cr_assert(rc == BOLE_OK ||
+		                  rc == (round % 2 == 0 ? BOLE_E_CLOSED : BOLE_E_NO_MEMORY),
+		          "%d %s", rc, world.report.error);
+		world.platform.fail_at = 0;
+		packworld_close(&world);
+	}
+	families_release(&f);
+}
