@@ -10,6 +10,9 @@
 
 enum {
 	BLOCK = 16,         /* bytes of the base that one entry stands for, and that roll along */
+	SHORT_BASE = 1024,  /* in these a block begins at every byte: what is equal is short, too */
+	MIDDLE_BASE = 8192, /* in these at every fourth */
+	MIDDLE_STRIDE = 4,
 	TRIES_MAX = 24,     /* blocks with the same hash that are compared */
 	GOOD_ENOUGH = 4096, /* a copy of this length ends the search for a longer one */
 	INSERT_MAX = 127,
@@ -30,6 +33,7 @@ struct bole_delta_index {
 	struct bole_alloc *alloc;
 	struct bole_bytes base;
 	uint32_t blocks;
+	uint32_t stride; /* from one to the next */
 	unsigned bits;
 	uint32_t *bucket; /* 1 << bits: number of a block + 1 */
 	struct block *block;
@@ -46,14 +50,23 @@ static uint32_t block_hash(const uint8_t *p)
 	return h;
 }
 
-/* FACTOR to the power of BLOCK. */
-static uint32_t factor_out(void)
+static uint32_t factor_to(unsigned power)
 {
 	uint32_t f = 1;
 
-	for (int i = 0; i < BLOCK; i++)
+	while (power-- > 0)
 		f *= FACTOR;
 	return f;
+}
+
+/* What undoes a multiplication by FACTOR: each step doubles the bits that are right. */
+static uint32_t factor_inverse(void)
+{
+	uint32_t inverse = FACTOR;
+
+	for (int bits = 3; bits < 32; bits *= 2)
+		inverse *= 2 - FACTOR * inverse;
+	return inverse;
 }
 
 static uint32_t bucket_of(uint32_t hash, unsigned bits)
@@ -72,9 +85,19 @@ static unsigned bucket_bits(uint32_t blocks)
 	return bits;
 }
 
+static uint32_t stride_of(size_t base_len)
+{
+	return base_len <= SHORT_BASE ? 1 : base_len <= MIDDLE_BASE ? MIDDLE_STRIDE : BLOCK;
+}
+
+static uint32_t blocks_of(size_t base_len)
+{
+	return base_len < BLOCK ? 0 : (uint32_t)((base_len - BLOCK) / stride_of(base_len) + 1);
+}
+
 size_t bole_delta_index_bytes(size_t base_len)
 {
-	uint32_t blocks = (uint32_t)(base_len / BLOCK);
+	uint32_t blocks = blocks_of(base_len);
 
 	return sizeof(struct bole_delta_index) + blocks * sizeof(struct block) +
 	       ((size_t)1 << bucket_bits(blocks)) * sizeof(uint32_t);
@@ -84,10 +107,15 @@ size_t bole_delta_index_bytes(size_t base_len)
 static void fill(struct bole_delta_index *index)
 {
 	const uint8_t *base = index->base.ptr;
+	const uint32_t inverse = factor_inverse();
+	const uint32_t first = factor_to(BLOCK - 1);
 	uint32_t last = 0;
 
 	for (uint32_t i = index->blocks; i-- > 0;) {
-		uint32_t hash = block_hash(base + (size_t)i * BLOCK);
+		const uint8_t *p = base + (size_t)i * index->stride;
+		uint32_t hash = index->stride == 1 && i + 1 < index->blocks
+		                        ? (last - p[BLOCK]) * inverse + p[0] * first
+		                        : block_hash(p);
 
 		/* Of a run of equal blocks the first one is the best, and there may be many. */
 		if (i + 1 < index->blocks && hash == last) {
@@ -114,7 +142,8 @@ enum bole_status bole_delta_index_open(struct bole_alloc *alloc, struct bole_byt
 		return BOLE_E_NO_MEMORY;
 	index->alloc = alloc;
 	index->base = base;
-	index->blocks = (uint32_t)(base.len / BLOCK);
+	index->blocks = blocks_of(base.len);
+	index->stride = stride_of(base.len);
 	index->bits = bucket_bits(index->blocks);
 	index->bucket = bole_alloc_zeroed(alloc, (size_t)1 << index->bits, sizeof *index->bucket);
 	if (index->blocks != 0)
@@ -266,7 +295,7 @@ static struct match longest(const struct encoder *e, size_t at, uint32_t hash)
 
 	for (unsigned i = 0; block != 0 && i < TRIES_MAX; i++) {
 		const struct block *b = &index->block[block - 1];
-		size_t from = (size_t)(block - 1) * BLOCK;
+		size_t from = (size_t)(block - 1) * index->stride;
 
 		block = b->next;
 		if (b->hash != hash)
@@ -306,7 +335,7 @@ static void scan(struct encoder *e)
 {
 	const struct bole_delta_index *index = e->index;
 	const uint8_t *t = e->target.ptr;
-	const uint32_t out = factor_out();
+	const uint32_t out = factor_to(BLOCK);
 	size_t at = copy_start(e);
 
 	while (!e->full && e->target.len - at >= BLOCK && index->blocks != 0) {

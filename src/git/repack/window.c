@@ -18,6 +18,7 @@ enum {
 	HOPELESS_PART = 32,   /* a base that is so many times as long */
 	DELTA_HEAD_BYTES = 8, /* about, that a delta costs beside its instructions */
 	COMPARE_WORK = 4,     /* of a byte */
+	SHORT_BYTES = 4096,   /* a long chain of these is read quickly */
 };
 
 struct candidate {
@@ -131,15 +132,15 @@ static size_t worth(const struct window *w, const struct repack_item *target,
 	/* What it deflates to is compared later, where that of the whole is known. */
 	uint64_t most = target->size / 4 * 3;
 	unsigned left = limit - base->depth;
-	unsigned of = limit;
 
 	if (!target->delta && target->stored * 2 < most)
 		most = target->stored * 2; /* it deflates well by itself */
 	if (w->base != REPACK_NONE) {
 		most = w->delta_len;
-		of = limit - w->r->items[w->base].depth;
+		most = most * left / (limit - w->r->items[w->base].depth);
+	} else if (target->size > SHORT_BYTES) {
+		most = most * left / limit;
 	}
-	most = most * left / of;
 	return most <= DELTA_HEAD_BYTES ? 0 : (size_t)most - DELTA_HEAD_BYTES;
 }
 
