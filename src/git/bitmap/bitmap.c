@@ -68,6 +68,7 @@ void bole_bitmap_release(struct bole_bitmap *b)
 	bole_alloc_free(b->alloc, b->segments, b->segment_cap, sizeof *b->segments);
 	bole_alloc_free(b->alloc, b->offsets, b->offset_cap, sizeof *b->offsets);
 	bole_alloc_free(b->alloc, b->blobs, b->blob_words, sizeof *b->blobs);
+	bole_alloc_free(b->alloc, b->names, b->name_cap, sizeof *b->names);
 	bole_alloc_free(b->alloc, b->sets, b->set_cap, sizeof *b->sets);
 	bole_oid_index_release(&b->by_id);
 	bole_oid_index_release(&b->by_commit);
@@ -81,7 +82,8 @@ void bole_bitmap_release(struct bole_bitmap *b)
 size_t bole_bitmap_bytes(const struct bole_bitmap *b)
 {
 	return sizeof *b + b->segment_cap * sizeof *b->segments +
-	       b->offset_cap * sizeof *b->offsets + b->set_cap * sizeof *b->sets + b->ids.cap +
+	       b->offset_cap * sizeof *b->offsets + b->name_cap * sizeof *b->names +
+	       b->blob_words * sizeof *b->blobs + b->set_cap * sizeof *b->sets + b->ids.cap +
 	       b->runs.cap + b->tips.cap + b->closure_runs.cap +
 	       (b->by_id.slot_count + b->by_commit.slot_count) * sizeof(uint32_t);
 }
@@ -156,12 +158,12 @@ enum bole_status bole_bitmap_position(const struct bole_bitmap *b, struct bole_s
 	return BOLE_OK;
 }
 
-/* Room for the types of count more positions. */
-static enum bole_status more_blobs(struct bole_bitmap *b, uint32_t count)
+/* Room for the types and names of count more positions. */
+static enum bole_status more_positions(struct bole_bitmap *b, uint32_t count)
 {
 	size_t words = ((size_t)b->positions + count + 63) / 64;
 
-	if (words <= b->blob_words)
+	if (words * 64 <= b->name_cap)
 		return BOLE_OK;
 	words += words / 8 + 16;
 	uint64_t *blobs =
@@ -171,6 +173,13 @@ static enum bole_status more_blobs(struct bole_bitmap *b, uint32_t count)
 	memset(blobs + b->blob_words, 0, (words - b->blob_words) * sizeof *blobs);
 	b->blobs = blobs;
 	b->blob_words = words;
+	uint32_t cap = (uint32_t)words * 64;
+	uint32_t *names = bole_alloc_resize(b->alloc, b->names, b->name_cap, cap, sizeof *names);
+	if (names == NULL)
+		return BOLE_E_NO_MEMORY;
+	memset(names + b->name_cap, 0, (cap - b->name_cap) * sizeof *names);
+	b->names = names;
+	b->name_cap = cap;
 	return BOLE_OK;
 }
 
@@ -242,7 +251,7 @@ enum bole_status bole_bitmap_reserve(struct bole_bitmap *b, uint32_t rows)
 		b->offsets = offsets;
 		b->offset_cap = cap;
 	}
-	return more_blobs(b, rows);
+	return more_positions(b, rows);
 }
 
 enum bole_status bole_bitmap_add_extent(struct bole_bitmap *b, struct bole_snapshot *snapshot,
@@ -277,7 +286,7 @@ enum bole_status bole_bitmap_add_id(struct bole_bitmap *b, const struct bole_oid
 	if (b->positions == POSITIONS_MAX)
 		return BOLE_E_LIMIT;
 	BOLE_TRY(more_segments(b));
-	BOLE_TRY(more_blobs(b, 1));
+	BOLE_TRY(more_positions(b, 1));
 	bole_bitmap_note_type(b, b->positions, type);
 	bole_buffer_append(&b->ids, oid->bytes, b->key_bytes);
 	BOLE_TRY(b->ids.rc);

@@ -33,6 +33,7 @@
 #include "git/object/oid_map.h"
 
 #define BITMAP_NONE UINT32_MAX
+enum { BITMAP_NAME_ROOT = 1 }; /* of the trees of commits */
 
 enum { BITMAP_CLOSURES_MAX = 32 };
 
@@ -70,6 +71,8 @@ struct bole_bitmap {
 	uint32_t offset_cap;
 	uint64_t *blobs; /* a bit for each position */
 	size_t blob_words;
+	uint32_t *names; /* of each position: hash of a path that leads to it, 0 = unknown */
+	uint32_t name_cap;
 	struct bole_buffer ids; /* raw, of objects in no extent */
 	struct bole_oid_index by_id;
 	struct bitmap_set *sets;

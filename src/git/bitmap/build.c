@@ -59,12 +59,17 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 		        copied(b->alloc, old->blobs, (uint32_t)old->blob_words, sizeof *b->blobs);
 		b->blob_words = b->blobs == NULL ? 0 : old->blob_words;
 	}
+	if (old->name_cap > 0) {
+		b->names = copied(b->alloc, old->names, old->name_cap, sizeof *b->names);
+		b->name_cap = b->names == NULL ? 0 : old->name_cap;
+	}
 	if (old->set_count > 0) {
 		b->sets = copied(b->alloc, old->sets, old->set_count, sizeof *b->sets);
 		b->set_cap = b->sets == NULL ? 0 : old->set_count;
 	}
 	if (b->segment_cap < old->segment_count || b->offset_cap < old->offset_count ||
-	    b->blob_words < old->blob_words || b->set_cap < old->set_count)
+	    b->blob_words < old->blob_words || b->name_cap < old->name_cap ||
+	    b->set_cap < old->set_count)
 		return BOLE_E_NO_MEMORY;
 	b->segment_count = old->segment_count;
 	b->offset_count = old->offset_count;

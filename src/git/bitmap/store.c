@@ -11,8 +11,8 @@
 
 enum {
 	KIND = 1,
-	MAGIC = 0x324d4242,        /* "BBM2" */
-	MAGIC_BEFORE = 0x314d4242, /* made anew in place of it */
+	MAGIC = 0x334d4242,     /* "BBM3" */
+	MAGIC_ANY = 0x00ffffff, /* of any version: made anew in place of it */
 	PIECE_BYTES = 512 * 1024,
 	PIECE_HEAD_BYTES = 24, /* magic, pieces, generation, length of the stream */
 	PIECES_MAX = 255,
@@ -110,6 +110,8 @@ static void encode(const struct bole_bitmap *b, const struct bole_buffer *places
 	bole_buffer_append(out, b->tips.ptr, b->tips.len);
 	bole_buffer_append(out, b->runs.ptr, b->runs.len);
 	bole_buffer_append(out, b->closure_runs.ptr, b->closure_runs.len);
+	for (uint32_t i = 0; i < b->positions; i++)
+		put32(out, b->names[i]);
 	bole_buffer_append(out, places->ptr, places->len);
 }
 
@@ -257,7 +259,8 @@ static enum bole_status join(struct bole_snapshot *snapshot, struct bole_alloc *
 
 		BOLE_TRY(snapshot->store->aux->get(snapshot, &key, alloc, &value, &len));
 		bool ok = len > PIECE_HEAD_BYTES && bole_get_le32(value) == MAGIC;
-		bool old = len > PIECE_HEAD_BYTES && bole_get_le32(value) == MAGIC_BEFORE;
+		bool old =
+		        len > PIECE_HEAD_BYTES && ((bole_get_le32(value) ^ MAGIC) & MAGIC_ANY) == 0;
 		if (ok && i == 0) {
 			pieces = bole_get_le32(value + 4);
 			*generation = bole_get_le64(value + 8);
@@ -431,6 +434,17 @@ static enum bole_status load_bytes(struct cursor *c, uint64_t len, struct bole_b
 	return out->rc;
 }
 
+static enum bole_status load_names(struct bole_bitmap *b, struct cursor *c)
+{
+	const uint8_t *p = take_many(c, (uint64_t)b->positions * 4);
+
+	if (p == NULL)
+		return BOLE_E_CORRUPT;
+	for (uint32_t i = 0; i < b->positions; i++)
+		b->names[i] = bole_get_le32(p + (size_t)i * 4);
+	return BOLE_OK;
+}
+
 static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snapshot,
                                struct cursor *c)
 {
@@ -456,6 +470,7 @@ static enum bole_status decode(struct bole_bitmap *b, struct bole_snapshot *snap
 	BOLE_TRY(load_bytes(c, (uint64_t)tips * b->key_bytes, &b->tips));
 	BOLE_TRY(load_bytes(c, runs, &b->runs));
 	BOLE_TRY(load_bytes(c, closure_runs, &b->closure_runs));
+	BOLE_TRY(load_names(b, c));
 	return c->left == 0 && places.left == 0 ? BOLE_OK : BOLE_E_CORRUPT;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "bole/store.h"
 #include "git/negotiate.h"
@@ -154,20 +155,46 @@ static enum bole_status take(struct bitmap_walk *walk, const struct bitmap_reach
 	return BOLE_OK;
 }
 
+/* The hash that the paths of a tree's entries begin with. */
+static uint32_t path_of(const struct bitmap_walk *walk, uint32_t tree)
+{
+	uint32_t name = walk->making == NULL ? 0 : walk->making->names[tree];
+
+	return name == 0 || name == BITMAP_NAME_ROOT ? 0
+	                                             : bole_path_hash(name, bole_bytes_of("/", 1));
+}
+
+/* The first path that leads to an object is the one that counts. */
+static void note_name(struct bitmap_walk *walk, uint32_t item, uint32_t path,
+                      struct bole_bytes part)
+{
+	uint32_t *name;
+
+	if (walk->making == NULL)
+		return;
+	name = &walk->making->names[bitmap_met(walk, item)->position];
+	if (*name == 0)
+		*name = part.len == 0 ? path : bole_path_hash(path, part);
+}
+
 static enum bole_status push(struct bitmap_walk *walk, const struct bole_oid *oid, uint8_t type)
 {
+	const struct bole_bytes none = {NULL, 0};
 	uint32_t item;
 	enum bole_status rc = bole_bitmap_meet(walk, oid, type, &item);
 
 	if (rc == BOLE_E_NOT_FOUND)
 		return BOLE_E_CORRUPT; /* a link leads nowhere */
 	BOLE_TRY(rc);
+	if (type == BOLE_OBJECT_TREE)
+		note_name(walk, item, BITMAP_NAME_ROOT, none);
 	return list_add(walk, &walk->stack, &walk->stack_count, &walk->stack_cap, item);
 }
 
 static enum bole_status follow_tree(struct bitmap_walk *walk, const struct bitmap_reach *reach,
-                                    struct bole_bytes rest)
+                                    uint32_t tree, struct bole_bytes rest)
 {
+	uint32_t path = path_of(walk, bitmap_met(walk, tree)->position);
 	struct bole_tree_entry entry;
 	enum bole_status rc;
 	uint32_t item;
@@ -183,6 +210,8 @@ static enum bole_status follow_tree(struct bitmap_walk *walk, const struct bitma
 			if (rc == BOLE_OK)
 				rc = take(walk, reach, item, &fresh);
 		}
+		if (rc == BOLE_OK)
+			note_name(walk, item, path, entry.name);
 		if (rc == BOLE_OK && entry.mode == BOLE_MODE_TREE &&
 		    !is_known(reach->set, bitmap_met(walk, item)->position))
 			rc = list_add(walk, &walk->stack, &walk->stack_count, &walk->stack_cap,
@@ -209,8 +238,9 @@ static enum bole_status follow_commit(struct bitmap_walk *walk, struct bole_byte
 }
 
 static enum bole_status follow(struct bitmap_walk *walk, const struct bitmap_reach *reach,
-                               const struct bole_oid *oid, uint32_t type)
+                               const struct bole_oid *oid, uint32_t item)
 {
+	uint32_t type = bitmap_met(walk, item)->type;
 	struct bole_bytes content;
 	struct bole_tag tag;
 
@@ -220,7 +250,7 @@ static enum bole_status follow(struct bitmap_walk *walk, const struct bitmap_rea
 	BOLE_TRY(spend(walk, content.len));
 	switch (type) {
 	case BOLE_OBJECT_COMMIT: return follow_commit(walk, content);
-	case BOLE_OBJECT_TREE: return follow_tree(walk, reach, content);
+	case BOLE_OBJECT_TREE: return follow_tree(walk, reach, item, content);
 	default:
 		if (bole_tag_parse(content, walk->index->algo, &tag) != BOLE_OK)
 			return BOLE_E_CORRUPT;
@@ -256,7 +286,7 @@ enum bole_status bole_bitmap_reach(struct bitmap_walk *walk, const struct bitmap
 		}
 		BOLE_TRY(take(walk, reach, item, &fresh));
 		if (fresh)
-			BOLE_TRY(follow(walk, reach, &oid, type));
+			BOLE_TRY(follow(walk, reach, &oid, item));
 	}
 	return BOLE_OK;
 }

@@ -157,7 +157,7 @@ enum bole_status bole_emit_rest(struct emission *em, const struct bole_entry *en
 	return BOLE_OK;
 }
 
-static enum bole_status open_deflater(struct emission *em)
+enum bole_status bole_emit_open_deflater(struct emission *em)
 {
 	if (em->deflater == NULL)
 		BOLE_TRY(bole_deflater_open(em->plan->job.alloc, DEFLATE_LEVEL, &em->deflater));
@@ -173,7 +173,7 @@ enum bole_status bole_emit_whole(struct emission *em, const struct bole_entry *e
 	struct bole_bytes content;
 	size_t done = 0;
 
-	BOLE_TRY(open_deflater(em));
+	BOLE_TRY(bole_emit_open_deflater(em));
 	BOLE_TRY(bole_object_read_entry(em->reader, entry, &content));
 	head.inflated_bytes = content.len;
 	bole_emit_head(em, &head);

@@ -27,6 +27,7 @@ struct emission {
 	struct bole_deflater *deflater;
 };
 
+BOLE_MUST_USE enum bole_status bole_emit_open_deflater(struct emission *);
 /* Writes the head of an entry. */
 void bole_emit_head(struct emission *, const struct bole_entry_head *);
 /* Copies the stored bytes of an entry from pos on. */

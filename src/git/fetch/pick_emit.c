@@ -11,6 +11,7 @@
 #include "bole/store.h"
 #include "git/bitmap/wholes.h"
 #include "git/fetch/pack_emit_impl.h"
+#include "git/fetch/send_delta.h"
 
 enum {
 	REGIONS_FIRST = 64,
@@ -42,6 +43,7 @@ struct pick_emission {
 	struct emission *em;
 	struct bole_pick *pick;
 	struct bole_snapshot *snapshot;
+	struct send_deltas *deltas; /* NULL: none are made */
 	const struct bitmap_segment *segment;
 	const uint32_t *offsets; /* of its entries */
 	struct region *regions;
@@ -295,17 +297,49 @@ static enum bole_status emit_whole(struct pick_emission *pe, struct coming *c, u
 	return bole_emit_whole(pe->em, &c->entry);
 }
 
+/* As a delta that is made for this request, if that is worth it. */
+static enum bole_status emit_made(struct pick_emission *pe, struct coming *c, uint32_t position,
+                                  uint64_t bytes, bool *done)
+{
+	struct bole_output *out = &pe->em->out;
+	struct send_delta made;
+
+	*done = false;
+	if (!bole_send_delta_pays(pe->deltas, position, bytes))
+		return BOLE_OK;
+	c->all.len = 0;
+	pe->chunk.len = 0;
+	if (c->entry.type == 0)
+		BOLE_TRY(bole_odb_entry_at(pe->snapshot, c->entry.extent, c->entry.offset,
+		                           &made.oid, &c->entry));
+	BOLE_TRY(bole_send_delta(pe->deltas, &c->entry, position, bytes, &made));
+	if (made.deflated.len == 0)
+		return BOLE_OK;
+	struct bole_entry_head head = {
+	        .type = BOLE_ENTRY_REF_DELTA, .inflated_bytes = made.len, .base = made.oid};
+	bole_emit_head(pe->em, &head);
+	bole_output_write(out, made.deflated.ptr, made.deflated.len);
+	*done = true;
+	return out->rc;
+}
+
 static enum bole_status emit_coming(struct pick_emission *pe, struct coming *c, uint32_t position)
 {
 	struct emission *em = pe->em;
 	size_t skip = 0;
+	bool done;
 
 	if (c->head.type == BOLE_ENTRY_OFS_DELTA || c->head.type == BOLE_ENTRY_REF_DELTA) {
 		skip = c->head.head_bytes;
 		if (!place_base(pe, em->out.written, &c->base, c->base_position, &c->head)) {
-			return emit_whole(pe, c, position);
+			BOLE_TRY(emit_made(pe, c, position, 0, &done));
+			return done ? BOLE_OK : emit_whole(pe, c, position);
 		}
 		bole_emit_head(em, &c->head);
+	} else {
+		BOLE_TRY(emit_made(pe, c, position, c->entry.stored_bytes, &done));
+		if (done)
+			return BOLE_OK;
 	}
 	if (c->all.len != 0) {
 		bole_output_write(&em->out, c->all.ptr + skip, c->all.len - skip);
@@ -492,7 +526,8 @@ static enum bole_status emit_in_run(struct pick_emission *pe, uint32_t row)
 		if (base != BITMAP_NONE && is_sent(pe, pe->segment->first + base) &&
 		    emitted_at(pe, pe->segment->first + base) == start - head.base_distance)
 			return extend_run(pe, &entry, position, start);
-	} else if (head.type != BOLE_ENTRY_REF_DELTA) {
+	} else if (head.type != BOLE_ENTRY_REF_DELTA &&
+	           !bole_send_delta_pays(pe->deltas, position, entry.stored_bytes)) {
 		return extend_run(pe, &entry, position, start);
 	}
 	BOLE_TRY(flush_run(pe));
@@ -652,9 +687,11 @@ enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)
 	struct pick_emission pe = {.em = em, .pick = pick, .snapshot = pick->walk.snapshot};
 
 	em->reader = pick->walk.reader;
+	BOLE_TRY(bole_send_deltas_open(em, pick, &pe.deltas));
 	bole_wholes_reader_init(&pe.wholes, pick->bitmap, pe.snapshot, em->plan->job.alloc);
 	enum bole_status rc = emit_all(&pe);
 	bole_wholes_reader_close(&pe.wholes);
+	bole_send_deltas_close(pe.deltas);
 	bole_alloc_free(em->plan->job.alloc, pe.regions, pe.region_cap, sizeof *pe.regions);
 	bole_alloc_free(em->plan->job.alloc, pe.early, pe.early_cap, sizeof *pe.early);
 	return rc;

@@ -375,3 +375,11 @@ size_t bole_entry_head_format(const struct bole_entry_head *head, uint8_t algo, 
 	BOLE_ASSERT(len <= BOLE_ENTRY_HEAD_MAX);
 	return len;
 }
+
+uint32_t bole_path_hash(uint32_t hash, struct bole_bytes part)
+{
+	for (size_t i = 0; i < part.len; i++)
+		if (part.ptr[i] > ' ')
+			hash = (hash >> 2) + ((uint32_t)part.ptr[i] << 24);
+	return hash;
+}

@@ -35,6 +35,11 @@ bool bole_tree_name_safe(struct bole_bytes name);
 /* Git's order of tree entries: a directory compares as if its name ended in '/'. */
 int bole_tree_entry_compare(const struct bole_tree_entry *a, const struct bole_tree_entry *b);
 
+/* Goes on with the hash of a path, part by part, "/" between them. The last sixteen characters
+ * count, the last ones most: versions of a file come together, also of one that was moved, and of a
+ * family of files (gitpacking's advice for sorting by name). Spaces do not count. Begins with 0. */
+uint32_t bole_path_hash(uint32_t hash, struct bole_bytes part);
+
 /* All borrowed from the object's bytes. parents is the raw run of "parent <hex>\n" lines. */
 struct bole_commit {
 	struct bole_oid tree;

@@ -22,16 +22,6 @@ struct naming {
 	size_t cap;
 };
 
-/* The last sixteen characters count, the last ones most: a file that is moved, or a family of
- * files, stays together (gitpacking's advice for sorting by name). */
-static uint32_t path_hash(uint32_t hash, struct bole_bytes name)
-{
-	for (size_t i = 0; i < name.len; i++)
-		if (name.ptr[i] > ' ')
-			hash = (hash >> 2) + ((uint32_t)name.ptr[i] << 24);
-	return hash;
-}
-
 static enum bole_status push(struct naming *n, uint32_t item, uint32_t path)
 {
 	if (n->r->items[item].walked)
@@ -63,12 +53,12 @@ static enum bole_status name_entries(struct naming *n, uint32_t path, struct bol
 		if (number == BOLE_OID_NONE)
 			continue;
 		struct repack_item *item = &r->items[number];
-		uint32_t hash = path_hash(path, entry.name);
+		uint32_t hash = bole_path_hash(path, entry.name);
 
 		if (item->name == 0)
 			item->name = hash == 0 ? NAMELESS : hash;
 		if (item->type == BOLE_OBJECT_TREE)
-			BOLE_TRY(push(n, number, path_hash(hash, bole_bytes_z("/"))));
+			BOLE_TRY(push(n, number, bole_path_hash(hash, bole_bytes_z("/"))));
 	}
 	return rc == BOLE_END ? BOLE_OK : BOLE_E_CORRUPT;
 }
