@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* Whole conversations from a server, one packet a line, so that the fuzzer plays with what they
  * mean and not with lengths. First byte: what the client wants (list, clone, fetch, push, by turns
- * of 8) and bit 3: the rest are raw bytes; bit 4: over HTTP. In a line "$" is the id of a commit
- * that "P", alone, sends as a pack in band 1, "R" as it is; "0" alone is a flush, "1" a delimiter,
- * "-" begins the next HTTP answer; "<" opens packets in a packet of band 1 (a report). Invariants:
- * what fails leaves nothing behind, what does not has verified objects, memory comes back. */
+ * of 8) and bit 3: the rest are raw bytes; bit 4: over HTTP; bit 5: with a depth of 1, bit 6: one
+ * more than there is. In a line "$" is the id of a commit that "P", alone, sends as a pack in band
+ * 1, "R" as it is; "%" that of one whose parent "`" is not in its pack "Q" but in "S"; "0" alone is
+ * a flush, "1" a delimiter, "-" begins the next HTTP answer; "<" opens packets in a packet of band
+ * 1 (a report). Invariants: what fails leaves nothing behind, what does not has verified objects,
+ * memory comes back. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,14 +15,39 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "bole/verify.h"
 #include "support/client_script.h"
 
 enum { ANSWERS = 8, LINES = 128, LINE_BYTES = 500 };
 
 static struct script c;
 static struct offer o;
+static struct offer younger;
+static struct offer older;
 static struct maker_bytes seed;
 static struct maker_bytes answers[ANSWERS];
+
+/* A commit without its parent, and that one, with the same empty tree. */
+static void open_parts(void)
+{
+	struct maker_bytes text = {NULL, 0, 0};
+	struct packmaker young, old;
+	struct bole_oid tree;
+
+	packmaker_init(&young, BOLE_HASH_SHA1);
+	packmaker_init(&old, BOLE_HASH_SHA1);
+	packmaker_object(&young, BOLE_OBJECT_TREE, "", 0, &tree);
+	commit_text(&text, &tree, NULL, 1700000000, "first");
+	packmaker_object(&old, BOLE_OBJECT_COMMIT, text.ptr, text.len, &older.commit);
+	text.len = 0;
+	commit_text(&text, &tree, &older.commit, 1700000060, "second");
+	packmaker_object(&young, BOLE_OBJECT_COMMIT, text.ptr, text.len, &younger.commit);
+	packmaker_finish(&young);
+	packmaker_finish(&old);
+	younger.pack = young.out;
+	older.pack = old.out;
+	maker_release(&text);
+}
 
 static void open_once(void)
 {
@@ -29,6 +56,7 @@ static void open_once(void)
 	script_open(&c, BOLE_HASH_SHA1);
 	offer_open(&o, BOLE_HASH_SHA1);
 	offer_v2(&o, &seed);
+	open_parts();
 }
 
 static void http_head(struct maker_bytes *out, bool first, unsigned what)
@@ -50,6 +78,12 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 		say_band(out, 1, o.pack.ptr, o.pack.len);
 		return;
 	}
+	if (len == 1 && (line[0] == 'Q' || line[0] == 'S')) {
+		const struct offer *part = line[0] == 'Q' ? &younger : &older;
+
+		say_band(out, 1, part->pack.ptr, part->pack.len);
+		return;
+	}
 	if (len == 1 && line[0] == 'R') {
 		maker_append(out, o.pack.ptr, o.pack.len);
 		return;
@@ -59,8 +93,13 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 		return;
 	}
 	for (size_t i = band; i < len && at < LINE_BYTES; i++) {
-		if (line[i] == '$')
-			at += (size_t)snprintf(text + at, sizeof text - at, "%s", hex(&o.commit));
+		const struct bole_oid *oid = line[i] == '$'   ? &o.commit
+		                             : line[i] == '%' ? &younger.commit
+		                             : line[i] == '`' ? &older.commit
+		                                              : NULL;
+
+		if (oid != NULL)
+			at += (size_t)snprintf(text + at, sizeof text - at, "%s", hex(oid));
 		else
 			text[at++] = line[i] == '~' ? '\0' : line[i];
 	}
@@ -113,6 +152,23 @@ static void prepare(void)
 	c.connections = c.told = 0;
 }
 
+/* Every link leads somewhere, but for parents of recorded ends. */
+static void check_closed(void)
+{
+	const struct bole_verify_report report = {.finding = NULL};
+	struct bole_verify_result result;
+	struct bole_snapshot *snapshot;
+	struct bole_repo repo;
+
+	if (bole_repo_find(c.store, "r", &repo) != BOLE_OK)
+		return;
+	BOLE_ASSERT(bole_snapshot_open(c.store, repo.id, &snapshot) == BOLE_OK);
+	BOLE_ASSERT(bole_verify(&c.test.base, snapshot, &c.test.alloc, &report, &result) ==
+	            BOLE_OK);
+	BOLE_ASSERT(result.errors == 0);
+	bole_snapshot_close(snapshot);
+}
+
 static void converse(unsigned what, const char *url)
 {
 	static const char *const specs[] = {"main", ":refs/heads/old", "+main:refs/heads/other"};
@@ -150,7 +206,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	c.answer_count = build(data + 1, size - 1, (data[0] & 8) != 0, http, what);
 	for (size_t i = 0; i < c.answer_count; i++)
 		c.answers[i] = &answers[i];
+	c.deepen.depth = (data[0] & 32) != 0;
+	c.deepen.deepen = (data[0] & 64) != 0;
 	converse(what, http ? "http://host/x" : "git://host/x");
+	c.deepen = (struct bole_client_deepen){.depth = 0};
+	check_closed();
 	c.answer_count = 0;
 	script_rewind(&c);
 	BOLE_ASSERT(c.test.bytes <= before + (64 << 10));

@@ -43,7 +43,9 @@ same() { # git folder, STORE#REPO, what
 	more=
 	cmp -s <(objects "$1") <(objects out) || {
 		# git forgets what it had where a server counts from the nearest end
-		[[ (${ways[0]:-} == --deepen || (-n $had && ${#ways[@]} == 0)) && -z $(comm -23 <(objects "$1") <(objects out)) ]] && more=1 && return
+		[[ ${ways[0]:-} != --deepen && (-z $had || ${#ways[@]} != 0) ]] ||
+			[[ -n $(comm -23 <(objects "$1") <(objects out)) ]] || more=1
+		[[ -z $more ]] || return
 		diff <(objects "$1") <(objects out) | grep -c '^<' >&2
 		diff <(objects "$1") <(objects out) | grep -c '^>' >&2
 		[[ -z ${KEEP:-} ]] || cp -r "$dir" "$KEEP"
@@ -119,7 +121,8 @@ for round in $(seq $ROUNDS); do
 	fi
 	pick_way
 	what="round $round, $server v$version $format: clone ${ways[*]}"
-	git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch "${ways[@]}" "$url" g$round >git.log 2>&1
+	git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch "${ways[@]}" "$url" \
+		g$round >git.log 2>&1
 	gitrc=$?
 	bo clone --protocol $version "${ways[@]}" "$url" "d.img#$name"
 	rc=$?
@@ -142,7 +145,8 @@ for round in $(seq $ROUNDS); do
 		[[ -z $more || ${#ways[@]} == 0 ]] || ways=(--depth $((1 + RANDOM % 9)))
 		[[ ${ways[*]} != --unshallow || -s g$round/shallow ]] || continue
 		what="$what; ${ways[*]}"
-		git -c protocol.version=$version -C g$round fetch -q --no-tags "${ways[@]}" "$url" "$specs" >git.log 2>&1
+		git -c protocol.version=$version -C g$round fetch -q --no-tags "${ways[@]}" "$url" "$specs" \
+			>git.log 2>&1
 		gitrc=$?
 		bo fetch --protocol $version --no-tags "${ways[@]}" "d.img#$name" "$url" "$specs"
 		rc=$?
@@ -175,12 +179,13 @@ for server in bhttp bgit; do
 		git -C w fsck --full >fsck.log 2>&1 || die "$what: fsck"
 		[[ $(objects w | wc -l) == "$ends" && -s w/shallow ]] || die "$what: clone lacks something"
 		rm -rf w
-		git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch --depth 2 "$url" w 2>git.log ||
-			die "$what: depth 2"
+		git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch --depth 2 \
+			"$url" w 2>git.log || die "$what: depth 2"
 		rm -rf two
 		git clone -q --bare --no-tags --no-single-branch --depth 2 "file://$dir/$src" two
 		cmp -s <(objects two) <(objects w) || die "$what: depth 2 is another one"
-		git -c protocol.version=$version -C w fetch -q --depth 9 "$url" "$specs" 2>git.log || die "$what: depth 9"
+		git -c protocol.version=$version -C w fetch -q --depth 9 "$url" "$specs" 2>git.log ||
+			die "$what: depth 9"
 		cmp -s <(objects three) <(objects w) || die "$what: depth 9 is another one"
 		bo clone --protocol $version "$url" "d.img#s$server$version" || die "$what: bole clone"
 		same three "d.img#s$server$version" "$what: bole clone"

@@ -219,6 +219,7 @@ static enum bole_status take(struct script *c, const char *url, enum bole_fetch_
 	                                .prune = mode == BOLE_FETCH_UPDATE,
 	                                .head = true,
 	                                .memory_bytes_max = 16 << 20,
+	                                .deepen = c->deepen,
 	                                .change = note,
 	                                .ctx = c};
 	enum bole_status rc = open_client(c, url, &client);

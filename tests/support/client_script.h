@@ -16,6 +16,7 @@ struct script {
 	struct bole_platform platform;
 	struct bole_store *store;
 	struct bole_client_options options;
+	struct bole_client_deepen deepen; /* of clones and fetches */
 	/* What each connection says; after the last one nobody answers. */
 	const struct maker_bytes *answers[SCRIPT_CONNECTIONS];
 	size_t answer_count;
