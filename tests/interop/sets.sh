@@ -117,7 +117,7 @@ for algo in sha1 sha256; do
 	all_same "after another start"
 	stop
 	# What is kept whole, then the index: nothing of it is believed.
-	for magic in BBW1 BBM2; do
+	for magic in BBW1 BBM4; do
 		python3 -c 'import re, sys
 data = open("disk.img", "rb").read()
 places = [m.start() for m in re.finditer(sys.argv[1].encode(), data)]

@@ -67,7 +67,7 @@ void bole_bitmap_release(struct bole_bitmap *b)
 		return;
 	bole_alloc_free(b->alloc, b->segments, b->segment_cap, sizeof *b->segments);
 	bole_alloc_free(b->alloc, b->offsets, b->offset_cap, sizeof *b->offsets);
-	bole_alloc_free(b->alloc, b->blobs, b->blob_words, sizeof *b->blobs);
+	bole_alloc_free(b->alloc, b->blobs, b->type_words, 2 * sizeof *b->blobs);
 	bole_alloc_free(b->alloc, b->names, b->name_cap, sizeof *b->names);
 	bole_alloc_free(b->alloc, b->sets, b->set_cap, sizeof *b->sets);
 	bole_oid_index_release(&b->by_id);
@@ -82,8 +82,8 @@ void bole_bitmap_release(struct bole_bitmap *b)
 size_t bole_bitmap_bytes(const struct bole_bitmap *b)
 {
 	return sizeof *b + b->segment_cap * sizeof *b->segments +
-	       b->offset_cap * sizeof *b->offsets + b->name_cap * sizeof *b->names +
-	       b->blob_words * sizeof *b->blobs + b->set_cap * sizeof *b->sets + b->ids.cap +
+	       b->type_words * 2 * sizeof *b->blobs + b->offset_cap * sizeof *b->offsets +
+	       b->name_cap * sizeof *b->names + b->set_cap * sizeof *b->sets + b->ids.cap +
 	       b->runs.cap + b->tips.cap + b->closure_runs.cap +
 	       (b->by_id.slot_count + b->by_commit.slot_count) * sizeof(uint32_t);
 }
@@ -166,13 +166,18 @@ static enum bole_status more_positions(struct bole_bitmap *b, uint32_t count)
 	if (words * 64 <= b->name_cap)
 		return BOLE_OK;
 	words += words / 8 + 16;
-	uint64_t *blobs =
-	        bole_alloc_resize(b->alloc, b->blobs, b->blob_words, words, sizeof *blobs);
+	/* One piece of memory for both. */
+	uint64_t *blobs = bole_alloc_zeroed(b->alloc, words, 2 * sizeof *blobs);
 	if (blobs == NULL)
 		return BOLE_E_NO_MEMORY;
-	memset(blobs + b->blob_words, 0, (words - b->blob_words) * sizeof *blobs);
+	if (b->type_words > 0) {
+		memcpy(blobs, b->blobs, b->type_words * sizeof *blobs);
+		memcpy(blobs + words, b->trees, b->type_words * sizeof *blobs);
+	}
+	bole_alloc_free(b->alloc, b->blobs, b->type_words, 2 * sizeof *blobs);
 	b->blobs = blobs;
-	b->blob_words = words;
+	b->trees = blobs + words;
+	b->type_words = words;
 	uint32_t cap = (uint32_t)words * 64;
 	uint32_t *names = bole_alloc_resize(b->alloc, b->names, b->name_cap, cap, sizeof *names);
 	if (names == NULL)
@@ -189,8 +194,11 @@ void bole_bitmap_note_type(struct bole_bitmap *b, uint32_t position, uint8_t typ
 
 	/* An extent that was not taken after all may have left its own. */
 	b->blobs[position / 64] &= ~bit;
+	b->trees[position / 64] &= ~bit;
 	if (type == BOLE_OBJECT_BLOB)
 		b->blobs[position / 64] |= bit;
+	else if (type == BOLE_OBJECT_TREE)
+		b->trees[position / 64] |= bit;
 }
 
 static enum bole_status more_segments(struct bole_bitmap *b)

@@ -70,7 +70,8 @@ struct bole_bitmap {
 	uint32_t offset_count;
 	uint32_t offset_cap;
 	uint64_t *blobs; /* a bit for each position */
-	size_t blob_words;
+	uint64_t *trees; /* the same */
+	size_t type_words;
 	uint32_t *names; /* of each position: hash of a path that leads to it, 0 = unknown */
 	uint32_t name_cap;
 	struct bole_buffer ids; /* raw, of objects in no extent */
@@ -190,7 +191,6 @@ BOLE_MUST_USE enum bole_status bole_bitmap_reserve(struct bole_bitmap *, uint32_
 /* Numbers in 7-bit groups, the lowest first. False: there is no whole one. */
 void bole_bitmap_put_number(struct bole_buffer *, uint32_t);
 bool bole_bitmap_get_number(const uint8_t **p, size_t *left, uint32_t *out);
-/* Takes what is no blob as that. */
 void bole_bitmap_note_type(struct bole_bitmap *, uint32_t position, uint8_t type);
 
 #endif /* BOLE_GIT_BITMAP_H */

@@ -54,10 +54,11 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 		b->offsets = copied(b->alloc, old->offsets, old->offset_count, sizeof *b->offsets);
 		b->offset_cap = b->offsets == NULL ? 0 : old->offset_count;
 	}
-	if (old->blob_words > 0) {
-		b->blobs =
-		        copied(b->alloc, old->blobs, (uint32_t)old->blob_words, sizeof *b->blobs);
-		b->blob_words = b->blobs == NULL ? 0 : old->blob_words;
+	if (old->type_words > 0) {
+		b->blobs = copied(b->alloc, old->blobs, (uint32_t)old->type_words,
+		                  2 * sizeof *b->blobs);
+		b->type_words = b->blobs == NULL ? 0 : old->type_words;
+		b->trees = b->blobs == NULL ? NULL : b->blobs + b->type_words;
 	}
 	if (old->name_cap > 0) {
 		b->names = copied(b->alloc, old->names, old->name_cap, sizeof *b->names);
@@ -68,7 +69,7 @@ static enum bole_status copy(const struct bole_bitmap *old, struct bole_bitmap *
 		b->set_cap = b->sets == NULL ? 0 : old->set_count;
 	}
 	if (b->segment_cap < old->segment_count || b->offset_cap < old->offset_count ||
-	    b->blob_words < old->blob_words || b->name_cap < old->name_cap ||
+	    b->type_words < old->type_words || b->name_cap < old->name_cap ||
 	    b->set_cap < old->set_count)
 		return BOLE_E_NO_MEMORY;
 	b->segment_count = old->segment_count;

@@ -354,6 +354,8 @@ static enum bole_status work_on(struct bole_git_cache *cache, const struct bole_
 	uint64_t built = ops->now_ns(cache->platform);
 	if (rc == BOLE_OK)
 		atomic_store(&made->saved, job->old == NULL ? 0 : atomic_load(&job->old->saved));
+	if (rc == BOLE_E_NOT_FOUND)
+		return rc; /* a shallow repository has none */
 	if (rc != BOLE_OK || made != job->old)
 		log_work(cache, repo, rc, made, (built - start) / 1000000);
 	if (rc != BOLE_OK) {

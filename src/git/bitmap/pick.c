@@ -126,8 +126,8 @@ static uint64_t ones(uint64_t word)
 	return word * 0x0101010101010101 >> 56;
 }
 
-/* Blobs that something reaches are left out. BOLE_E_UNSUPPORTED: one is a want itself. */
-static enum bole_status drop_blobs(struct bole_pick *pick, const struct bole_pick_job *job)
+/* Blobs and trees that something reaches are left out. BOLE_E_UNSUPPORTED: one is a want itself. */
+static enum bole_status drop_types(struct bole_pick *pick, const struct bole_pick_job *job)
 {
 	const struct bole_bitmap *b = pick->bitmap;
 	const struct bitmap_walk *walk = &pick->walk;
@@ -140,14 +140,16 @@ static enum bole_status drop_blobs(struct bole_pick *pick, const struct bole_pic
 			return BOLE_E_UNSUPPORTED;
 	}
 	for (size_t i = 0; i < b->positions / 64; i++)
-		pick->send.words[i] &= ~b->blobs[i];
+		pick->send.words[i] &= ~(b->blobs[i] | (job->no_trees ? b->trees[i] : 0));
 	for (uint32_t at = b->positions / 64 * 64; at < b->positions; at++)
-		if ((b->blobs[at / 64] >> at % 64 & 1) != 0)
+		if (((b->blobs[at / 64] | (job->no_trees ? b->trees[at / 64] : 0)) >> at % 64 &
+		     1) != 0)
 			pick->send.words[at / 64] &= ~(UINT64_C(1) << at % 64);
 	for (size_t i = 0; i < walk->extra_count; i++) {
 		uint32_t at = b->positions + (uint32_t)i;
+		uint32_t type = bitmap_met(walk, walk->extra[i])->type;
 
-		if (bitmap_met(walk, walk->extra[i])->type == BOLE_OBJECT_BLOB)
+		if (type == BOLE_OBJECT_BLOB || (type == BOLE_OBJECT_TREE && job->no_trees))
 			pick->send.words[at / 64] &= ~(UINT64_C(1) << at % 64);
 	}
 	return BOLE_OK;
@@ -190,8 +192,8 @@ static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job 
 	subtract_have(pick);
 	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->send));
 	BOLE_TRY(bole_bitmap_bits_grow(&pick->walk, &pick->have));
-	if (job->no_blobs)
-		BOLE_TRY(drop_blobs(pick, job));
+	if (job->no_blobs || job->no_trees)
+		BOLE_TRY(drop_types(pick, job));
 	for (size_t i = 0; i < pick->send.count; i++)
 		pick->count += ones(pick->send.words[i]);
 	return BOLE_OK;

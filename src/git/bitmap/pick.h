@@ -19,7 +19,9 @@ struct bole_pick_job {
 	/* Commits whose parents the receiver does not see; NULL = it sees all. */
 	const struct bole_id_list *ends;
 	bool include_tags;
-	bool no_blobs; /* leaves them out; a blob among the wants is BOLE_E_UNSUPPORTED */
+	/* Leaves blobs out, or trees as well; one among the wants is BOLE_E_UNSUPPORTED. */
+	bool no_blobs;
+	bool no_trees;
 	enum bole_status (*tick)(void *ctx);
 	void *tick_ctx;
 };

@@ -11,7 +11,7 @@
 
 enum {
 	KIND = 1,
-	MAGIC = 0x334d4242,     /* "BBM3" */
+	MAGIC = 0x344d4242,     /* "BBM4" */
 	MAGIC_ANY = 0x00ffffff, /* of any version: made anew in place of it */
 	PIECE_BYTES = 512 * 1024,
 	PIECE_HEAD_BYTES = 24, /* magic, pieces, generation, length of the stream */
@@ -46,12 +46,21 @@ static void put_set(struct bole_buffer *out, const struct bitmap_set *set)
 	put32(out, set->objects);
 }
 
-static uint8_t is_blob(const struct bole_bitmap *b, uint32_t position)
+/* 1: a blob; 2: a tree; 0: something else. */
+static uint8_t type_of(const struct bole_bitmap *b, uint32_t position)
 {
-	return b->blobs[position / 64] >> position % 64 & 1;
+	return (uint8_t)((b->blobs[position / 64] >> position % 64 & 1) |
+	                 (b->trees[position / 64] >> position % 64 & 1) << 1);
 }
 
-/* Where the entries of extents begin and end, and which of them are blobs. An extent never changes,
+static void note_type(struct bole_bitmap *b, uint32_t position, uint8_t type)
+{
+	static const uint8_t types[] = {0, BOLE_OBJECT_BLOB, BOLE_OBJECT_TREE, 0};
+
+	bole_bitmap_note_type(b, position, types[type]);
+}
+
+/* Where the entries of extents begin and end, and of what type they are. An extent never changes,
  * so this saves reading its whole table. */
 static void put_places(struct bole_buffer *out, const struct bole_bitmap *b)
 {
@@ -65,11 +74,11 @@ static void put_places(struct bole_buffer *out, const struct bole_bitmap *b)
 		for (uint32_t n = 0; n < s->count; n++)
 			bole_bitmap_put_number(
 			        out, (n + 1 < s->count ? offsets[n + 1] : s->end_low) - offsets[n]);
-		for (uint32_t n = 0; n < s->count; n += 8) {
+		for (uint32_t n = 0; n < s->count; n += 4) {
 			uint8_t types = 0;
 
-			for (uint32_t bit = 0; bit < 8 && n + bit < s->count; bit++)
-				types |= (uint8_t)(is_blob(b, s->first + n + bit) << bit);
+			for (uint32_t k = 0; k < 4 && n + k < s->count; k++)
+				types |= (uint8_t)(type_of(b, s->first + n + k) << 2 * k);
 			bole_buffer_byte(out, types);
 		}
 	}
@@ -95,7 +104,7 @@ static void encode(const struct bole_bitmap *b, const struct bole_buffer *places
 		const struct bitmap_segment *s = &b->segments[i];
 
 		for (uint32_t n = 0; s->extent == 0 && n < s->count; n++)
-			bole_buffer_byte(out, is_blob(b, s->first + n));
+			bole_buffer_byte(out, type_of(b, s->first + n));
 	}
 	bole_buffer_append(out, b->ids.ptr, b->ids.len);
 	for (uint32_t i = 0; i < b->set_count; i++) {
@@ -297,12 +306,11 @@ static enum bole_status load_places(struct bole_bitmap *b, struct cursor *c,
 		if (c->bad || end > UINT32_MAX || end == begin)
 			return BOLE_E_CORRUPT;
 	}
-	const uint8_t *types = take_many(c, (count + UINT64_C(7)) / 8);
+	const uint8_t *types = take_many(c, (count + UINT64_C(3)) / 4);
 	if (types == NULL || begin != last->offset || end - begin != last->stored_bytes)
 		return BOLE_E_CORRUPT;
 	for (uint32_t n = 0; n < count; n++)
-		bole_bitmap_note_type(b, b->positions + n,
-		                      (types[n / 8] >> n % 8 & 1) != 0 ? BOLE_OBJECT_BLOB : 0);
+		note_type(b, b->positions + n, types[n / 4] >> n % 4 * 2 & 3);
 	b->segments[b->segment_count].end_low = (uint32_t)end;
 	return BOLE_OK;
 }
@@ -340,7 +348,7 @@ static enum bole_status load_segments(struct bole_bitmap *b, struct bole_snapsho
                                       uint32_t ids)
 {
 	const uint8_t *segment = take(c, (uint64_t)segments * SEGMENT_BYTES);
-	const uint8_t *blob = take(c, ids);
+	const uint8_t *type = take(c, ids);
 	const uint8_t *id = take(c, (uint64_t)ids * b->key_bytes);
 	struct bole_oid oid;
 	uint32_t position;
@@ -361,8 +369,8 @@ static enum bole_status load_segments(struct bole_bitmap *b, struct bole_snapsho
 			bole_oid_from_raw(id, b->algo, &oid);
 			if (bole_oid_index_find(&b->by_id, id) != BOLE_OID_NONE)
 				return BOLE_E_CORRUPT;
-			BOLE_TRY(bole_bitmap_add_id(b, &oid, *blob++ != 0 ? BOLE_OBJECT_BLOB : 0,
-			                            &position));
+			BOLE_TRY(bole_bitmap_add_id(b, &oid, 0, &position));
+			note_type(b, position, *type++ & 3);
 		}
 	}
 	return ids == 0 ? BOLE_OK : BOLE_E_CORRUPT;

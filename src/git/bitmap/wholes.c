@@ -87,22 +87,19 @@ enum bole_status bole_wholes_make(struct bole_wholes *w, uint32_t position, uint
 	size_t cap = BOLE_ENTRY_HEAD_MAX + bole_deflate_bound(content.len);
 	size_t from = w->bytes.len;
 
-	if (content.len > WHOLE_BYTES_MAX ||
-	    !has_room(w, position, cap < WHOLE_BYTES_MAX ? cap : 0) ||
-	    cap > w->bytes.limit - w->bytes.len)
+	if (content.len > WHOLE_CONTENT_MAX || !has_room(w, position, 0))
 		return BOLE_OK;
 	uint8_t *entry = bole_alloc_array(w->alloc, cap, 1);
 	if (entry == NULL)
 		return BOLE_E_NO_MEMORY;
 	size_t head_len = bole_entry_head_format(&head, w->bitmap->algo, entry);
 	size_t len = bole_deflate_whole(w->deflater, content, entry + head_len, cap - head_len);
-	if (len != 0)
-		bole_buffer_append(&w->bytes, entry, head_len + len);
+	enum bole_status rc = len == 0 ? BOLE_E_NO_MEMORY : BOLE_OK;
+	if (rc == BOLE_OK)
+		rc = bole_wholes_keep(w, position, bole_bytes_of(entry, head_len + len));
+	w->made += w->bytes.len - from;
 	bole_alloc_free(w->alloc, entry, cap, 1);
-	if (len == 0)
-		return BOLE_E_NO_MEMORY;
-	w->made += head_len + len;
-	return note(w, position, from);
+	return rc;
 }
 
 static int by_position(const void *a, const void *b)

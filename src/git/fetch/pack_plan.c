@@ -208,6 +208,7 @@ static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack
 	        .ends = job->grafts == NULL || job->grafts->count == 0 ? NULL : job->grafts,
 	        .include_tags = job->include_tags,
 	        .no_blobs = job->filter != NULL,
+	        .no_trees = job->filter != NULL && job->filter->tree_depth == 0,
 	        .tick = pick_tick,
 	        .tick_ctx = &ticking,
 	};
@@ -230,16 +231,19 @@ static enum bole_status open_pick(const struct bole_reach *job, struct bole_pack
 	return BOLE_OK;
 }
 
-/* A clone without blobs. Later fetches of such a clone may lack more than the filter says. */
-static bool is_blobless(const struct bole_reach *job)
+/* A clone without blobs, or without trees as well. Later fetches of such a clone may lack more than
+ * the filter says. */
+static bool is_by_type(const struct bole_reach *job)
 {
 	const struct bole_filter *f = job->filter;
-	const unsigned others =
-	        1U << BOLE_OBJECT_COMMIT | 1U << BOLE_OBJECT_TREE | 1U << BOLE_OBJECT_TAG;
+	const unsigned history = 1U << BOLE_OBJECT_COMMIT | 1U << BOLE_OBJECT_TAG;
 
-	return job->have_count == 0 && (f->types & others) == others &&
-	       (f->blob_limit == 0 || (f->types & 1U << BOLE_OBJECT_BLOB) == 0) &&
-	       f->tree_depth == UINT32_MAX && f->sparse_len == 0;
+	if (job->have_count != 0 || f->sparse_len != 0 || (f->types & history) != history)
+		return false;
+	if (f->tree_depth == 0)
+		return true;
+	return f->tree_depth == UINT32_MAX && (f->types & 1U << BOLE_OBJECT_TREE) != 0 &&
+	       (f->blob_limit == 0 || (f->types & 1U << BOLE_OBJECT_BLOB) == 0);
 }
 
 /* Sets know every tag. */
@@ -248,7 +252,7 @@ static bool may_pick(const struct bole_reach *job)
 	const struct bole_ref_view *view = job->refs;
 
 	return job->bitmap != NULL && job->ofs_delta && job->placed == NULL &&
-	       (job->filter == NULL || is_blobless(job)) &&
+	       (job->filter == NULL || is_by_type(job)) &&
 	       (!job->include_tags || view == NULL ||
 	        (view->space == NULL && view->hide_count == 0));
 }

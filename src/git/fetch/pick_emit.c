@@ -12,12 +12,14 @@
 #include "git/bitmap/wholes.h"
 #include "git/fetch/pack_emit_impl.h"
 #include "git/fetch/send_delta.h"
+#include "git/negotiate.h"
 
 enum {
 	REGIONS_FIRST = 64,
 	PACK_HEAD_BYTES = 12,
-	DENSE_PART = 2, /* of an extent's entries */
-	BASES_MAX = 64, /* of a chain that are written early; a longer one names its base by id */
+	DENSE_PART = 2,  /* of an extent's entries */
+	STRETCH_MIN = 4, /* entries that go out together where not most of them do */
+	BASES_MAX = 64,  /* of a chain that are written early; a longer one names its base by id */
 	EARLY_FIRST = 256,
 };
 
@@ -56,6 +58,7 @@ struct pick_emission {
 	uint64_t alone;   /* entries that went out one by one */
 	uint32_t current; /* all that is sent below this position has been written */
 	struct bole_wholes_reader wholes;
+	bool wholes_first;   /* without a look at how an object is stored */
 	struct early *early; /* open addressing, at most half full */
 	size_t early_count;
 	size_t early_cap;
@@ -221,10 +224,12 @@ static enum bole_status base_of(struct pick_emission *pe, const struct bole_entr
 	if (s != NULL && s->extent == entry->extent && position - s->first < s->count) {
 		uint32_t row = row_before(pe, position - s->first, offset);
 
-		if (row != BITMAP_NONE && is_sent(pe, s->first + row) &&
-		    is_written(pe, s->first + row)) {
+		if (row != BITMAP_NONE) {
 			*base = s->first + row;
-			return BOLE_OK;
+			/* Its id is of no interest where it is not named. */
+			if (is_sent(pe, *base) ? is_written(pe, *base)
+			                       : !bitmap_has(&pe->pick->have, *base))
+				return BOLE_OK;
 		}
 	}
 	BOLE_TRY(bole_odb_entry_at(pe->snapshot, entry->extent, offset, oid, &unused));
@@ -249,6 +254,37 @@ static bool place_base(const struct pick_emission *pe, uint64_t start, const str
 	head->type = BOLE_ENTRY_REF_DELTA;
 	head->base = *oid;
 	return true;
+}
+
+/* -- Bytes of an extent -- */
+
+static enum bole_status show(struct pick_emission *pe, uint64_t at)
+{
+	if (pe->chunk.len > 0 && at >= pe->chunk_at && at - pe->chunk_at < pe->chunk.len)
+		return BOLE_OK;
+	pe->chunk.len = 0;
+	BOLE_TRY(bole_extent_view(pe->snapshot, pe->segment->extent, at, &pe->chunk));
+	pe->chunk_at = at;
+	return BOLE_OK;
+}
+
+/* Writes what waits to go out as it is. */
+static enum bole_status flush_run(struct pick_emission *pe)
+{
+	struct emission *em = pe->em;
+
+	while (pe->run_from < pe->run_to) {
+		BOLE_TRY(show(pe, pe->run_from));
+		size_t skip = (size_t)(pe->run_from - pe->chunk_at);
+		uint64_t left = pe->run_to - pe->run_from;
+		size_t n = pe->chunk.len - skip < left ? pe->chunk.len - skip : (size_t)left;
+
+		bole_output_write(&em->out, pe->chunk.ptr + skip, n);
+		BOLE_TRY(em->out.rc);
+		BOLE_TRY(bole_reach_spend(em->plan, n / 4));
+		pe->run_from += n;
+	}
+	return BOLE_OK;
 }
 
 /* -- One by one -- */
@@ -386,6 +422,17 @@ static enum bole_status emit_entry(struct pick_emission *pe, const struct bole_e
 	struct coming c = {.entry = *entry};
 
 	pe->alone++;
+	if (pe->wholes_first) {
+		uint64_t start = pe->em->out.written;
+		struct bole_bytes whole;
+
+		pe->chunk.len = 0;
+		if (bole_wholes_find(&pe->wholes, position, &whole)) {
+			bole_output_write(&pe->em->out, whole.ptr, whole.len);
+			BOLE_TRY(note_place(pe, position, start));
+			return bole_reach_spend(pe->em->plan, whole.len / 4);
+		}
+	}
 	BOLE_TRY(look(pe, position, &c));
 	if (is_early(pe, &c))
 		BOLE_TRY(write_early(pe, &c));
@@ -412,9 +459,14 @@ static enum bole_status emit_row(struct pick_emission *pe, uint32_t row)
 	        .offset = pe->offsets[row],
 	        .stored_bytes = end_of(pe, row) - pe->offsets[row],
 	};
-	uint64_t start = pe->em->out.written;
-	enum bole_status rc = emit_entry(pe, &entry, position);
+	enum bole_status rc = flush_run(pe);
 	struct bole_oid oid;
+
+	if (rc != BOLE_OK)
+		return rc == BOLE_E_NOT_FOUND ? BOLE_E_CORRUPT : rc; /* a part of it is out */
+	uint64_t start = pe->em->out.written;
+
+	rc = emit_entry(pe, &entry, position);
 
 	if (rc != BOLE_E_NOT_FOUND)
 		return rc;
@@ -436,35 +488,6 @@ static enum bole_status emit_id(struct pick_emission *pe, const struct bole_oid 
 }
 
 /* -- Together -- */
-
-static enum bole_status show(struct pick_emission *pe, uint64_t at)
-{
-	if (pe->chunk.len > 0 && at >= pe->chunk_at && at - pe->chunk_at < pe->chunk.len)
-		return BOLE_OK;
-	pe->chunk.len = 0;
-	BOLE_TRY(bole_extent_view(pe->snapshot, pe->segment->extent, at, &pe->chunk));
-	pe->chunk_at = at;
-	return BOLE_OK;
-}
-
-/* Writes what waits to go out as it is. */
-static enum bole_status flush_run(struct pick_emission *pe)
-{
-	struct emission *em = pe->em;
-
-	while (pe->run_from < pe->run_to) {
-		BOLE_TRY(show(pe, pe->run_from));
-		size_t skip = (size_t)(pe->run_from - pe->chunk_at);
-		uint64_t left = pe->run_to - pe->run_from;
-		size_t n = pe->chunk.len - skip < left ? pe->chunk.len - skip : (size_t)left;
-
-		bole_output_write(&em->out, pe->chunk.ptr + skip, n);
-		BOLE_TRY(em->out.rc);
-		BOLE_TRY(bole_reach_spend(em->plan, n / 4));
-		pe->run_from += n;
-	}
-	return BOLE_OK;
-}
 
 /* The first bytes of an entry, from the chunk or, where it ends, by themselves. */
 static enum bole_status row_head(struct pick_emission *pe, const struct bole_entry *entry,
@@ -574,6 +597,19 @@ static enum bole_status emit_verbatim(struct pick_emission *pe)
 	return rc == BOLE_E_NOT_FOUND ? BOLE_E_CORRUPT : rc; /* a part of it is out */
 }
 
+/* The entry follows what waits to go out, or begins a stretch without gaps. */
+static bool goes_on(const struct pick_emission *pe, uint32_t at, uint32_t end)
+{
+	const struct bitmap_bits *send = &pe->pick->send;
+	uint32_t n = 0;
+
+	if (pe->run_from != pe->run_to && pe->run_to == pe->offsets[at - pe->segment->first])
+		return true;
+	while (n < STRETCH_MIN && at + n < end && bitmap_has(send, at + n))
+		n++;
+	return n == STRETCH_MIN;
+}
+
 static enum bole_status emit_extent(struct pick_emission *pe)
 {
 	const struct bitmap_segment *s = pe->segment;
@@ -581,6 +617,7 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 	uint32_t end = s->first + s->count;
 	uint32_t count = count_sent(send, s->first, end);
 	bool dense = count >= s->count / DENSE_PART;
+	bool whole = true;
 	uint64_t alone = pe->alone;
 	enum bole_status rc = BOLE_OK;
 
@@ -595,11 +632,12 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 			pe->alone++;
 			continue;
 		}
-		rc = dense ? emit_in_run(pe, at - s->first) : emit_row(pe, at - s->first);
-		if (rc != BOLE_E_NOT_FOUND || !dense)
+		bool together = whole && (dense || goes_on(pe, at, end));
+		rc = together ? emit_in_run(pe, at - s->first) : emit_row(pe, at - s->first);
+		if (rc != BOLE_E_NOT_FOUND || !together)
 			continue;
 		/* A part of the extent was collected: what waits is there, the rest one by one. */
-		dense = false;
+		whole = false;
 		if (pe->run_from != pe->run_to)
 			return BOLE_E_CORRUPT;
 		rc = emit_row(pe, at - s->first);
@@ -687,6 +725,8 @@ enum bole_status bole_emit_pick(struct emission *em, struct bole_pick *pick)
 	struct pick_emission pe = {.em = em, .pick = pick, .snapshot = pick->walk.snapshot};
 
 	em->reader = pick->walk.reader;
+	pe.wholes_first = em->plan->job.grafts != NULL && em->plan->job.grafts->count > 0 &&
+	                  em->plan->job.have_count == 0 && em->plan->job.keep == NULL;
 	BOLE_TRY(bole_send_deltas_open(em, pick, &pe.deltas));
 	bole_wholes_reader_init(&pe.wholes, pick->bitmap, pe.snapshot, em->plan->job.alloc);
 	enum bole_status rc = emit_all(&pe);

@@ -93,10 +93,12 @@ static void save_and_load(void)
 	cr_assert_eq(loaded->set_count, bitmap->set_count);
 	cr_assert_eq(loaded->tips.len, bitmap->tips.len);
 	cr_assert_eq(loaded->closure_count, bitmap->closure_count);
-	cr_assert_eq(loaded->blob_words > 0, bitmap->blob_words > 0);
+	cr_assert_eq(loaded->type_words > 0, bitmap->type_words > 0);
 	for (uint32_t i = 0; i < loaded->positions; i++)
-		cr_assert_eq(loaded->blobs[i / 64] >> i % 64 & 1,
-		             bitmap->blobs[i / 64] >> i % 64 & 1);
+		cr_assert((loaded->blobs[i / 64] >> i % 64 & 1) ==
+		                  (bitmap->blobs[i / 64] >> i % 64 & 1) &&
+		          (loaded->trees[i / 64] >> i % 64 & 1) ==
+		                  (bitmap->trees[i / 64] >> i % 64 & 1));
 	if (loaded->offset_count > 0)
 		cr_assert_arr_eq(loaded->offsets, bitmap->offsets,
 		                 loaded->offset_count * sizeof *loaded->offsets);
@@ -262,7 +264,7 @@ static void transfer(struct packworld *target, const int *wants, int want_count,
 
 /* The pick itself, object by object. */
 static bool check_pick(const struct bole_id_list *ends, const int *wants, int want_count,
-                       const int *haves, int have_count, const bool *send, bool no_blobs)
+                       const int *haves, int have_count, const bool *send, unsigned without)
 {
 	struct bole_oid want[GC_BRANCHES + TIPS], have[TIPS];
 	struct bole_snapshot *snapshot;
@@ -281,7 +283,8 @@ static bool check_pick(const struct bole_id_list *ends, const int *wants, int wa
 	                            .haves = have,
 	                            .have_count = (size_t)have_count,
 	                            .ends = ends,
-	                            .no_blobs = no_blobs};
+	                            .no_blobs = without > 0,
+	                            .no_trees = without > 1};
 	enum bole_status rc = bole_pick_open(&job, &pick);
 	if (rc == BOLE_E_NOT_FOUND) {
 		bole_snapshot_close(snapshot);
@@ -292,7 +295,9 @@ static bool check_pick(const struct bole_id_list *ends, const int *wants, int wa
 	for (int i = 0; i < w.count; i++) {
 		uint32_t position;
 
-		bool expected = send[i] && !(no_blobs && w.nodes[i].type == BOLE_OBJECT_BLOB);
+		bool left_out = (without > 0 && w.nodes[i].type == BOLE_OBJECT_BLOB) ||
+		                (without > 1 && w.nodes[i].type == BOLE_OBJECT_TREE);
+		bool expected = send[i] && !left_out;
 		count += expected;
 		cr_assert_eq(bole_pick_position(pick, &w.nodes[i].oid, &position), BOLE_OK);
 		bool in = position != BITMAP_NONE && bitmap_has(&pick->send, position);
@@ -341,8 +346,9 @@ static void compare(uint64_t *seed)
 		count += send[i];
 	}
 	if (want_count > 0) {
-		bool picked = check_pick(NULL, wants, want_count, haves, have_count, send, false);
-		(void)check_pick(NULL, wants, want_count, haves, have_count, send, true);
+		bool picked = check_pick(NULL, wants, want_count, haves, have_count, send, 0);
+		(void)check_pick(NULL, wants, want_count, haves, have_count, send, 1);
+		(void)check_pick(NULL, wants, want_count, haves, have_count, send, 2);
 		struct packworld target;
 
 		packworld_open(&target, w.repo.algo, 1);
@@ -408,8 +414,8 @@ static void compare_near(uint64_t *seed)
 		count += send[i];
 	}
 	int haves = have == GC_NONE ? 0 : 1;
-	bool picked = check_pick(&ends, &want, 1, &have, haves, send, false);
-	(void)check_pick(&ends, &want, 1, &have, haves, send, true);
+	bool picked = check_pick(&ends, &want, 1, &have, haves, send, 0);
+	(void)check_pick(&ends, &want, 1, &have, haves, send, 1 + test_random(seed) % 2);
 	near += picked;
 	packworld_open(&target, w.repo.algo, 1);
 	target.shallow = &ends;
