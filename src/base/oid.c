@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/hex.h"
 
 size_t bole_hash_bytes(uint8_t algo)
 {
@@ -34,42 +35,23 @@ const char *bole_object_type_name(unsigned type)
 	return NULL;
 }
 
-/* Values of hex digits plus one; 0 for anything else. */
-static const uint8_t hex_values[256] = {
-        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
-        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
-        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
-        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
-};
-
 enum bole_status bole_oid_parse(const char *hex, size_t len, uint8_t algo, struct bole_oid *out)
 {
 	struct bole_oid oid = {.algo = algo};
 	size_t bytes = bole_hash_bytes(algo);
 
-	if (bytes == 0 || len != 2 * bytes)
+	if (bytes == 0 || len != 2 * bytes ||
+	    !bole_hex_decode(oid.bytes, (const uint8_t *)hex, bytes))
 		return BOLE_E_INVALID;
-	for (size_t i = 0; i < bytes; i++) {
-		unsigned high = hex_values[(uint8_t)hex[2 * i]];
-		unsigned low = hex_values[(uint8_t)hex[2 * i + 1]];
-
-		if (high == 0 || low == 0)
-			return BOLE_E_INVALID;
-		oid.bytes[i] = (uint8_t)((high - 1) << 4 | (low - 1));
-	}
 	*out = oid;
 	return BOLE_OK;
 }
 
 char *bole_oid_format(const struct bole_oid *oid, char *hex)
 {
-	static const char digits[] = "0123456789abcdef";
 	size_t bytes = bole_hash_bytes(oid->algo);
 
-	for (size_t i = 0; i < bytes; i++) {
-		hex[2 * i] = digits[oid->bytes[i] >> 4];
-		hex[2 * i + 1] = digits[oid->bytes[i] & 15];
-	}
+	bole_hex_encode((uint8_t *)hex, oid->bytes, bytes);
 	hex[2 * bytes] = '\0';
 	return hex;
 }

@@ -19,18 +19,21 @@ void bole_flash_ref_decode(const struct flash_item *item, uint8_t algo, struct b
 	struct bole_bytes value = bole_flash_item_value(item);
 	uint8_t flags = value.ptr[VALUE_FLAGS_AT];
 
-	memset(out, 0, sizeof *out);
+	/* Field by field: it is called for each of many thousands. */
 	out->name = bole_flash_item_key(item);
-	if ((flags & VALUE_SYMBOLIC) != 0) {
-		out->symbolic = true;
+	out->symbolic = (flags & VALUE_SYMBOLIC) != 0;
+	out->has_peeled = !out->symbolic && (flags & FLASH_REF_HAS_PEELED) != 0;
+	out->target = (struct bole_bytes){NULL, 0};
+	memset(&out->oid, 0, sizeof out->oid);
+	memset(&out->peeled, 0, sizeof out->peeled);
+	if (out->symbolic) {
 		out->target = (struct bole_bytes){value.ptr + VALUE_TARGET_AT,
 		                                  value.len - VALUE_TARGET_AT};
 		return;
 	}
 	memcpy(out->oid.bytes, value.ptr + VALUE_OID_AT, BOLE_OID_BYTES_MAX);
 	out->oid.algo = algo;
-	if ((flags & FLASH_REF_HAS_PEELED) != 0) {
-		out->has_peeled = true;
+	if (out->has_peeled) {
 		memcpy(out->peeled.bytes, value.ptr + VALUE_PEELED_AT, BOLE_OID_BYTES_MAX);
 		out->peeled.algo = algo;
 	}

@@ -42,13 +42,22 @@ static int by_id_32(const void *a, const void *b)
 	return memcmp(a, b, 32);
 }
 
+/* The first bytes tell nearly all. */
+static inline bool behind(const uint8_t *a, const uint8_t *b, size_t width)
+{
+	uint64_t x = bole_get_be64(a);
+	uint64_t y = bole_get_be64(b);
+
+	return x != y ? x > y : memcmp(a, b, width) > 0;
+}
+
 static void sort_few(uint8_t *ids, size_t count, size_t width)
 {
 	uint8_t id[BOLE_OID_BYTES_MAX];
 
 	for (size_t i = 1; i < count; i++) {
 		size_t at = i;
-		while (at > 0 && memcmp(ids + (at - 1) * width, ids + i * width, width) > 0)
+		while (at > 0 && behind(ids + (at - 1) * width, ids + i * width, width))
 			at--;
 		if (at == i)
 			continue;

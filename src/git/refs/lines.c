@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/hex.h"
 #include "git/object/object.h"
 #include "git/refs/listing.h"
 
@@ -40,14 +41,9 @@ static void put(struct text *t, struct bole_bytes more)
 
 static void put_oid(struct text *t, const struct bole_oid *oid)
 {
-	static const char digits[] = "0123456789abcdef";
 	size_t bytes = bole_hash_bytes(oid->algo);
-	uint8_t *p = t->end;
 
-	for (size_t i = 0; i < bytes; i++) {
-		p[2 * i] = (uint8_t)digits[oid->bytes[i] >> 4];
-		p[2 * i + 1] = (uint8_t)digits[oid->bytes[i] & 15];
-	}
+	bole_hex_encode(t->end, oid->bytes, bytes);
 	t->end += 2 * bytes;
 }
 
@@ -64,7 +60,7 @@ static void put_line(struct text *t, const struct bole_oid *oid, struct bole_byt
                      const char *suffix)
 {
 	put_oid(t, oid);
-	put(t, bole_bytes_z(" "));
+	*t->end++ = ' ';
 	put(t, name);
 	put(t, bole_bytes_z(suffix));
 	end(t);
@@ -77,7 +73,7 @@ static void put_ls_line(struct text *t, const struct bole_ref_format *format,
 		put(t, bole_bytes_z("unborn"));
 	else
 		put_oid(t, &listed->oid);
-	put(t, bole_bytes_z(" "));
+	*t->end++ = ' ';
 	put(t, listed->name);
 	if (symbolic && (format->symrefs || missing)) {
 		put(t, bole_bytes_z(" symref-target:"));

@@ -50,7 +50,6 @@ struct maker {
 	bool symbolic;
 	uint32_t bound_bytes;
 	uint8_t bound[BOLE_REF_NAME_MAX];
-	uint8_t line[BOLE_REF_LINES_BYTES];
 };
 
 /* The piece belongs to the listing, or is gone. */
@@ -109,9 +108,12 @@ static enum bole_status add_ref(struct maker *m, const struct bole_ref *ref)
 {
 	size_t len = 0;
 
-	BOLE_TRY(bole_ref_lines(m->s, m->format, ref, m->line, &len));
 	if (m->lines == BOLE_REF_PIECE_LINES || m->text.len >= BOLE_REF_PIECE_BYTES)
 		BOLE_TRY(end_piece(m));
+	uint8_t *end = bole_buffer_reserve(&m->text, BOLE_REF_LINES_BYTES);
+	if (end == NULL)
+		return m->text.rc;
+	BOLE_TRY(bole_ref_lines(m->s, m->format, ref, end, &len));
 	if (m->lines == 0 && m->text.len == 0) {
 		m->bound_bytes = (uint32_t)ref->name.len;
 		memcpy(m->bound, ref->name.ptr, ref->name.len);
@@ -119,8 +121,8 @@ static enum bole_status add_ref(struct maker *m, const struct bole_ref *ref)
 	/* A symbolic reference that leads nowhere now has its piece, too: it may lead somewhere. */
 	m->symbolic |= ref->symbolic;
 	m->lines++;
-	bole_buffer_append(&m->text, m->line, len);
-	return m->text.rc;
+	m->text.len += len;
+	return BOLE_OK;
 }
 
 /* References from `from` on, and below `until` unless that is empty. */

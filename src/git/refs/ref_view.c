@@ -11,6 +11,12 @@
 
 enum { FULL_MAX = BOLE_NAMESPACE_MAX + BOLE_REF_NAME_MAX };
 
+/* Names are as they are stored. */
+static bool whole(const struct bole_ref_view *view)
+{
+	return view->space == NULL || *view->space == '\0';
+}
+
 struct bole_bytes bole_ref_view_space(const struct bole_ref_view *view)
 {
 	return bole_bytes_z(view->space == NULL ? "" : view->space);
@@ -114,6 +120,8 @@ enum bole_status bole_ref_view_next(const struct bole_ref_view *view,
 	char full_prefix[FULL_MAX];
 	char full_after[FULL_MAX];
 
+	if (whole(view) && view->hide_count == 0)
+		return bole_ref_next(snapshot, prefix, after, out);
 	if (!inside(view, prefix, full_prefix, &prefix))
 		return BOLE_END;
 	do {
@@ -145,23 +153,29 @@ enum bole_status bole_ref_view_get(const struct bole_ref_view *view, struct bole
 enum bole_status bole_ref_resolve(const struct bole_ref_view *view, struct bole_snapshot *snapshot,
                                   const struct bole_ref *ref, struct bole_listed_ref *out)
 {
-	struct bole_ref at = *ref;
+	struct bole_ref end;
 	char full[FULL_MAX];
 
-	*out = (struct bole_listed_ref){.name = ref->name, .target = bole_bytes_of("", 0)};
-	for (unsigned depth = 0; at.symbolic; depth++) {
+	out->name = ref->name;
+	out->target = bole_bytes_of("", 0);
+	out->has_peeled = false;
+	memset(&out->oid, 0, sizeof out->oid);
+	memset(&out->peeled, 0, sizeof out->peeled);
+	for (unsigned depth = 0; ref->symbolic; depth++) {
 		struct bole_bytes stored;
 
 		if (depth == BOLE_SYMREF_DEPTH_MAX)
 			return BOLE_E_NOT_FOUND; /* a loop names nothing */
-		out->target = at.target;
-		if (at.target.len == 0 || !inside(view, at.target, full, &stored))
+		out->target = ref->target;
+		if (ref->target.len == 0 || !inside(view, ref->target, full, &stored))
 			return BOLE_E_NOT_FOUND;
-		BOLE_TRY(bole_ref_get(snapshot, stored, &at));
-		outside(view, &at);
+		BOLE_TRY(bole_ref_get(snapshot, stored, &end));
+		outside(view, &end);
+		ref = &end;
 	}
-	out->oid = at.oid;
-	out->peeled = at.peeled;
-	out->has_peeled = at.has_peeled;
+	out->oid = ref->oid;
+	out->has_peeled = ref->has_peeled;
+	if (ref->has_peeled)
+		out->peeled = ref->peeled;
 	return BOLE_OK;
 }
