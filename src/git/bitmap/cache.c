@@ -20,7 +20,7 @@ enum {
 	WHOLES_PART = 2,   /* of the bytes that are kept in memory, for what is made whole */
 };
 #define FIRST_NS UINT64_C(500000000)   /* without an index everybody walks */
-#define QUIET_NS UINT64_C(2000000000)  /* changes come in bursts */
+#define QUIET_NS UINT64_C(5000000000)  /* changes come in bursts; what they bring is walked */
 #define RETRY_NS UINT64_C(60000000000) /* after a failure, doubled for each one more */
 #define WAIT_NS  UINT64_C(1000000000)  /* while another one reads it from the store */
 
@@ -383,9 +383,15 @@ enum bole_status bole_git_cache_work(struct bole_git_cache *cache, struct bole_s
 	if (repo == 0)
 		return BOLE_END;
 	enum bole_status rc = bole_snapshot_open(store, repo, &snapshot);
+	if (rc == BOLE_OK && old == NULL &&
+	    (old = bole_git_cache_bitmap(cache, snapshot)) != NULL) {
+		/* One of before the start will do for a while. */
+		bole_git_cache_changed(cache, repo);
+		bole_bitmap_release(old);
+		bole_snapshot_close(snapshot);
+		return BOLE_OK;
+	}
 	if (rc == BOLE_OK) {
-		if (old == NULL)
-			old = bole_git_cache_bitmap(cache, snapshot);
 		struct bole_bitmap_job job = {.platform = cache->platform,
 		                              .alloc = cache->alloc,
 		                              .snapshot = snapshot,
