@@ -54,6 +54,7 @@ same() { # git folder, STORE#REPO, what
 }
 sound() { # STORE, what
 	bo gc "$1" || die "$2: gc"
+	bo repack "$1" --all || die "$2: repack"
 	bo fsck "$1" || { cat bo.log >&2; die "$2: bole fsck"; }
 }
 
@@ -192,6 +193,11 @@ for server in bhttp bgit; do
 		refused 'update-shallow' "$bole" fetch --protocol $version 'd.img#empty' "$url"
 	done
 done
+bo mirror "${base[bgit]}/open.git" 'd.img#mirror' || die "mirror of a shallow one"
+git -C three update-ref refs/heads/main "$(git -C three commit-tree -p main -m more 'main^{tree}')"
+git -C three push -q "${base[bhttp]}/open.git" --all >push.log 2>&1 || die "a push into a shallow one"
+bo mirror "${base[bgit]}/open.git" 'd.img#mirror' || die "mirror again"
+same three 'd.img#mirror' "mirror"
 bo fetch --unshallow 'd.img#sbhttp2' "${base[bhttp]}/open.git" "$specs" || die "unshallow from a shallow one"
 grep -q 'still ends at' bo.log || die "nobody says that history still ends"
 refused 'is no shallow repository' "$bole" fetch --unshallow 'd.img#empty' "${base[daemon]}/whole.git"

@@ -247,7 +247,7 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 static int run_mirror(struct bole_cli *cli, int argc, char **argv)
 {
 	static const char *const specs[] = {"+refs/*:refs/*"};
-	struct fetch_settings s = {.force = true};
+	struct fetch_settings s = {.force = true, .update_shallow = true};
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;
 
