@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: ISC
-# dulwich as a client: dulwich_client.py clone URL DIR | push DIR URL REFERENCE
+# dulwich as a client: dulwich_client.py VERB, where VERB is
+#   clone URL DIR | shallow URL DIR DEPTH | push DIR URL REFERENCE | fetch DIR URL REFERENCE |
+#   delete DIR URL REFERENCE
 import sys
 
 from dulwich import porcelain
 
-if sys.argv[1] == "clone":
-    porcelain.clone(sys.argv[2], sys.argv[3])
+verb, *rest = sys.argv[1:]
+if verb == "clone":
+    porcelain.clone(*rest)
+elif verb == "shallow":
+    porcelain.clone(rest[0], rest[1], depth=int(rest[2]))
+elif verb == "push":
+    porcelain.push(rest[0], rest[1], [f"{rest[2]}:{rest[2]}"])
+elif verb == "fetch":
+    porcelain.fetch(rest[0], rest[1])
 else:
-    porcelain.push(sys.argv[2], sys.argv[3], [f"{sys.argv[4]}:{sys.argv[4]}"])
+    porcelain.push(rest[0], rest[1], [f":{rest[2]}"])

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: ISC
-// isomorphic-git as a client: isomorphic_client.js clone URL DIR | push DIR URL REFERENCE
+// isomorphic-git as a client: isomorphic_client.js VERB, where VERB is
+//   clone URL DIR | shallow URL DIR DEPTH | push DIR URL REFERENCE | fetch DIR URL REFERENCE |
+//   delete DIR URL REFERENCE
 const fs = require('fs');
 const git = require('isomorphic-git');
 const http = require('isomorphic-git/http/node');
@@ -10,7 +12,16 @@ async function main() {
 		await git.clone({ fs, http, dir: b, url: a });
 		return;
 	}
-	const result = await git.push({ fs, http, dir: a, url: b, ref: c, remoteRef: c });
+	if (verb === 'shallow') {
+		await git.clone({ fs, http, dir: b, url: a, depth: Number(c), singleBranch: true, noTags: true });
+		return;
+	}
+	if (verb === 'fetch') {
+		await git.fetch({ fs, http, dir: a, url: b, ref: c.replace('refs/heads/', ''), singleBranch: true });
+		return;
+	}
+	const result = verb === 'push' ? await git.push({ fs, http, dir: a, url: b, ref: c, remoteRef: c })
+		: await git.push({ fs, http, dir: a, url: b, ref: 'HEAD', remoteRef: c, delete: true });
 	if (!result.ok)
 		throw new Error(JSON.stringify(result));
 }

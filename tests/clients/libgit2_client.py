@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: ISC
-# libgit2 as a client: libgit2_client.py clone URL DIR | push DIR URL REFERENCE
+# libgit2 as a client: libgit2_client.py VERB, where VERB is
+#   clone URL DIR | push DIR URL REFERENCE | fetch DIR URL REFERENCE | delete DIR URL REFERENCE
 import sys
 
 import pygit2
 
-if sys.argv[1] == "clone":
-    pygit2.clone_repository(sys.argv[2], sys.argv[3])
+verb, a, b, *rest = sys.argv[1:]
+
+
+class Callbacks(pygit2.RemoteCallbacks):
+    def push_update_reference(self, refname, message):
+        if message is not None:
+            sys.exit(f"{refname}: {message}")
+
+
+if verb == "clone":
+    pygit2.clone_repository(a, b)
 else:
-    repository = pygit2.Repository(sys.argv[2])
-    remote = repository.remotes.create("target", sys.argv[3])
-
-    class Callbacks(pygit2.RemoteCallbacks):
-        def push_update_reference(self, refname, message):
-            if message is not None:
-                sys.exit(f"{refname}: {message}")
-
-    remote.push([f"{sys.argv[4]}:{sys.argv[4]}"], callbacks=Callbacks())
+    remotes = pygit2.Repository(a).remotes
+    known = [r.name for r in remotes if r.name == "target"]
+    remote = remotes["target"] if known else remotes.create("target", b)
+    name = rest[0]
+    if verb == "fetch":
+        remote.fetch([f"{name}:refs/fetched/{name}"])
+    else:
+        remote.push([f"{name}:{name}" if verb == "push" else f":{name}"], callbacks=Callbacks())
