@@ -49,6 +49,54 @@ for command in init get set rm ls log branch repo import fsck stats gc scrub gro
 	expect 0 "$bole" "$command" --help
 	expect 2 "$bole" "$command" --no-such-option
 done
+# Wrong arguments are one line that says what to do, and nothing is done.
+wrong() { # words arguments...
+	local words=$1
+	shift
+	expect 2 "$bole" "$@"
+	same "lines about: $*" "$(wc -l <err) $(wc -l <out) $(grep -c "^bole.*$words" err)" '1 0 1'
+}
+lost=git://127.0.0.1:1/x
+for command in clone fetch push ls-remote mirror repack lfs token; do
+	expect 0 "$bole" $command --help
+	wrong "no option --bogus; try: bole $command --help" $command --bogus
+	wrong 'an argument is missing; try' $command
+done
+wrong 'one argument too many' clone $lost d.img#new more
+wrong 'ssh is not spoken' clone ssh://x/y d.img#new
+wrong 'only git://' ls-remote file:///tmp
+wrong 'no URL' fetch d.img nonsense
+wrong 'host or port' ls-remote git://127.0.0.1:99999/x
+wrong 'not a repository name' mirror $lost d.img#../evil
+wrong 'protocol is 0, 1 or 2' ls-remote --protocol 7 $lost
+wrong 'no credentials' ls-remote --credentials nofile $lost
+wrong 'exclude each other' fetch --tags --no-tags d.img $lost
+wrong 'nothing can be added' push d.img $lost --mirror main
+wrong 'nothing can be added' push d.img $lost --mirror --all
+wrong 'takes names' push d.img $lost --delete --all main
+wrong 'needs a name' push d.img $lost --delete
+wrong 'needs a value' push d.img $lost --force-with-lease
+wrong 'needs a value' push d.img $lost main --push-option
+wrong 'window takes' repack d.img --window 0
+wrong 'ls, prune take' lfs bogus d.img
+wrong 'ls, prune take' lfs get d.img
+wrong 'no SHA-256' lfs get d.img zz
+wrong 'days takes a number' lfs prune d.img --days x
+wrong 'create takes a name' token create
+wrong 'create takes a name' token revoke x
+wrong 'nobody can be called' token create 'a b'
+one() { # code words arguments...
+	local words=$2
+	expect "$1" "$bole" "${@:3}"
+	same "lines about: ${*:3}" "$(wc -l <err) $(grep -c "^bole: .*$words" err)" '1 1'
+}
+one 1 'nobody listens there' ls-remote $lost
+one 1 'nobody listens there' --json fetch d.img http://127.0.0.1:1/x
+one 1 'no such host' clone http://nosuchhost.invalid/x d.img#new
+one 3 'make one with: bole init' clone $lost nowhere.img#new
+one 3 'repository nope: not found' push d.img#nope $lost
+one 3 'not found' repack d.img#nope
+one 3 'not found' lfs ls d.img#nope
 head -c 1M /dev/urandom >foreign.img
 expect 3 "$bole" get foreign.img k
 # What is there instead is said once, and nothing advises what would destroy it or is being done.

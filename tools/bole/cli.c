@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 #include "cli.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { PROGRESS_NS = 200 * 1000 * 1000, READ_FIRST = 64 * 1024 };
+
+int bole_cli_usage(const char *command, const char *format, ...)
+{
+	va_list args;
+
+	fputs("bole: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "; try: bole %s --help\n", command);
+	return BOLE_EXIT_USAGE;
+}
 
 /* Takes the option at argv[*i] and its value, if it has one. */
 static int take_option(int argc, char **argv, int *i, const struct bole_cli_option *options,
@@ -18,15 +31,12 @@ static int take_option(int argc, char **argv, int *i, const struct bole_cli_opti
 			*options[n].flag = true;
 			return BOLE_EXIT_OK;
 		}
-		if (*i + 1 >= argc) {
-			fprintf(stderr, "bole: %s needs a value\n", argv[*i]);
-			return BOLE_EXIT_USAGE;
-		}
+		if (*i + 1 >= argc)
+			return bole_cli_usage(argv[0], "%s needs a value", argv[*i]);
 		*options[n].value = argv[++*i];
 		return BOLE_EXIT_OK;
 	}
-	fprintf(stderr, "bole: no option %s\n", argv[*i]);
-	return BOLE_EXIT_USAGE;
+	return bole_cli_usage(argv[0], "no option %s", argv[*i]);
 }
 
 int bole_cli_args(int argc, char **argv, const char *help, const struct bole_cli_option *options,
@@ -47,18 +57,13 @@ int bole_cli_args(int argc, char **argv, const char *help, const struct bole_cli
 		} else if (option) {
 			code = take_option(argc, argv, &i, options, option_count);
 		} else if (out->count == max || out->count == BOLE_CLI_ARGS_MAX) {
-			fprintf(stderr, "bole: '%s' is one argument too many\n", argv[i]);
-			code = BOLE_EXIT_USAGE;
+			code = bole_cli_usage(argv[0], "'%s' is one argument too many", argv[i]);
 		} else {
 			out->at[out->count++] = argv[i];
 		}
 	}
-	if (code == BOLE_EXIT_OK && out->count < min) {
-		fputs("bole: an argument is missing\n", stderr);
-		code = BOLE_EXIT_USAGE;
-	}
-	if (code != BOLE_EXIT_OK)
-		fputs(help, stderr);
+	if (code == BOLE_EXIT_OK && out->count < min)
+		code = bole_cli_usage(argv[0], "an argument is missing");
 	return code;
 }
 

@@ -25,6 +25,10 @@ struct bole_cli_args {
 	int count;
 };
 
+/* Says on one line what is wrong with the arguments and where the help is. BOLE_EXIT_USAGE. */
+int bole_cli_usage(const char *command, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
 /* Reads the arguments of a command that takes min to max of them. "--" ends the options, "-" is an
  * argument. Returns BOLE_EXIT_OK, BOLE_EXIT_USAGE (said why), or BOLE_CLI_HELP_SHOWN. */
 int bole_cli_args(int argc, char **argv, const char *help, const struct bole_cli_option *options,

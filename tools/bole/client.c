@@ -122,7 +122,8 @@ int bole_cli_client_open(struct bole_cli *cli, const char *url,
 		return BOLE_EXIT_OK;
 	/* The URL is not shown: a password may be in it. */
 	fprintf(stderr, "bole: the URL cannot be used: %s\n", why);
-	return rc == BOLE_E_INVALID ? BOLE_EXIT_USAGE : BOLE_EXIT_FAILED;
+	return rc == BOLE_E_INVALID || rc == BOLE_E_UNSUPPORTED ? BOLE_EXIT_USAGE
+	                                                        : BOLE_EXIT_FAILED;
 }
 
 void bole_cli_client_close(struct bole_cli_client *c)
@@ -253,6 +254,10 @@ int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cl
 			value = argv[i] + len + 1;
 		else if (options && strcmp(argv[i], name) == 0 && i + 1 < argc)
 			value = argv[++i];
+		if (options && value == NULL && strcmp(argv[i], name) == 0) {
+			(void)bole_cli_usage(argv[0], "%s needs a value", name);
+			return -1;
+		}
 		if (value == NULL) {
 			argv[kept++] = argv[i];
 			continue;

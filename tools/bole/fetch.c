@@ -228,6 +228,8 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 		return BOLE_EXIT_USAGE;
 	int code = bole_cli_args(argc, argv, fetch_help, known, sizeof known / sizeof known[0], 2,
 	                         BOLE_CLI_ARGS_MAX, &args);
+	if (code == BOLE_EXIT_OK && s.tags && s.no_tags)
+		code = bole_cli_usage("fetch", "--tags and --no-tags exclude each other");
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_spec_parse(args.at[0], &spec);
 	if (code != BOLE_EXIT_OK)

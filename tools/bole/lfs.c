@@ -163,8 +163,7 @@ static int check(struct lfs *l, const struct bole_cli_args *args)
 	bool other = strcmp(verb, "ls") == 0 || strcmp(verb, "prune") == 0;
 
 	if ((!takes_id(verb) || args->count != 3) && (!other || args->count != 2)) {
-		fputs(help, stderr);
-		return BOLE_EXIT_USAGE;
+		return bole_cli_usage("lfs", "ls, prune take STORE#REPO; get, put, rm an ID too");
 	}
 	if (other ||
 	    bole_oid_parse(args->at[2], strlen(args->at[2]), BOLE_HASH_SHA256, &l->oid) == BOLE_OK)
@@ -190,7 +189,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	code = check(&l, &args);
 	if (code == BOLE_EXIT_OK && days_text != NULL && !bole_cli_size(days_text, &days))
-		code = BOLE_EXIT_USAGE;
+		code = bole_cli_usage("lfs", "--days takes a number of days");
 	if (code == BOLE_EXIT_OK && days > 36500)
 		days = 36500;
 	if (code == BOLE_EXIT_OK)

@@ -64,6 +64,19 @@ static int parse_deletions(const struct bole_cli_args *args, const char **specs,
 	return BOLE_EXIT_USAGE;
 }
 
+/* What is to go is named in one way. */
+static int check_ways(const struct push_settings *s, const struct bole_client_push *job,
+                      const struct bole_cli_args *args)
+{
+	if (job->mirror && (job->all || job->tags || s->delete || args->count > 2))
+		return bole_cli_usage("push", "--mirror names all there is: nothing can be added");
+	if (s->delete &&(job->all || job->tags))
+		return bole_cli_usage("push", "--delete takes names, not --all or --tags");
+	if (job->all && args->count > 2)
+		return bole_cli_usage("push", "--all names every branch: no REFSPEC goes with it");
+	return BOLE_EXIT_OK;
+}
+
 static int push(struct bole_cli *cli, const struct bole_cli_args *args,
                 const struct push_settings *settings, struct bole_client_push *job)
 {
@@ -113,6 +126,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	        {"--dry-run", &job.dry_run, NULL}};
 	int code = bole_cli_args(argc, argv, help, known, sizeof known / sizeof known[0], 2,
 	                         BOLE_CLI_ARGS_MAX, &args);
+	if (code == BOLE_EXIT_OK)
+		code = check_ways(&s, &job, &args);
 	if (code == BOLE_EXIT_OK)
 		code = parse_leases(&s, leases, lease_text);
 	if (code == BOLE_EXIT_OK && s.delete)

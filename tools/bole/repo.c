@@ -76,10 +76,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	bool rename = args.count == 3 && strcmp(args.at[1], "rename") == 0;
 	if (!listing && !rename &&
 	    (args.count != 2 ||
-	     (strcmp(args.at[1], "create") != 0 && strcmp(args.at[1], "rm") != 0))) {
-		fputs(help, stderr);
-		return BOLE_EXIT_USAGE;
-	}
+	     (strcmp(args.at[1], "create") != 0 && strcmp(args.at[1], "rm") != 0)))
+		return bole_cli_usage("repo", "only create, rename NAME and rm are known");
 	code = bole_cli_spec_parse(args.at[0], &spec);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, &spec, listing ? BOLE_CLI_READ : BOLE_CLI_WRITE,

@@ -100,8 +100,7 @@ static int take_options(struct server *s, int argc, char **argv, const char **st
 	}
 	if (*store != NULL)
 		return BOLE_EXIT_OK;
-	fputs(help, stderr);
-	return BOLE_EXIT_USAGE;
+	return bole_cli_usage("serve", "a store is missing");
 }
 
 /* What this process can take; the node itself knows no descriptors. */

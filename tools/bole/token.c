@@ -358,8 +358,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 		return list(cli, path);
 	if (args.count == 2 && strcmp(args.at[0], "revoke") == 0 && path != NULL)
 		return withdraw(cli, args.at[1], path);
-	fputs(help, stderr);
-	return BOLE_EXIT_USAGE;
+	return bole_cli_usage("token",
+	                      "create takes a name, revoke one and --config, list --config");
 }
 
 const struct bole_command bole_command_token = {

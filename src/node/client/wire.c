@@ -48,7 +48,9 @@ enum bole_status bole_client_wire_open(struct client_wire *w, const struct clien
 	if (rc != BOLE_OK) {
 		w->stream = NULL;
 		snprintf(why, why_cap, "%s cannot be reached: %s", address,
-		         rc == BOLE_E_INVALID ? "no such host" : bole_status_text(rc));
+		         rc == BOLE_E_INVALID ? "no such host"
+		         : rc == BOLE_E_IO    ? "nobody listens there, or no way leads there"
+		                              : bole_status_text(rc));
 		return rc == BOLE_E_INVALID ? BOLE_E_IO : rc;
 	}
 	if (url->scheme != CLIENT_HTTPS)
