@@ -19,6 +19,7 @@ struct wreck {
 	struct lean lean;
 	struct bole_block *device;
 	struct model_state want;
+	struct model_prepared prepared[MODEL_PREPARED];
 	uint64_t at[FRAGMENTS]; /* of fragments of the checkpoint, the base's first */
 	uint32_t bytes[FRAGMENTS];
 	uint32_t fragments;
@@ -319,6 +320,26 @@ static void compare_repo(struct wreck *w, unsigned slot, const struct model_repo
 			    seen->aux[i].len);
 }
 
+/* What was prepared can be gone on with, or it is said that it is gone. */
+static void look_prepared(struct wreck *w, struct bole_store *store)
+{
+	for (unsigned i = 0; i < MODEL_PREPARED; i++) {
+		struct bole_tx *tx;
+		if (!w->prepared[i].there)
+			continue;
+		enum bole_status rc = bole_tx_resume(store, &w->prepared[i].token, &tx);
+		if (rc == BOLE_OK)
+			bole_tx_abort(tx);
+		else if (rc != BOLE_E_NOT_FOUND ||
+		         (strstr(w->said,
+		                 "which transactions were prepared lay in a damaged part") ==
+		                  NULL &&
+		          line_of(w, w->prepared[i].repo, "a prepared transaction is gone",
+		                  w->said) == NULL))
+			BAD(w, "what is prepared: %s", bole_status_text(rc));
+	}
+}
+
 static void look(struct wreck *w, struct bole_block *device)
 {
 	struct model_reader reader = {.alloc = &w->lean.alloc, .thorough = true};
@@ -343,6 +364,8 @@ static void look(struct wreck *w, struct bole_block *device)
 		    w->lean.last_error);
 	for (unsigned i = 0; i < MODEL_REPOS && rc == BOLE_OK; i++)
 		compare_repo(w, i, &w->want.repo[i], &seen.repo[i]);
+	if (rc == BOLE_OK)
+		look_prepared(w, store);
 	rc = bole_store_close(store);
 	if (rc != BOLE_OK)
 		BAD(w, "closing after a repair: %s; log: %s", bole_status_text(rc),
@@ -439,12 +462,12 @@ static bool make(struct wreck *w)
 	r.tap.hook = NULL;
 	for (uint64_t i = 0; i < steps && good; i++) {
 		enum work_op op = world_draw(&r.world, (unsigned)w->u->number);
-		/* What is prepared is not visible, so not compared. */
-		good = op == WORK_PREPARE || cut_do(&r, op);
+		good = cut_do(&r, op);
 	}
 	if (good && world_close(&r.world) != BOLE_OK)
 		good = false;
 	w->want = r.world.now;
+	memcpy(w->prepared, r.world.prepared, sizeof w->prepared);
 	if (good)
 		w->device = torture_twin(&w->disk, r.device);
 	cut_end(&r);

@@ -330,6 +330,26 @@ static void note_binding(struct flash_apply *a, const uint8_t *key)
 		a->v->ro_compat |= FLASH_RO_COMPAT_BINDING;
 }
 
+bool bole_flash_aux_follows(const struct flash_apply *a, const struct flash_record *r,
+                            const struct flash_aux_record *aux)
+{
+	const struct flash_aux_record *next = &a->value;
+
+	return aux->part == 0 ||
+	       (a->value_owner == r->owner && a->value_flags == r->flags &&
+	        next->part == aux->part && next->parts == aux->parts && next->total == aux->total &&
+	        next->key_len == aux->key_len && memcmp(next->key, aux->key, aux->key_len) == 0);
+}
+
+static void expect_next(struct flash_apply *a, const struct flash_record *r,
+                        const struct flash_aux_record *aux)
+{
+	a->value = *aux;
+	a->value.part++;
+	a->value_owner = r->owner;
+	a->value_flags = r->flags;
+}
+
 /* One part of a value: the first one makes the item, the others add their places. */
 static enum bole_status apply_aux(struct flash_apply *a, const struct flash_record *r,
                                   uint32_t segment, uint32_t offset)
@@ -341,6 +361,9 @@ static enum bole_status apply_aux(struct flash_apply *a, const struct flash_reco
 	BOLE_TRY(aux_target(a, r, &table));
 	if (!bole_flash_aux_decode(r, &aux))
 		return BOLE_E_CORRUPT;
+	if (!a->again && !bole_flash_aux_follows(a, r, &aux))
+		return BOLE_E_CORRUPT;
+	expect_next(a, r, &aux);
 	note_binding(a, aux.key);
 	uint32_t part = aux.part;
 	bool remove = aux.parts == 0;
@@ -483,6 +506,17 @@ enum bole_status bole_flash_apply_forget(struct flash_apply *a)
 	return BOLE_OK;
 }
 
+void bole_flash_apply_cut(struct flash_apply *a)
+{
+	struct flash_prepared **at = &a->v->prepared;
+
+	while (*at != NULL && *at != a->prepared)
+		at = &(*at)->next;
+	if (*at != NULL && a->prepared != NULL)
+		drop_prepared(a->v, at, false);
+	a->prepared = NULL;
+}
+
 static enum bole_status apply_prepare(struct flash_apply *a, const struct flash_record *r)
 {
 	struct flash_volume *v = a->v;
@@ -573,7 +607,7 @@ enum bole_status bole_flash_apply(struct flash_apply *a, const struct flash_reco
 	if (a->again && r->kind != FLASH_RECORD_OBJECT && r->kind != FLASH_RECORD_AUX)
 		return BOLE_E_CORRUPT;
 	if (a->v->repair != NULL && a->v->repair->archive != NULL) {
-		enum bole_status rc = bole_flash_archive_note(a, r, segment);
+		enum bole_status rc = bole_flash_archive_note(a, r, segment, offset);
 		if (rc != BOLE_OK)
 			return rc == BOLE_E_EXISTS ? BOLE_OK : rc;
 	}

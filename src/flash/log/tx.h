@@ -67,6 +67,7 @@ struct flash_prepared {
 	struct flash_table *aux;   /* new values; an empty value removes */
 	struct flash_table *drops; /* ids to remove; as in flash_tx */
 	struct flash_tx *tx;       /* the handle, NULL after a restart until resume */
+	bool doubtful;             /* while mounting for a repair: it may have been resolved */
 };
 
 struct flash_snapshot {

@@ -221,17 +221,13 @@ static enum bole_status note_refs(struct flash_apply *a, const struct flash_reco
 static enum bole_status note_aux(struct flash_apply *a, const struct flash_record *r,
                                  uint32_t segment)
 {
-	const struct flash_repo *repo = bole_flash_repo_find(a->v, r->owner);
 	struct flash_aux_record aux;
 
-	if ((r->flags & FLASH_FLAG_PREPARED) != 0)
-		a->v->repair->archive->decides[segment] = 1;
-	if ((r->flags & FLASH_FLAG_PREPARED) != 0 || repo == NULL ||
-	    !bole_flash_aux_decode(r, &aux))
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0 || !bole_flash_aux_decode(r, &aux))
 		return BOLE_OK;
 	struct bole_bytes k = {aux.key, aux.key_len};
 	/* The first part is gone: nothing is known of this value. */
-	if (aux.part != 0 && bole_flash_table_find(repo->auxtable, k) == NULL)
+	if (!bole_flash_aux_follows(a, r, &aux))
 		return BOLE_OK;
 	return stamp(a, FLASH_STAMP_AUX, r->owner, k, segment);
 }
@@ -241,7 +237,12 @@ static enum bole_status note_resolve(struct flash_apply *a, const struct flash_r
 {
 	struct bole_bytes after = {NULL, 0};
 
-	if (r->body.len != PREPARE_BYTES || r->body.ptr[RESOLVE_COMMIT_AT] == 0)
+	if (r->body.len != PREPARE_BYTES)
+		return BOLE_OK;
+	bool commit = r->body.ptr[RESOLVE_COMMIT_AT] != 0;
+	BOLE_TRY(stamp(a, commit ? FLASH_STAMP_COMMITTED : FLASH_STAMP_ABORTED, 0,
+	               bole_bytes_of(r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES), segment));
+	if (!commit)
 		return BOLE_OK;
 	for (const struct flash_prepared *p = a->v->prepared; p != NULL; p = p->next) {
 		if (memcmp(p->token.bytes, r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES) != 0)
@@ -251,9 +252,10 @@ static enum bole_status note_resolve(struct flash_apply *a, const struct flash_r
 			after = bole_flash_item_key(item);
 			BOLE_TRY(stamp(a, FLASH_STAMP_AUX, p->repo->id, after, segment));
 		}
-		break;
+		return BOLE_OK;
 	}
-	return BOLE_OK;
+	/* Nobody knows which keys it set. */
+	return stamp(a, FLASH_STAMP_UNKNOWN, r->owner, after, segment);
 }
 
 static enum bole_status note_drop(struct flash_apply *a, const struct flash_record *r,
@@ -283,6 +285,18 @@ static enum bole_status note_drop(struct flash_apply *a, const struct flash_reco
 	return BOLE_OK;
 }
 
+/* A part of what was prepared. */
+static enum bole_status note_part(struct flash_apply *a, uint32_t segment, uint32_t offset)
+{
+	uint8_t at[4];
+
+	a->v->repair->archive->decides[segment] = 1;
+	if (a->prepared == NULL)
+		return BOLE_OK;
+	bole_put_be32(at, offset);
+	return stamp(a, FLASH_STAMP_PREPARED_AT, segment, bole_bytes_of(at, sizeof at), segment);
+}
+
 static bool is_guessed(struct flash_volume *v, uint32_t domain)
 {
 	const struct flash_domain *d = bole_flash_domain_find(v, domain);
@@ -291,8 +305,9 @@ static bool is_guessed(struct flash_volume *v, uint32_t domain)
 }
 
 enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct flash_record *r,
-                                         uint32_t segment)
+                                         uint32_t segment, uint32_t offset)
 {
+	struct flash_archive *archive = a->v->repair->archive;
 	struct bole_bytes none = {NULL, 0};
 
 	/* The end of one that the archive never saw is said, too. */
@@ -300,12 +315,22 @@ enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct fla
 	    r->kind == FLASH_RECORD_REMOVE)
 		BOLE_TRY(stamp(a, FLASH_STAMP_REPO, r->owner, none, segment));
 	BOLE_TRY(bole_flash_rebuild_fit(a->v, NULL, r));
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0 &&
+	    (r->kind == FLASH_RECORD_OBJECT || r->kind == FLASH_RECORD_AUX))
+		BOLE_TRY(note_part(a, segment, offset));
 	/* Ids of unknown length cannot be told apart. */
 	if (r->kind == FLASH_RECORD_DROP && is_guessed(a->v, r->owner))
 		return BOLE_E_EXISTS;
 	switch (r->kind) {
 	case FLASH_RECORD_REFS: return note_refs(a, r, segment);
 	case FLASH_RECORD_AUX: return note_aux(a, r, segment);
+	case FLASH_RECORD_PREPARE:
+		if (r->body.len != PREPARE_BYTES)
+			return BOLE_OK;
+		archive->decides[segment] = 1;
+		return stamp(a, FLASH_STAMP_PREPARED, 0,
+		             bole_bytes_of(r->body.ptr + PREPARE_TOKEN_AT, FLASH_TOKEN_BYTES),
+		             segment);
 	case FLASH_RECORD_DROP: return note_drop(a, r, segment);
 	case FLASH_RECORD_RESOLVE: return note_resolve(a, r, segment);
 	default: return BOLE_OK;
@@ -430,7 +455,8 @@ enum bole_status bole_flash_rebuild_fit(struct flash_volume *v, const struct fla
 		if (repo != NULL && repo->name[0] != '\0' && r->body.len != 0)
 			bole_flash_rebuild_renamed(v, repo->name, r->body);
 		break;
-	case FLASH_RECORD_RESOLVE: return BOLE_OK;
+	case FLASH_RECORD_RESOLVE:
+		return bole_flash_rebuild_resolves(v, r) ? BOLE_OK : BOLE_E_EXISTS;
 	default: break;
 	}
 	if (repo == NULL)

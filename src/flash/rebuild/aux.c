@@ -19,7 +19,8 @@ enum {
 	AUX_FOUND_BYTES_AT = 16,
 	AUX_FOUND_TOTAL_AT = 20,
 	AUX_FOUND_PARTS_AT = 24,
-	AUX_FOUND_VALUE = 26,
+	AUX_FOUND_FLAGS_AT = 26,
+	AUX_FOUND_VALUE = 27,
 };
 
 static size_t found_key(uint8_t *out, uint32_t repo, struct bole_bytes key, uint32_t part)
@@ -52,6 +53,14 @@ enum bole_status bole_flash_rebuild_aux_found(struct rebuild *rb, const struct f
 	if (w->kind != FLASH_SEGMENT_DATA &&
 	    bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_AUX, r->owner, k, &batch))
 		return BOLE_OK;
+	uint8_t at[4];
+	bole_put_be32(at, offset);
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0 &&
+	    (bole_flash_rebuild_is_prepared_aux(rb->v, w->segment, offset) ||
+	     (w->kind != FLASH_SEGMENT_DATA &&
+	      bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_PREPARED_AT, w->segment,
+	                               bole_bytes_of(at, sizeof at), &batch))))
+		return BOLE_OK;
 	struct bole_bytes found = {key,
 	                           found_key(key, r->owner, k, bole_get_le16(p + AUX_PART_AT))};
 	const struct flash_item *item = bole_flash_table_find(rb->aux, found);
@@ -69,6 +78,7 @@ enum bole_status bole_flash_rebuild_aux_found(struct rebuild *rb, const struct f
 	bole_put_le32(value + AUX_FOUND_BYTES_AT, r->bytes);
 	bole_put_le32(value + AUX_FOUND_TOTAL_AT, bole_get_le32(p + AUX_TOTAL_AT));
 	bole_put_le16(value + AUX_FOUND_PARTS_AT, bole_get_le16(p + AUX_PARTS_AT));
+	value[AUX_FOUND_FLAGS_AT] = r->flags;
 	return bole_flash_table_set(&rb->v->plain, &rb->aux, found,
 	                            bole_bytes_of(value, sizeof value));
 }
@@ -141,10 +151,14 @@ static enum bole_status mend_value(struct rebuild *rb, struct flash_reader *read
 	return bole_flash_table_remove(&rb->v->aux, &repo->auxtable, k);
 }
 
+/* In a hole of which the log does not show everything. */
 static bool in_hole(const struct rebuild *rb, uint32_t repo, struct bole_bytes key)
 {
-	for (uint32_t i = 0; i < rb->hole_count; i++)
-		if (bole_flash_rebuild_in_hole(&rb->hole[i], repo, PART_AUX, key))
+	uint64_t gone = rb->archive.last_missing;
+
+	for (uint32_t i = 0; i < rb->hole_count && gone != 0; i++)
+		if (!(rb->hole[i].exact && gone < rb->hole[i].since) &&
+		    bole_flash_rebuild_in_hole(&rb->hole[i], repo, PART_AUX, key))
 			return true;
 	return false;
 }
@@ -166,9 +180,13 @@ static enum bole_status add_values(struct rebuild *rb)
 		uint32_t total = bole_get_le32(p + AUX_FOUND_TOTAL_AT);
 		struct flash_repo *repo = bole_flash_repo_find_any(rb->v, id);
 		if (repo == NULL || after.ptr[after.len - 1] != 0 ||
+		    bole_flash_table_find(rb->removed,
+		                          (struct bole_bytes){after.ptr, after.len - 2}) != NULL ||
 		    after.ptr[after.len - 2] != 0 || !in_hole(rb, id, key) ||
 		    bole_flash_table_find(repo->auxtable, key) != NULL ||
-		    total > BOLE_AUX_BYTES_MAX)
+		    total > BOLE_AUX_BYTES_MAX ||
+		    (p[AUX_FOUND_FLAGS_AT] != 0 &&
+		     bole_flash_rebuild_is_listed(rb, id, key, total)))
 			continue;
 		/* It was removed, or another value was the last. */
 		const struct flash_repo *then = bole_flash_repo_find_any(rb->then, id);

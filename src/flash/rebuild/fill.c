@@ -70,6 +70,16 @@ static bool is_newer(const struct rebuild *rb, uint64_t batch)
 	return batch >= rb->since || batch > rb->archive.last_missing;
 }
 
+/* The same of an aux record: what set it may be a commit of what nobody knows. */
+static bool is_newer_aux(const struct rebuild *rb, uint32_t repo, uint64_t batch)
+{
+	const struct bole_bytes none = {NULL, 0};
+	uint64_t unknown = 0;
+
+	(void)bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_UNKNOWN, repo, none, &unknown);
+	return is_newer(rb, batch) && (batch >= rb->since || batch > unknown);
+}
+
 /* Nothing that the hole said is missing in the archive. */
 static bool is_whole(const struct rebuild *rb)
 {
@@ -164,13 +174,46 @@ static enum bole_status fill_range(struct fill *f, struct flash_repo *repo,
 			break;
 		uint64_t batch = bole_get_le64(bole_flash_item_value(item).ptr);
 		bool set;
-		if (!is_newer(f->rb, batch))
+		if (refs ? !is_newer(f->rb, batch) : !is_newer_aux(f->rb, repo->id, batch))
 			continue;
 		BOLE_TRY(fill_key(f, repo, then, refs, key, &set));
 		if (set && refs)
 			BOLE_TRY(say_doubt(f, repo, key, batch));
 		*count += set;
 	}
+	return BOLE_OK;
+}
+
+struct filling {
+	struct fill *f;
+	struct flash_repo *repo;
+	const struct range *range;
+	uint64_t *count;
+};
+
+/* A value of a prepared transaction that the log committed since. */
+static enum bole_status fill_set(void *ctx, struct bole_bytes key, struct bole_bytes value,
+                                 uint64_t batch)
+{
+	struct filling *l = ctx;
+	struct rebuild *rb = l->f->rb;
+	uint8_t buf[4 + AUX_KEY_HEAD + AUX_KEY_MAX];
+	bool set = true;
+
+	if (!is_newer(rb, batch) || key.len > sizeof buf - 4 ||
+	    (l->range->from.len != 0 && bole_bytes_compare(key, l->range->from) <= 0) ||
+	    (l->range->to.len != 0 && bole_bytes_compare(key, l->range->to) >= 0))
+		return BOLE_OK;
+	bole_put_be32(buf, l->repo->id);
+	memcpy(buf + 4, key.ptr, key.len);
+	struct bole_bytes k = bole_bytes_of(buf, 4 + key.len);
+	if (bole_flash_aux_part(value, 0).bytes == 0) {
+		BOLE_TRY(bole_flash_table_set(&rb->v->plain, &rb->removed, k, k));
+		return bole_flash_table_remove(&rb->v->aux, &l->repo->auxtable, key);
+	}
+	BOLE_TRY(bole_flash_table_remove(&rb->v->plain, &rb->removed, k));
+	BOLE_TRY(fill_aux(l->f, l->repo, key, value, &set));
+	*l->count += set;
 	return BOLE_OK;
 }
 
@@ -237,7 +280,9 @@ static enum bole_status fill_repo(struct fill *f, struct flash_repo *repo)
 	}
 	count = 0;
 	if (touches(f->hole, repo->id, PART_AUX, &range)) {
+		struct filling l = {f, repo, &range, &count};
 		BOLE_TRY(fill_range(f, repo, then, false, &range, &count));
+		BOLE_TRY(bole_flash_rebuild_each_set(f->rb, repo->id, fill_set, &l));
 		say_range(f, repo, "aux records", &range, count);
 	}
 	if (touches(f->hole, repo->id, PART_INDEX, &range))
@@ -315,10 +360,7 @@ enum bole_status bole_flash_rebuild_fill(struct rebuild *rb, const struct rebuil
 	BOLE_TRY(fill_catalog(&f));
 	for (uint32_t i = 0; i < rb->v->repos; i++)
 		BOLE_TRY(fill_repo(&f, rb->v->repo[i]));
-	if (hole->to.rank >= RANK_PREPARED && rb->then->prepared != NULL)
-		bole_flash_lost(rb->v, "prepared transactions are gone: nobody can tell whether "
-		                       "they were to be committed");
-	return BOLE_OK;
+	return bole_flash_rebuild_prepared(rb, hole);
 }
 
 enum bole_status bole_flash_rebuild_fill_late(struct rebuild *rb)

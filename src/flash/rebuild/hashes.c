@@ -102,8 +102,13 @@ static enum bole_status see(struct rebuild *rb, const struct flash_record *r,
                             const struct flash_walk *w, uint32_t offset)
 {
 	uint8_t algo = bole_flash_rebuild_algo(r);
+	uint8_t key[HASH_KEY];
 
-	(void)offset;
+	if (r->kind == FLASH_RECORD_REPO && bole_flash_rebuild_in_tail(rb, w, offset)) {
+		bole_put_be32(key, r->owner);
+		struct bole_bytes k = {key, sizeof key};
+		BOLE_TRY(bole_flash_table_set(&rb->v->plain, &rb->made, k, k));
+	}
 	return r->owner == 0 || (algo == 0 && r->kind != FLASH_FRAGMENT_DATA)
 	               ? BOLE_OK
 	               : note(rb, r->owner, algo, w->sequence);

@@ -598,7 +598,7 @@ static bool is_wanted(struct flash_volume *v, const struct rebuild_pack *pack)
 {
 	const struct flash_domain *d = bole_flash_domain_find(v, pack->domain);
 
-	return d != NULL && d->index != NULL &&
+	return d != NULL && d->index != NULL && !bole_flash_rebuild_is_prepared(v, pack->id) &&
 	       bole_flash_index_extent(d->index, pack->id) == pack->old;
 }
 

@@ -199,6 +199,9 @@ enum bole_status bole_flash_rebuild(struct flash_volume *v)
 	bole_alloc_free(v->alloc, rb.domain, rb.domains, sizeof *rb.domain);
 	bole_flash_table_release(&v->plain, rb.aux);
 	bole_flash_table_release(&v->plain, rb.filled);
+	bole_flash_table_release(&v->plain, rb.made);
+	bole_flash_table_release(&v->plain, rb.listed);
+	bole_flash_table_release(&v->plain, rb.removed);
 	bole_alloc_free(v->alloc, rb.hole, rb.hole_count, sizeof *rb.hole);
 	bole_flash_rebuild_survey_end(&rb);
 	return rc;

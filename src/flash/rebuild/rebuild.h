@@ -31,7 +31,20 @@ struct flash_archive {
 	uint64_t missing;      /* batches before the limit that are gone */
 	uint64_t last_missing; /* the last of them; 0 = none */
 };
-enum flash_stamp { FLASH_STAMP_REF = 'r', FLASH_STAMP_AUX = 'a', FLASH_STAMP_REPO = 'x' };
+enum flash_stamp {
+	FLASH_STAMP_REF = 'r',
+	FLASH_STAMP_AUX = 'a',
+	FLASH_STAMP_REPO = 'x',
+	/* Of prepared transactions, by their tokens, for owner 0. */
+	FLASH_STAMP_PREPARED = 'p',
+	FLASH_STAMP_COMMITTED = 'c',
+	FLASH_STAMP_ABORTED = 'd',
+	/* For a repository: a transaction was committed whose preparation is gone. */
+	FLASH_STAMP_UNKNOWN = 'u',
+	/* A place (segment as the owner, offset) of a record that the archive has seen as a part of
+	 * a prepared transaction: it knows what became of it. */
+	FLASH_STAMP_PREPARED_AT = 'q',
+};
 
 /* A segment as its own head shows it. */
 struct rebuild_segment {
@@ -81,8 +94,12 @@ struct rebuild {
 	uint32_t domains;
 	struct rebuild_packs *packs; /* the volume's */
 	struct flash_table *aux;     /* copies of aux records */
-	struct rebuild_hole *hole;   /* all of them */
-	struct flash_table *filled;  /* hole, repository -> its name in the report */
+	struct flash_table *made;    /* repositories that the log behind the checkpoint makes */
+	struct flash_table *listed;  /* token, repository, key: what was prepared in elements */
+	struct flash_table *removed; /* repository, aux key: it was removed */
+	bool said_prepared;
+	struct rebuild_hole *hole;  /* all of them */
+	struct flash_table *filled; /* hole, repository -> its name in the report */
 	uint32_t hole_count;
 	uint64_t extent_max; /* numbers that were seen */
 	uint64_t holes;
@@ -98,8 +115,9 @@ struct rebuild {
 
 /* Before a record is applied: makes it fit, and notes what it decides. BOLE_E_EXISTS: it says
  * nothing new. */
-BOLE_MUST_USE enum bole_status
-bole_flash_archive_note(struct flash_apply *, const struct flash_record *, uint32_t segment);
+BOLE_MUST_USE enum bole_status bole_flash_archive_note(struct flash_apply *,
+                                                       const struct flash_record *,
+                                                       uint32_t segment, uint32_t offset);
 /* Finds all batches before the newest anchor's. */
 BOLE_MUST_USE enum bole_status bole_flash_archive_scan(struct flash_log_scan *);
 /* The batch of the last word on something; false: there is none. */
@@ -140,12 +158,15 @@ static inline bool bole_flash_rebuild_dead(const struct rebuild *rb, uint32_t se
 	return rb->segment[segment].known && rb->v->segment[segment].live == 0;
 }
 
-/* Shows every object, aux record and fragment in the segments that may hold something that lives;
- * all: records of the log of every other kind, too (records.c). */
+/* Shows every object, aux record and fragment in the segments that may hold something that lives,
+ * but for the log behind the checkpoint, which is replayed; all: of that, too, and records of the
+ * log of every other kind (records.c). */
 BOLE_MUST_USE enum bole_status
 bole_flash_rebuild_walk(struct rebuild *, bool all,
                         enum bole_status (*show)(struct rebuild *, const struct flash_record *,
                                                  const struct flash_walk *, uint32_t offset));
+/* It is in the log behind the newest checkpoint. */
+bool bole_flash_rebuild_in_tail(const struct rebuild *, const struct flash_walk *, uint32_t offset);
 /* A fragment of data, for the packs that are wanted. */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_piece(struct rebuild *,
                                                         const struct flash_record *,
@@ -198,6 +219,38 @@ BOLE_MUST_USE enum bole_status bole_flash_rebuild_aux_found(struct rebuild *,
                                                             const struct flash_walk *,
                                                             uint32_t offset);
 BOLE_MUST_USE enum bole_status bole_flash_rebuild_aux(struct rebuild *);
+
+/* Whatever is prepared may have been resolved (prepared.c). */
+void bole_flash_rebuild_doubt_prepared(struct flash_volume *);
+/* The archive knows better, where it does. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_judge_prepared(struct rebuild *);
+/* An element lists an aux record of a prepared transaction. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_listed(struct rebuild *,
+                                                         const struct flash_prepared *,
+                                                         const struct flash_record *);
+/* One is of that length: what became of it is known. */
+bool bole_flash_rebuild_is_listed(const struct rebuild *, uint32_t repo, struct bole_bytes key,
+                                  uint32_t total);
+/* Those of a repository's whose transaction the log committed later, whether or not the log has its
+ * preparation; value: as in its table. */
+BOLE_MUST_USE enum bole_status
+bole_flash_rebuild_each_set(struct rebuild *, uint32_t repo,
+                            enum bole_status (*show)(void *, struct bole_bytes key,
+                                                     struct bole_bytes value, uint64_t batch),
+                            void *ctx);
+/* The hole may have held what was prepared. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_prepared(struct rebuild *,
+                                                           const struct rebuild_hole *);
+/* A list names it again: what was known of it before goes. */
+void bole_flash_rebuild_prepare_again(struct flash_volume *, const struct flash_record *);
+/* The log behind the checkpoint is replayed: what nobody can tell of is given up. */
+BOLE_MUST_USE enum bole_status bole_flash_rebuild_prepared_end(struct flash_volume *);
+/* What a record of the log resolves is there; else that is said. */
+bool bole_flash_rebuild_resolves(struct flash_volume *, const struct flash_record *);
+/* A prepared transaction has the pack; one that is certain has the aux record at that place. */
+bool bole_flash_rebuild_is_prepared(const struct flash_volume *, uint64_t extent);
+bool bole_flash_rebuild_is_prepared_aux(const struct flash_volume *, uint32_t segment,
+                                        uint32_t offset);
 
 /* In place of loading the checkpoint (rebuild.c). */
 BOLE_MUST_USE enum bole_status bole_flash_rebuild(struct flash_volume *);

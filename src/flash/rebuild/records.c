@@ -114,24 +114,6 @@ static enum bole_status copy_extent(struct copying *c, const struct flash_extent
 	return rc == BOLE_E_CORRUPT || rc == BOLE_E_IO ? BOLE_OK : rc;
 }
 
-static enum bole_status copy_prepared(struct copying *c)
-{
-	for (const struct flash_prepared *p = c->rb->then->prepared; p != NULL; p = p->next) {
-		if (p->repo->domain->id != c->index->domain->id || p->run == NULL)
-			continue;
-		for (uint32_t i = 0; i < p->run->count; i++) {
-			struct flash_home home = bole_flash_rows_home(p->run, i);
-			struct flash_walk_row row = {
-			        .key = bole_flash_rows_key(p->run, i),
-			        .place = bole_flash_place(home.segment, home.offset),
-			        .stored = home.stored,
-			        .type = home.type};
-			BOLE_TRY(copy_row(c, &row));
-		}
-	}
-	return BOLE_OK;
-}
-
 /* -- Rows of extents that are dead -- */
 
 static enum bole_status kill_extent_row(struct flash_volume *v, struct flash_index *index,
@@ -254,8 +236,7 @@ static enum bole_status begin_domain(struct rebuild *rb, uint32_t domain)
 	for (uint32_t i = 0; i < bole_flash_index_extents(then); i++)
 		BOLE_TRY(copy_extent(&c, then->extents->extent[i]));
 	BOLE_TRY(copy_kills(&c, then));
-	BOLE_TRY(bole_flash_index_walk(rb->then, then, copy_row, &c));
-	return copy_prepared(&c);
+	return bole_flash_index_walk(rb->then, then, copy_row, &c);
 }
 
 /* -- From the segments -- */
@@ -286,6 +267,19 @@ static bool known_then(const struct rebuild *rb, const struct flash_record *r)
 	        bole_flash_memory_row(rb->then, &then->now, r->key, &fresh));
 }
 
+/* A part of a prepared transaction whose beginning is gone. */
+static bool is_orphan(const struct rebuild *rb, const struct flash_record *r, uint32_t segment,
+                      uint32_t offset)
+{
+	uint64_t batch;
+	uint8_t at[4];
+
+	bole_put_be32(at, offset);
+	return (r->flags & FLASH_FLAG_PREPARED) != 0 &&
+	       !bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_PREPARED_AT, segment,
+	                                 bole_bytes_of(at, sizeof at), &batch);
+}
+
 static enum bole_status found_object(struct rebuild *rb, const struct flash_record *r,
                                      const struct flash_walk *w, uint32_t offset)
 {
@@ -297,8 +291,8 @@ static enum bole_status found_object(struct rebuild *rb, const struct flash_reco
 	if (domain == NULL || domain->index == NULL || !made_anew(rb, r->owner) ||
 	    r->key.len != domain->key_len || r->body.len == 0 || r->body.len > rb->v->record_max)
 		return BOLE_OK;
-	if (w->kind == FLASH_SEGMENT_LOG ? known_then(rb, r)
-	                                 : was_dropped(rb, r, place, w->sequence))
+	bool shown = w->kind == FLASH_SEGMENT_LOG && !is_orphan(rb, r, w->segment, offset);
+	if (shown ? known_then(rb, r) : was_dropped(rb, r, place, w->sequence))
 		return BOLE_OK;
 	return add_row(rb, domain->index, r->key.ptr, place, (uint32_t)r->body.len, r->type);
 }
@@ -331,7 +325,8 @@ enum bole_status bole_flash_rebuild_piece(struct rebuild *rb, const struct flash
 		return BOLE_OK;
 	struct flash_domain *d = bole_flash_domain_find(rb->v, r->owner);
 	if (d != NULL && made_anew(rb, r->owner) &&
-	    bole_flash_index_extent(d->index, extent) == NULL)
+	    bole_flash_index_extent(d->index, extent) == NULL &&
+	    !bole_flash_rebuild_is_prepared(rb->v, extent))
 		BOLE_TRY(bole_flash_packs_want(rb->packs, r->owner, extent, NULL));
 	return bole_flash_rebuild_piece_of(rb->packs, r, w, offset);
 }
@@ -345,6 +340,18 @@ static enum bole_status found(struct rebuild *rb, const struct flash_record *r,
 		return bole_flash_rebuild_aux_found(rb, r, w, offset);
 	return r->kind >= FLASH_FRAGMENT_DATA ? bole_flash_rebuild_piece(rb, r, w, offset)
 	                                      : BOLE_OK;
+}
+
+bool bole_flash_rebuild_in_tail(const struct rebuild *rb, const struct flash_walk *w,
+                                uint32_t offset)
+{
+	const struct flash_anchor *a = &rb->v->repair->newest;
+
+	if (w->kind != FLASH_SEGMENT_LOG || !rb->segment[w->segment].head)
+		return false;
+	if (w->segment == a->log_segment && w->sequence == a->log_sequence && a->log_offset != 0)
+		return offset >= a->log_offset;
+	return w->batch >= a->batch;
 }
 
 static enum bole_status walk(struct rebuild *rb, uint32_t segment, bool all,
@@ -361,7 +368,7 @@ static enum bole_status walk(struct rebuild *rb, uint32_t segment, bool all,
 	w.all = all;
 	while (rc == BOLE_OK) {
 		rc = bole_flash_walk_next(&w, &r, &bytes, &offset);
-		if (rc == BOLE_OK)
+		if (rc == BOLE_OK && (all || !bole_flash_rebuild_in_tail(rb, &w, offset)))
 			rc = show(rb, &r, &w, offset);
 	}
 	bole_flash_walk_rest(&w);
@@ -396,6 +403,20 @@ bole_flash_rebuild_walk(struct rebuild *rb, bool all,
 
 /* -- Owners -- */
 
+/* The log of old knows its own; the one behind the checkpoint makes its own, when it is replayed.
+ */
+static bool shows_owner(const struct rebuild *rb, const struct flash_record *r, bool tail)
+{
+	uint8_t key[4];
+
+	if (!tail)
+		return r->kind == FLASH_RECORD_OBJECT || r->kind == FLASH_RECORD_AUX ||
+		       r->kind >= FLASH_FRAGMENT_DATA;
+	bole_put_be32(key, r->owner);
+	return r->kind != FLASH_RECORD_REPO && r->kind != FLASH_RECORD_REMOVE &&
+	       bole_flash_table_find(rb->made, bole_bytes_of(key, sizeof key)) == NULL;
+}
+
 /* Somebody whom neither the checkpoint nor the log of old knows any more. */
 static enum bole_status see_owner(struct rebuild *rb, const struct flash_record *r,
                                   const struct flash_walk *w, uint32_t offset)
@@ -405,9 +426,8 @@ static enum bole_status see_owner(struct rebuild *rb, const struct flash_record 
 	bool hidden = false;
 	uint64_t batch;
 
-	(void)w;
-	(void)offset;
 	if (r->owner == 0 || (r->kind >= FLASH_FRAGMENT_DATA && r->kind > FLASH_FRAGMENT_MAP) ||
+	    !shows_owner(rb, r, bole_flash_rebuild_in_tail(rb, w, offset)) ||
 	    bole_flash_repo_find_any(rb->v, r->owner) != NULL ||
 	    bole_flash_domain_find(rb->v, r->owner) != NULL ||
 	    (bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_REPO, r->owner, none, &batch) &&
@@ -427,7 +447,7 @@ static enum bole_status see_owner(struct rebuild *rb, const struct flash_record 
 
 enum bole_status bole_flash_rebuild_owners(struct rebuild *rb)
 {
-	return rb->hole_count == 0 ? BOLE_OK : bole_flash_rebuild_walk(rb, false, see_owner);
+	return rb->hole_count == 0 ? BOLE_OK : bole_flash_rebuild_walk(rb, true, see_owner);
 }
 
 /* -- Packs -- */

@@ -255,7 +255,11 @@ static enum bole_status apply(struct remains *m, const struct flash_record *r)
 
 	if (r->kind == FLASH_RECORD_REFS && (r->flags & FLASH_FLAG_PREPARED) == 0)
 		BOLE_TRY(bole_flash_rebuild_sure_all(rb->v, r->owner, r->body));
+	if (r->kind == FLASH_RECORD_PREPARE)
+		bole_flash_rebuild_prepare_again(rb->v, r);
 	enum bole_status rc = bole_flash_chain_record(&m->apply, r);
+	if (rc == BOLE_OK && r->kind == FLASH_RECORD_AUX_PLACE && r->flags != 0)
+		rc = bole_flash_rebuild_listed(rb, m->apply.prepared, r);
 	if (r->kind == FLASH_RECORD_REMOVE)
 		m->repos = UINT32_MAX;
 	return rc;
@@ -386,6 +390,8 @@ static enum bole_status take_all(struct remains *m)
 
 static void lose_track(struct remains *m)
 {
+	/* There may have been more of it, and another one. */
+	bole_flash_apply_cut(&m->apply);
 	m->bytes.len = 0;
 	m->astray = true;
 }
@@ -398,6 +404,7 @@ static enum bole_status load_element(struct remains *m, const struct element *e)
 
 	m->ended = false;
 	m->astray = false;
+	m->apply.prepared = NULL;
 	m->holes = 0;
 	m->bytes.len = 0;
 	m->last = (struct rebuild_mark){.rank = RANK_BEGIN};
@@ -421,6 +428,7 @@ static enum bole_status load_element(struct remains *m, const struct element *e)
 	}
 	if (!m->ended) {
 		struct rebuild_mark end = {.rank = RANK_END};
+		lose_track(m);
 		end_hole(m, &end);
 	}
 	return BOLE_OK;
@@ -465,13 +473,16 @@ static enum bole_status load_elements(struct remains *m)
 			rb->segment[n].fresh = false;
 		m->now = i - 1;
 		m->repos = UINT32_MAX;
-		if (i == m->unsure)
+		if (i == m->unsure) {
 			BOLE_TRY(bole_flash_rebuild_doubt_everything(rb));
+			bole_flash_rebuild_doubt_prepared(rb->v);
+		}
 		BOLE_TRY(load_element(m, &m->element[i - 1]));
 		forget_rows(m);
 		set_since(m, i - 1);
 		for (uint32_t n = 0; n < m->holes; n++)
 			BOLE_TRY(bole_flash_rebuild_fill(rb, &m->hole[n], i == m->elements));
+		BOLE_TRY(bole_flash_rebuild_judge_prepared(rb));
 	}
 	return BOLE_OK;
 }
@@ -490,6 +501,9 @@ static enum bole_status begin_again(struct remains *m)
 	m->rb->domains = 0;
 	bole_flash_table_release(&v->plain, m->rb->filled);
 	m->rb->filled = NULL;
+	bole_flash_table_release(&v->plain, m->rb->removed);
+	m->rb->removed = NULL;
+	m->rb->said_prepared = false;
 	bole_flash_table_release(&v->plain, v->packs->doubt);
 	v->packs->doubt = NULL;
 	bole_alloc_free(v->alloc, m->rb->hole, m->rb->hole_count, sizeof *m->rb->hole);

@@ -18,7 +18,8 @@ struct flash_walk {
 	struct flash_volume *v;
 	uint32_t segment;
 	uint64_t sequence;
-	uint32_t kind; /* enum flash_segment_kind */
+	uint32_t kind;  /* enum flash_segment_kind */
+	uint64_t batch; /* of the log: as the head says */
 	uint32_t pos;
 	uint32_t inner; /* end of the fragment of records that pos is in, or 0 */
 	uint32_t pad;   /* where the walk goes on behind it */

@@ -62,6 +62,7 @@ enum bole_status bole_flash_walk_begin(struct flash_walk *w, struct flash_volume
 	BOLE_TRY(show(w, 0, SEGMENT_HEAD_BYTES, &p));
 	w->sequence = bole_get_le64(p + SEGMENT_SEQUENCE_AT);
 	w->kind = bole_get_le32(p + SEGMENT_KIND_AT);
+	w->batch = bole_get_le64(p + SEGMENT_BATCH_AT);
 	uint64_t sum = bole_flash_sum(p + SEGMENT_MAGIC_AT, SEGMENT_HEAD_BYTES - SEGMENT_MAGIC_AT,
 	                              bole_flash_seed(v->key, segment, w->sequence, 0));
 	bole_flash_lock(v);

@@ -305,6 +305,8 @@ static enum bole_status mount(struct flash_volume *v)
 	if (rc == BOLE_OK)
 		rc = bole_flash_replay(&s, &sealed);
 	if (rc == BOLE_OK && anew)
+		rc = bole_flash_rebuild_prepared_end(v);
+	if (rc == BOLE_OK && anew)
 		rc = bole_flash_rebuild_doubts(v);
 	if (v->repair != NULL && v->repair->archive != NULL) {
 		bole_flash_log_scan_release(&s);

@@ -8,10 +8,22 @@
 #include "flash/log/record.h"
 #include "flash/log/tx.h"
 
+/* The head of an AUX record. parts 0: the key is removed. */
+struct flash_aux_record {
+	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
+	size_t key_len;
+	uint32_t part;
+	uint32_t parts;
+	uint32_t total; /* of the whole value */
+};
+
 struct flash_apply {
 	struct flash_volume *v;
 	struct flash_prepared *prepared; /* the PREPARE record last seen */
 	struct flash_reader reader;
+	struct flash_aux_record value; /* the part that comes next; parts 0: none does */
+	uint32_t value_owner;
+	uint8_t value_flags;
 	uint64_t batch;  /* that the records are from */
 	bool checkpoint; /* records are a checkpoint's */
 	bool again;      /* records of this batch replace what they repeat */
@@ -25,6 +37,8 @@ void bole_flash_apply_release(struct flash_apply *);
 void bole_flash_apply_lives(struct flash_apply *, uint32_t segment, uint64_t bytes);
 /* Nothing is prepared any more. */
 BOLE_MUST_USE enum bole_status bole_flash_apply_forget(struct flash_apply *);
+/* What follows is gone: a prepared transaction that may not be whole is none. */
+void bole_flash_apply_cut(struct flash_apply *);
 /* The index of a domain, to be changed in place: nobody else sees it yet. BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_flash_apply_index(struct flash_apply *, uint32_t domain,
                                                       struct flash_index **out);
@@ -57,16 +71,12 @@ struct flash_row_now {
 struct flash_row_now bole_flash_row_now(const struct flash_memory *, struct bole_bytes key,
                                         uint64_t hash);
 
-/* The head of an AUX record. parts 0: the key is removed. */
-struct flash_aux_record {
-	uint8_t key[AUX_KEY_HEAD + AUX_KEY_MAX];
-	size_t key_len;
-	uint32_t part;
-	uint32_t parts;
-	uint32_t total; /* of the whole value */
-};
 /* False: it makes no sense. */
 bool bole_flash_aux_decode(const struct flash_record *, struct flash_aux_record *out);
+/* It begins a value, or goes on with the one that the records before it are of: parts of a value
+ * follow each other, and those of two must not become one. */
+bool bole_flash_aux_follows(const struct flash_apply *, const struct flash_record *,
+                            const struct flash_aux_record *);
 
 /* -- A record is written once more (repeat.c) -- */
 

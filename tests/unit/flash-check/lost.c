@@ -297,3 +297,74 @@ Test(flash_lost, a_damaged_head_is_no_torn_tail)
 		teardown();
 	}
 }
+
+enum { LONG_VALUE = 12000 };
+
+static void put_long(uint8_t fill)
+{
+	static uint8_t value[LONG_VALUE];
+	struct bole_aux_key key = {BOLE_AUX_DURABLE, 7, {(const uint8_t *)"k", 1}};
+	struct bole_tx *tx;
+
+	memset(value, fill, sizeof value);
+	OK(bole_tx_begin(store, repo.id, &tx));
+	OK(store->aux->put(tx, &key, bole_bytes_of(value, sizeof value)));
+	suite_commit(tx, NULL, 0);
+}
+
+/* Spoils the record with the first part of the value that was filled so. */
+static void lose_first_part(uint8_t fill)
+{
+	uint8_t *bytes = malloc(device->info.size_bytes);
+	uint8_t want[AUX_HEAD_BYTES + 3] = {[AUX_CLASS_AT] = BOLE_AUX_DURABLE,
+	                                    [AUX_KEY_BYTES_AT] = 1,
+	                                    [AUX_KIND_AT] = 7,
+	                                    [AUX_HEAD_BYTES] = 'k',
+	                                    [AUX_HEAD_BYTES + 1] = fill,
+	                                    [AUX_HEAD_BYTES + 2] = fill};
+	uint32_t count = 0;
+
+	bole_put_le32(want + AUX_TOTAL_AT, LONG_VALUE);
+	bole_block_sim_peek(device, 0, bytes, device->info.size_bytes);
+	for (uint64_t at = 0; at + sizeof want <= device->info.size_bytes; at++) {
+		memcpy(want + AUX_PARTS_AT, bytes + at + AUX_PARTS_AT, 2);
+		if (memcmp(bytes + at, want, sizeof want) != 0)
+			continue;
+		uint8_t other = fill ^ 1;
+		bole_block_sim_poke(device, at + AUX_HEAD_BYTES + 2, &other, 1);
+		count++;
+	}
+	free(bytes);
+	check(count != 0);
+}
+
+/* Goal: where the first part of a value is damaged in the log, the others are not taken for parts
+ * of the value before. */
+Test(flash_lost, parts_of_two_values_never_become_one)
+{
+	struct bole_aux_key key = {BOLE_AUX_DURABLE, 7, {(const uint8_t *)"k", 1}};
+	struct bole_snapshot *s;
+	uint8_t *value;
+	size_t len;
+
+	setup("nor4k");
+	put_long('a');
+	put_long('b');
+	publish(1, 2);
+	bole_block_sim_cut_now(device, BOLE_SIM_TEAR_NONE);
+	(void)bole_store_close(store);
+	bole_block_sim_power_on(device);
+	lose_first_part('b');
+	mount_damaged();
+	OK(bole_snapshot_open(store, repo.id, &s));
+	if (store->aux->get(s, &key, &test.alloc, &value, &len) == BOLE_OK) {
+		check_eq(len, LONG_VALUE);
+		for (size_t i = 0; i < len; i++)
+			check_eq(value[i], value[0]);
+		test.alloc.resize(test.alloc.ctx, value, len, 0, 1);
+	}
+	bole_snapshot_close(s);
+	expect(1, 2);
+	OK(bole_store_close(store));
+	teardown();
+}
