@@ -108,7 +108,7 @@ void bole_input_widen(struct bole_input *in, uint8_t *buf, size_t cap, struct bo
 {
 	BOLE_ASSERT(cap >= in->cap);
 	*lent = (struct bole_input_lent){in->buf, in->cap};
-	in->fill_max = in->cap;
+	in->fill_max = cap / 2 < in->cap ? in->cap : cap / 2;
 	input_move(in, buf, cap);
 }
 
