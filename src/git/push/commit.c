@@ -109,7 +109,8 @@ static enum bole_status commit_batch(struct bole_push *p, struct batch *b, bool 
 			p->tx = NULL;
 			return rc;
 		}
-		if (!staged && (p->cut.count > 0 || p->s->boundary.stale))
+		/* The objects are published by the first transaction, and so is this. */
+		if (!staged && !again && (p->cut.count > 0 || p->s->boundary.stale))
 			rc = bole_boundary_stage(&p->s->boundary, p->tx);
 		if (rc != BOLE_OK) {
 			bole_tx_abort(p->tx);

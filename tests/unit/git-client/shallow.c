@@ -269,15 +269,15 @@ Test(client_shallow, a_cut_at_any_byte_and_memory_gone_at_any_call_leave_all_or_
 
 static struct test_platform test;
 
-/* A commit whose parent is nowhere, its reference, and the record of it. */
-static enum bole_status publish_end(struct bole_store *store, uint32_t repo)
+/* A commit whose parent is nowhere and the record of it, not committed yet. */
+static enum bole_status prepare_end(struct bole_store *store, uint32_t repo, const char *message,
+                                    struct bole_tx **out, struct bole_oid *commit)
 {
 	struct maker_bytes text = {NULL, 0, 0};
 	struct bole_object_writer *writer = NULL;
 	struct bole_boundary boundary;
+	struct bole_oid tree, parent;
 	struct bole_tx *tx = NULL;
-	struct bole_oid tree, commit, parent;
-	size_t failed;
 
 	memset(&parent, 7, sizeof parent);
 	parent.algo = BOLE_HASH_SHA1;
@@ -291,23 +291,66 @@ static enum bole_status publish_end(struct bole_store *store, uint32_t repo)
 	if (rc == BOLE_OK)
 		rc = bole_object_write(writer, BOLE_OBJECT_TREE, bole_bytes_of("", 0), &tree);
 	if (rc == BOLE_OK) {
-		commit_text(&text, &tree, &parent, 1700000000, "end");
+		commit_text(&text, &tree, &parent, 1700000000, message);
 		rc = bole_object_write(writer, BOLE_OBJECT_COMMIT,
-		                       bole_bytes_of(text.ptr, text.len), &commit);
+		                       bole_bytes_of(text.ptr, text.len), commit);
 	}
 	if (rc == BOLE_OK)
-		rc = bole_id_list_add_once(&boundary.ends, &commit, SIZE_MAX);
+		rc = bole_id_list_add_once(&boundary.ends, commit, SIZE_MAX);
 	if (rc == BOLE_OK)
 		rc = bole_boundary_stage(&boundary, tx);
 	bole_object_writer_close(writer);
 	bole_boundary_release(&boundary);
 	maker_release(&text);
-	struct bole_ref_update update = {
-	        .name = bole_bytes_z("refs/heads/main"), .action = BOLE_REF_SET, .oid = commit};
-	if (rc == BOLE_OK)
-		return bole_tx_commit(tx, &update, 1, &failed);
-	bole_tx_abort(tx);
+	if (rc != BOLE_OK)
+		bole_tx_abort(tx);
+	*out = tx;
 	return rc;
+}
+
+static enum bole_status publish(struct bole_tx *tx, const char *name, const struct bole_oid *commit)
+{
+	struct bole_ref_update update = {
+	        .name = bole_bytes_z(name), .action = BOLE_REF_SET, .oid = *commit};
+	size_t failed;
+
+	return bole_tx_commit(tx, &update, 1, &failed);
+}
+
+static enum bole_status publish_end(struct bole_store *store, uint32_t repo)
+{
+	struct bole_oid commit;
+	struct bole_tx *tx;
+	enum bole_status rc = prepare_end(store, repo, "end", &tx, &commit);
+
+	return rc == BOLE_OK ? publish(tx, "refs/heads/main", &commit) : rc;
+}
+
+Test(client_shallow, of_two_changes_at_once_none_is_lost)
+{
+	const struct bole_verify_report report = {.finding = NULL};
+	struct bole_verify_result result;
+	struct bole_snapshot *snapshot;
+	struct bole_oid commit[3];
+	struct bole_tx *tx[3];
+	struct bole_store *store;
+	struct bole_repo repo;
+
+	test_platform_init(&test, 5);
+	OK(bole_memory_store_open(&test.base, &test.alloc, &store));
+	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/main", &repo));
+	OK(prepare_end(store, repo.id, "zero", &tx[0], &commit[0]));
+	OK(publish(tx[0], "refs/heads/zero", &commit[0]));
+	OK(prepare_end(store, repo.id, "one", &tx[1], &commit[1]));
+	OK(prepare_end(store, repo.id, "two", &tx[2], &commit[2]));
+	OK(publish(tx[2], "refs/heads/two", &commit[2]));
+	OK(publish(tx[1], "refs/heads/one", &commit[1]));
+	OK(bole_snapshot_open(store, repo.id, &snapshot));
+	OK(bole_verify(&test.base, snapshot, &test.alloc, &report, &result));
+	cr_assert(result.errors == 0 && result.ends == 3 && result.cut == 3);
+	bole_snapshot_close(snapshot);
+	OK(bole_store_close(store));
+	test_platform_release(&test);
 }
 
 /* What a program that does not know ends would find. */
