@@ -178,7 +178,8 @@ help: ## list the targets
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
 all: lib $(CLI_BINS) ## build the library and the command line
-test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) lib test-tools install-files
+test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) build/tsan/bole lib \
+	test-tools install-files
 
 deps: ## install missing Debian packages and fetch the pinned sources
 	@tools/deps packages
