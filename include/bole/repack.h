@@ -4,9 +4,10 @@
  *
  * What is taken: packs whose sizes are not in a geometric progression (each at least `factor` times
  * as long as all smaller ones together), and all records; or everything. Deltas that are there are
- * kept, unless whole versions of the same files beside them take a good part of the space; objects
- * without one are compared with objects of the same type and a similar path, so that each is stored
- * as the shortest delta within the window. Bases come before their deltas.
+ * kept, unless whole versions of the same files beside them, or deltas of other files, take a good
+ * part of the space: then they stay only where nothing shorter is found. Objects without one are
+ * compared with objects of the same type and a similar path, so that each is stored as the shortest
+ * delta within the window. Bases come before their deltas.
  *
  * The new pack is written and published beside the old entries, then every object is read back from
  * it and hashed, and then a collection of garbage (gc.h) lets its entries take the place of the old
@@ -40,12 +41,15 @@ struct bole_repack_options {
 	/* True ends the repack: BOLE_E_CLOSED. May be NULL. */
 	bool (*cancelled)(void *ctx);
 	void *ctx;
-	bool all;            /* every pack, whatever their sizes */
-	bool fresh;          /* deltas that are there are not kept but looked for anew */
-	unsigned window;     /* objects that each is compared with; 0 = 10 */
-	unsigned depth;      /* longest chain of deltas; 0 = 50 */
-	unsigned factor;     /* of the progression; 0 = 2 */
-	unsigned packs_min;  /* with fewer packs to take there is nothing to do; 0 = 2 */
+	bool all;           /* every pack, whatever their sizes */
+	bool fresh;         /* deltas that are there are not kept but looked for anew */
+	unsigned window;    /* objects that each is compared with; 0 = 10 */
+	unsigned depth;     /* longest chain of deltas; 0 = 50 */
+	unsigned factor;    /* of the progression; 0 = 2 */
+	uint64_t raw_max;   /* packs up to this length in all that no repack has made yet are taken,
+	                     * with all   others, when they are most of the repository; 0 = not for that
+	                     */
+	unsigned packs_min; /* with fewer packs to take there is nothing to do; 0 = 2 */
 	size_t memory_bytes; /* for what is compared and for deltas that wait; 0 = 64 MiB */
 	uint64_t big_bytes;  /* longer objects are not compared; 0 = 16 MiB */
 	size_t cache_bytes;  /* of inflated objects; 0 = 16 MiB */

@@ -23,6 +23,8 @@ enum {
 	REPACK_MAX = 64 << 20,   /* the same */
 	STEPS_MAX = 256,         /* of maintenance, before something else gets its turn */
 	PAUSE_MAX_NS = 50000000, /* between two steps beside requests */
+	PUSHED_MAX =
+	        64, /* repositories that wait to be looked at; the others wait for the period */
 	KINDS = BOLE_MAINTAIN_SCRUB + 1,
 };
 #define IDLE_NS   NODE_SECOND_NS        /* between two looks */
@@ -39,9 +41,16 @@ struct node_suspect {
 	uint64_t not_before_ns; /* after a failure */
 };
 
+/* A repository that was pushed to. */
+struct node_pushed {
+	uint32_t repo; /* 0 = an empty slot */
+	uint64_t last_ns;
+};
+
 struct node_background {
 	struct bole_node *node;
-	struct node_suspect *suspects; /* under node->lock */
+	struct node_pushed pushed[PUSHED_MAX]; /* under node->lock */
+	struct node_suspect *suspects;         /* under node->lock */
 	unsigned suspect_count;
 	uint64_t collected_bytes; /* the store's user_bytes at the last collection */
 	uint64_t steps[KINDS];
@@ -253,6 +262,51 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 
 /* -- Repacking -- */
 
+void bole_node_background_pushed(struct bole_node *node, uint32_t repo)
+{
+	struct bole_platform *platform = node->platform;
+	struct node_background *b = node->background;
+
+	if (b == NULL)
+		return;
+	uint64_t now = platform->ops->now_ns(platform);
+	platform->ops->mutex_lock(platform, &node->lock);
+	struct node_pushed *slot = NULL;
+	for (size_t i = 0; i < PUSHED_MAX; i++) {
+		struct node_pushed *p = &b->pushed[i];
+
+		if (p->repo == repo) {
+			slot = p;
+			break;
+		}
+		if (p->repo == 0 && slot == NULL)
+			slot = p;
+	}
+	if (slot != NULL)
+		*slot = (struct node_pushed){repo, now};
+	platform->ops->mutex_unlock(platform, &node->lock);
+}
+
+/* One that has rested since its last push; 0 = none has. */
+static uint32_t take_pushed(struct node_background *b)
+{
+	struct bole_platform *platform = b->node->platform;
+	uint64_t now = platform->ops->now_ns(platform);
+	uint32_t repo = 0;
+
+	platform->ops->mutex_lock(platform, &b->node->lock);
+	for (size_t i = 0; i < PUSHED_MAX && repo == 0; i++) {
+		struct node_pushed *p = &b->pushed[i];
+
+		if (p->repo == 0 || now - p->last_ns < b->node->options.repack_delay_ns)
+			continue;
+		repo = p->repo;
+		p->repo = 0;
+	}
+	platform->ops->mutex_unlock(platform, &b->node->lock);
+	return repo;
+}
+
 static void log_repack(struct bole_node *node, uint32_t repo, enum bole_status rc,
                        const struct bole_repack_result *result, uint64_t ms)
 {
@@ -270,7 +324,8 @@ static void log_repack(struct bole_node *node, uint32_t repo, enum bole_status r
 	         result->bytes_after >> 10, result->kept, result->made, ms);
 }
 
-static void repack(struct node_background *b, uint32_t repo, unsigned packs)
+/* When it is due. */
+static enum bole_status repack(struct node_background *b, uint32_t repo)
 {
 	struct bole_node *node = b->node;
 	struct bole_platform *platform = node->platform;
@@ -279,47 +334,49 @@ static void repack(struct node_background *b, uint32_t repo, unsigned packs)
 	struct bole_repack_options options = {
 	        .cancelled = stopping,
 	        .ctx = b,
-	        .packs_min = packs,
+	        .packs_min = (unsigned)node->options.repack_packs,
+	        .raw_max = node->options.repack_raw_bytes,
 	        .memory_bytes = memory < REPACK_MAX ? memory : REPACK_MAX,
 	        .big_bytes = memory / REPACK_PART,
 	        .cache_bytes = cache < CACHE_MIN ? CACHE_MIN : cache,
 	        .wait_ns = RETRY_NS,
 	};
 	struct bole_repack_result result;
+	unsigned packs;
 
+	enum bole_status rc =
+	        bole_repack_due(&node->budget.alloc, node->store, repo, &options, &packs);
+	if (rc != BOLE_OK || packs == 0)
+		return rc;
 	uint64_t start = platform->ops->now_ns(platform);
 	b->paused_ns = start;
-	enum bole_status rc =
-	        bole_repack(platform, &node->budget.alloc, node->store, repo, &options, &result);
+	rc = bole_repack(platform, &node->budget.alloc, node->store, repo, &options, &result);
 	if (rc == BOLE_END || rc == BOLE_E_CLOSED || rc == BOLE_E_NOT_FOUND)
-		return;
+		return BOLE_OK;
 	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000);
 	/* The sets are of packs that are gone. */
 	if (rc == BOLE_OK)
 		bole_git_cache_changed(node->cache, repo);
+	return BOLE_OK;
 }
 
 static void look_for_repacks(struct node_background *b)
 {
 	struct bole_node *node = b->node;
 	struct bole_platform *platform = node->platform;
-	struct bole_repack_options options = {.packs_min = (unsigned)node->options.repack_packs};
 	struct bole_repo repo = {.name = ""};
 
-	if (!node->options.repack_auto || atomic_load(&node->stopping) ||
-	    platform->ops->now_ns(platform) - b->repacked_ns < node->options.repack_period_ns)
+	if (!node->options.repack_auto || atomic_load(&node->stopping))
+		return;
+	uint32_t pushed = take_pushed(b);
+	if (pushed != 0)
+		(void)!repack(b, pushed);
+	if (platform->ops->now_ns(platform) - b->repacked_ns < node->options.repack_period_ns)
 		return;
 	while (!atomic_load(&node->stopping) &&
-	       bole_repo_next(node->store, repo.name, &repo) == BOLE_OK) {
-		unsigned packs;
-		enum bole_status rc = bole_repack_due(&node->budget.alloc, node->store, repo.id,
-		                                      &options, &packs);
-
-		if (rc == BOLE_E_UNSUPPORTED)
+	       bole_repo_next(node->store, repo.name, &repo) == BOLE_OK)
+		if (repack(b, repo.id) == BOLE_E_UNSUPPORTED)
 			break;
-		if (rc == BOLE_OK && packs != 0)
-			repack(b, repo.id, options.packs_min);
-	}
 	b->repacked_ns = platform->ops->now_ns(platform);
 }
 

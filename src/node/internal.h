@@ -51,6 +51,8 @@ struct node_options {
 	uint64_t gc_period_ns;       /* after a deletion at the latest */
 	uint64_t repack_packs;       /* that are worth a repack */
 	uint64_t repack_period_ns;   /* between two looks for such */
+	uint64_t repack_delay_ns;    /* after a push, before the repository is looked at */
+	uint64_t repack_raw_bytes;   /* packed by others, that are repacked even alone */
 	bool gc_auto;
 	bool repack_auto;
 };
@@ -112,6 +114,8 @@ BOLE_MUST_USE enum bole_status bole_node_background_start(struct bole_node *);
 void bole_node_background_free(struct bole_node *);
 /* References of a repository were moved, or deleted. */
 void bole_node_background_note(struct bole_node *, uint32_t repo, bool deleted);
+/* A pack came in. */
+void bole_node_background_pushed(struct bole_node *, uint32_t repo);
 /* A push found no space: whatever waits for later is tried now. */
 void bole_node_background_wake(struct bole_node *);
 

@@ -52,6 +52,8 @@ static const struct option options[] = {
         OPTION("gc.period", gc_period_ns, 3600, NODE_SECOND_NS, 0, 31536000),
         OPTION("repack.packs", repack_packs, 8, 1, 2, 1000000),
         OPTION("repack.period", repack_period_ns, 600, NODE_SECOND_NS, 0, 31536000),
+        OPTION("repack.delay", repack_delay_ns, 15, NODE_SECOND_NS, 0, 86400),
+        OPTION("repack.rawBytes", repack_raw_bytes, 1 << 30, 1, 0, (uint64_t)1 << 40),
 };
 
 static enum bole_status read_options(struct bole_node *node)

@@ -365,6 +365,8 @@ static enum bole_status serve(struct run *run)
 		                      run->fetch.space);
 	if (q->service == NODE_RECEIVE_PACK && !q->advertise)
 		bole_git_cache_changed(node->cache, run->service.repo.id);
+	if (q->service == NODE_RECEIVE_PACK && !q->advertise && run->service.repo.id != 0)
+		bole_node_background_pushed(node, run->service.repo.id);
 	if (run->service.refs_deleted + run->service.refs_moved > 0)
 		bole_node_background_note(node, run->service.repo.id,
 		                          run->service.refs_deleted > 0);

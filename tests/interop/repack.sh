@@ -51,6 +51,35 @@ same() { # what a clone has is what was pushed, sound, and in chains that are no
 	! grep -qE '^chain length = (5[1-9]|[6-9].|...+):' pack.out || die "$1: a chain is too long"
 }
 
+# One push alone, of what is not packed at all: once, soon, and not again after a start.
+"$bole" init raw.img --size 128M >/dev/null || die "init"
+mv raw.img disk.img
+start --set repack.delay=1
+git init -q work
+for i in {1..12}; do
+	python3 -c 'import random, sys
+random.seed(1); a = ["%032x\n" % random.getrandbits(128) for _ in range(6000)]
+random.seed(sys.argv[1])
+for _ in range(20): a[random.randrange(6000)] = "new\n"
+print("".join(a))' "$i" >work/file
+	git -C work add -A && git -C work commit -q -m "$i"
+done
+git -C work -c pack.window=0 push -q "$url" main || die "one push"
+for _ in {1..300}; do
+	grep -q 'repack: repository .* are one pack of' server.log && break
+	sleep 0.1
+done
+grep -q 'repack: repository .*: 1 packs .* are one pack of' server.log || die "one push was not repacked"
+same "repacked soon"
+(($(stat -c %s copy/objects/pack/*.pack) < 400000)) || die "$(ls -l copy/objects/pack)"
+stop
+start --set repack.delay=0 --set repack.period=1
+git -C work commit -q --allow-empty -m small && git -C work push -q "$url" main || die "a small push"
+sleep 3
+stop
+(($(grep -c 'are one pack of' server.log) == 1)) || die "repacked twice"
+rm -rf work copy disk.img server.log
+
 "$bole" init disk.img --size 128M >/dev/null || die "init"
 start --set repack.packs=3 --set repack.period=1
 git init -q work

@@ -9,7 +9,17 @@
 #include "base/memory.h"
 #include "git/repack/repack.h"
 
-enum { PACKS_FIRST = 16, ROWS_AT_ONCE = 256 };
+enum {
+	PACKS_FIRST = 16,
+	ROWS_AT_ONCE = 256,
+	MADE_KIND = 16,
+	MADE_MAGIC = 0x314d5042, /* "BPM1" */
+	MADE_HEAD_BYTES = 4,     /* magic; then extents, 8 bytes each */
+	MADE_MAX = 64,           /* of these that are remembered */
+	RAW_MIN = 1 << 20,
+	OBJECT_BYTES = 256, /* of memory, that an object takes */
+	MEMORY_FACTOR = 4,  /* of memory_bytes, that they may take */
+};
 
 static enum bole_status add_pack(struct repack *r, const struct bole_extent_info *info)
 {
@@ -110,11 +120,93 @@ static size_t split(const struct repack *r)
 	return count;
 }
 
+/* -- What a repack has made -- */
+
+static struct bole_aux_key made_key(void)
+{
+	static const uint8_t key = 0;
+
+	return (struct bole_aux_key){BOLE_AUX_DERIVED, MADE_KIND, {&key, 1}};
+}
+
+/* The extents that repacks have made, of those there are; returns how many. */
+static size_t list_made(const struct repack *r, uint64_t made[MADE_MAX])
+{
+	struct bole_aux_key key = made_key();
+	size_t count = 0;
+	uint8_t *value;
+	size_t len;
+
+	if (r->snapshot->store->aux->get(r->snapshot, &key, r->alloc, &value, &len) != BOLE_OK)
+		return 0;
+	bool known = len >= MADE_HEAD_BYTES && bole_get_le32(value) == MADE_MAGIC;
+	for (size_t at = MADE_HEAD_BYTES; known && len - at >= 8 && count < MADE_MAX; at += 8) {
+		uint64_t extent = bole_get_le64(value + at);
+
+		if (bole_repack_is_pack(r, extent))
+			made[count++] = extent;
+	}
+	bole_alloc_free(r->alloc, value, len, 1);
+	return count;
+}
+
+enum bole_status bole_repack_note_made(struct repack *r)
+{
+	uint8_t value[MADE_HEAD_BYTES + MADE_MAX * 8];
+	struct bole_aux_key key = made_key();
+	uint64_t made[MADE_MAX];
+	size_t len = MADE_HEAD_BYTES;
+	struct bole_tx *tx;
+	size_t failed;
+
+	size_t count = list_made(r, made);
+	bole_put_le32(value, MADE_MAGIC);
+	bole_put_le64(value + len, r->extent);
+	len += 8;
+	for (size_t i = 0; i < count && i + 1 < MADE_MAX; i++) {
+		if (bole_repack_is_taken(r, made[i]))
+			continue;
+		bole_put_le64(value + len, made[i]);
+		len += 8;
+	}
+	BOLE_TRY(bole_tx_begin(r->store, r->repo, &tx));
+	enum bole_status rc = r->store->aux->put(tx, &key, bole_bytes_of(value, len));
+	if (rc != BOLE_OK) {
+		bole_tx_abort(tx);
+		return rc;
+	}
+	return bole_tx_commit(tx, NULL, 0, &failed);
+}
+
+/* Most of what there is was packed by others. */
+static bool is_raw(const struct repack *r)
+{
+	uint64_t made[MADE_MAX];
+	uint64_t rows = 0;
+	uint64_t raw = 0;
+	uint64_t ours = 0;
+
+	size_t count = list_made(r, made);
+	for (size_t i = 0; i < r->pack_count; i++) {
+		bool known = false;
+
+		for (size_t k = 0; k < count && !known; k++)
+			known = made[k] == r->packs[i].extent;
+		*(known ? &ours : &raw) += r->packs[i].data_bytes;
+		rows += r->packs[i].rows;
+	}
+	return raw >= RAW_MIN && raw >= ours && raw <= r->options.raw_max &&
+	       ours <= r->options.raw_max - raw &&
+	       rows <= r->options.memory_bytes / OBJECT_BYTES * MEMORY_FACTOR;
+}
+
 enum bole_status bole_repack_choose(struct repack *r)
 {
 	BOLE_TRY(list_packs(r));
 	if (r->pack_count == 0)
 		return r->options.all ? BOLE_OK : BOLE_END;
+	if (r->options.raw_max != 0 && is_raw(r))
+		r->options.all = true;
 	r->taken = bole_alloc_array(r->alloc, r->pack_count, sizeof *r->taken);
 	if (r->taken == NULL)
 		return BOLE_E_NO_MEMORY;

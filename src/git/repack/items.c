@@ -46,6 +46,7 @@ static enum bole_status add(struct repack *r, const struct bole_oid *oid,
 	        .stored = entry->stored_bytes,
 	        .type = entry->type,
 	        .base = REPACK_NONE,
+	        .was = REPACK_NONE,
 	        .row = REPACK_NONE,
 	};
 	return BOLE_OK;
@@ -139,8 +140,9 @@ static enum bole_status read_item(struct repack *r, uint32_t number)
 	if (!item->delta)
 		return item->type == head.type ? BOLE_OK : BOLE_E_CORRUPT;
 	BOLE_TRY(measure(r, number));
+	BOLE_TRY(base_of(r, &entry, &head, &item->was));
 	if (!r->options.fresh && is_good(item))
-		BOLE_TRY(base_of(r, &entry, &head, &item->base));
+		item->base = item->was;
 	item->kept = item->base != REPACK_NONE;
 	return BOLE_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* Are the deltas that are there any good? A file of which many versions are stored whole, beside
+/* Are the deltas that are there any good? Those of another path are not, where there are many:
+ * whoever made them took what was at hand. A file of which many versions are stored whole, beside
  * long chains that nothing can be added to, was packed with a short window or by pieces. What a
  * path needs is one whole object for each full chain; the rest of what is stored whole is waste. */
 #include "base/check.h"
@@ -60,6 +61,7 @@ enum bole_status bole_repack_judge(struct repack *r)
 {
 	size_t cap = r->map.count;
 	uint64_t all = 0;
+	uint64_t foreign = 0;
 	size_t count = 0;
 
 	if (r->result->kept == 0)
@@ -71,6 +73,8 @@ enum bole_status bole_repack_judge(struct repack *r)
 		const struct repack_item *item = &r->items[i];
 
 		all += item->stored;
+		if (item->kept && item->name != 0 && r->items[item->base].name != item->name)
+			foreign += item->stored;
 		if (item->name != 0 && item->size <= r->options.big_bytes)
 			list[count++] =
 			        (struct version){item->stored, item->name, item->type, item->kept};
@@ -79,7 +83,7 @@ enum bole_status bole_repack_judge(struct repack *r)
 	uint64_t sum = rc == BOLE_OK ? waste(r, list, count) : 0;
 	bole_alloc_free(r->alloc, list, cap, sizeof *list);
 	BOLE_TRY(rc);
-	if (sum > all / WASTE_PART)
+	if (sum > all / WASTE_PART || foreign > all / WASTE_PART)
 		bole_repack_items_anew(r);
 	return BOLE_OK;
 }

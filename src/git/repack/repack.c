@@ -203,6 +203,8 @@ static enum bole_status run(struct repack *r)
 	BOLE_TRY(bole_repack_deltas(r));
 	BOLE_TRY(bole_repack_write(r));
 	BOLE_TRY(bole_repack_check(r));
+	/* Before the old ones go: whoever sees this pack alone knows that it was made. */
+	BOLE_TRY(bole_repack_note_made(r));
 	close_view(r);
 	return replace(r);
 }

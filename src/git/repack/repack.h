@@ -26,6 +26,8 @@ struct repack_item {
 	uint32_t deflated_len;
 	uint32_t name; /* hash of its path */
 	int32_t base;  /* in the new pack, REPACK_NONE = whole */
+	int32_t was;   /* the base of what is stored; REPACK_NONE = it is no delta, or of something
+	                  else */
 	int32_t row;   /* in the new pack, REPACK_NONE = not written yet */
 	uint8_t type;
 	uint8_t head_bytes;
@@ -34,6 +36,7 @@ struct repack_item {
 	bool delta;     /* stored as one */
 	bool kept;      /* as a delta of base */
 	bool walked;    /* a tree whose names were given out */
+	bool judged;    /* nothing about its base changes any more */
 	uint8_t state;  /* while chains are settled */
 };
 
@@ -78,6 +81,8 @@ struct bole_entry bole_repack_entry(const struct repack_item *);
 
 /* Sets taken. BOLE_END: nothing is worth it. */
 BOLE_MUST_USE enum bole_status bole_repack_choose(struct repack *);
+/* Remembers in the store that the new pack needs no other look. */
+BOLE_MUST_USE enum bole_status bole_repack_note_made(struct repack *);
 /* An extent that is not taken and has an id of the items, but for the new pack, or 0. */
 BOLE_MUST_USE enum bole_status bole_repack_shared(struct repack *, struct bole_snapshot *,
                                                   uint64_t *extent);

@@ -16,6 +16,7 @@
 enum {
 	SHORTEST = 48,        /* of what is worth comparing */
 	HOPELESS_PART = 32,   /* a base that is so many times as long */
+	FOREIGN_PART = 2,     /* of an object, that a delta of another path may take */
 	DELTA_HEAD_BYTES = 8, /* about, that a delta costs beside its instructions */
 	COMPARE_WORK = 4,     /* of a byte */
 	SHORT_BYTES = 4096,   /* a long chain of these is read quickly */
@@ -229,6 +230,55 @@ static enum bole_status keep(struct window *w, uint32_t number)
 	return BOLE_OK;
 }
 
+static bool is_candidate(const struct repack *r, const struct repack_item *item)
+{
+	return !item->kept && item->size >= SHORTEST && item->size <= r->options.big_bytes &&
+	       item->size <= r->options.memory_bytes / 4;
+}
+
+/* The delta that is stored can stay: all below it is settled, does not lead back, and is not too
+ * long.
+ */
+static bool may_stay(const struct repack *r, uint32_t number)
+{
+	const struct repack_item *item = &r->items[number];
+	unsigned depth = 0;
+
+	for (int32_t at = item->was; at != REPACK_NONE; at = r->items[at].base) {
+		depth++;
+		if (at == (int32_t)number || depth + item->height > r->options.depth ||
+		    !(r->items[at].judged || r->items[at].kept || !is_candidate(r, &r->items[at])))
+			return false;
+	}
+	return depth > 0;
+}
+
+/* What was there and is as short as what was found. */
+static void stay(struct repack *r, uint32_t number)
+{
+	struct repack_item *item = &r->items[number];
+	int height = item->height + 1;
+
+	item->base = item->was;
+	item->kept = true;
+	item->depth = 0;
+	for (int32_t at = item->base; at != REPACK_NONE; at = r->items[at].base, height++) {
+		item->depth++;
+		if (r->items[at].height < height)
+			r->items[at].height = (uint8_t)height;
+	}
+	r->result->kept++;
+}
+
+/* What is stored is a delta of the same path, or one that is much shorter than the object. Others
+ * cost about as much as the object itself would, and only whole it can be a delta of what a client
+ * has. */
+static bool is_kin(const struct repack *r, const struct repack_item *item)
+{
+	return item->was != REPACK_NONE && (r->items[item->was].name == item->name ||
+	                                    item->payload <= item->size / FOREIGN_PART);
+}
+
 static enum bole_status consider(struct window *w, const struct candidate *c)
 {
 	struct repack *r = w->r;
@@ -244,15 +294,14 @@ static enum bole_status consider(struct window *w, const struct candidate *c)
 	/* The ones that came last are the most alike. */
 	for (unsigned i = w->count; i-- > 0;)
 		BOLE_TRY(compare_with(w, c->number, content, slot_at(w, i)));
-	if (w->base != REPACK_NONE)
+	const struct repack_item *item = &r->items[c->number];
+	if ((w->base == REPACK_NONE || w->delta_len >= item->payload) && is_kin(r, item) &&
+	    may_stay(r, c->number))
+		stay(r, c->number);
+	else if (w->base != REPACK_NONE)
 		BOLE_TRY(keep(w, c->number));
+	r->items[c->number].judged = true;
 	return fits(w, content.len) || w->count > 0 ? enter(w, c->number, content) : BOLE_OK;
-}
-
-static bool is_candidate(const struct repack *r, const struct repack_item *item)
-{
-	return !item->kept && item->size >= SHORTEST && item->size <= r->options.big_bytes &&
-	       item->size <= r->options.memory_bytes / 4;
 }
 
 static enum bole_status choose(struct repack *r, struct candidate **out, size_t *cap, size_t *count)
@@ -272,6 +321,19 @@ static enum bole_status choose(struct repack *r, struct candidate **out, size_t 
 	return bole_sort(r->platform, r->alloc, *out, *count, sizeof **out, compare);
 }
 
+/* Nothing was found for these, and now nothing else changes. */
+static enum bole_status stay_rest(struct repack *r)
+{
+	for (uint32_t i = 0; i < r->map.count; i++) {
+		const struct repack_item *item = &r->items[i];
+
+		if (item->delta && item->base == REPACK_NONE && is_kin(r, item) && may_stay(r, i))
+			stay(r, i);
+		BOLE_TRY(bole_repack_spend(r, 16));
+	}
+	return BOLE_OK;
+}
+
 enum bole_status bole_repack_deltas(struct repack *r)
 {
 	struct window w = {.r = r, .size = r->options.window, .base = REPACK_NONE};
@@ -286,6 +348,8 @@ enum bole_status bole_repack_deltas(struct repack *r)
 		r->done = i;
 		rc = consider(&w, &list[i]);
 	}
+	if (rc == BOLE_OK)
+		rc = stay_rest(r);
 	empty(&w);
 	bole_alloc_free(r->alloc, w.delta.ptr, w.delta.cap, 1);
 	bole_alloc_free(r->alloc, w.spare.ptr, w.spare.cap, 1);

@@ -187,7 +187,8 @@ Test(repack, bases_come_first_and_chains_are_bounded)
 	options.fresh = true;
 	options.depth = 0;
 	cr_assert_eq(repack(&options, &result), BOLE_OK, "%s", result.error);
-	cr_assert_eq(result.kept, 0);
+	/* What has nothing shorter stays; lengths are compared before they are deflated. */
+	cr_assert_leq(result.bytes_after, result.bytes_before + result.bytes_before / 1000);
 	check_chains(50);
 	(void)gcworld_check(&w, true);
 	close_world(&test, device);
