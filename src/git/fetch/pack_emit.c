@@ -16,7 +16,7 @@
 #include "git/fetch/reach.h"
 
 enum {
-	OUTPUT_BYTES = 64 * 1024,
+	OUTPUT_BYTES = 16 * 1024, /* what is longer goes on as it lies, uncopied */
 	DEFLATE_LEVEL = 1,
 	DEFLATE_STEP_BYTES = 32 * 1024,
 	HEADER_BYTES = 12,

@@ -12,6 +12,7 @@
 
 enum {
 	BAND_HEAD = BOLE_PKT_HEAD_BYTES + 1,
+	DIRECT_MIN = 16 * 1024, /* a piece so long ends the packet, uncopied */
 	PROGRESS_EVERY_NS = 500 * 1000 * 1000,
 };
 #define KEEPALIVE_NS UINT64_C(5000000000)
@@ -21,16 +22,24 @@ static size_t payload_max(const struct bole_sideband *band)
 	return (size_t)band->mode - BAND_HEAD;
 }
 
-static void send_band(struct bole_sideband *band, uint8_t number, const void *src, size_t len)
+/* One packet of two pieces. */
+static void send_both(struct bole_sideband *band, uint8_t number, struct bole_bytes first,
+                      struct bole_bytes rest)
 {
 	uint8_t head[BAND_HEAD];
 
-	BOLE_ASSERT(len <= payload_max(band));
-	bole_pkt_head(head, len + 1);
+	BOLE_ASSERT(first.len + rest.len <= payload_max(band));
+	bole_pkt_head(head, first.len + rest.len + 1);
 	head[BOLE_PKT_HEAD_BYTES] = number;
 	bole_output_write(band->out, head, sizeof head);
-	bole_output_write(band->out, src, len);
+	bole_output_write(band->out, first.ptr, first.len);
+	bole_output_write(band->out, rest.ptr, rest.len);
 	band->sent_ns = band->platform->ops->now_ns(band->platform);
+}
+
+static void send_band(struct bole_sideband *band, uint8_t number, const void *src, size_t len)
+{
+	send_both(band, number, bole_bytes_of(src, len), bole_bytes_of("", 0));
 }
 
 void bole_sideband_push(struct bole_sideband *band)
@@ -51,12 +60,14 @@ static enum bole_status band_write(struct bole_writer *self, const void *src, si
 		return band->out->rc;
 	}
 	while (len > 0) {
-		size_t n = band->cap - band->len;
-		if (band->len == 0 && len >= payload_max(band)) {
-			n = payload_max(band); /* no need to gather: it fills a packet */
-			send_band(band, BOLE_BAND_DATA, p, n);
+		size_t room = band->cap - band->len;
+		size_t n = len < room ? len : room;
+
+		if (len >= DIRECT_MIN || len >= band->cap) {
+			send_both(band, BOLE_BAND_DATA, bole_bytes_of(band->buf, band->len),
+			          bole_bytes_of(p, n));
+			band->len = 0;
 		} else {
-			n = len < n ? len : n;
 			memcpy(band->buf + band->len, p, n);
 			band->len += n;
 			if (band->len == band->cap)
