@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* Whole requests to the fetch side, one packet a line, so that the fuzzer plays with what they mean
  * and not with lengths. First byte: what is asked (fetch in version 2 or 0, archive, plain GET),
- * the policy, tight memory. In a line "$0" to "$5" are ids of the repository, "$x" one of another
+ * the policy, tight memory. In a line "$0" to "$6" are ids of the repository, "$x" one of another
  * repository, "0" alone a flush packet and "1" a delimiter.
  * Invariants: memory stays inside its budget and comes back, references stay, and what only the
  * other repository has is never sent. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,9 @@
 enum { LINE_MAX_BYTES = 400, LINES_MAX = 64 };
 
 static struct git_fixture f;
-static struct bole_oid ids[6];
+static struct bole_oid ids[7];
+static char elsewhere[200];
+static const char *const uris[] = {elsewhere};
 static struct bole_oid secret;
 
 static void open_once(void)
@@ -34,6 +37,11 @@ static void open_once(void)
 	git_set_ref(&f, &f.repo, "refs/tags/v1", &ids[5], &ids[2]);
 	git_set_ref(&f, &f.repo, "refs/hidden/x", &ids[1], NULL);
 	secret = git_write(&f, &f.other, BOLE_OBJECT_BLOB, SECRET, sizeof SECRET - 1);
+	ids[6] = git_write(&f, &f.repo, BOLE_OBJECT_BLOB, "elsewhere", 9);
+	git_set_ref(&f, &f.repo, "refs/tags/blob", &ids[6], NULL);
+	snprintf(elsewhere, sizeof elsewhere, "%s %040d https://h/p", hex_of(&ids[6]), 1);
+	f.policy.fetch.packfile_uris = uris;
+	f.policy.fetch.packfile_uri_count = 1;
 	f.policy.fetch.refs.hide = hide;
 	f.policy.fetch.filters = 0xff;
 }
@@ -49,7 +57,7 @@ static void add_line(struct bole_buffer *out, const char *line, size_t len)
 	}
 	for (size_t i = 0; i < len && at < LINE_MAX_BYTES; i++) {
 		bool id = line[i] == '$' && i + 1 < len &&
-		          (line[i + 1] == 'x' || (line[i + 1] >= '0' && line[i + 1] <= '5'));
+		          (line[i + 1] == 'x' || (line[i + 1] >= '0' && line[i + 1] <= '6'));
 		if (id) {
 			const char *hex =
 			        hex_of(line[i + 1] == 'x' ? &secret : &ids[line[i + 1] - '0']);

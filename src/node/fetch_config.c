@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "git/fetch/upload_pack_impl.h"
 #include "node/internal.h"
 
 #define TREE_DEPTH_KEY "uploadpackfilter.tree.maxDepth"
@@ -59,6 +60,23 @@ static enum bole_status check_bool(struct bole_platform *platform, const struct 
 	return BOLE_E_INVALID;
 }
 
+static enum bole_status check_uris(struct bole_platform *platform, const struct bole_config *config)
+{
+	static const char key[] = "uploadpack.blobPackfileUri";
+	struct bole_packfile_uri row;
+	const char *value;
+
+	for (size_t i = 0; (value = bole_config_get_nth(config, key, i)) != NULL; i++) {
+		if (*value == '\0' || bole_packfile_uri_parse(value, &row))
+			continue;
+		bole_log(platform, BOLE_LOG_ERROR,
+		         "config: %s must be the ids of a blob and of a pack, and where it is",
+		         key);
+		return BOLE_E_INVALID;
+	}
+	return BOLE_OK;
+}
+
 enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
                                               const struct bole_config *config)
 {
@@ -69,6 +87,7 @@ enum bole_status bole_node_fetch_config_check(struct bole_platform *platform,
 	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
 		BOLE_TRY(check_bool(platform, config, filters[i].key));
 	BOLE_TRY(check_bool(platform, config, "uploadpackfilter.allow"));
+	BOLE_TRY(check_uris(platform, config));
 	if (bole_config_u64(config, TREE_DEPTH_KEY, UINT64_MAX, &depth) == BOLE_OK)
 		return BOLE_OK;
 	bole_log(platform, BOLE_LOG_ERROR, "config: %s must be a number", TREE_DEPTH_KEY);
@@ -126,7 +145,7 @@ static enum bole_status read_lists(struct node_fetch_config *c, const struct bol
 	struct bole_fetch_policy *policy = &c->policy;
 	char full[NODE_KEY_MAX];
 
-	c->list = bole_alloc_array(c->alloc, 2 * LIST_MAX, sizeof *c->list);
+	c->list = bole_alloc_array(c->alloc, 3 * LIST_MAX, sizeof *c->list);
 	if (c->list == NULL)
 		return BOLE_E_NO_MEMORY;
 	BOLE_TRY(add_all(config, bole_node_repo_key(config, name, "transfer.hideRefs", full),
@@ -138,8 +157,11 @@ static enum bole_status read_lists(struct node_fetch_config *c, const struct bol
 	                c->list, &policy->refs.hide_count));
 	policy->refs.hide = c->list;
 	policy->bundle_uris = c->list + LIST_MAX;
-	return add_all(config, bole_node_repo_key(config, name, "uploadpack.bundleURI", full),
-	               c->list + LIST_MAX, &policy->bundle_uri_count);
+	policy->packfile_uris = c->list + 2 * LIST_MAX;
+	BOLE_TRY(add_all(config, bole_node_repo_key(config, name, "uploadpack.bundleURI", full),
+	                 c->list + LIST_MAX, &policy->bundle_uri_count));
+	return add_all(config, bole_node_repo_key(config, name, "uploadpack.blobPackfileUri", full),
+	               c->list + 2 * LIST_MAX, &policy->packfile_uri_count);
 }
 
 enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct bole_alloc *alloc,
@@ -168,6 +190,6 @@ enum bole_status bole_node_fetch_config_open(struct node_fetch_config *c, struct
 void bole_node_fetch_config_close(struct node_fetch_config *c)
 {
 	if (c->list != NULL)
-		bole_alloc_free(c->alloc, c->list, 2 * LIST_MAX, sizeof *c->list);
+		bole_alloc_free(c->alloc, c->list, 3 * LIST_MAX, sizeof *c->list);
 	c->list = NULL;
 }

@@ -221,6 +221,8 @@ enum bole_status bole_node_start_hooked(struct bole_platform *platform, struct b
 		rc = bole_node_access_open(platform, platform->alloc, config, &node->access);
 	if (rc == BOLE_OK)
 		rc = bole_node_rates_open(platform, platform->alloc, config, &node->rates);
+	if (rc == BOLE_OK && config != NULL)
+		rc = bole_node_fetch_config_check(platform, config);
 	if (rc == BOLE_OK)
 		rc = bole_node_push_config(node);
 	bole_budget_init(&node->budget, platform->alloc, (size_t)node->options.memory_max);

@@ -20,6 +20,14 @@ struct bole_filter;
 struct bole_id_list;
 struct bole_ref_view;
 
+/* A blob that the receiver gets from elsewhere. */
+struct bole_packfile_uri {
+	struct bole_oid oid;
+	struct bole_bytes pack; /* its checksum in hex */
+	struct bole_bytes uri;
+	bool left_out; /* it would have been sent */
+};
+
 /* What to send: everything reachable from wants, less everything reachable from haves, less what
  * the filter keeps out of what is not wanted by its id. */
 struct bole_reach {
@@ -38,7 +46,10 @@ struct bole_reach {
 	bool thin;                  /* the receiver has the haves: delta bases may be left out */
 	bool ofs_delta;             /* the receiver understands offset deltas */
 	struct bole_bitmap *bitmap; /* borrowed; NULL = walk */
-	struct bole_wholes *keep;   /* gets what must be made whole; NULL = nobody asks */
+	/* Left out of what is sent, and marked; only a plan without a bitmap does it. */
+	struct bole_packfile_uri *elsewhere;
+	size_t elsewhere_count;
+	struct bole_wholes *keep; /* gets what must be made whole; NULL = nobody asks */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
 	/* Every entry of the pack as it begins, in order, before its first byte is written: for an

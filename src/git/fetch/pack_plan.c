@@ -96,11 +96,34 @@ static enum bole_status sort_order(struct bole_pack_plan *plan)
 	return rc;
 }
 
+/* Blobs that come from elsewhere. They are no bases either: nobody knows when they are there. */
+static enum bole_status leave_out(struct bole_pack_plan *plan)
+{
+	for (size_t i = 0; i < plan->job.elsewhere_count; i++) {
+		struct bole_packfile_uri *row = &plan->job.elsewhere[i];
+		uint32_t item = bole_oid_map_find(&plan->map, row->oid.bytes);
+
+		if (item == BOLE_OID_NONE)
+			continue;
+		uint8_t flags = reach_value(plan, item)->flags;
+
+		if ((flags & (REACH_SEND | REACH_HAVE)) != REACH_SEND)
+			continue;
+		BOLE_TRY(bole_reach_find(plan, item));
+		if (reach_value(plan, item)->type != BOLE_OBJECT_BLOB)
+			continue;
+		reach_value(plan, item)->flags &= (uint8_t)~REACH_SEND;
+		row->left_out = true;
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status choose(struct bole_pack_plan *plan)
 {
 	uint32_t met = plan->map.count;
 	size_t count = 0;
 
+	BOLE_TRY(leave_out(plan));
 	for (uint32_t i = 0; i < met; i++) {
 		uint8_t flags = reach_value(plan, i)->flags;
 
@@ -251,8 +274,8 @@ static bool may_pick(const struct bole_reach *job)
 {
 	const struct bole_ref_view *view = job->refs;
 
-	return job->bitmap != NULL && job->ofs_delta && job->placed == NULL &&
-	       (job->filter == NULL || is_by_type(job)) &&
+	return job->bitmap != NULL && job->elsewhere_count == 0 && job->ofs_delta &&
+	       job->placed == NULL && (job->filter == NULL || is_by_type(job)) &&
 	       (!job->include_tags || view == NULL ||
 	        (view->space == NULL && view->hide_count == 0));
 }

@@ -30,6 +30,8 @@ struct bole_fetch_policy {
 	bool dumb; /* plain GET of references and objects; never where references are hidden */
 	const char *const *bundle_uris; /* where a clone may get a bundle first */
 	size_t bundle_uri_count;
+	const char *const *packfile_uris; /* "<blob> <pack> <uri>" */
+	size_t packfile_uri_count;
 };
 
 static inline void bole_fetch_policy_init(struct bole_fetch_policy *policy)

@@ -37,6 +37,9 @@ void bole_fetch_release(struct bole_fetch *f)
 	bole_shallow_release(&f->shallow);
 	bole_alloc_free(f->s->svc->alloc, f->wanted_refs, f->wanted_ref_cap,
 	                sizeof *f->wanted_refs);
+	bole_alloc_free(f->s->svc->alloc, f->uris,
+	                f->uris == NULL ? 0 : f->s->svc->policy->fetch.packfile_uri_count,
+	                sizeof *f->uris);
 	bole_path_patterns_release(&f->patterns);
 	bole_id_list_release(&f->haves);
 	bole_id_list_release(&f->tips);
@@ -288,6 +291,22 @@ static enum bole_status send_cached(struct bole_fetch *f, struct bole_cached_pac
 	return end_pack(f, objects, start, ", kept from before");
 }
 
+/* From here on everything is in the side-band. */
+static enum bole_status begin_pack(struct bole_fetch *f)
+{
+	struct bole_session *s = f->s;
+	struct bole_service *svc = s->svc;
+
+	if (f->sections) {
+		bole_fetch_tell_uris(f);
+		bole_session_text(s, "packfile\n");
+	}
+	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc, f->band,
+	                            f->no_progress));
+	s->band_open = true;
+	return BOLE_OK;
+}
+
 static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach,
                                   const uint8_t *key)
 {
@@ -310,6 +329,8 @@ static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach
 		                         "use blob:none");
 	if (reach->bitmap != NULL && plan != NULL && bole_pack_plan_behind(plan))
 		bole_git_cache_changed(svc->cache, svc->repo.id);
+	if (rc == BOLE_OK && !f->s->band_open)
+		rc = begin_pack(f);
 	if (rc == BOLE_OK)
 		rc = send_plan(f, plan, key);
 	if (plan != NULL)
@@ -328,9 +349,10 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	bole_history_release(&f->history);
 	bole_session_drop_reader(s);
 	BOLE_TRY(bole_session_check(s, join_shallow(f), "upload-pack"));
-	BOLE_TRY(bole_sideband_open(&s->band, svc->out, svc->platform, svc->alloc, f->band,
-	                            f->no_progress));
-	s->band_open = true;
+	/* Which blobs come from elsewhere is told before the pack, and known when it is planned. */
+	BOLE_TRY(bole_session_check(s, bole_fetch_find_uris(f), "upload-pack"));
+	if (f->uri_count == 0)
+		BOLE_TRY(begin_pack(f));
 	struct bole_reach reach = {
 	        .platform = svc->platform,
 	        .alloc = svc->alloc,
@@ -345,19 +367,23 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 	        .include_tags = f->include_tag,
 	        .thin = f->thin,
 	        .ofs_delta = f->ofs_delta,
-	        .progress = bare ? NULL : on_progress,
+	        .elsewhere = f->uris,
+	        .elsewhere_count = f->uri_count,
+	        .progress = bare || f->uri_count > 0 ? NULL : on_progress,
 	        .progress_ctx = &s->band,
 	        .cancelled = svc->cancelled,
 	        .cancelled_ctx = svc->cancelled_ctx,
 	};
 	uint8_t key[PACK_CACHE_KEY_BYTES];
-	bool keyed = svc->packs != NULL && bole_pack_cache_key(&reach, svc->repo.id, key);
+	bool keyed = svc->packs != NULL && f->uri_count == 0 &&
+	             bole_pack_cache_key(&reach, svc->repo.id, key);
 	struct bole_cached_pack *pack = keyed ? bole_pack_cache_get(svc->packs, key) : NULL;
 	enum bole_status rc =
 	        pack != NULL ? send_cached(f, pack) : send_made(f, &reach, keyed ? key : NULL);
 
 	rc = bole_session_check(s, rc, "upload-pack: cannot send the pack");
-	bole_sideband_close(&s->band);
+	if (s->band_open)
+		bole_sideband_close(&s->band);
 	s->band_open = false;
 	return rc;
 }

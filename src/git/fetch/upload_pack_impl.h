@@ -5,6 +5,7 @@
 #define BOLE_GIT_UPLOAD_PACK_IMPL_H
 
 #include "git/fetch/filter.h"
+#include "git/fetch/pack_emit.h"
 #include "git/fetch/shallow.h"
 #include "git/negotiate.h"
 #include "git/pattern/path_pattern.h"
@@ -20,6 +21,8 @@ struct bole_wanted_ref {
 	struct bole_bytes name; /* of the snapshot */
 	struct bole_oid oid;
 };
+
+enum { BOLE_PACKFILE_URI_MAX = 2000, BOLE_URI_PROTOCOLS_MAX = 200 };
 
 struct bole_fetch {
 	struct bole_session *s;
@@ -44,6 +47,10 @@ struct bole_fetch {
 	struct bole_wanted_ref *wanted_refs; /* want-ref lines, in version 2 */
 	size_t wanted_ref_count;
 	size_t wanted_ref_cap;
+	char uri_protocols[BOLE_URI_PROTOCOLS_MAX]; /* of packfile-uris; "" = it was not said */
+	struct bole_packfile_uri *uris;             /* that this client takes */
+	size_t uri_count;
+	bool sections; /* version 2: "packfile" comes before the pack */
 };
 
 void bole_fetch_init(struct bole_fetch *, struct bole_session *);
@@ -67,6 +74,14 @@ BOLE_MUST_USE enum bole_status bole_fetch_deepen(struct bole_fetch *);
 BOLE_MUST_USE enum bole_status bole_fetch_enough(struct bole_fetch *, bool *out);
 /* The pack, in the side-band, and the flush packet that ends it. */
 BOLE_MUST_USE enum bole_status bole_fetch_send(struct bole_fetch *);
+
+/* packfile_uris.c: "<blob> <pack> <uri>", borrowed. */
+bool bole_packfile_uri_parse(const char *text, struct bole_packfile_uri *out);
+BOLE_MUST_USE enum bole_status bole_fetch_uri_protocols(struct bole_fetch *,
+                                                        struct bole_bytes list);
+/* What of the policy this client takes, then the section about what was left out. */
+BOLE_MUST_USE enum bole_status bole_fetch_find_uris(struct bole_fetch *);
+void bole_fetch_tell_uris(struct bole_fetch *);
 
 /* Which of the ids may be wanted (wants.c). allowed: NULL, or a byte for each that comes in zeroed
  * and goes out as 1 where it may. BOLE_E_DENIED (only without allowed): *refused may not. */

@@ -28,9 +28,10 @@ static enum bole_status advertise(struct bole_session *s)
 	bole_pkt_text(s->svc->out, "version 2\n");
 	bole_pkt_text(s->svc->out, "agent=" BOLE_GIT_AGENT "\n");
 	bole_pkt_text(s->svc->out, "ls-refs=unborn\n");
-	snprintf(line, sizeof line, "fetch=shallow wait-for-done%s%s%s\n",
+	snprintf(line, sizeof line, "fetch=shallow wait-for-done%s%s%s%s\n",
 	         policy->allow_filter ? " filter" : "", policy->ref_in_want ? " ref-in-want" : "",
-	         policy->sideband_all ? " sideband-all" : "");
+	         policy->sideband_all ? " sideband-all" : "",
+	         policy->packfile_uri_count > 0 ? " packfile-uris" : "");
 	bole_pkt_text(s->svc->out, line);
 	bole_pkt_text(s->svc->out, "server-option\n");
 	snprintf(line, sizeof line, "object-format=%s\n", bole_hash_name(s->svc->repo.algo));
@@ -174,6 +175,8 @@ static enum bole_status take_argument(struct bole_session *s, void *ctx, struct 
 		s->band_all = true;
 		return BOLE_OK;
 	}
+	if (policy->packfile_uri_count > 0 && bole_pkt_word(line, "packfile-uris", &rest))
+		return bole_fetch_uri_protocols(f, rest);
 	BOLE_TRY(bole_shallow_take(&f->shallow, line, &known));
 	if (known)
 		return BOLE_OK;
@@ -281,7 +284,7 @@ static enum bole_status fetch(struct bole_fetch *f, bool args_follow)
 	}
 	BOLE_TRY(send_shallow_info(f));
 	BOLE_TRY(send_wanted_refs(f));
-	bole_session_text(f->s, "packfile\n");
+	f->sections = true;
 	f->band = BOLE_SIDEBAND_LARGE;
 	return bole_fetch_send(f);
 }
