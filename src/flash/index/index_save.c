@@ -63,30 +63,46 @@ static enum bole_status items_add(struct save_items *o, struct bole_bytes key,
 	return o->body.rc != BOLE_OK || o->body.len >= SAVE_CHUNK ? items_out(o) : BOLE_OK;
 }
 
-/* An item, without the kill of a row of fresh: that row is not written, or was under this id. */
+/* What is written of an item, at value: without the kill of a row of fresh, which is not written,
+ * or was under this id; with that row, if the item only kills others. *len: of the value. */
+static void merge_fresh(const struct flash_mem_row *row, const struct flash_fresh_row *fresh,
+                        uint8_t *value, size_t *len)
+{
+	uint8_t *kill = value + (*len - (size_t)row->kills * MEM_KILL_BYTES);
+
+	for (uint32_t i = 0; i < row->kills; i++, kill += MEM_KILL_BYTES) {
+		if (!bole_flash_kill_of(kill, fresh->place))
+			continue;
+		memmove(kill, kill + MEM_KILL_BYTES, (size_t)(row->kills - i - 1) * MEM_KILL_BYTES);
+		bole_put_le16(value + MEM_KILLS_AT, (uint16_t)(row->kills - 1));
+		*len -= MEM_KILL_BYTES;
+		return;
+	}
+	if (row->has)
+		return;
+	bole_flash_mem_value(value, fresh->place, fresh->stored, fresh->type);
+	bole_put_le16(value + MEM_KILLS_AT, (uint16_t)row->kills);
+}
+
 static enum bole_status put_item(struct save_items *o, const struct flash_memory *m,
                                  const struct flash_item *item)
 {
 	struct bole_bytes key = bole_flash_item_key(item);
+	struct bole_bytes value = bole_flash_item_value(item);
 	struct flash_fresh_row fresh;
 	struct flash_mem_row row;
+	size_t len = value.len;
 
-	BOLE_TRY(items_add(o, key, bole_flash_item_value(item)));
-	if (o->body.len == 0 || !bole_flash_memory_row(o->s->v, m, key, &fresh))
-		return BOLE_OK;
-	bool ok = bole_flash_mem_parse(bole_flash_item_value(item), &row);
-	BOLE_ASSERT(ok);
-	uint8_t *value = o->body.ptr + o->body.len - bole_flash_item_value(item).len;
-	uint8_t *kill = value + (bole_flash_item_value(item).len - row.kills * MEM_KILL_BYTES);
-	for (uint32_t i = 0; i < row.kills; i++, kill += MEM_KILL_BYTES) {
-		if (!bole_flash_kill_of(kill, fresh.place))
-			continue;
-		memmove(kill, kill + MEM_KILL_BYTES, (size_t)(row.kills - i - 1) * MEM_KILL_BYTES);
-		bole_put_le16(value + MEM_KILLS_AT, (uint16_t)(row.kills - 1));
-		o->body.len -= MEM_KILL_BYTES;
-		break;
+	bole_buffer_append(&o->body, key.ptr, key.len);
+	bole_buffer_append(&o->body, value.ptr, value.len);
+	BOLE_TRY(o->body.rc);
+	if (bole_flash_memory_row(o->s->v, m, key, &fresh)) {
+		bool ok = bole_flash_mem_parse(value, &row);
+		BOLE_ASSERT(ok);
+		merge_fresh(&row, &fresh, o->body.ptr + o->body.len - len, &len);
+		o->body.len -= value.len - len;
 	}
-	return BOLE_OK;
+	return o->body.len >= SAVE_CHUNK ? items_out(o) : BOLE_OK;
 }
 
 static enum bole_status put_rows(struct save_items *o, const struct flash_memory *m, uint32_t from,

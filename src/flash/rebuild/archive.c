@@ -294,7 +294,7 @@ static enum bole_status note_part(struct flash_apply *a, uint32_t segment, uint3
 	if (a->prepared == NULL)
 		return BOLE_OK;
 	bole_put_be32(at, offset);
-	return stamp(a, FLASH_STAMP_PREPARED_AT, segment, bole_bytes_of(at, sizeof at), segment);
+	return stamp(a, FLASH_STAMP_PREPARED_AUX, segment, bole_bytes_of(at, sizeof at), segment);
 }
 
 static bool is_guessed(struct flash_volume *v, uint32_t domain)
@@ -315,8 +315,7 @@ enum bole_status bole_flash_archive_note(struct flash_apply *a, const struct fla
 	    r->kind == FLASH_RECORD_REMOVE)
 		BOLE_TRY(stamp(a, FLASH_STAMP_REPO, r->owner, none, segment));
 	BOLE_TRY(bole_flash_rebuild_fit(a->v, NULL, r));
-	if ((r->flags & FLASH_FLAG_PREPARED) != 0 &&
-	    (r->kind == FLASH_RECORD_OBJECT || r->kind == FLASH_RECORD_AUX))
+	if ((r->flags & FLASH_FLAG_PREPARED) != 0 && r->kind == FLASH_RECORD_AUX)
 		BOLE_TRY(note_part(a, segment, offset));
 	/* Ids of unknown length cannot be told apart. */
 	if (r->kind == FLASH_RECORD_DROP && is_guessed(a->v, r->owner))

@@ -58,7 +58,7 @@ enum bole_status bole_flash_rebuild_aux_found(struct rebuild *rb, const struct f
 	if ((r->flags & FLASH_FLAG_PREPARED) != 0 &&
 	    (bole_flash_rebuild_is_prepared_aux(rb->v, w->segment, offset) ||
 	     (w->kind != FLASH_SEGMENT_DATA &&
-	      bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_PREPARED_AT, w->segment,
+	      bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_PREPARED_AUX, w->segment,
 	                               bole_bytes_of(at, sizeof at), &batch))))
 		return BOLE_OK;
 	struct bole_bytes found = {key,

@@ -41,9 +41,9 @@ enum flash_stamp {
 	FLASH_STAMP_ABORTED = 'd',
 	/* For a repository: a transaction was committed whose preparation is gone. */
 	FLASH_STAMP_UNKNOWN = 'u',
-	/* A place (segment as the owner, offset) of a record that the archive has seen as a part of
-	 * a prepared transaction: it knows what became of it. */
-	FLASH_STAMP_PREPARED_AT = 'q',
+	/* A place (segment as the owner, offset) of an aux record that the archive has seen as a
+	 * part of a prepared transaction: it knows what became of it. */
+	FLASH_STAMP_PREPARED_AUX = 'q',
 };
 
 /* A segment as its own head shows it. */

@@ -267,19 +267,6 @@ static bool known_then(const struct rebuild *rb, const struct flash_record *r)
 	        bole_flash_memory_row(rb->then, &then->now, r->key, &fresh));
 }
 
-/* A part of a prepared transaction whose beginning is gone. */
-static bool is_orphan(const struct rebuild *rb, const struct flash_record *r, uint32_t segment,
-                      uint32_t offset)
-{
-	uint64_t batch;
-	uint8_t at[4];
-
-	bole_put_be32(at, offset);
-	return (r->flags & FLASH_FLAG_PREPARED) != 0 &&
-	       !bole_flash_archive_stamp(&rb->archive, FLASH_STAMP_PREPARED_AT, segment,
-	                                 bole_bytes_of(at, sizeof at), &batch);
-}
-
 static enum bole_status found_object(struct rebuild *rb, const struct flash_record *r,
                                      const struct flash_walk *w, uint32_t offset)
 {
@@ -291,7 +278,8 @@ static enum bole_status found_object(struct rebuild *rb, const struct flash_reco
 	if (domain == NULL || domain->index == NULL || !made_anew(rb, r->owner) ||
 	    r->key.len != domain->key_len || r->body.len == 0 || r->body.len > rb->v->record_max)
 		return BOLE_OK;
-	bool shown = w->kind == FLASH_SEGMENT_LOG && !is_orphan(rb, r, w->segment, offset);
+	/* What was prepared may have lost against a row that a collection has taken since. */
+	bool shown = w->kind == FLASH_SEGMENT_LOG && (r->flags & FLASH_FLAG_PREPARED) == 0;
 	if (shown ? known_then(rb, r) : was_dropped(rb, r, place, w->sequence))
 		return BOLE_OK;
 	return add_row(rb, domain->index, r->key.ptr, place, (uint32_t)r->body.len, r->type);

@@ -577,3 +577,34 @@ Test(flash_rebuild, what_was_prepared_is_neither_lost_nor_shown)
 		test_platform_release(&test);
 	}
 }
+
+/* Goal: a checkpoint keeps the row of an id of which only another row is dead, the way a rebuild
+ * hides rows of packs with holes. */
+Test(flash_rebuild, a_row_outlives_the_death_of_another_one_of_its_id)
+{
+	struct flash_found dead = {
+	        .place = bole_flash_place(7, 3), .type = BOLE_OBJECT_BLOB, .where = FOUND_EXTENT};
+	struct bole_block *dev = make("sd");
+	struct bole_snapshot *s;
+	struct suite_blob blob;
+	struct flash_volume *v;
+	struct flash_tx *t;
+	size_t failed;
+
+	OK(bole_flash_volume_open(dev, &test.base, &test.alloc, NULL, &v));
+	suite_blob_make(&blob, BOLE_HASH_SHA1, LAST);
+	OK(bole_flash_tx_begin(v, v->repo[0]->id, &t));
+	struct bole_bytes entry = {blob.entry, blob.entry_len};
+	OK(bole_flash_tx_put(t, &blob.oid, BOLE_OBJECT_BLOB, &entry, 1));
+	OK(bole_flash_tx_commit(t, NULL, 0, &failed));
+	OK(bole_flash_index_kill(v, v->repo[0]->domain->index, blob.oid.bytes, &dead));
+	OK(bole_flash_checkpoint(v));
+	OK(bole_flash_volume_close(v));
+	mount(dev);
+	OK(bole_snapshot_open(store, repo.id, &s));
+	expect(s, LAST);
+	bole_snapshot_close(s);
+	OK(bole_store_close(store));
+	bole_block_close(dev);
+	test_platform_release(&test);
+}
