@@ -215,7 +215,7 @@ bo ls-remote "$cred/auth/sha1.git" >/dev/null || die "credentials of the URL"
 echo 'ada:s3cret' >secret
 bo clone "$http/auth/sha1.git" 'd.img#auth' --credentials secret >/dev/null || die "credentials of a file"
 BOLE_CREDENTIALS='Bearer t0ken' bo ls-remote "$http/token/sha1.git" >/dev/null || die "a token"
-refused 'wants credentials' "$bole" ls-remote "$http/auth/sha1.git"
+refused 'wants credentials.*--credentials FILE' "$bole" ls-remote "$http/auth/sha1.git"
 refused 'not these' "$bole" ls-remote "${http/:\/\//:\/\/eve:x1y2z3@}/auth/sha1.git"
 ! grep -q x1y2z3 refused.log || die "a password is shown"
 bo clone "$http/moved/sha1.git" 'd.img#moved' >/dev/null || die "a redirect"

@@ -142,8 +142,15 @@ static void close_line(struct bole_cli_client *c)
 
 int bole_cli_client_fail(struct bole_cli_client *c, enum bole_status rc)
 {
+	const char *why = bole_client_error(c->client);
+	const char *next = "";
+
+	if (rc == BOLE_E_NO_SPACE)
+		next = "; delete something or use a larger disk";
+	else if (rc == BOLE_E_DENIED && strstr(why, "(401)") != NULL)
+		next = ": --credentials FILE or BOLE_CREDENTIALS";
 	close_line(c);
-	fprintf(stderr, "bole: %s: %s\n", bole_client_url(c->client), bole_client_error(c->client));
+	fprintf(stderr, "bole: %s: %s%s\n", bole_client_url(c->client), why, next);
 	if (rc == BOLE_E_NOT_FOUND)
 		return BOLE_EXIT_NOT_FOUND;
 	if (rc == BOLE_E_CONFLICT || rc == BOLE_E_EXISTS || rc == BOLE_E_BUSY)
