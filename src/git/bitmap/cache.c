@@ -15,6 +15,7 @@ enum {
 	REST_FACTOR = 16,
 	SAVE_MIN = 4096, /* positions: fewer are soon found again */
 	SAVE_PART = 8,
+	SAVE_FIRST = 1 << 17, /* positions: so many are saved before anything else is done */
 	RETRIES_DOUBLE = 6,
 	PREPARED_MAX = 32, /* repositories that are made ready at the start */
 	WHOLES_PART = 2,   /* of the bytes that are kept in memory, for what is made whole */
@@ -294,6 +295,10 @@ static void save(struct bole_git_cache *cache, const struct bole_bitmap_job *job
 
 	if (made->positions < SAVE_MIN)
 		return;
+	/* What took long is not to be lost by a stop while the rest is made. */
+	if (!store->info.read_only && atomic_load(&made->saved) == 0 &&
+	    made->positions >= SAVE_FIRST && bole_bitmap_save(made, NULL, store, repo) == BOLE_OK)
+		atomic_store(&made->saved, made->positions);
 	enum bole_status rc =
 	        bole_wholes_open(&wholes, made, job->alloc,
 	                         bytes_max < WHOLES_BYTES_MAX ? bytes_max : WHOLES_BYTES_MAX);
@@ -363,9 +368,10 @@ static enum bole_status work_on(struct bole_git_cache *cache, const struct bole_
 		return rc;
 	}
 	keep(cache, repo, made, built - start);
-	bole_bitmap_rehearse(job, made);
-	if (made != job->old)
+	if (made != job->old ||
+	    (atomic_load(&made->saved) != 0 && atomic_load(&made->generation) == 0))
 		save(cache, job, made, store, repo);
+	bole_bitmap_rehearse(job, made);
 	save_sum(cache, store, repo, made);
 	/* The rest that it takes is as long as all of the work asks for. */
 	keep(cache, repo, NULL, ops->now_ns(cache->platform) - start);

@@ -23,6 +23,8 @@ enum {
 	SET_BYTES = 12, /* and the commit's id */
 };
 
+#define WITH_WHOLES UINT64_C(1) /* in a generation */
+
 /* -- Writing -- */
 
 static void put32(struct bole_buffer *out, uint32_t value)
@@ -162,8 +164,8 @@ enum bole_status bole_bitmap_save(struct bole_bitmap *b, struct bole_wholes *who
 	struct bole_tx *tx = NULL;
 	size_t failed;
 
-	while (generation == 0)
-		b->platform->ops->random(b->platform, &generation, sizeof generation);
+	b->platform->ops->random(b->platform, &generation, sizeof generation);
+	generation = (generation & ~WITH_WHOLES) | (wholes == NULL ? 0 : WITH_WHOLES);
 	bole_buffer_init(&stream, b->alloc, (size_t)PIECES_MAX * PIECE_BYTES);
 	bole_buffer_init(&places, b->alloc, (size_t)PIECES_MAX * PIECE_BYTES);
 	put_places(&places, b);
@@ -534,7 +536,7 @@ enum bole_status bole_bitmap_load(struct bole_platform *platform, struct bole_al
 		return rc;
 	}
 	load_sum(b, snapshot);
-	atomic_store(&b->generation, generation);
+	atomic_store(&b->generation, (generation & WITH_WHOLES) != 0 ? generation : 0);
 	*out = b;
 	return BOLE_OK;
 }

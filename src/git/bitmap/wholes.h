@@ -17,7 +17,7 @@ enum {
 	WHOLE_BYTES_MAX = 512 * 1024,  /* of its entry; the same */
 	WHOLES_BYTES_MAX = 16 << 20,   /* of one repository, as they are kept */
 	WHOLES_OBJECTS_MAX = 1 << 17,  /* the same */
-	WHOLES_CLOSURES_MAX = 1 << 17, /* objects of all closures that are looked through */
+	WHOLES_CLOSURES_MAX = 1 << 15, /* objects of all closures that are looked through */
 };
 
 /* -- Making -- */
