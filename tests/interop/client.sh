@@ -138,6 +138,10 @@ git -C many fetch -q "$dir/src-sha1" 'refs/*:refs/*' --update-head-ok
 tree=$(git -C many rev-parse 'main^{tree}')
 for i in {1..40}; do git -C many branch "b$i" "$(git -C many commit-tree -m "b$i" -p main "$tree")"; done
 git clone -q --mirror many srv/many.git
+bo fetch --dry-run 'd.img#told' "${base[backend]}/many.git" >dry || die "dry run"
+grep -q '^new .*b40' dry || die "dry run: $(<dry)"
+rm -rf out && bo export 'd.img#told' out >/dev/null && ! git -C out rev-parse -q --verify b40 >/dev/null ||
+	die "a dry run changed something"
 bo fetch 'd.img#told' "${base[backend]}/many.git" >/dev/null || die "a long request"
 same many 'd.img#told' "a long request"
 grep -q 'coded gzip' http.log || die "the long request was not packed"

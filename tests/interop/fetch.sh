@@ -43,7 +43,7 @@ git -C src update-ref refs/heads/patterns "$(git -C src commit-tree -m patterns 
 		git -C src mktree)")"
 git clone -q --mirror src bare.git
 "$bole" init store --size 64M >/dev/null 2>&1 || die "init"
-for name in one hidden inner any; do
+for name in one hidden inner any tip reach; do
 	"$bole" import "store#$name" bare.git >/dev/null 2>import.log || { cat import.log >&2; die "import"; }
 done
 serve() { # setting...
@@ -66,7 +66,7 @@ count() { git -C "$1" rev-list --count HEAD; }
 missing() { git -C "$1" rev-list --objects --all --missing=print | grep -c '^?'; }
 # An import takes branches and tags; the rest is pushed, while nothing is hidden.
 serve receive.enable=true
-for name in one hidden inner any; do
+for name in one hidden inner any tip reach; do
 	limit git -C bare.git push -q "http://127.0.0.1:$http/$name.git" 'refs/secret/*' 'refs/namespaces/*' ||
 		die "push"
 done
@@ -75,6 +75,8 @@ serve receive.enable=true \
 	repo.hidden.transfer.hideRefs=refs/secret repo.hidden.uploadpack.hideRefs=refs/namespaces \
 	repo.inner.transfer.namespace=inner \
 	repo.any.uploadpack.allowAnySHA1InWant=true \
+	repo.tip.transfer.hideRefs=refs/secret repo.tip.uploadpack.allowTipSHA1InWant=true \
+	repo.reach.transfer.hideRefs=refs/secret repo.reach.uploadpack.allowReachableSHA1InWant=true \
 	repo.any.uploadpackfilter.sparse:oid.allow=true repo.any.uploadpackfilter.tree.maxDepth=3 \
 	repo.any.uploadpack.allowSidebandAll=true repo.any.transfer.advertiseSID=true \
 	repo.any.uploadpack.bundleURI=https://example.org/one.bundle
@@ -156,6 +158,19 @@ for transport in git http; do
 	[[ $(git ls-remote "$(url $transport inner)" refs/heads/main | cut -f1) == $(git -C src rev-parse main~10) ]] ||
 		die "$transport: main of the namespace"
 	secret=$(git -C bare.git rev-parse refs/secret/one)
+	# What may be wanted by its id: a hidden tip, a commit that is no tip, neither. (Commits that a
+	# tip reaches are served to whoever asks; what git asks for follows from what is advertised.)
+	older=$(git -C src rev-parse main~7)
+	for row in "tip 0 $secret yes" "tip 2 $secret yes" "reach 0 $older yes" \
+		"reach 2 $older yes" "reach 0 $secret no" "reach 2 $secret no" "one 0 $older no"; do
+		read -r name version oid expected <<<"$row"
+		rm -rf w && git init -q w
+		got=no
+		limit git -C w -c protocol.version=$version fetch -q "$(url $transport $name)" "$oid" 2>err && got=yes
+		[[ $got == "$expected" ]] || die "$transport: by id: $row: $(cat err)"
+	done
+	limit git ls-remote -o one=1 --server-option=two "$(url $transport one)" >/dev/null ||
+		die "$transport: server options"
 	for version in 0 2; do
 		rm -rf w && git init -q w
 		limit git -C w -c protocol.version=$version fetch -q "$(url $transport hidden)" "$secret" 2>err &&
