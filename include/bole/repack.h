@@ -41,15 +41,15 @@ struct bole_repack_options {
 	/* True ends the repack: BOLE_E_CLOSED. May be NULL. */
 	bool (*cancelled)(void *ctx);
 	void *ctx;
-	bool all;           /* every pack, whatever their sizes */
-	bool fresh;         /* deltas that are there are not kept but looked for anew */
-	unsigned window;    /* objects that each is compared with; 0 = 10 */
-	unsigned depth;     /* longest chain of deltas; 0 = 50 */
-	unsigned factor;    /* of the progression; 0 = 2 */
-	uint64_t raw_max;   /* packs up to this length in all that no repack has made yet are taken,
-	                     * with all   others, when they are most of the repository; 0 = not for that
-	                     */
-	unsigned packs_min; /* with fewer packs to take there is nothing to do; 0 = 2 */
+	bool all;        /* every pack, whatever their sizes */
+	bool fresh;      /* deltas that are there are not kept but looked for anew */
+	unsigned window; /* objects that each is compared with; 0 = 10 */
+	unsigned depth;  /* longest chain of deltas; 0 = 50 */
+	unsigned factor; /* of the progression; 0 = 2 */
+	/* Packs up to this length in all that no repack has made yet are taken, with all others,
+	 * when they are most of the repository; 0 = not for that. */
+	uint64_t raw_max;
+	unsigned packs_min;  /* with fewer packs to take there is nothing to do; 0 = 2 */
 	size_t memory_bytes; /* for what is compared and for deltas that wait; 0 = 64 MiB */
 	uint64_t big_bytes;  /* longer objects are not compared; 0 = 16 MiB */
 	size_t cache_bytes;  /* of inflated objects; 0 = 16 MiB */
