@@ -328,7 +328,7 @@ part_repack() { # repository: all deltas looked for anew, by both; what is sent 
 		git -C "gits/plain/$repo" rev-list --first-parent HEAD | tail -n 1)
 	# The others' packs are pushed later, as they were.
 	cp -r "gits/bitmap/$repo" gits/kept
-	"$tools/cputime" report "$bole" repack "$volume#$repo" --all --fresh --json >repacked || return
+	"$tools/cputime" report "$bole" repack "$volume#$repo" --all --json >repacked || return
 	ours=$(awk '{ print $1 + $2 }' report)
 	after=$(sed 's/.*"bytes_after":\([0-9]*\).*/\1/' repacked)
 	"$tools/cputime" report git -C "gits/bitmap/$repo" repack -q -a -d -f -b
@@ -353,6 +353,11 @@ part_repack() { # repository: all deltas looked for anew, by both; what is sent 
 	show 'repacked, depth 1' 1 'CPU ms' bitmap 0.3
 	show 'repacked, 1,000 commits' 1 'CPU ms' bitmap 1
 	show 'repacked, 1,000 commits' 3 bytes bitmap
+	# As the histories came, beside what ours is after a background repack.
+	theirs=$(figure bitmap '1,000 commits' 3) ours=$(figure bole 'repacked, 1,000 commits' 3)
+	[ -z "$theirs" ] || row "$repo: repacked, 1,000 commits, beside git as cloned" "$ours" bytes \
+		'git daemon, bitmap' "$theirs" '<= 0.5 x peer' \
+		"$(verdict "$ours" '<=' "$(awk -v b="$theirs" 'BEGIN { print b / 2 }')")"
 	rm -rf "gits/bitmap/$repo" && mv gits/kept "gits/bitmap/$repo"
 }
 part_refs() { # 60,000 references on the generated history
