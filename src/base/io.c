@@ -108,8 +108,13 @@ void bole_input_widen(struct bole_input *in, uint8_t *buf, size_t cap, struct bo
 {
 	BOLE_ASSERT(cap >= in->cap);
 	*lent = (struct bole_input_lent){in->buf, in->cap};
-	in->fill_max = cap / 2 < in->cap ? in->cap : cap / 2;
+	in->fill_max = in->cap;
 	input_move(in, buf, cap);
+}
+
+void bole_input_expect(struct bole_input *in, const struct bole_input_lent *lent, uint64_t sure)
+{
+	in->fill_max = sure < in->cap / 2 ? lent->cap + (size_t)sure : in->cap / 2;
 }
 
 void bole_input_narrow(struct bole_input *in, const struct bole_input_lent *lent)

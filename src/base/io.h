@@ -40,6 +40,9 @@ struct bole_input_lent {
 	size_t cap;
 };
 void bole_input_widen(struct bole_input *, uint8_t *buf, size_t cap, struct bole_input_lent *);
+/* That many bytes will be taken for sure beyond those that the next read makes complete: reads may
+ * be so much larger, and still all that is left fits the buffer that comes back. */
+void bole_input_expect(struct bole_input *, const struct bole_input_lent *, uint64_t sure);
 void bole_input_narrow(struct bole_input *, const struct bole_input_lent *);
 
 /* Coalesces writes; sticky error in rc, so an encoder is straight-line code checked at the end. */

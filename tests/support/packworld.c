@@ -35,6 +35,18 @@ void packworld_close(struct packworld *world)
 	test_platform_release(&world->platform);
 }
 
+/* What follows the pack is still to be read. */
+static void check_rest(struct bole_input *input, const uint8_t *rest, size_t len)
+{
+	uint8_t byte;
+
+	for (size_t i = 0; i < len; i++) {
+		must(bole_input_read(input, &byte, 1), "what follows the pack");
+		if (byte != rest[i])
+			must(BOLE_E_CORRUPT, "what follows the pack");
+	}
+}
+
 enum bole_status packworld_push(struct packworld *world, const void *pack, size_t len,
                                 const char *ref, const struct bole_oid *oid)
 {
@@ -63,6 +75,9 @@ enum bole_status packworld_push(struct packworld *world, const void *pack, size_
 		bole_input_init(&input, &reader.reader, buffer, cap);
 		rc = bole_pack_ingest(&job, &input, &world->report);
 		world->unread = len - input.consumed;
+		if (rc == BOLE_OK)
+			check_rest(&input, (const uint8_t *)pack + input.consumed,
+			           (size_t)world->unread);
 		if (rc == BOLE_OK) {
 			struct bole_ref_update update = {.action = BOLE_REF_SET};
 

@@ -27,6 +27,7 @@ enum {
 	DEFAULT_MEMORY_BYTES_MAX = 48 << 20,
 	PACK_MAGIC = 0x5041434b, /* "PACK" */
 	PACK_HEADER_BYTES = 12,
+	ENTRY_BYTES_MIN = 9, /* a head of one byte, a zlib stream of nothing */
 	ROWS_FIRST = 256,
 	/* What the tables take for an object at least: its row, two links, a slot. */
 	ROWS_PART = 16, /* of what was declared: who sent so much means it */
@@ -503,11 +504,17 @@ static enum bole_status receive_trailer(struct intake *it)
 	return BOLE_OK;
 }
 
-static enum bole_status receive_pack(struct intake *it)
+/* lent: NULL unless the input was widened. */
+static enum bole_status receive_pack(struct intake *it, const struct bole_input_lent *lent)
 {
 	BOLE_TRY(receive_header(it));
-	while (it->row_count < it->declared)
+	while (it->row_count < it->declared) {
+		if (lent != NULL)
+			bole_input_expect(it->in, lent,
+			                  (uint64_t)(it->declared - it->row_count - 1) *
+			                          ENTRY_BYTES_MIN);
 		BOLE_TRY(receive_entry(it));
+	}
 	BOLE_TRY(receive_trailer(it));
 	return inflated_check(it);
 }
@@ -518,12 +525,12 @@ static enum bole_status receive(struct intake *it)
 	uint8_t *wide;
 
 	if (it->in->cap >= INTAKE_INPUT_BYTES)
-		return receive_pack(it);
+		return receive_pack(it, NULL);
 	wide = bole_alloc_array(it->alloc, INTAKE_INPUT_BYTES, 1);
 	if (wide == NULL)
 		return BOLE_E_NO_MEMORY;
 	bole_input_widen(it->in, wide, INTAKE_INPUT_BYTES, &narrow);
-	enum bole_status rc = receive_pack(it);
+	enum bole_status rc = receive_pack(it, &narrow);
 
 	bole_input_narrow(it->in, &narrow);
 	bole_alloc_free(it->alloc, wide, INTAKE_INPUT_BYTES, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Packs that must be taken, and what must be true of them afterwards. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -76,6 +77,34 @@ Test(ingest, leaves_what_follows_the_pack)
 	cr_assert_eq(world.unread, 8);
 	packmaker_release(&maker);
 	packworld_close(&world);
+}
+
+/* Goal: reads ahead are never so long that what follows the pack does not fit the caller's buffer.
+ */
+Test(ingest, leaves_much_that_follows_a_pack_of_tiny_objects)
+{
+	static uint8_t tail[300 * 1024];
+	uint64_t seed = 1;
+
+	test_random_bytes(&seed, tail, sizeof tail);
+	for (uint32_t count = 1; count < 20000; count = count * 5 + 1) {
+		struct packworld world;
+		struct packmaker maker;
+		char text[16];
+
+		packworld_open(&world, test_algo(), 1);
+		packmaker_init(&maker, test_algo());
+		for (uint32_t i = 0; i < count; i++) {
+			snprintf(text, sizeof text, "%x", i);
+			packmaker_object(&maker, 3, text, strlen(text), NULL);
+		}
+		packmaker_finish(&maker);
+		maker_append(&maker.out, tail, sizeof tail);
+		push_ok(&world, &maker); /* looks whether all of it is there */
+		cr_assert_eq(world.unread, sizeof tail);
+		packmaker_release(&maker);
+		packworld_close(&world);
+	}
 }
 
 Test(ingest, takes_an_empty_pack_and_version_three)
