@@ -92,7 +92,6 @@ one() { # code words arguments...
 }
 one 1 'nobody listens there' ls-remote $lost
 one 1 'nobody listens there' --json fetch d.img http://127.0.0.1:1/x
-one 1 'no such host' clone http://nosuchhost.invalid/x d.img#new
 one 3 'make one with: bole init' clone $lost nowhere.img#new
 one 3 'repository nope: not found' push d.img#nope $lost
 one 3 'not found' repack d.img#nope
