@@ -103,16 +103,21 @@ static bool copy_of(const struct rebuild *rb, uint32_t repo, struct bole_bytes k
 	return true;
 }
 
-static bool is_there(struct rebuild *rb, struct flash_reader *reader,
+/* That very part of that value: its place may hold another one's by now. */
+static bool is_there(struct rebuild *rb, struct flash_reader *reader, uint32_t repo,
+                     struct bole_bytes key, const struct flash_aux_record *want,
                      const struct flash_aux_part *part)
 {
+	struct flash_aux_record is;
 	struct flash_record r;
 
 	return part->bytes != 0 && part->segment < rb->v->segments &&
 	       bole_in_bounds(part->offset, part->bytes, rb->v->segment_bytes) &&
 	       bole_flash_fetch_record(rb->v, reader, part->segment, part->offset, part->bytes,
 	                               &r) == BOLE_OK &&
-	       r.kind == FLASH_RECORD_AUX;
+	       r.kind == FLASH_RECORD_AUX && r.owner == repo && bole_flash_aux_decode(&r, &is) &&
+	       is.part == want->part && is.parts == want->parts && is.total == want->total &&
+	       bole_bytes_equal(key, (struct bole_bytes){is.key, is.key_len});
 }
 
 /* A value with all its parts, or none. */
@@ -135,7 +140,8 @@ static enum bole_status mend_value(struct rebuild *rb, struct flash_reader *read
 	memcpy(value, old.ptr, old.len);
 	for (uint32_t i = 0; i < parts && whole; i++) {
 		struct flash_aux_part part = bole_flash_aux_part(old, i);
-		if (is_there(rb, reader, &part))
+		const struct flash_aux_record want = {.part = i, .parts = parts, .total = total};
+		if (is_there(rb, reader, repo->id, k, &want, &part))
 			continue;
 		whole = copy_of(rb, repo->id, k, i, parts, total, &part);
 		bole_flash_aux_set_part(value, i, &part);
