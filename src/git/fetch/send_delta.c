@@ -29,7 +29,9 @@ enum {
 	SCAN_EACH = 64,           /* the same, for each that is sent */
 	SCAN_MAX = 8 * 1024 * 1024,
 	SCAN_YIELD = 4096,
-	PROBES = 16, /* names may be chosen so that they fall together */
+	TRIES_FIRST = 16, /* of a type, before any must have served */
+	TRIES_PART = 4,   /* of them, that must */
+	PROBES = 16,      /* names may be chosen so that they fall together */
 };
 
 /* What the receiver has at a path. */
@@ -59,6 +61,8 @@ struct send_deltas {
 	struct room packed;
 	uint64_t work;
 	uint64_t saved;
+	uint32_t tried[BOLE_OBJECT_TAG + 1]; /* by type */
+	uint32_t made[BOLE_OBJECT_TAG + 1];
 };
 
 /* -- Names -- */
@@ -328,6 +332,13 @@ static enum bole_status attempt(struct send_deltas *sd, const struct bole_entry 
 	return BOLE_OK;
 }
 
+/* Where one tree has nothing in common with what the client has, others have not, either. */
+static bool is_promising(const struct send_deltas *sd, uint8_t type)
+{
+	return type <= BOLE_OBJECT_TAG &&
+	       (sd->tried[type] < TRIES_FIRST || sd->made[type] >= sd->tried[type] / TRIES_PART);
+}
+
 enum bole_status bole_send_delta(struct send_deltas *sd, const struct bole_entry *entry,
                                  uint32_t position, uint64_t bytes, struct send_delta *out)
 {
@@ -335,10 +346,14 @@ enum bole_status bole_send_delta(struct send_deltas *sd, const struct bole_entry
 	uint64_t work = sd->work;
 
 	*out = (struct send_delta){.deflated = {NULL, 0}};
+	if (!is_promising(sd, entry->type))
+		return BOLE_OK;
 	BOLE_TRY(bole_emit_open_deflater(em));
 	sd->deflater = em->deflater;
 	out->base = kin_at(sd, position)->position;
 	enum bole_status rc = attempt(sd, entry, bytes, out);
+	sd->tried[entry->type]++;
+	sd->made[entry->type] += rc == BOLE_OK;
 	BOLE_TRY(bole_reach_spend(em->plan, (size_t)(sd->work - work) * WORK_BYTE));
 	return rc == BOLE_E_GONE || rc == BOLE_E_CLOSED ? rc : BOLE_OK;
 }
