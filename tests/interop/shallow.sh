@@ -42,9 +42,12 @@ same() { # git folder, STORE#REPO, what
 	local had=$more
 	more=
 	cmp -s <(objects "$1") <(objects out) || {
+		local may=
 		# git forgets what it had where a server counts from the nearest end
-		[[ ${ways[0]:-} != --deepen && (-z $had || ${#ways[@]} != 0) ]] ||
-			[[ -n $(comm -23 <(objects "$1") <(objects out)) ]] || more=1
+		[[ ${ways[0]:-} != --deepen && (-z $had || ${#ways[@]} != 0) ]] || may=1
+		# and keeps ends of commits that were named and not sent, so that it stops there when they come
+		[[ ${#ways[@]} != 0 || -z $(comm -23 <(sort "$1/shallow") <(sort out/shallow)) ]] || may=1
+		[[ -z $may || -n $(comm -23 <(objects "$1") <(objects out)) ]] || more=1
 		[[ -z $more ]] || return
 		diff <(objects "$1") <(objects out) | grep -c '^<' >&2
 		diff <(objects "$1") <(objects out) | grep -c '^>' >&2

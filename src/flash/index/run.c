@@ -207,7 +207,6 @@ enum bole_status bole_flash_run_decode(struct flash_volume *v, struct bole_bytes
 		return BOLE_E_NO_MEMORY;
 	run->id = bole_get_le64(src.ptr + RUN_ID_AT);
 	run->rows = rows;
-	run->kills = rows; /* nobody knows */
 	run->blocks = bole_get_le32(src.ptr + RUN_BLOCKS_AT);
 	run->chunk = bole_alloc_array(v->alloc, chunks, sizeof *run->chunk);
 	enum bole_status rc = run->chunk == NULL ? BOLE_E_NO_MEMORY : BOLE_OK;

@@ -57,7 +57,6 @@ struct flash_run {
 	struct flash_run_shape shape;
 	uint64_t id;
 	uint32_t rows;
-	uint32_t kills;        /* of an index, about: as many as rows when nobody knows */
 	uint32_t page_rows;    /* in every page but the last */
 	uint32_t row_pages;    /* pages of rows, from number 0 on */
 	uint32_t fence_pages;  /* then these */

@@ -239,7 +239,6 @@ static enum bole_status append_row(struct flash_run_builder *b, const uint8_t *r
 	memcpy(b->last, row, s->width);
 	b->filled++;
 	run->rows++;
-	run->kills += s->width == INDEX_ROW_BYTES && (row[INDEX_TYPE_AT] & INDEX_KILL) != 0;
 	if (b->filled == run->page_rows)
 		return end_page(b, FLASH_PAGE_ROWS, b->filled, s->width);
 	return BOLE_OK;
@@ -452,7 +451,6 @@ enum bole_status bole_flash_run_evacuate(const struct flash_run *from, uint32_t 
 	BOLE_TRY(bole_flash_run_begin(&b, v, &from->shape, 0, false, purpose));
 	b.run->id = from->id;
 	b.run->rows = from->rows;
-	b.run->kills = from->kills;
 	b.run->blocks = from->blocks;
 	enum bole_status rc = bole_flash_run_count(b.run) ? BOLE_OK : BOLE_E_CORRUPT;
 	if (rc == BOLE_OK)
