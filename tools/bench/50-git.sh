@@ -154,6 +154,7 @@ cost() { # kind name repetitions gitload-arguments...
 	[ "$kind" != jgit ] || [[ $* != *-f* ]] || return 0
 	case $kind in nginx) set -- -H "$@" ;; jgit) set -- -0 "$@" ;; esac
 	server_start "$kind"
+	sleep "${GIT_UP:-1}" # what it reads at its start is no part of a request
 	[ -z "${warm:-}" ] || "$load" "$@" 127.0.0.1 "$port" "$repo" >/dev/null 2>&1
 	ns=$(server_ns "$kind")
 	out=$("$load" -r "$repeat" "$@" 127.0.0.1 "$port" "$repo" 2>load.err)
