@@ -433,22 +433,6 @@ enum bole_status bole_bitmap_unite(const struct bole_bitmap *b, const struct bit
 	}
 }
 
-/* The first position from `at` on that is (not) in the set, or the end. */
-static uint32_t next_change(const struct bitmap_bits *bits, uint32_t at, uint32_t end, bool in)
-{
-	while (at < end) {
-		uint64_t word = bits->words[at / 64] ^ (in ? 0 : UINT64_MAX);
-
-		word >>= at % 64;
-		if (word != 0) {
-			at += (uint32_t)__builtin_ctzll(word);
-			break;
-		}
-		at += 64 - at % 64;
-	}
-	return at < end ? at : end;
-}
-
 /* Appends the runs of a set. */
 static enum bole_status put_runs(const struct bole_bitmap *b, struct bole_buffer *runs,
                                  const struct bitmap_bits *bits, struct bitmap_set *set)
@@ -457,10 +441,10 @@ static enum bole_status put_runs(const struct bole_bitmap *b, struct bole_buffer
 
 	set->at = (uint32_t)runs->len;
 	for (;;) {
-		uint32_t from = next_change(bits, at, b->positions, true);
+		uint32_t from = bitmap_next(bits, at, b->positions, true);
 		if (from == b->positions)
 			break;
-		uint32_t to = next_change(bits, from, b->positions, false);
+		uint32_t to = bitmap_next(bits, from, b->positions, false);
 		bole_bitmap_put_number(runs, from - at);
 		bole_bitmap_put_number(runs, to - from);
 		set->objects += to - from;

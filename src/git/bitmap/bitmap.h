@@ -116,6 +116,22 @@ static inline void bitmap_add(struct bitmap_bits *bits, uint32_t position)
 	bits->words[position / 64] |= UINT64_C(1) << position % 64;
 }
 
+/* The first position from `at` on that is (not) in the set, or `end`. */
+static inline uint32_t bitmap_next(const struct bitmap_bits *bits, uint32_t at, uint32_t end,
+                                   bool in)
+{
+	while (at < end) {
+		uint64_t word = (bits->words[at / 64] ^ (in ? 0 : UINT64_MAX)) >> at % 64;
+
+		if (word != 0) {
+			at += (uint32_t)__builtin_ctzll(word);
+			break;
+		}
+		at += 64 - at % 64;
+	}
+	return at < end ? at : end;
+}
+
 struct bole_bitmap *bole_bitmap_retain(struct bole_bitmap *);
 /* NULL is fine. */
 void bole_bitmap_release(struct bole_bitmap *);

@@ -559,26 +559,12 @@ static enum bole_status emit_in_run(struct pick_emission *pe, uint32_t row)
 
 /* -- Segments -- */
 
-/* The next position that is sent, from `at` on, or `end`. */
-static uint32_t next_sent(const struct bitmap_bits *bits, uint32_t at, uint32_t end)
-{
-	while (at < end) {
-		uint64_t word = bits->words[at / 64] >> at % 64;
-
-		if (word != 0) {
-			at += (uint32_t)__builtin_ctzll(word);
-			break;
-		}
-		at += 64 - at % 64;
-	}
-	return at < end ? at : end;
-}
-
 static uint32_t count_sent(const struct bitmap_bits *bits, uint32_t first, uint32_t end)
 {
 	uint32_t count = 0;
 
-	for (uint32_t at = next_sent(bits, first, end); at < end; at = next_sent(bits, at + 1, end))
+	for (uint32_t at = bitmap_next(bits, first, end, true); at < end;
+	     at = bitmap_next(bits, at + 1, end, true))
 		count++;
 	return count;
 }
@@ -624,8 +610,8 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 	if (count == s->count && pe->early_count == 0 &&
 	    atomic_load(&pe->pick->bitmap->verbatim) == s->extent)
 		return emit_verbatim(pe);
-	for (uint32_t at = next_sent(send, s->first, end); at < end && rc == BOLE_OK;
-	     at = next_sent(send, at + 1, end)) {
+	for (uint32_t at = bitmap_next(send, s->first, end, true); at < end && rc == BOLE_OK;
+	     at = bitmap_next(send, at + 1, end, true)) {
 		pe->em->plan->done++;
 		pe->current = at;
 		if (early_at(pe, at) != 0) {
@@ -660,8 +646,8 @@ static enum bole_status emit_ids(struct pick_emission *pe)
 	uint32_t end = s->first + s->count;
 	struct bole_oid oid;
 
-	for (uint32_t at = next_sent(send, s->first, end); at < end;
-	     at = next_sent(send, at + 1, end)) {
+	for (uint32_t at = bitmap_next(send, s->first, end, true); at < end;
+	     at = bitmap_next(send, at + 1, end, true)) {
 		pe->em->plan->done++;
 		pe->current = at;
 		if (early_at(pe, at) != 0)

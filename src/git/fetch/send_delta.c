@@ -81,28 +81,13 @@ static struct kin *kin_of(const struct send_deltas *sd, uint32_t name)
 	return NULL;
 }
 
-/* The next position that is in the set, from `at` on, or `end`. */
-static uint32_t next_in(const struct bitmap_bits *bits, uint32_t at, uint32_t end)
-{
-	while (at < end) {
-		uint64_t word = bits->words[at / 64] >> at % 64;
-
-		if (word != 0) {
-			at += (uint32_t)__builtin_ctzll(word);
-			break;
-		}
-		at += 64 - at % 64;
-	}
-	return at < end ? at : end;
-}
-
 static enum bole_status list_names(struct send_deltas *sd)
 {
 	const struct bole_bitmap *b = sd->pick->bitmap;
 	const struct bitmap_bits *send = &sd->pick->send;
 
-	for (uint32_t at = next_in(send, 0, b->positions); at < b->positions;
-	     at = next_in(send, at + 1, b->positions)) {
+	for (uint32_t at = bitmap_next(send, 0, b->positions, true); at < b->positions;
+	     at = bitmap_next(send, at + 1, b->positions, true)) {
 		struct kin *k = b->names[at] == 0 ? NULL : kin_of(sd, b->names[at]);
 
 		if (k == NULL || k->name != 0)
@@ -158,7 +143,7 @@ static enum bole_status scan_all(struct send_deltas *sd)
 
 static bool has_any(const struct bitmap_bits *bits, uint32_t end)
 {
-	return next_in(bits, 0, end) < end;
+	return bitmap_next(bits, 0, end, true) < end;
 }
 
 static enum bole_status fill(struct send_deltas *sd)
