@@ -5,15 +5,11 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "base/memory.h"
 #include "bole/store.h"
 #include "git/negotiate.h"
 
-enum { MOVED_MAX = 64 };
-
-/* The place among the tips of the index, or BITMAP_NONE. Ids are spread evenly, so the first guess
- * is near. */
-static uint32_t find_tip(const struct bole_bitmap *b, const struct bole_oid *oid)
+/* Ids are spread evenly, so the first guess is near. */
+static bool is_tip(const struct bole_bitmap *b, const struct bole_oid *oid)
 {
 	size_t width = b->key_bytes;
 	uint64_t count = b->tips.len / width;
@@ -25,7 +21,7 @@ static uint32_t find_tip(const struct bole_bitmap *b, const struct bole_oid *oid
 		int order = memcmp(b->tips.ptr + at * width, oid->bytes, width);
 
 		if (order == 0)
-			return (uint32_t)at;
+			return true;
 		if (order < 0)
 			low = at + 1;
 		else
@@ -34,56 +30,22 @@ static uint32_t find_tip(const struct bole_bitmap *b, const struct bole_oid *oid
 		uint64_t near = order < 0 ? at + 4 : at - (at < 4 ? at : 4);
 		at = near >= low && near < high && high - low > 64 ? near : low + (high - low) / 2;
 	}
-	return BITMAP_NONE;
+	return false;
 }
 
-/* Which tips of the index are wanted: their number, a bit for each. */
-static size_t mark_tips(const struct bole_pick_job *job, uint64_t *wanted)
-{
-	size_t found = 0;
-
-	for (size_t i = 0; i < job->want_count; i++) {
-		uint32_t at = find_tip(job->bitmap, &job->wants[i]);
-
-		if (at == BITMAP_NONE)
-			continue;
-		wanted[at / 64] |= UINT64_C(1) << at % 64;
-		found++; /* each is wanted once */
-	}
-	return found;
-}
-
-/* Tips that are not wanted were met by the walk from those wants that are no tips: branches have
- * moved on since the index was made, and their wants reach what they named then. */
-static bool moved_on(const struct bole_pick *pick, const uint64_t *wanted, size_t tips)
-{
-	const struct bole_bitmap *b = pick->bitmap;
-
-	for (size_t i = 0; i < tips; i++)
-		if ((wanted[i / 64] >> i % 64 & 1) == 0 &&
-		    bole_oid_map_find(&pick->walk.met, b->tips.ptr + i * b->key_bytes) ==
-		            BOLE_OID_NONE)
-			return false;
-	return true;
-}
-
-static enum bole_status reach_all(struct bole_pick *pick, const struct bole_pick_job *job,
-                                  struct bitmap_reach *reach, uint64_t *wanted, bool *done)
+/* The wants name every branch and tag that the index knows. (One that has moved on since the index
+ * was made is not looked for: a walk that meets its old tip has met other things, too, and takes
+ * them for sent.) */
+static bool wants_all(const struct bole_pick_job *job)
 {
 	size_t tips = job->bitmap->tips.len / job->bitmap->key_bytes;
-	size_t found = mark_tips(job, wanted);
+	size_t found = 0;
 
-	/* What haves have met says nothing about wants. */
-	if (tips - found > (job->have_count == 0 ? MOVED_MAX : 0))
-		return BOLE_OK;
-	BOLE_TRY(bole_bitmap_unite(job->bitmap, &job->bitmap->all, &pick->send));
-	for (size_t i = 0; found < job->want_count && i < job->want_count; i++)
-		if (find_tip(job->bitmap, &job->wants[i]) == BITMAP_NONE)
-			BOLE_TRY(bole_bitmap_reach(&pick->walk, reach, &job->wants[i]));
-	*done = found == tips || moved_on(pick, wanted, tips);
-	if (!*done)
-		memset(pick->send.words, 0, pick->send.count * sizeof *pick->send.words);
-	return BOLE_OK;
+	if (tips == 0 || job->want_count < tips)
+		return false;
+	for (size_t i = 0; i < job->want_count; i++)
+		found += is_tip(job->bitmap, &job->wants[i]);
+	return found == tips; /* each is wanted once */
 }
 
 /* Where the wants name every branch and tag that the index knows, what all of these reach is known.
@@ -91,20 +53,13 @@ static enum bole_status reach_all(struct bole_pick *pick, const struct bole_pick
 static enum bole_status reach_wants(struct bole_pick *pick, const struct bole_pick_job *job)
 {
 	struct bitmap_reach reach = {.set = &pick->send, .skip = &pick->have, .sets = true};
-	size_t tips = job->bitmap->tips.len / job->bitmap->key_bytes;
-	size_t words = (tips + 63) / 64;
-	bool done = false;
+	bool all = wants_all(job);
 
-	if (tips > 0 && job->want_count + MOVED_MAX >= tips) {
-		uint64_t *wanted = bole_alloc_zeroed(job->alloc, words, sizeof *wanted);
-		if (wanted == NULL)
-			return BOLE_E_NO_MEMORY;
-		enum bole_status rc = reach_all(pick, job, &reach, wanted, &done);
-		bole_alloc_free(job->alloc, wanted, words, sizeof *wanted);
-		BOLE_TRY(rc);
-	}
-	for (size_t i = 0; i < job->want_count && !done; i++)
-		BOLE_TRY(bole_bitmap_reach(&pick->walk, &reach, &job->wants[i]));
+	if (all)
+		BOLE_TRY(bole_bitmap_unite(job->bitmap, &job->bitmap->all, &pick->send));
+	for (size_t i = 0; i < job->want_count; i++)
+		if (!all || !is_tip(job->bitmap, &job->wants[i]))
+			BOLE_TRY(bole_bitmap_reach(&pick->walk, &reach, &job->wants[i]));
 	return BOLE_OK;
 }
 
