@@ -287,6 +287,16 @@ static enum bole_status from_old(struct build *build, bool *holds)
 	return rc;
 }
 
+/* Takes back what a walk added: what it met stands for more than it followed. */
+static void take_back(struct build *build)
+{
+	size_t n = build->fresh.count < build->set.count ? build->fresh.count : build->set.count;
+
+	for (size_t i = 0; i < n; i++)
+		build->set.words[i] &= ~build->fresh.words[i];
+	forget(&build->fresh);
+}
+
 static enum bole_status select_all(struct build *build)
 {
 	struct bitmap_reach reach = {.set = &build->set, .fresh = &build->fresh};
@@ -297,6 +307,8 @@ static enum bole_status select_all(struct build *build)
 	forget(&build->fresh);
 	if (build->old != NULL)
 		BOLE_TRY(from_old(build, &done));
+	if (!done)
+		take_back(build);
 	for (size_t at = 0; at < b->tips.len && !done; at += b->key_bytes) {
 		bole_oid_from_raw(b->tips.ptr + at, b->algo, &oid);
 		BOLE_TRY(bole_bitmap_reach(&build->walk, &reach, &oid));
