@@ -28,6 +28,7 @@ start() {
 	: >server.out
 	: >server.log
 	"$bole" serve disk.img --http 127.0.0.1:0 --git off --push --set gc.auto=false --set repack.auto=false \
+		--set receive.denyNonFastForwards=false \
 		>server.out 2>>server.log &
 	server=$!
 	for _ in {1..150}; do
@@ -82,6 +83,19 @@ commit() { # on the first branch, to both
 again() { # a clone of depth 1 follows
 	git -C "$1" fetch -q --depth 1 origin main-0 2>fetch.log || { cat fetch.log; die "$2: fetch"; }
 }
+side() { # to a branch of its own, to both
+	echo "$1" >work/side && git -C work add side && git -C work commit -q "${@:2}" -m "$1" &&
+		git -C work push -qf origin HEAD:side && git -C work push -qf "$url" HEAD:side || die "push of $1"
+}
+# The sets know a tip, then it is gone, and what it led to is reached by another way.
+amended() {
+	git -C work checkout -q -b side HEAD~3 && side before && : >server.log && side first
+	made "a tip of its own"
+	: >server.log
+	side other --amend && side second
+	made "after an amended tip"
+	same "after an amended tip" --no-single-branch
+}
 
 for algo in sha1 sha256; do
 	rm -rf source work disk.img near-* && git init -q --bare --object-format=$algo source
@@ -115,6 +129,7 @@ for algo in sha1 sha256; do
 	stop
 	start
 	all_same "after another start"
+	[[ $algo == sha256 ]] || amended
 	stop
 	# What is kept whole, then the index: nothing of it is believed.
 	for magic in BBW1 BBM4; do
