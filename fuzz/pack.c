@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "support/large_blocks.h"
 #include "support/packworld.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	uint8_t algo = (data[0] & 1) != 0 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1;
 
+	large_blocks_keep();
 	packworld_open(&world, algo, 1);
 	world.input_bytes = (data[0] & 2) != 0 ? 64 : 4096;
 	if ((data[0] & 4) != 0)

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "support/large_blocks.h"
 #include "support/packworld.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -194,6 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct script script = {.next = data, .end = data + size};
 
+	large_blocks_keep();
 	packworld_open(&script.world, BOLE_HASH_SHA1, 1);
 	if ((byte(&script) & 1) != 0)
 		script.world.store->info.extent_bytes_min = 1;

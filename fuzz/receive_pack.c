@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "support/git_fixture.h"
+#include "support/large_blocks.h"
 
 enum { REFS_MAX = 64 };
 
@@ -165,7 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	large_blocks_keep();
 	git_fixture_open(&f, BOLE_HASH_SHA1);
+	f.level = 0;
 	git_history(&f, &f.repo, "refs/heads/main", 3, tips);
 	git_set_ref(&f, &f.repo, "refs/heads/side", &tips[1], NULL);
 	run(&f, data, size);

@@ -28,6 +28,7 @@ void git_fixture_open(struct git_fixture *f, uint8_t algo)
 	memset(f, 0, sizeof *f);
 	test_platform_init(&f->test, 7);
 	f->test.quiet = true;
+	f->level = 6;
 	f->policy.receive_enable = true;
 	bole_fetch_policy_init(&f->policy.fetch);
 	MUST(bole_memory_store_open(&f->test.base, &f->test.alloc, &f->store));
@@ -50,7 +51,7 @@ struct bole_oid git_write(struct git_fixture *f, const struct bole_repo *repo, u
 	size_t failed;
 
 	MUST(bole_tx_begin(f->store, repo->id, &tx));
-	MUST(bole_object_writer_open(tx, &f->test.alloc, 6, &writer));
+	MUST(bole_object_writer_open(tx, &f->test.alloc, f->level, &writer));
 	MUST(bole_object_write(writer, type, bole_bytes_of(data, len), &oid));
 	bole_object_writer_close(writer);
 	MUST(bole_tx_commit(tx, NULL, 0, &failed));

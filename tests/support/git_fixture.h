@@ -19,6 +19,7 @@ struct git_fixture {
 	struct bole_repo repo;  /* "main" */
 	struct bole_repo other; /* "other", in the same store */
 	struct bole_service_policy policy;
+	int level; /* how git_write deflates, 0 to 9; 6 */
 };
 void git_fixture_open(struct git_fixture *, uint8_t algo);
 void git_fixture_close(struct git_fixture *);

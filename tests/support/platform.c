@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "support/large_blocks.h"
+
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct bole_mutex), "bole_mutex is too small");
 _Static_assert(sizeof(pthread_cond_t) <= sizeof(struct bole_cond), "bole_cond is too small");
 
@@ -25,6 +27,12 @@ void bole_panic(const char *file, int line, const char *what)
 
 /* -- Memory -- */
 
+static void block_free(void *ptr, size_t size, size_t align)
+{
+	if (ptr != NULL && !large_blocks_give(ptr, size, align))
+		free(ptr);
+}
+
 static void *test_resize(void *ctx, void *ptr, size_t old_size, size_t new_size, size_t align)
 {
 	struct test_platform *self = ctx;
@@ -32,7 +40,7 @@ static void *test_resize(void *ctx, void *ptr, size_t old_size, size_t new_size,
 	assert((ptr == NULL) == (old_size == 0));
 	assert(align != 0 && (align & (align - 1)) == 0 && align <= 4096);
 	if (new_size == 0) {
-		free(ptr);
+		block_free(ptr, old_size, align);
 		if (ptr != NULL) {
 			self->bytes -= old_size;
 			self->blocks--;
@@ -47,13 +55,14 @@ static void *test_resize(void *ctx, void *ptr, size_t old_size, size_t new_size,
 			return NULL;
 	}
 	/* Always a new block: whoever keeps a pointer to the old one is caught by ASan. */
-	void *moved = NULL;
-	if (posix_memalign(&moved, align < sizeof(void *) ? sizeof(void *) : align, new_size) != 0)
+	void *moved = large_blocks_take(new_size, align);
+	if (moved == NULL &&
+	    posix_memalign(&moved, align < sizeof(void *) ? sizeof(void *) : align, new_size) != 0)
 		return NULL;
 	memset(moved, 0xa5, new_size);
 	if (ptr != NULL)
 		memcpy(moved, ptr, old_size < new_size ? old_size : new_size);
-	free(ptr);
+	block_free(ptr, old_size, align);
 	self->bytes += new_size;
 	self->bytes -= old_size;
 	self->blocks += ptr == NULL;
