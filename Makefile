@@ -56,9 +56,13 @@ ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
 # Third-party headers are system headers: their warnings are not ours.
 LIBDEFLATE_C := adler32 crc32 deflate_compress deflate_decompress utils zlib_compress zlib_decompress \
 	$(if $(filter x86_64,$(ARCH)),x86,arm)/cpu_features
-THIRD := $(if $(wildcard deps.lock),sha1 ubc_check $(LIBDEFLATE_C:%=libdeflate/%))
+THIRD := $(if $(wildcard deps.lock),sha1 ubc_check yyjson $(LIBDEFLATE_C:%=libdeflate/%))
 SHA1DC := build/deps/libgit2/src/util/hash/sha1dc
-INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash -isystem build/deps/libdeflate
+# yyjson reads from memory; the rest of it stays out.
+YYJSON := build/deps/yyjson/src
+YYJSON_FLAGS := -DYYJSON_DISABLE_WRITER=1 -DYYJSON_DISABLE_UTILS=1 -DYYJSON_DISABLE_NON_STANDARD=1
+INC := -Iinclude -Isrc -isystem build/deps/libgit2/src/util/hash -isystem build/deps/libdeflate \
+	-isystem $(YYJSON)
 # Hosted code only; the core is strict C11 and never sees these.
 HOSTED := -D_GNU_SOURCE -I. -Itests
 LIBS := -Wl,--as-needed -lz -lxxhash -lpthread -Wl,--no-as-needed
@@ -109,6 +113,12 @@ build/$(1)/third/libdeflate/%.o: $(wildcard tools/patches/libdeflate.patch) | bu
 	$$(Q)$$(CC_$(1)) -std=c99 -O2 $$(CFLAGS_libdeflate_$(1)) -w \
 		-fPIC -ffile-prefix-map=$$(CURDIR)=. -D_ANSI_SOURCE -Ibuild/deps/libdeflate \
 		-c build/deps/libdeflate/lib/$$*.c -o $$@
+# It meets hostile bytes, so the sanitizers and the fuzzer see into it.
+build/$(1)/third/yyjson.o: | build/deps/.stamp
+	@mkdir -p $$(@D)
+	$$(SAY) "  cc    $$@"
+	$$(Q)$$(CC_$(1)) -std=c11 -g -w -fPIC -ffile-prefix-map=$$(CURDIR)=. $$(CFLAGS_$(1)) \
+		$$(YYJSON_FLAGS) -c $$(YYJSON)/yyjson.c -o $$@
 build/$(1)/libbole.a: $$(call objs,$(1),$$(SRC)) $$(THIRD:%=build/$(1)/third/%.o)
 	@rm -f $$@
 	$$(Q)$$(AR) rcsD $$@ $$^

@@ -25,7 +25,7 @@ IMAGE_SRC := $(CORE) $(sort $(wildcard runtime/core/*.c runtime/core/*.S runtime
 	runtime/net/*.c runtime/platform/$(TARGET)/*.c))
 IMAGE_INC := -Iinclude -Isrc -Iruntime -isystem $(DEPS)/zlib -isystem $(DEPS)/libdeflate \
 	-isystem $(DEPS)/xxhash -isystem $(DEPS)/libgit2/src/util/hash -isystem $(DEPS)/lwip/src/include \
-	-isystem $(DEPS)/mbedtls/include -Iruntime/libc $(IMAGE_LIBC_INC)
+	-isystem $(DEPS)/yyjson/src -isystem $(DEPS)/mbedtls/include -Iruntime/libc $(IMAGE_LIBC_INC)
 IMAGE_OWN = -std=c11 $(IMAGE_OPT) $(WARN) $(WARN_CC) $(WERROR) $(IMAGE_FLAGS) $(IMAGE_INC) \
 	-DMBEDTLS_CONFIG_FILE='"image_mbedtls.h"' -DXXH_STATIC_LINKING_ONLY -DBOLE_VERSION='"$(VERSION)"'
 
@@ -65,7 +65,7 @@ IMAGE_THIRD := $(patsubst %,$(IMAGE)/musl/%.o,$(MUSL_C) $(MUSL_S)) \
 	$(patsubst %,$(IMAGE)/libdeflate/%.o,$(LIBDEFLATE_C)) \
 	$(patsubst %,$(IMAGE)/sha1dc/%.o,$(SHA1DC_C)) \
 	$(patsubst %,$(IMAGE)/mbedtls/%.o,$(MBEDTLS_C)) \
-	$(patsubst %,$(IMAGE)/lwip/%.o,$(LWIP_C)) $(IMAGE)/xxhash/xxhash.o
+	$(patsubst %,$(IMAGE)/lwip/%.o,$(LWIP_C)) $(IMAGE)/xxhash/xxhash.o $(IMAGE)/yyjson/yyjson.o
 
 $(IMAGE)/generated/bits/alltypes.h: | build/deps/.stamp
 	@mkdir -p $(@D)
@@ -99,6 +99,8 @@ $(IMAGE)/lwip/%.o: $(DEPS)/lwip/src/%.c $(wildcard runtime/net/*.h runtime/net/a
 	$(call IMAGE_CC,-O2 $(THIRD_FLAGS) -Iruntime/net)
 $(IMAGE)/xxhash/xxhash.o: $(DEPS)/xxhash/xxhash.c $(IMAGE_GEN) runtime/image.mk
 	$(call IMAGE_CC,-O2 $(THIRD_FLAGS))
+$(IMAGE)/yyjson/yyjson.o: $(DEPS)/yyjson/src/yyjson.c $(IMAGE_GEN) runtime/image.mk
+	$(call IMAGE_CC,-Os $(THIRD_FLAGS) $(YYJSON_FLAGS))
 $(IMAGE)/runtime/net/%.o: IMAGE_EXTRA = -Iruntime/net
 $(IMAGE)/%.o: %.c $(IMAGE_GEN) runtime/image.mk Makefile
 	$(call IMAGE_CC,$(IMAGE_OWN) $(IMAGE_EXTRA))

@@ -14,163 +14,140 @@ enum { ID_SHOWN_MAX = 128, URL_MAX = 2048 };
 
 /* -- reading -- */
 
-/* A value that is a string, or a refusal. */
-static enum bole_status want(const struct bole_json_token *t, enum bole_json_kind kind)
+static enum bole_status read_object(struct yyjson_val *value, struct lfs_wanted *out)
 {
-	return t->kind == kind ? BOLE_OK : BOLE_E_INVALID;
-}
-
-static enum bole_status read_object(struct bole_json *j, struct lfs_wanted *out)
-{
-	struct bole_json_token key;
-	struct bole_json_token t;
+	struct yyjson_obj_iter i;
+	struct yyjson_val *key;
 	bool have_oid = false;
 	bool have_size = false;
 
 	*out = (struct lfs_wanted){.fine = true};
-	for (;;) {
-		BOLE_TRY(bole_json_next(j, &key));
-		if (key.kind == BOLE_JSON_OBJECT_END)
-			break;
-		BOLE_TRY(bole_json_next(j, &t));
-		if (bole_json_is(&key, "oid")) {
-			BOLE_TRY(want(&t, BOLE_JSON_STRING));
-			out->id = t.text;
+	yyjson_obj_iter_init(value, &i);
+	while ((key = yyjson_obj_iter_next(&i)) != NULL) {
+		struct yyjson_val *v = yyjson_obj_iter_get_val(key);
+
+		if (yyjson_equals_str(key, "oid")) {
+			if (!yyjson_is_str(v))
+				return BOLE_E_INVALID;
+			out->id = bole_bytes_of(yyjson_get_str(v), yyjson_get_len(v));
 			have_oid = true;
-		} else if (bole_json_is(&key, "size")) {
-			BOLE_TRY(want(&t, BOLE_JSON_NUMBER));
+		} else if (yyjson_equals_str(key, "size")) {
+			if (!yyjson_is_num(v) && !yyjson_is_raw(v))
+				return BOLE_E_INVALID;
 			have_size = true;
-			if (bole_json_u64(&t, &out->size_bytes) != BOLE_OK)
+			if (bole_json_u64(v, &out->size_bytes) != BOLE_OK)
 				out->fine = false;
-		} else {
-			BOLE_TRY(bole_json_skip(j, &t));
 		}
 	}
 	if (!have_oid || !have_size)
 		return BOLE_E_INVALID;
 	/* Lower case only, as git-lfs has it: what is written in two ways is not the same. */
-	for (size_t i = 0; i < out->id.len; i++)
-		out->fine &= out->id.ptr[i] < 'A' || out->id.ptr[i] > 'F';
+	for (size_t n = 0; n < out->id.len; n++)
+		out->fine &= out->id.ptr[n] < 'A' || out->id.ptr[n] > 'F';
 	if (bole_oid_parse((const char *)out->id.ptr, out->id.len, BOLE_HASH_SHA256, &out->oid) !=
 	    BOLE_OK)
 		out->fine = false;
 	return BOLE_OK;
 }
 
-static enum bole_status read_objects(struct bole_json *j, struct lfs_batch *b)
+static enum bole_status read_objects(struct yyjson_val *value, struct lfs_batch *b)
 {
-	struct bole_json_token t;
+	struct yyjson_arr_iter i;
+	struct yyjson_val *v;
 
-	BOLE_TRY(bole_json_next(j, &t));
-	BOLE_TRY(want(&t, BOLE_JSON_ARRAY));
+	if (!yyjson_is_arr(value))
+		return BOLE_E_INVALID;
 	b->count = 0;
-	for (;;) {
-		BOLE_TRY(bole_json_next(j, &t));
-		if (t.kind == BOLE_JSON_ARRAY_END)
-			return BOLE_OK;
-		BOLE_TRY(want(&t, BOLE_JSON_OBJECT));
+	yyjson_arr_iter_init(value, &i);
+	while ((v = yyjson_arr_iter_next(&i)) != NULL) {
+		if (!yyjson_is_obj(v))
+			return BOLE_E_INVALID;
 		if (b->count == b->cap)
 			return BOLE_E_LIMIT;
-		BOLE_TRY(read_object(j, &b->wanted[b->count]));
+		BOLE_TRY(read_object(v, &b->wanted[b->count]));
 		b->count++;
 	}
-}
-
-static enum bole_status read_transfers(struct bole_json *j, struct lfs_batch *b)
-{
-	struct bole_json_token t;
-
-	BOLE_TRY(bole_json_next(j, &t));
-	if (t.kind == BOLE_JSON_NULL)
-		return BOLE_OK;
-	BOLE_TRY(want(&t, BOLE_JSON_ARRAY));
-	bool any = false;
-	for (;;) {
-		BOLE_TRY(bole_json_next(j, &t));
-		if (t.kind == BOLE_JSON_ARRAY_END)
-			break;
-		BOLE_TRY(want(&t, BOLE_JSON_STRING));
-		any = true;
-		b->basic |= bole_json_is(&t, "basic");
-	}
-	b->other_only = any && !b->basic;
 	return BOLE_OK;
 }
 
-static enum bole_status read_ref(struct bole_json *j, struct lfs_batch *b)
+static enum bole_status read_transfers(struct yyjson_val *value, struct lfs_batch *b)
 {
-	struct bole_json_token key;
-	struct bole_json_token t;
+	struct yyjson_arr_iter i;
+	struct yyjson_val *v;
 
-	BOLE_TRY(bole_json_next(j, &t));
-	if (t.kind == BOLE_JSON_NULL)
+	if (yyjson_is_null(value))
 		return BOLE_OK;
-	BOLE_TRY(want(&t, BOLE_JSON_OBJECT));
-	for (;;) {
-		BOLE_TRY(bole_json_next(j, &key));
-		if (key.kind == BOLE_JSON_OBJECT_END)
-			return BOLE_OK;
-		BOLE_TRY(bole_json_next(j, &t));
-		if (bole_json_is(&key, "name") && t.kind == BOLE_JSON_STRING) {
-			size_t len;
-			BOLE_TRY(bole_json_text(&t, b->ref, sizeof b->ref, &len));
-		} else {
-			BOLE_TRY(bole_json_skip(j, &t));
-		}
+	if (!yyjson_is_arr(value))
+		return BOLE_E_INVALID;
+	yyjson_arr_iter_init(value, &i);
+	while ((v = yyjson_arr_iter_next(&i)) != NULL) {
+		if (!yyjson_is_str(v))
+			return BOLE_E_INVALID;
+		b->basic |= yyjson_equals_str(v, "basic");
 	}
+	b->other_only = yyjson_arr_size(value) > 0 && !b->basic;
+	return BOLE_OK;
 }
 
-static enum bole_status read_member(struct bole_json *j, const struct bole_json_token *key,
+static enum bole_status read_ref(struct yyjson_val *value, struct lfs_batch *b)
+{
+	struct yyjson_obj_iter i;
+	struct yyjson_val *key;
+
+	if (yyjson_is_null(value))
+		return BOLE_OK;
+	if (!yyjson_is_obj(value))
+		return BOLE_E_INVALID;
+	yyjson_obj_iter_init(value, &i);
+	while ((key = yyjson_obj_iter_next(&i)) != NULL) {
+		struct yyjson_val *v = yyjson_obj_iter_get_val(key);
+
+		if (yyjson_equals_str(key, "name") && yyjson_is_str(v))
+			BOLE_TRY(bole_json_text(v, b->ref, sizeof b->ref));
+	}
+	return BOLE_OK;
+}
+
+static enum bole_status read_member(struct yyjson_val *key, struct yyjson_val *v,
                                     struct lfs_batch *b)
 {
-	struct bole_json_token t;
-
-	if (bole_json_is(key, "objects"))
-		return read_objects(j, b);
-	if (bole_json_is(key, "transfers"))
-		return read_transfers(j, b);
-	if (bole_json_is(key, "ref"))
-		return read_ref(j, b);
-	BOLE_TRY(bole_json_next(j, &t));
-	if (bole_json_is(key, "operation")) {
-		b->download = bole_json_is(&t, "download");
-		b->upload = bole_json_is(&t, "upload");
-		return BOLE_OK;
+	if (yyjson_equals_str(key, "objects"))
+		return read_objects(v, b);
+	if (yyjson_equals_str(key, "transfers"))
+		return read_transfers(v, b);
+	if (yyjson_equals_str(key, "ref"))
+		return read_ref(v, b);
+	if (yyjson_equals_str(key, "operation")) {
+		b->download = yyjson_equals_str(v, "download");
+		b->upload = yyjson_equals_str(v, "upload");
+	} else if (yyjson_equals_str(key, "hash_algo")) {
+		b->other_hash = !yyjson_equals_str(v, "sha256");
+		return yyjson_is_str(v) ? BOLE_OK : BOLE_E_INVALID;
 	}
-	if (bole_json_is(key, "hash_algo")) {
-		b->other_hash = !bole_json_is(&t, "sha256");
-		return want(&t, BOLE_JSON_STRING);
-	}
-	return bole_json_skip(j, &t);
+	return BOLE_OK;
 }
 
-enum bole_status bole_lfs_batch_parse(struct bole_bytes text, struct lfs_batch *b)
+enum bole_status bole_lfs_batch_parse(struct bole_alloc *alloc, struct bole_bytes text,
+                                      struct lfs_batch *b)
 {
-	struct bole_json_token t;
-	struct bole_json j;
+	struct yyjson_obj_iter i;
+	struct yyjson_val *key;
 
-	bole_json_init(&j, text);
-	BOLE_TRY(bole_json_next(&j, &t));
-	BOLE_TRY(want(&t, BOLE_JSON_OBJECT));
-	for (;;) {
-		BOLE_TRY(bole_json_next(&j, &t));
-		if (t.kind == BOLE_JSON_OBJECT_END)
-			break;
-		BOLE_TRY(read_member(&j, &t, b));
-	}
-	enum bole_status rc = bole_json_next(&j, &t);
-	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_INVALID : rc;
+	BOLE_TRY(bole_json_read(alloc, text, &b->doc));
+	if (!yyjson_is_obj(yyjson_doc_get_root(b->doc)))
+		return BOLE_E_INVALID;
+	yyjson_obj_iter_init(yyjson_doc_get_root(b->doc), &i);
+	while ((key = yyjson_obj_iter_next(&i)) != NULL)
+		BOLE_TRY(read_member(key, yyjson_obj_iter_get_val(key), b));
+	return BOLE_OK;
 }
 
 /* -- answering -- */
 
 static void put_id(struct bole_buffer *out, const struct lfs_wanted *w)
 {
-	/* Still escaped as it came; what is too long to be one is cut where nothing is escaped. */
-	size_t len = w->id.len;
+	size_t len = w->id.len > ID_SHOWN_MAX ? 0 : w->id.len;
 
-	if (len > ID_SHOWN_MAX || memchr(w->id.ptr, '\\', len) != NULL)
-		len = 0;
 	bole_buffer_text(out, "{\"oid\":");
 	bole_json_put(out, bole_bytes_of(w->id.ptr, len));
 	bole_buffer_format(out, ",\"size\":%" PRIu64, w->size_bytes);
@@ -288,7 +265,9 @@ static void answer_batch(struct lfs_call *call, const struct lfs_batch *b)
 /* Everything that speaks against the batch as a whole. */
 static bool batch_fits(struct lfs_call *call, enum bole_status rc, const struct lfs_batch *b)
 {
-	if (rc == BOLE_E_LIMIT)
+	if (rc == BOLE_E_NO_MEMORY)
+		bole_lfs_failed(call, rc);
+	else if (rc == BOLE_E_LIMIT)
 		bole_lfs_error(call, 413, "too many objects in one batch, or nested too deep");
 	else if (rc != BOLE_OK)
 		bole_lfs_error(call, 422, "the request is no batch");
@@ -333,10 +312,12 @@ void bole_lfs_batch(struct lfs_call *call)
 	if (b->wanted == NULL) {
 		bole_lfs_failed(call, BOLE_E_NO_MEMORY);
 	} else if (bole_lfs_read_body(call, &text, &len)) {
-		enum bole_status rc = bole_lfs_batch_parse(bole_bytes_of(text, len), b);
+		enum bole_status rc =
+		        bole_lfs_batch_parse(call->alloc, bole_bytes_of(text, len), b);
+		bole_alloc_free(call->alloc, text, len, 1);
 		if (batch_fits(call, rc, b))
 			answer_batch(call, b);
-		bole_alloc_free(call->alloc, text, len, 1);
+		yyjson_doc_free(b->doc);
 	}
 	bole_alloc_free(call->alloc, b->wanted, b->wanted == NULL ? 0 : b->cap, sizeof *b->wanted);
 	bole_alloc_free(call->alloc, b, 1, sizeof *b);
@@ -344,21 +325,32 @@ void bole_lfs_batch(struct lfs_call *call)
 
 /* -- after an upload -- */
 
+/* The object that the request names and whose path it came by. */
+static enum bole_status read_named(struct lfs_call *call, struct bole_bytes text,
+                                   struct lfs_wanted *out)
+{
+	struct yyjson_doc *doc;
+
+	BOLE_TRY(bole_json_read(call->alloc, text, &doc));
+	enum bole_status rc = read_object(yyjson_doc_get_root(doc), out);
+	if (rc == BOLE_OK && (!out->fine || !bole_bytes_equal(out->id, bole_bytes_z(call->id))))
+		rc = BOLE_E_INVALID;
+	yyjson_doc_free(doc);
+	return rc;
+}
+
 static void check_stored(struct lfs_call *call, struct bole_bytes text)
 {
 	struct bole_lfs_object object;
-	struct bole_json_token t;
 	struct lfs_wanted w;
-	struct bole_json j;
 
-	bole_json_init(&j, text);
-	enum bole_status rc = bole_json_next(&j, &t);
-	if (rc == BOLE_OK)
-		rc = want(&t, BOLE_JSON_OBJECT);
-	if (rc == BOLE_OK)
-		rc = read_object(&j, &w);
-	if (rc != BOLE_OK || !w.fine || !bole_bytes_equal(w.id, bole_bytes_z(call->id))) {
-		bole_lfs_error(call, 422, "the request does not name this object and its size");
+	enum bole_status rc = read_named(call, text, &w);
+	if (rc != BOLE_OK) {
+		if (rc == BOLE_E_NO_MEMORY)
+			bole_lfs_failed(call, rc);
+		else
+			bole_lfs_error(call, 422,
+			               "the request does not name this object and its size");
 		return;
 	}
 	rc = find(call, &w, &object);

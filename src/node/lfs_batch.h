@@ -6,7 +6,7 @@
 #include "node/lfs.h"
 
 struct lfs_wanted {
-	struct bole_bytes id; /* as it came, still escaped; borrowed */
+	struct bole_bytes id; /* as it came; borrowed from the batch's document */
 	struct bole_oid oid;
 	uint64_t size_bytes;
 	bool fine; /* oid and size_bytes are what they should be */
@@ -14,6 +14,7 @@ struct lfs_wanted {
 
 struct lfs_batch {
 	struct lfs_wanted *wanted; /* the caller's, cap of them */
+	struct yyjson_doc *doc;    /* the caller gives it to yyjson_doc_free, in any case */
 	size_t cap;
 	size_t count;
 	char ref[BOLE_REF_NAME_MAX + 1]; /* "" = none */
@@ -25,8 +26,9 @@ struct lfs_batch {
 };
 
 /* Zeroed, but for wanted and cap. BOLE_E_INVALID: no batch; BOLE_E_LIMIT: more objects than cap, a
- * name too long, nested too deep. */
-BOLE_MUST_USE enum bole_status bole_lfs_batch_parse(struct bole_bytes text, struct lfs_batch *);
+ * name too long, nested too deep; BOLE_E_NO_MEMORY. */
+BOLE_MUST_USE enum bole_status bole_lfs_batch_parse(struct bole_alloc *, struct bole_bytes text,
+                                                    struct lfs_batch *);
 /* May this caller make or move this reference? */
 bool bole_lfs_may_write_ref(struct lfs_call *, const char *ref);
 

@@ -26,73 +26,65 @@ struct lock_request {
 
 /* -- bodies -- */
 
-static enum bole_status read_text(const struct bole_json_token *t, char *dst, size_t cap)
+static enum bole_status read_text(struct yyjson_val *v, char *dst, size_t cap)
 {
-	size_t len;
-
-	if (t->kind == BOLE_JSON_NULL)
-		return BOLE_OK;
-	return t->kind == BOLE_JSON_STRING ? bole_json_text(t, dst, cap, &len) : BOLE_E_INVALID;
+	return yyjson_is_null(v) ? BOLE_OK : bole_json_text(v, dst, cap);
 }
 
-static enum bole_status read_ref(struct bole_json *j, const struct bole_json_token *first,
-                                 struct lock_request *q)
+static enum bole_status read_ref(struct yyjson_val *value, struct lock_request *q)
 {
-	struct bole_json_token key;
-	struct bole_json_token t;
+	struct yyjson_obj_iter i;
+	struct yyjson_val *key;
 
-	if (first->kind != BOLE_JSON_OBJECT)
-		return first->kind == BOLE_JSON_NULL ? BOLE_OK : BOLE_E_INVALID;
-	for (;;) {
-		BOLE_TRY(bole_json_next(j, &key));
-		if (key.kind == BOLE_JSON_OBJECT_END)
-			return BOLE_OK;
-		BOLE_TRY(bole_json_next(j, &t));
-		if (bole_json_is(&key, "name"))
-			BOLE_TRY(read_text(&t, q->ref, sizeof q->ref));
-		else
-			BOLE_TRY(bole_json_skip(j, &t));
-	}
+	if (!yyjson_is_obj(value))
+		return yyjson_is_null(value) ? BOLE_OK : BOLE_E_INVALID;
+	yyjson_obj_iter_init(value, &i);
+	while ((key = yyjson_obj_iter_next(&i)) != NULL)
+		if (yyjson_equals_str(key, "name"))
+			BOLE_TRY(read_text(yyjson_obj_iter_get_val(key), q->ref, sizeof q->ref));
+	return BOLE_OK;
 }
 
-static enum bole_status read_member(struct bole_json *j, const struct bole_json_token *key,
+static enum bole_status read_member(struct yyjson_val *key, struct yyjson_val *v,
                                     struct lock_request *q)
 {
-	struct bole_json_token t;
-
-	BOLE_TRY(bole_json_next(j, &t));
-	if (bole_json_is(key, "path")) {
+	if (yyjson_equals_str(key, "path")) {
 		q->has_path = true;
-		return read_text(&t, q->path, sizeof q->path);
+		return read_text(v, q->path, sizeof q->path);
 	}
-	if (bole_json_is(key, "cursor"))
-		return read_text(&t, q->cursor, sizeof q->cursor);
-	if (bole_json_is(key, "limit"))
-		return t.kind == BOLE_JSON_NULL ? BOLE_OK : bole_json_u64(&t, &q->limit);
-	if (bole_json_is(key, "ref"))
-		return read_ref(j, &t, q);
-	if (bole_json_is(key, "force"))
-		q->force = t.kind == BOLE_JSON_TRUE;
-	return bole_json_skip(j, &t);
+	if (yyjson_equals_str(key, "cursor"))
+		return read_text(v, q->cursor, sizeof q->cursor);
+	if (yyjson_equals_str(key, "limit"))
+		return yyjson_is_null(v) ? BOLE_OK : bole_json_u64(v, &q->limit);
+	if (yyjson_equals_str(key, "ref"))
+		return read_ref(v, q);
+	if (yyjson_equals_str(key, "force"))
+		q->force = yyjson_is_true(v);
+	return BOLE_OK;
 }
 
-static enum bole_status parse(struct bole_bytes text, struct lock_request *q)
+static enum bole_status read_request(struct yyjson_val *root, struct lock_request *q)
 {
-	struct bole_json_token t;
-	struct bole_json j;
+	struct yyjson_obj_iter i;
+	struct yyjson_val *key;
 
-	bole_json_init(&j, text);
-	BOLE_TRY(bole_json_next(&j, &t));
-	if (t.kind != BOLE_JSON_OBJECT)
+	if (!yyjson_is_obj(root))
 		return BOLE_E_INVALID;
-	for (;;) {
-		BOLE_TRY(bole_json_next(&j, &t));
-		if (t.kind == BOLE_JSON_OBJECT_END)
-			break;
-		BOLE_TRY(read_member(&j, &t, q));
-	}
-	enum bole_status rc = bole_json_next(&j, &t);
-	return rc == BOLE_END ? BOLE_OK : rc == BOLE_OK ? BOLE_E_INVALID : rc;
+	yyjson_obj_iter_init(root, &i);
+	while ((key = yyjson_obj_iter_next(&i)) != NULL)
+		BOLE_TRY(read_member(key, yyjson_obj_iter_get_val(key), q));
+	return BOLE_OK;
+}
+
+static enum bole_status parse(struct bole_alloc *alloc, struct bole_bytes text,
+                              struct lock_request *q)
+{
+	struct yyjson_doc *doc;
+
+	BOLE_TRY(bole_json_read(alloc, text, &doc));
+	enum bole_status rc = read_request(yyjson_doc_get_root(doc), q);
+	yyjson_doc_free(doc);
+	return rc;
 }
 
 /* The request of a POST, or NULL: it has been answered. */
@@ -109,9 +101,11 @@ static struct lock_request *open_request(struct lfs_call *call, bool body)
 	enum bole_status rc = BOLE_E_INVALID;
 	bool read = bole_lfs_read_body(call, &text, &len);
 	if (read)
-		rc = parse(bole_bytes_of(text, len), q);
+		rc = parse(call->alloc, bole_bytes_of(text, len), q);
 	bole_alloc_free(call->alloc, text, len, 1);
-	if (read && rc != BOLE_OK)
+	if (read && rc == BOLE_E_NO_MEMORY)
+		bole_lfs_failed(call, rc);
+	else if (read && rc != BOLE_OK)
 		bole_lfs_error(call, rc == BOLE_E_LIMIT ? 413 : 422,
 		               "the request is malformed, or something in it is too long");
 	else if (read && q->ref[0] != '\0' && !bole_lfs_may_write_ref(call, q->ref))
@@ -163,9 +157,14 @@ static bool decode_value(struct bole_bytes value, char *dst, size_t cap)
 
 static bool parse_limit(struct bole_bytes value, uint64_t *out)
 {
-	struct bole_json_token t = {BOLE_JSON_NUMBER, value};
-
-	return value.len > 0 && bole_json_u64(&t, out) == BOLE_OK;
+	*out = 0;
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.ptr[i] < '0' || value.ptr[i] > '9' ||
+		    __builtin_mul_overflow(*out, (uint64_t)10, out) ||
+		    __builtin_add_overflow(*out, (uint64_t)(value.ptr[i] - '0'), out))
+			return false;
+	}
+	return value.len > 0;
 }
 
 static bool parse_query(struct bole_bytes query, struct lock_request *q)
