@@ -191,6 +191,9 @@ struct bole_client_fetch {
 BOLE_MUST_USE enum bole_status bole_client_fetch(struct bole_client *, struct bole_store *,
                                                  struct bole_client_fetch *);
 
+/* Whether the text is a refspec of a fetch or a push; one that is not fails either. */
+bool bole_client_refspec_valid(const char *text, bool push);
+
 /* -- Pushing -- */
 
 struct bole_push_lease {

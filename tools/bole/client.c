@@ -247,6 +247,15 @@ int bole_cli_client_done(struct bole_cli_client *c, enum bole_status rc,
 	return done->refused > 0 ? BOLE_EXIT_FAILED : BOLE_EXIT_OK;
 }
 
+int bole_cli_check_refspecs(const char *command, const struct bole_cli_args *args, int first,
+                            bool push)
+{
+	for (int i = first; i < args->count; i++)
+		if (!bole_client_refspec_valid(args->at[i], push))
+			return bole_cli_usage(command, "'%s' is no refspec", args->at[i]);
+	return BOLE_EXIT_OK;
+}
+
 int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *out)
 {
 	size_t len = strlen(name);

@@ -35,6 +35,11 @@ struct bole_cli_values {
 };
 int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cli_values *);
 
+/* Arguments from number `first` on are refspecs: BOLE_EXIT_OK, or BOLE_EXIT_USAGE after naming the
+ * one that is none. */
+int bole_cli_check_refspecs(const char *command, const struct bole_cli_args *, int first,
+                            bool push);
+
 struct bole_cli_client_settings {
 	const char *protocol;
 	const char *credentials;

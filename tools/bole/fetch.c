@@ -231,6 +231,8 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	if (code == BOLE_EXIT_OK && s.tags && s.no_tags)
 		code = bole_cli_usage("fetch", "--tags and --no-tags exclude each other");
 	if (code == BOLE_EXIT_OK)
+		code = bole_cli_check_refspecs("fetch", &args, 2, false);
+	if (code == BOLE_EXIT_OK)
 		code = bole_cli_spec_parse(args.at[0], &spec);
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;

@@ -132,6 +132,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 		code = parse_leases(&s, leases, lease_text);
 	if (code == BOLE_EXIT_OK && s.delete)
 		code = parse_deletions(&args, deletions, delete_text);
+	else if (code == BOLE_EXIT_OK)
+		code = bole_cli_check_refspecs("push", &args, 2, true);
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	job.refspecs = s.delete ? deletions : args.at + 2;

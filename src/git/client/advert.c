@@ -227,6 +227,8 @@ static enum bole_status take_v2_line(struct bole_remote *r, struct bole_bytes li
 		r->caps.fetch = true;
 		while (bole_caps_next(&value, &word)) {
 			r->caps.filter = r->caps.filter || bole_pkt_is(word, "filter");
+			r->caps.ref_in_want =
+			        r->caps.ref_in_want || bole_pkt_is(word, "ref-in-want");
 			/* Version 2 has no words for the kinds of it. */
 			if (bole_pkt_is(word, "shallow"))
 				r->caps.shallow = r->caps.deepen_since = r->caps.deepen_not =

@@ -103,7 +103,7 @@ static enum bole_status course(struct fetching *f)
 	/* What was looked up before the pack came may be found in it now. */
 	bole_fetch_session_close(f);
 	bole_fetch_session_open(f);
-	if (f->wants.count > 0)
+	if (f->asks)
 		BOLE_TRY(bole_fetch_ends(f));
 	BOLE_TRY(bole_fetch_judge(f));
 	return f->job->dry_run ? BOLE_OK : bole_fetch_commit(f);

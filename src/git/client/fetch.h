@@ -50,6 +50,7 @@ struct fetching {
 	size_t count;
 	size_t cap;
 	struct bole_id_list wants;
+	bool asks;                     /* anything: by ids, or by names */
 	struct bole_id_list shallow;   /* of the server's answer: ends of history */
 	struct bole_id_list unshallow; /* ends of ours that are none any more */
 	struct bole_id_list cut;       /* commits of the pack that lack parents */

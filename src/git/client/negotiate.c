@@ -225,6 +225,7 @@ static void send_v2_head(struct course *c)
 		bole_pkt_text(&r->out, "no-progress\n");
 	for (size_t i = 0; i < c->n->wants->count; i++)
 		send_id(c, "want ", &c->n->wants->ids[i]);
+	bole_wanted_send(r);
 	send_deepen(c);
 	if (c->n->filter != NULL) {
 		struct bole_pkt_line line;
@@ -277,8 +278,13 @@ static enum bole_status read_v2(struct course *c)
 		BOLE_TRY(read_ends(c, BOLE_PKT_DELIM));
 		BOLE_TRY(bole_remote_read(c->r, &pkt));
 	}
+	if (pkt.type == BOLE_PKT_DATA && bole_pkt_is(pkt.line, "wanted-refs")) {
+		BOLE_TRY(bole_wanted_read(c->r));
+		BOLE_TRY(bole_remote_read(c->r, &pkt));
+	}
 	if (pkt.type != BOLE_PKT_DATA || !bole_pkt_is(pkt.line, "packfile"))
 		return out_of_place(c, &pkt);
+	BOLE_TRY(bole_wanted_check(c->r));
 	c->n->band = true;
 	return BOLE_OK;
 }
@@ -306,6 +312,12 @@ static enum bole_status run_v2(struct course *c)
 
 /* -- Versions 0 and 1 -- */
 
+/* The pack may follow the word that enough is known: one request less. */
+static bool no_done(const struct course *c)
+{
+	return c->r->caps.no_done && c->r->caps.multi_ack_detailed && c->r->transport->stateless;
+}
+
 static void send_v0_head(struct course *c)
 {
 	const struct bole_remote_caps *caps = &c->r->caps;
@@ -329,6 +341,8 @@ static void send_v0_head(struct course *c)
 				bole_pkt_line_text(&line, " ofs-delta");
 			if (c->n->include_tag && caps->include_tag)
 				bole_pkt_line_text(&line, " include-tag");
+			if (no_done(c))
+				bole_pkt_line_text(&line, " no-done");
 			if (c->n->deepen != NULL && c->n->deepen->deepen > 0)
 				bole_pkt_line_text(&line, " deepen-relative");
 			if (caps->no_progress && c->r->options->remote_text == NULL)
@@ -431,11 +445,13 @@ static enum bole_status run_v0(struct course *c)
 		BOLE_TRY(answer_v0(c));
 		BOLE_TRY(read_v0_acks(c));
 	}
-	if (!c->exhausted)
-		BOLE_TRY(begin_v0(c, first));
-	c->n->rounds++;
-	bole_pkt_text(&c->r->out, "done\n");
-	BOLE_TRY(answer_v0(c));
+	if (c->exhausted || !no_done(c)) {
+		if (!c->exhausted)
+			BOLE_TRY(begin_v0(c, first));
+		c->n->rounds++;
+		bole_pkt_text(&c->r->out, "done\n");
+		BOLE_TRY(answer_v0(c));
+	}
 	c->n->band = c->r->caps.side_band || c->r->caps.side_band_64k;
 	return read_v0_last(c);
 }

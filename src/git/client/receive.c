@@ -18,6 +18,25 @@ static enum bole_status is_here(struct fetching *f, const struct bole_oid *oid, 
 	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
 }
 
+/* By its name where the server takes that: it may have moved since it was listed. */
+static enum bole_status want(struct fetching *f, const struct fetch_item *item)
+{
+	struct bole_remote *r = f->r;
+
+	f->asks = true;
+	if (r->caps.ref_in_want && !item->follows && r->ref_count <= BOLE_WANTED_REFS_MAX) {
+		struct bole_remote_ref *ref = &r->refs[item->from - r->refs];
+
+		r->wanted += ref->wanted == BOLE_REF_UNWANTED;
+		ref->wanted = BOLE_REF_WANTED;
+		return BOLE_OK;
+	}
+	enum bole_status rc = bole_id_list_add_once(&f->wants, &item->from->oid, BOLE_WANTS_MAX);
+	return rc == BOLE_OK ? rc
+	                     : bole_remote_fail(r, rc, "more than %d references are wanted",
+	                                        (int)BOLE_WANTS_MAX);
+}
+
 /* A repository is closed under its links: what is found is there with all that it reaches, as far
  * as its history goes. To move its ends is to ask for what is here, too. */
 static enum bole_status choose_wants(struct fetching *f)
@@ -40,11 +59,7 @@ static enum bole_status choose_wants(struct fetching *f)
 		BOLE_TRY(is_here(f, &item->from->oid, &here));
 		if (here && (item->follows || !bole_fetch_deepens(f)))
 			continue;
-		enum bole_status rc =
-		        bole_id_list_add_once(&f->wants, &item->from->oid, BOLE_WANTS_MAX);
-		if (rc != BOLE_OK)
-			return bole_remote_fail(f->r, rc, "more than %d references are wanted",
-			                        (int)BOLE_WANTS_MAX);
+		BOLE_TRY(want(f, item));
 	}
 	return BOLE_OK;
 }
@@ -189,7 +204,7 @@ enum bole_status bole_fetch_receive(struct fetching *f)
 	struct bole_id_list theirs;
 
 	BOLE_TRY(choose_wants(f));
-	if (f->wants.count == 0)
+	if (!f->asks)
 		return BOLE_OK;
 	bole_skipper_init(&skipper, &f->history, f->r->alloc);
 	bole_id_list_init(&theirs, f->r->platform, f->r->alloc, f->repo.algo);

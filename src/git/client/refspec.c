@@ -52,6 +52,13 @@ enum bole_status bole_refspec_parse(const char *text, bool push, struct bole_ref
 	return BOLE_OK;
 }
 
+bool bole_client_refspec_valid(const char *text, bool push)
+{
+	struct bole_refspec spec;
+
+	return bole_refspec_parse(text, push, &spec) == BOLE_OK;
+}
+
 bool bole_refspec_match(struct bole_bytes pattern, struct bole_bytes name, struct bole_bytes *star)
 {
 	const uint8_t *at = pattern.len == 0 ? NULL : memchr(pattern.ptr, '*', pattern.len);

@@ -7,6 +7,7 @@
  *   refspec.c   which of its references go where
  *   skipper.c   which commits are named in a negotiation
  *   negotiate.c wants and haves, up to the first byte of the pack
+ *   wanted.c    references that are asked for by name
  * Everything from the server is hostile: bounded, checked, and told of in printable text only. */
 #ifndef BOLE_GIT_CLIENT_REMOTE_H
 #define BOLE_GIT_CLIENT_REMOTE_H
@@ -50,12 +51,14 @@ struct bole_transport {
 	char why[BOLE_REMOTE_ERROR_MAX];
 };
 
+enum bole_ref_wanted { BOLE_REF_UNWANTED, BOLE_REF_WANTED, BOLE_REF_TOLD };
 struct bole_remote_ref {
 	struct bole_bytes name;
 	struct bole_bytes target; /* empty unless symbolic */
 	struct bole_oid oid;      /* null: unborn */
 	struct bole_oid peeled;
 	bool has_peeled;
+	enum bole_ref_wanted wanted; /* by name */
 };
 
 /* What the server can do; names as in gitprotocol-capabilities(5). */
@@ -85,6 +88,7 @@ struct bole_remote_caps {
 	bool unborn;
 	bool fetch;
 	bool filter;
+	bool ref_in_want;
 	bool shallow;
 	bool deepen_since;
 	bool deepen_not;
@@ -108,6 +112,7 @@ struct bole_remote {
 	struct bole_remote_ref *refs;
 	size_t ref_count;
 	size_t ref_cap;
+	size_t wanted;  /* references that are asked for by name */
 	size_t skipped; /* names that no repository may hold */
 	/* What a receiving server has beyond its references (".have"). */
 	struct bole_id_list extra;
@@ -231,6 +236,15 @@ struct bole_negotiation {
 };
 /* Up to where the pack begins: in remote->in, or in a side-band in it. */
 BOLE_MUST_USE enum bole_status bole_negotiate(struct bole_negotiation *);
+
+/* -- wanted.c -- */
+
+/* A line for each reference that is wanted. */
+void bole_wanted_send(struct bole_remote *);
+/* The section wanted-refs, behind its name: what they hold now. */
+BOLE_MUST_USE enum bole_status bole_wanted_read(struct bole_remote *);
+/* Each of them was told. */
+BOLE_MUST_USE enum bole_status bole_wanted_check(struct bole_remote *);
 
 /* -- refspec.c -- */
 

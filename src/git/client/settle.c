@@ -271,7 +271,7 @@ static enum bole_status choose_head(struct fetching *f, struct batch *b)
 static enum bole_status commit_all(struct fetching *f, struct batch *b, size_t count)
 {
 	BOLE_TRY(choose_head(f, b));
-	if (count == 0 && b->head[0] == '\0' && f->wants.count == 0)
+	if (count == 0 && b->head[0] == '\0' && !f->asks)
 		return BOLE_OK;
 	if (f->moved || f->session.boundary.stale)
 		BOLE_TRY(bole_boundary_stage(&f->session.boundary, f->tx));
