@@ -113,6 +113,58 @@ static enum bole_status new_extents(struct build *build, struct bole_snapshot *s
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+/* An object that has its position by its id lies in an extent that is new: records were packed, or
+ * it was collected and came back. Walks meet it at another position than the sets have it at. */
+static enum bole_status ids_moved(const struct bole_bitmap *b, struct bole_snapshot *snapshot,
+                                  bool *moved)
+{
+	uint32_t count = (uint32_t)(b->ids.len / b->key_bytes);
+	struct bole_entry entry;
+	struct bole_oid oid;
+	uint32_t position;
+
+	*moved = false;
+	for (uint32_t i = 0; i < count && !*moved; i++) {
+		bole_oid_from_raw(b->ids.ptr + (size_t)i * b->key_bytes, b->algo, &oid);
+		enum bole_status rc = bole_odb_find(snapshot, &oid, &entry);
+
+		if (rc != BOLE_OK && rc != BOLE_E_NOT_FOUND)
+			return rc;
+		if (rc == BOLE_OK && entry.extent != 0) {
+			BOLE_TRY(bole_bitmap_position(b, snapshot, &oid, &entry, &position));
+			*moved = position != BITMAP_NONE &&
+			         bole_bitmap_segment(b, position)->extent != 0;
+		}
+		if (i % 256 == 255)
+			b->platform->ops->yield(b->platform);
+	}
+	return BOLE_OK;
+}
+
+/* A new index with all positions of the old one, if that serves, and those of new extents. */
+static enum bole_status begin(struct build *build, struct bole_snapshot *snapshot)
+{
+	const struct bole_bitmap_job *job = build->job;
+	bool moved = false;
+
+	do {
+		if (moved)
+			build->old = NULL;
+		bole_bitmap_release(build->b);
+		build->b = bole_bitmap_new(job->platform, job->alloc, snapshot->repo.algo);
+		if (build->b == NULL)
+			return BOLE_E_NO_MEMORY;
+		if (build->old != NULL)
+			BOLE_TRY(copy(build->old, build->b));
+		uint32_t segments = build->b->segment_count;
+		BOLE_TRY(new_extents(build, snapshot));
+		moved = false;
+		if (build->old != NULL && build->b->segment_count != segments)
+			BOLE_TRY(ids_moved(build->b, snapshot, &moved));
+	} while (moved);
+	return BOLE_OK;
+}
+
 /* -- The chain -- */
 
 static enum bole_status head_of(struct bole_snapshot *snapshot, struct bole_oid *out)
@@ -319,12 +371,10 @@ static enum bole_status select_all(struct build *build)
 
 static enum bole_status make(struct build *build, struct bole_snapshot *snapshot)
 {
-	struct bole_bitmap *b = build->b;
 	struct bole_oid head;
 
-	if (build->old != NULL)
-		BOLE_TRY(copy(build->old, b));
-	BOLE_TRY(new_extents(build, snapshot));
+	BOLE_TRY(begin(build, snapshot));
+	struct bole_bitmap *b = build->b;
 	BOLE_TRY(bole_bitmap_list_tips(b, snapshot));
 	BOLE_TRY(bole_bitmap_walk_open(&build->walk, b->platform, b->alloc, snapshot, b));
 	build->walk.making = b;
@@ -360,9 +410,6 @@ enum bole_status bole_bitmap_build(const struct bole_bitmap_job *job, struct bol
 		return BOLE_E_NOT_FOUND;
 	if (job->old != NULL && bole_bitmap_fits(job->old, job->snapshot))
 		build.old = job->old;
-	build.b = bole_bitmap_new(job->platform, job->alloc, job->snapshot->repo.algo);
-	if (build.b == NULL)
-		return BOLE_E_NO_MEMORY;
 	bole_buffer_init(&build.chain, job->alloc, SIZE_MAX);
 	enum bole_status rc = make(&build, job->snapshot);
 	if (build.walk.index != NULL) {

@@ -252,4 +252,5 @@ void bole_repack_items_release(struct repack *r)
 	bole_alloc_free(r->alloc, r->items, r->item_cap, sizeof *r->items);
 	bole_oid_map_release(&r->map);
 	r->items = NULL;
+	r->item_cap = 0;
 }
