@@ -3,25 +3,12 @@
 # Goal: stock git makes shallow and partial clones, deepens and completes them, fetches what it was
 # promised, and sees only the references that it may. Method: `bole serve` on git:// and HTTP, one
 # history, and git's own fsck and lists of objects after each step.
+# An image is asked in one version of the protocol by each transport, unless VERSIONS says which.
+# Also: sha256 image
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
-bole=${BOLE:-$PWD/build/asan/bole}
-[[ -x $bole ]] || { echo "fetch: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir LC_ALL=C
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-git config --file config init.defaultBranch main
-git config --file config advice.detachedHead false
-git config --file config gc.auto 0
-die() {
-	echo "fetch: $*" >&2
-	tail -15 server.log >&2
-	exit 1
-}
-limit() { timeout 60 "$@"; }
+. "$(dirname "$0")/../support/service.sh"
+suite
+store=store
 
 # A history of 40 commits with a branch that was merged; three levels of folders.
 git init -q src
@@ -46,32 +33,19 @@ git clone -q --mirror src bare.git
 for name in one hidden inner any tip reach; do
 	"$bole" import "store#$name" bare.git >/dev/null 2>import.log || { cat import.log >&2; die "import"; }
 done
-serve() { # setting...
-	local words=() word
-	for word; do words+=(--set "$word"); done
-	rm -f serve.out
-	"$bole" serve store --http 127.0.0.1:0 --git 127.0.0.1:0 "${words[@]}" >serve.out 2>server.log &
-	server=$!
-	for _ in {1..100}; do grep -q '^http port' serve.out && break; sleep 0.1; done
-	read -r http gitp < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
-	[[ -n $gitp ]] || die "the server does not say its ports"
-}
-url() { # transport repository
-	if [[ $1 == http ]]; then echo "http://127.0.0.1:$http/$2.git"; else echo "git://127.0.0.1:$gitp/$2.git"; fi
-}
 whole() { # folder what
 	git -C "$1" fsck --connectivity-only >fsck.log 2>&1 || { cat fsck.log >&2; die "$2: fsck"; }
 }
 count() { git -C "$1" rev-list --count HEAD; }
 missing() { git -C "$1" rev-list --objects --all --missing=print | grep -c '^?'; }
 # An import takes branches and tags; the rest is pushed, while nothing is hidden.
-serve receive.enable=true
+start receive.enable=true
 for name in one hidden inner any tip reach; do
-	limit git -C bare.git push -q "http://127.0.0.1:$http/$name.git" 'refs/secret/*' 'refs/namespaces/*' ||
+	limit git -C bare.git push -q "$(url http $name)" 'refs/secret/*' 'refs/namespaces/*' ||
 		die "push"
 done
-kill $server; wait $server
-serve receive.enable=true \
+stop
+start receive.enable=true \
 	repo.hidden.transfer.hideRefs=refs/secret repo.hidden.uploadpack.hideRefs=refs/namespaces \
 	repo.inner.transfer.namespace=inner \
 	repo.any.uploadpack.allowAnySHA1InWant=true \
@@ -80,11 +54,11 @@ serve receive.enable=true \
 	repo.any.uploadpackfilter.sparse:oid.allow=true repo.any.uploadpackfilter.tree.maxDepth=3 \
 	repo.any.uploadpack.allowSidebandAll=true repo.any.transfer.advertiseSID=true \
 	repo.any.uploadpack.bundleURI=https://example.org/one.bundle
-limit git -C bare.git push -q "http://127.0.0.1:$http/hidden.git" 'refs/secret/one:refs/secret/two' 2>log &&
+limit git -C bare.git push -q "$(url http hidden)" 'refs/secret/one:refs/secret/two' 2>log &&
 	die "a push to what is hidden"
 
 for transport in git http; do
-	for version in 0 2; do
+	for version in ${VERSIONS:-$([[ $where == host ]] && echo 0 2 || echo $((RANDOM % 2 * 2)))}; do
 		what="$transport v$version"
 		git config --file config protocol.version $version
 		u=$(url $transport one)
@@ -199,13 +173,12 @@ post() { # packets: to upload-pack of "any", version 2
 }
 # What a request begins with, and an id's packet.
 form=0018object-format=sha256 id=0048oid
-[[ ${GIT_DEFAULT_HASH:-sha1} == sha256 ]] || form='' id=0030oid
+[[ $format == sha256 ]] || form='' id=0030oid
 post "0016command=bundle-uri${form}0000" | grep -a 'bundle.bundle-1.uri=https://example.org/one.bundle' >/dev/null ||
 	die "bundle-uri"
 blob=$(git -C src rev-parse main:top)
 post "0017command=object-info${form}00010008size$id ${blob}0000" | grep -a "$blob 3" >/dev/null || die "object-info"
 post "0017command=object-info${form}00010008size$id ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null ||
 	die "object-info of nothing"
-kill $server; wait $server
-server=
+stop
 echo "fetch: stock git fetches all ways"

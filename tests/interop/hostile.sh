@@ -4,21 +4,12 @@
 # nothing is lost, others are served, memory stays bounded, and nothing leaks between repositories.
 # Method: hostile.py attacks a served flash volume through raw sockets; then disks that are too small,
 # foreign, of a newer format or in use, and one that fills up during pushes.
-# BOLE names the program; SEED repeats a run. With GIT_DEFAULT_HASH=sha256 the repositories have that
-# format, and only what depends on it is done.
+# BOLE names the program; SEED repeats a run. With SHA-256 only what depends on the format is done.
+# Also: sha256
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-attacker=$PWD/tests/interop/hostile.py
-bole=${BOLE:-$PWD/build/asan/bole}
-[[ -x $bole ]] || { echo "hostile: $bole is not built: make build/asan/bole, or set BOLE=build/host/bole" >&2; exit 1; }
-dir=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-git config --file config init.defaultBranch main
+. "$(dirname "$0")/../support/service.sh"
+suite
+attacker=$here/hostile.py
 # Peak of the process in MiB: node.memory is 128 MiB below, but nothing here needs half of that.
 rss=96
 if grep -q __asan_init "$bole"; then
@@ -26,31 +17,9 @@ if grep -q __asan_init "$bole"; then
 	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=16
 fi
 
-die() {
-	echo "hostile: $*" >&2
-	echo "--- the server's last lines:" >&2
-	tail -15 server.log >&2
-	exit 1
-}
-limit() { timeout 60 "$@"; }
-start() { # store options...
-	local store=$1
-	shift
-	: >server.out
-	"$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 --push "$@" >server.out 2>>server.log &
-	server=$!
-	for _ in {1..100}; do
-		grep -q '^http port' server.out && break
-		kill -0 $server 2>/dev/null || die "the server ended"
-		sleep 0.1
-	done
-	read -r http git < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' server.out)
-	[[ -n $git ]] || die "the server does not say its ports"
-}
-stop() {
-	kill -INT $server
-	wait $server || die "the server's exit code is $?"
-	server=
+serve() { # store setting...
+	store=$1
+	start receive.enable=true "${@:2}"
 }
 clean() { "$bole" fsck "$1" >fsck.log 2>&1 || die "fsck of $1: $(tail -3 fsck.log)"; }
 one_line() { # status words command...: that status, one line on standard error with the words
@@ -79,11 +48,11 @@ make_repo one 12
 make_repo two 6
 secrets=$(git -C two rev-parse main~1 main~1^{tree} main~1:f0 vtwo | paste -sd,)
 "$bole" init disk.img --size 256M >init.log || die "init"
-start disk.img --create --set node.memory=128m --set "init.defaultObjectFormat=${GIT_DEFAULT_HASH:-sha1}"
+serve disk.img receive.create=true node.memory=128m
 for name in one two; do
 	limit git -C $name push -q "http://127.0.0.1:$http/$name.git" main "v$name" || die "push $name"
 done
-sha256=${GIT_DEFAULT_HASH:+--small}
+sha256=; [[ $format == sha1 ]] || sha256=--small
 # shellcheck disable=SC2086
 timeout 100 python3 -W error "$attacker" "$http" "$git" "$secrets" --pid $server --rss $rss $sha256 ||
 	die "the attack succeeded"
@@ -150,7 +119,7 @@ one_line 6 'too small' "$bole" init tiny.img --size 1M
 
 # -- a disk that fills up during pushes --
 "$bole" init full.img --size 6M >init.log || die "init of 6 MiB"
-start full.img --create
+serve full.img receive.create=true
 one=http://127.0.0.1:$http/one.git
 refs() { limit git ls-remote "$one" >"$1" || die "ls-remote of a full disk"; }
 limit git -C one push -q "$one" main || die "push to an empty disk"
@@ -179,16 +148,14 @@ limit git clone -q --mirror "$one" copy && git -C copy fsck --full --strict 2>fs
 refs before
 stop
 clean full.img
-start full.img --create
+serve full.img receive.create=true
 one=http://127.0.0.1:$http/one.git
 refs after
 cmp -s before after || die "a restart on a full disk changed references"
 limit git -C one push -q "$one" :b1 || die "a delete on a full disk, after a restart"
-kill -9 $server
-wait $server 2>/dev/null
-server=
+crash
 clean full.img
-start full.img
+serve full.img
 one=http://127.0.0.1:$http/one.git
 refs after
 grep -q 'refs/heads/b1$' after && die "an acknowledged delete was lost"

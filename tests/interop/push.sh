@@ -3,84 +3,23 @@
 # Goal: what stock git can do in a push works against `bole serve` and `bole receive-pack`, and what
 # the configuration forbids is refused by name: users and rules over HTTP, rates, browsers, signed
 # and atomic pushes, options, shallow clones, broken objects, limits.
+# Also: sha256 image
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-bole=${BOLE:-$PWD/build/asan/bole}
-[[ -x $bole ]] || { echo "push: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-format=${GIT_DEFAULT_HASH:-sha1}
-git config --file config init.defaultBranch main
-git config --file config advice.detachedHead false
+. "$(dirname "$0")/../support/service.sh"
+suite
 
-die() {
-	echo "push: $*" >&2
-	echo "--- the server's last lines:" >&2
-	tail -15 "$dir/server.log" >&2
-	exit 1
+token() { # name secret
+	echo "auth.token=$1:sha256:s1:$(printf 's1:%s' "$2" | sha256sum | cut -d' ' -f1)"
 }
-limit() { timeout 60 "$@"; }
-refused() { # words command...: it must fail and say the words
-	local words=$1
-	shift
-	if limit "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q -e "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-}
-passes() { limit "$@" >passes.log 2>&1 || { cat passes.log >&2; die "failed: $*"; }; }
-token() { # name secret: a line of configuration
-	echo "token = $1:sha256:s1:$(printf 's1:%s' "$2" | sha256sum | cut -d' ' -f1)"
-}
-
-cat >bole.conf <<END
-[receive]
-	enable = true
-	create = true
-	certNonceSeed = some secret
-	certNonceSlop = 100
-[auth]
-	$(token alice wonder)
-	$(token bob builder)
-	$(token carol chorus)
-[access]
-	rule = allow all alice secret
-	rule = deny all * secret
-	rule = deny init carol **
-	rule = deny force,delete bob ** refs/heads/main
-	rule = deny write carol main
-	rule = deny update * main refs/tags/**
-[limit]
-	failedAuth = 20
-[http]
-	allowOrigin = https://app.example
-[repo "small.receive"]
-	maxInputSize = 20000
-[repo "short.receive"]
-	maxObjectSize = 5000
-[repo "tight.receive.fsck"]
-	zeroPaddedFilemode = error
-[repo "lax.receive.fsck"]
-	hasDotgit = warn
-END
-start() {
-	: >server.out
-	"$bole" serve mem: --http 127.0.0.1:0 --git 127.0.0.1:0 --config bole.conf \
-		--set init.defaultObjectFormat="$format" "$@" >server.out 2>>server.log &
-	server=$!
-	for _ in {1..100}; do
-		grep -q '^http port' server.out && break
-		kill -0 $server 2>/dev/null || die "the server ended"
-		sleep 0.1
-	done
-	read -r http git < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' server.out)
-	[[ -n $git ]] || die "the server does not say its ports"
-}
+start receive.enable=true receive.create=true receive.certNonceSeed='some secret' receive.certNonceSlop=100 \
+	"$(token alice wonder)" "$(token bob builder)" "$(token carol chorus)" \
+	'access.rule=allow all alice secret' 'access.rule=deny all * secret' 'access.rule=deny init carol **' \
+	'access.rule=deny force,delete bob ** refs/heads/main' 'access.rule=deny write carol main' \
+	'access.rule=deny update * main refs/tags/**' \
+	limit.failedAuth=20 http.allowOrigin=https://app.example \
+	repo.small.receive.maxInputSize=20000 repo.short.receive.maxObjectSize=5000 \
+	repo.tight.receive.fsck.zeroPaddedFilemode=error repo.lax.receive.fsck.hasDotgit=warn
 as() { echo "http://${1:+$1@}127.0.0.1:$http/$2.git"; }
-start
 alice=alice:wonder bob=bob:builder carol=carol:chorus
 
 git init -q work
@@ -148,7 +87,7 @@ END
 chmod +x ../gpg
 u=$(as $alice main)
 passes git -c gpg.program="$dir/gpg" -c user.signingkey=k push -q --signed=true -o x "$u" main:signed
-grep -q 'push signed by .*nonce ok' ../server.log || die "no certificate in the log"
+grep -q 'push signed by .*nonce ok' "$dir/server.log" || die "no certificate in the log"
 
 # -- shallow clones --
 passes git clone -q --depth 2 "file://$dir/work" ../deep
@@ -199,16 +138,12 @@ done
 [[ $code == 429 ]] && grep -qi '^retry-after: [1-9]' h || die "guesses are not slowed: $code"
 git ls-remote "$(as '' main)" >/dev/null || die "others are slowed"
 
-kill -INT $server
-wait $server || die "the server's exit code is $?"
-server=
+cd "$dir" || exit 1
+stop
 
 # -- on stdin and stdout --
-cd "$dir" || exit 1
 passes "$bole" init vol.img --size 64m
-sha256=
-[[ $format == sha1 ]] || sha256=--sha256
-passes "$bole" repo vol.img#a create $sha256
+passes "$bole" repo vol.img#a create "${create[@]}"
 if limit git -C work push -q --receive-pack="$bole receive-pack" --atomic -o x "$dir/vol.img#a" \
 	main main:b 2>pipe.log; then
 	passes git -c protocol.ext.allow=always clone -q "ext::$bole upload-pack $dir/vol.img#a" back
