@@ -42,6 +42,8 @@ void bole_hashing_probe(struct bole_hashing *hashing)
 	*hashing = (struct bole_hashing){
 	        .sha1 = sha1 != NULL ? sha1 : bole_sha1_blocks_generic,
 	        .sha256 = sha256 != NULL ? sha256 : bole_sha256_blocks_generic,
+	        .sha1_pair = bole_sha_pair_native(BOLE_HASH_SHA1),
+	        .sha256_pair = bole_sha_pair_native(BOLE_HASH_SHA256),
 	        .detector = detector != NULL ? detector : &bole_sha1_detector_generic,
 	};
 }

@@ -19,6 +19,8 @@
 struct bole_hashing {
 	bole_sha_blocks_fn *sha1;
 	bole_sha_blocks_fn *sha256;
+	bole_sha_pair_fn *sha1_pair; /* NULL: one at a time is as good */
+	bole_sha_pair_fn *sha256_pair;
 	const struct bole_sha1_detector *detector;
 };
 void bole_hashing_probe(struct bole_hashing *);
@@ -57,5 +59,48 @@ BOLE_MUST_USE enum bole_status bole_object_id(uint8_t algo, unsigned type, struc
 BOLE_MUST_USE enum bole_status bole_object_id_with(const struct bole_hashing *, uint8_t algo,
                                                    unsigned type, struct bole_bytes data,
                                                    struct bole_oid *out);
+
+/* -- Many messages -- */
+
+enum { BOLE_MESSAGE_HEAD_MAX = 48 }; /* "commit 18446744073709551615" */
+
+/* A message of two parts. rc is BOLE_E_CORRUPT when it is a collision attack. */
+struct bole_message {
+	uint8_t head[BOLE_MESSAGE_HEAD_MAX];
+	size_t head_len;
+	struct bole_bytes data; /* borrowed until all are hashed */
+	struct bole_oid oid;
+	enum bole_status rc;
+};
+/* That of an object: "type len\0" + data. */
+void bole_message_of_object(struct bole_message *, unsigned type, struct bole_bytes data);
+
+/* Several messages being hashed as identities: side by side where the processor gains by it. */
+struct bole_hash_lane {
+	size_t message;
+	uint64_t at;    /* block */
+	uint64_t whole; /* blocks before the padded end */
+	uint64_t count; /* blocks */
+	uint32_t state[8];
+	uint8_t first[64];
+	uint8_t last[128];
+};
+struct bole_hash_many {
+	const struct bole_hashing *with;
+	uint8_t algo;
+	struct bole_message *messages;
+	size_t count;
+	size_t next; /* message that has no lane yet */
+	struct bole_hash_lane lanes[2];
+	size_t busy; /* lanes */
+	struct bole_sha1_suspect suspects[BOLE_SHA1_LANES_MAX];
+	size_t owner[BOLE_SHA1_LANES_MAX]; /* message */
+	uint8_t blocks[BOLE_SHA1_LANES_MAX][64];
+	size_t suspect_count;
+};
+void bole_hash_many_begin(struct bole_hash_many *, uint8_t algo, const struct bole_hashing *,
+                          struct bole_message *, size_t count);
+/* Hashes about so many bytes. True: there are more; else every message has its oid and rc. */
+bool bole_hash_many_step(struct bole_hash_many *, size_t bytes);
 
 #endif /* BOLE_BASE_HASH_H */

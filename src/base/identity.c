@@ -80,8 +80,12 @@ static void blocks_detecting(struct bole_identity *identity, const uint8_t *src,
 	found.count = 0;
 	while (count > 0) {
 		size_t n = count < BOLE_SHA1_LANES_MAX ? count : BOLE_SHA1_LANES_MAX;
-		uint32_t suspects = identity->detector->suspects(src, n, masks);
+		const uint8_t *blocks[BOLE_SHA1_LANES_MAX];
 		size_t done = 0;
+
+		for (size_t i = 0; i < n; i++)
+			blocks[i] = src + i * BLOCK_BYTES;
+		uint32_t suspects = identity->detector->suspects(blocks, n, masks);
 
 		for (; suspects != 0; suspects &= suspects - 1) {
 			size_t at = (size_t)__builtin_ctz(suspects);

@@ -9,13 +9,19 @@
 
 typedef void bole_sha_blocks_fn(uint32_t *state, const uint8_t *src, size_t count);
 
+/* Two messages at once, which takes little longer than one of them where one waits for its own
+ * results: count blocks into each of two states. blocks has those of the first, then those of the
+ * second. before (only SHA-1): the states that they begin with. */
+typedef void bole_sha_pair_fn(uint32_t *const *states, const uint8_t *const *blocks, size_t count,
+                              uint32_t (*before)[2][8]);
+
 /* -- Collision detection, see base/identity.c -- */
 
 enum { BOLE_SHA1_LANES_MAX = 16 };
 
 /* Which of count (1 .. BOLE_SHA1_LANES_MAX) blocks may be part of a collision attack on SHA-1:
  * a bit for each. masks (BOLE_SHA1_LANES_MAX of them) says by which disturbance vectors. */
-typedef uint32_t bole_sha1_suspects_fn(const uint8_t *src, size_t count, uint32_t *masks);
+typedef uint32_t bole_sha1_suspects_fn(const uint8_t *const *blocks, size_t count, uint32_t *masks);
 
 /* A block that meets the conditions of a disturbance vector. */
 struct bole_sha1_suspect {
@@ -39,12 +45,13 @@ struct bole_sha1_detector {
 void bole_sha1_blocks_generic(uint32_t *state, const uint8_t *src, size_t count);
 void bole_sha256_blocks_generic(uint32_t *state, const uint8_t *src, size_t count);
 extern const uint32_t bole_sha256_k[64];
-uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *masks);
+uint32_t bole_sha1_suspects_generic(const uint8_t *const *blocks, size_t count, uint32_t *masks);
 extern const struct bole_sha1_detector bole_sha1_detector_generic;
 
 /* What this processor does best for algo, asked anew at each call (which costs microseconds under
  * a hypervisor); NULL = nothing better than the generic code. One per architecture. */
 bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo);
+bole_sha_pair_fn *bole_sha_pair_native(uint8_t algo);
 const struct bole_sha1_detector *bole_sha1_detector_native(void);
 
 #endif /* BOLE_BASE_SHA_H */

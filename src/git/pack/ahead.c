@@ -13,8 +13,7 @@ enum {
 	DELTAS_MIN = 64, /* fewer are not worth a fiber */
 	JOBS_MAX = 2 * AHEAD_FIBERS_MAX + 2,
 	FRAMES_FIRST = 64,
-	PUBLISH_ROWS = 8,
-	WORKER_BYTES = INTAKE_SCRATCH_BYTES + 64 * 1024,
+	WORKER_BYTES = INTAKE_SCRATCH_BYTES + 64 * 1024 + sizeof(struct intake_hasher),
 	LOOK_NS = 5 * 1000 * 1000,
 };
 
@@ -79,11 +78,10 @@ static void run_job(struct ahead *a, struct ahead_worker *worker, struct ahead_j
 	uint32_t count = job->count;
 
 	for (uint32_t at = 0; at < count && !atomic_load(&a->shared.closing);) {
-		bool made = bole_ahead_step(&a->shared, worker, job, at);
+		uint32_t made = bole_ahead_step(&a->shared, worker, job, at);
 
-		at += made ? 1 : 0;
-		if (!made || at % PUBLISH_ROWS == 0 || at == count)
-			tell(a, !made);
+		at += made;
+		tell(a, made == 0);
 		a->shared.platform->ops->yield(a->shared.platform);
 	}
 }
@@ -103,7 +101,8 @@ static bool worker_open(struct ahead *a, struct ahead_worker *worker)
 {
 	*worker = (struct ahead_worker){.inflater = NULL};
 	worker->delta = bole_alloc_array(a->shared.alloc, INTAKE_SCRATCH_BYTES, 1);
-	return worker->delta != NULL &&
+	worker->hasher = bole_alloc_array(a->shared.alloc, 1, sizeof *worker->hasher);
+	return worker->delta != NULL && worker->hasher != NULL &&
 	       bole_inflater_open(a->shared.alloc, &worker->inflater) == BOLE_OK;
 }
 
@@ -111,6 +110,7 @@ static void worker_close(struct ahead *a, struct ahead_worker *worker)
 {
 	bole_inflater_close(worker->inflater);
 	bole_alloc_free(a->shared.alloc, worker->delta, INTAKE_SCRATCH_BYTES, 1);
+	bole_alloc_free(a->shared.alloc, worker->hasher, 1, sizeof *worker->hasher);
 }
 
 static void fiber_main(void *arg)
@@ -374,8 +374,10 @@ static enum bole_status await(struct ahead *a, struct ahead_job *job, uint32_t a
 
 	while ((done = atomic_load_explicit(&job->done, memory_order_acquire)) <= at) {
 		if (a->own_job) {
-			BOLE_ASSERT(bole_ahead_step(&a->shared, &a->own, job, done));
-			BOLE_TRY(bole_intake_spend(a->it, job->rows[at].size));
+			uint32_t made = bole_ahead_step(&a->shared, &a->own, job, done);
+
+			BOLE_ASSERT(made > 0);
+			BOLE_TRY(bole_intake_spend(a->it, job->rows[done].size));
 			continue;
 		}
 		platform->ops->mutex_lock(platform, &a->lock);

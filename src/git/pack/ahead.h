@@ -61,10 +61,13 @@ struct ahead_job {
 	_Atomic size_t held;    /* bytes of contents */
 };
 
+struct intake_hasher;
+
 /* Who runs jobs: a fiber, or the resolver. */
 struct ahead_worker {
 	struct bole_inflater *inflater;
 	uint8_t *delta; /* INTAKE_SCRATCH_BYTES */
+	struct intake_hasher *hasher;
 };
 
 /* What jobs and those who run them share. */
@@ -77,10 +80,11 @@ struct ahead_shared {
 	_Atomic bool closing;
 };
 
-/* Makes row `at` of a job, the next one. False: not yet, the resolver must take contents first.
- * Once the last row is made the job may be the resolver's, who plans it anew. */
-bool bole_ahead_step(const struct ahead_shared *, struct ahead_worker *, struct ahead_job *,
-                     uint32_t at);
+/* Makes row `at` of a job, the next one, and some that follow; returns how many. 0: not yet, the
+ * resolver must take contents first. Once the last row is made the job may be the resolver's, who
+ * plans it anew. */
+uint32_t bole_ahead_step(const struct ahead_shared *, struct ahead_worker *, struct ahead_job *,
+                         uint32_t at);
 /* One who needed the content of a row needs it no more. */
 void bole_ahead_unref(const struct ahead_shared *, struct ahead_job *, struct ahead_row *);
 

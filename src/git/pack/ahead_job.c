@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Runs jobs of ahead.h: pure work on memory. */
-#include <stdio.h>
-
 #include "base/check.h"
 #include "git/delta.h"
 #include "git/object/oid_map.h"
 #include "git/pack/ahead.h"
 #include "git/pack/intake.h"
-
-enum { HASH_SLICE = 64 * 1024 };
 
 void bole_ahead_unref(const struct ahead_shared *shared, struct ahead_job *job,
                       struct ahead_row *row)
@@ -43,26 +39,6 @@ static bool inflate(struct ahead_worker *worker, const struct ahead_job *job,
 	       used == row->len;
 }
 
-static bool identify(const struct ahead_shared *shared, const struct ahead_job *job,
-                     struct ahead_row *row)
-{
-	struct bole_identity identity;
-	char head[48];
-	int len =
-	        snprintf(head, sizeof head, "%s %zu", bole_object_type_name(job->type), row->size);
-
-	bole_identity_init_with(&identity, shared->algo, &shared->hashing);
-	bole_identity_update(&identity, head, (size_t)len + 1);
-	for (size_t done = 0; done < row->size;) {
-		size_t part = row->size - done < HASH_SLICE ? row->size - done : HASH_SLICE;
-
-		bole_identity_update(&identity, row->bytes + done, part);
-		done += part;
-		shared->platform->ops->yield(shared->platform);
-	}
-	return bole_identity_final(&identity, &row->oid) == BOLE_OK;
-}
-
 static bool make_whole(const struct ahead_shared *shared, struct ahead_worker *worker,
                        struct ahead_job *job, struct ahead_row *row)
 {
@@ -84,32 +60,83 @@ static bool make_delta(const struct ahead_shared *shared, struct ahead_worker *w
 		return false;
 	row->bytes = content_new(shared, job, size);
 	row->size = (size_t)size;
-	if (row->bytes == NULL || bole_delta_apply((struct bole_bytes){base->bytes, base->size},
-	                                           delta, row->bytes, row->size) != BOLE_OK)
-		return false;
-	return row->again || identify(shared, job, row);
+	return row->bytes != NULL && bole_delta_apply((struct bole_bytes){base->bytes, base->size},
+	                                              delta, row->bytes, row->size) == BOLE_OK;
 }
 
-bool bole_ahead_step(const struct ahead_shared *shared, struct ahead_worker *worker,
-                     struct ahead_job *job, uint32_t at)
+static void unmake(const struct ahead_shared *shared, struct ahead_job *job, struct ahead_row *row)
 {
-	struct ahead_row *row = &job->rows[at];
+	row->made = false;
+	if (row->bytes == NULL)
+		return;
+	bole_alloc_free(shared->alloc, row->bytes, row->size + 1, 1);
+	atomic_fetch_sub(&job->held, row->size);
+	row->bytes = NULL;
+}
 
-	/* Half of the share stays for bases. */
-	if (job->kept && atomic_load(&job->held) > shared->held_max / 2 &&
-	    atomic_load(&job->taken) < at)
-		return false;
-	row->made = row->parent == BOLE_OID_NONE ? make_whole(shared, worker, job, row)
-	                                         : make_delta(shared, worker, job, row);
-	if (!row->made && row->bytes != NULL) {
-		bole_alloc_free(shared->alloc, row->bytes, row->size + 1, 1);
-		atomic_fetch_sub(&job->held, row->size);
-		row->bytes = NULL;
+/* The ids of rows [at, end), together. An attack is left to the resolver. */
+static void identify(const struct ahead_shared *shared, struct intake_hasher *hasher,
+                     struct ahead_job *job, uint32_t at, uint32_t end)
+{
+	struct ahead_row *rows[INTAKE_BATCH];
+	size_t count = 0;
+
+	for (; at < end; at++) {
+		struct ahead_row *row = &job->rows[at];
+
+		if (!row->made || row->again)
+			continue;
+		bole_message_of_object(&hasher->messages[count], job->type,
+		                       (struct bole_bytes){row->bytes, row->size});
+		rows[count++] = row;
 	}
-	if (row->parent != BOLE_OID_NONE)
-		bole_ahead_unref(shared, job, &job->rows[row->parent]);
-	/* Its own hold, so that a leaf goes at once; then others may see it. */
-	bole_ahead_unref(shared, job, row);
-	atomic_store_explicit(&job->done, at + 1, memory_order_release);
-	return true;
+	bole_hash_many_begin(&hasher->many, shared->algo, &shared->hashing, hasher->messages,
+	                     count);
+	while (bole_hash_many_step(&hasher->many, INTAKE_HASH_BYTES))
+		shared->platform->ops->yield(shared->platform);
+	for (size_t i = 0; i < count; i++) {
+		rows[i]->oid = hasher->messages[i].oid;
+		if (hasher->messages[i].rc != BOLE_OK)
+			unmake(shared, job, rows[i]);
+	}
+}
+
+/* Half of the share stays for bases. */
+static bool must_wait(const struct ahead_shared *shared, const struct ahead_job *job, uint32_t at)
+{
+	return job->kept && atomic_load(&job->held) > shared->held_max / 2 &&
+	       atomic_load(&job->taken) < at;
+}
+
+uint32_t bole_ahead_step(const struct ahead_shared *shared, struct ahead_worker *worker,
+                         struct ahead_job *job, uint32_t at)
+{
+	uint32_t end = at;
+	size_t bytes = 0;
+
+	while (end < job->count && end - at < INTAKE_BATCH && bytes < INTAKE_BATCH_BYTES &&
+	       !must_wait(shared, job, end)) {
+		struct ahead_row *row = &job->rows[end];
+
+		row->made = row->parent == BOLE_OID_NONE ? make_whole(shared, worker, job, row)
+		                                         : make_delta(shared, worker, job, row);
+		if (!row->made)
+			unmake(shared, job, row);
+		if (!row->made && end > at)
+			break; /* tried again when those before it have let go */
+		bytes += row->size;
+		end++;
+	}
+	identify(shared, worker->hasher, job, at, end);
+	for (uint32_t i = at; i < end; i++) {
+		struct ahead_row *row = &job->rows[i];
+
+		if (row->parent != BOLE_OID_NONE)
+			bole_ahead_unref(shared, job, &job->rows[row->parent]);
+		/* Its own hold, so that a leaf goes at once. */
+		bole_ahead_unref(shared, job, row);
+	}
+	/* Now others may see them. */
+	atomic_store_explicit(&job->done, end, memory_order_release);
+	return end - at;
 }

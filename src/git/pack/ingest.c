@@ -35,6 +35,7 @@ enum {
 	WORK_YIELD_BYTES = 16 * 1024, /* about a million instructions with collision detection */
 	WORK_OBJECT_BYTES = 192,      /* what one object costs beyond its bytes */
 	DELTA_PREFIX_BYTES = 32,      /* holds both sizes */
+	RECEIVED_BYTES_MAX = INTAKE_SCRATCH_BYTES + INTAKE_BATCH_BYTES,
 	PROGRESS_NS = 250 * 1000 * 1000,
 };
 
@@ -238,7 +239,7 @@ static enum bole_status inflate_steps(struct intake *it, uint64_t size, struct f
 
 /* The usual small entry lies whole in the input's buffer. BOLE_AGAIN: it does not (or is damaged,
  * which the steps will find out). */
-static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
+static enum bole_status inflate_at_once(struct intake *it, uint64_t size, uint8_t *dst)
 {
 	struct bole_bytes shown;
 	size_t used;
@@ -250,20 +251,20 @@ static enum bole_status inflate_at_once(struct intake *it, uint64_t size)
 	if (rc != BOLE_OK)
 		return ended(it, rc);
 	/* Strict: what Git's zlib would refuse must not get in, it would spoil every clone. */
-	rc = bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used);
+	rc = bole_inflate_strict(it->inflater, shown, dst, (size_t)size, &used);
 	if (rc == BOLE_AGAIN && shown.len < INTAKE_INPUT_BYTES) {
 		/* Cut off by the end of the buffer. Once only: a sender may come with a few bytes
 		 * at a time. */
 		rc = bole_input_need(it->in, shown.len + 1, &shown);
 		if (rc != BOLE_OK)
 			return ended(it, rc);
-		rc = bole_inflate_strict(it->inflater, shown, it->scratch, (size_t)size, &used);
+		rc = bole_inflate_strict(it->inflater, shown, dst, (size_t)size, &used);
 	}
 	if (rc != BOLE_OK)
 		return rc == BOLE_E_NO_MEMORY ? rc : BOLE_AGAIN;
 	BOLE_TRY(take(it, shown.ptr, used));
 	BOLE_TRY(bole_intake_inflated(it, size));
-	return bole_intake_spend(it, used + (size_t)size);
+	return bole_intake_spend(it, used);
 }
 
 void bole_intake_identity_start(struct intake *it, uint8_t type, uint64_t size)
@@ -308,19 +309,21 @@ static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t ty
 
 static enum bole_status receive_whole(struct intake *it, uint32_t row, uint8_t type, uint64_t size)
 {
-	struct bole_oid oid;
-	enum bole_status rc = inflate_at_once(it, size);
+	struct intake_waiting waiting = {.row = row, .type = type, .len = (size_t)size};
 
-	if (rc == BOLE_AGAIN)
-		return receive_long(it, row, type, size);
-	if (rc != BOLE_OK)
+	if (size <= INTAKE_SCRATCH_BYTES)
+		waiting.bytes = bole_intake_content_try(it, size);
+	enum bole_status rc =
+	        waiting.bytes == NULL ? BOLE_AGAIN : inflate_at_once(it, size, waiting.bytes);
+
+	if (rc == BOLE_OK)
+		return bole_intake_put(it, &waiting);
+	if (waiting.bytes != NULL)
+		bole_intake_content_free(it, waiting.bytes, waiting.len);
+	if (rc != BOLE_AGAIN)
 		return rc;
-	struct bole_bytes content = bole_bytes_of(it->scratch, (size_t)size);
-
-	rc = bole_object_id_with(&it->hashing, it->algo, type, content, &oid);
-	if (rc != BOLE_OK)
-		return collision(it, rc, it->rows[row].offset);
-	return bole_intake_known(it, row, type, &oid, content);
+	BOLE_TRY(bole_intake_flush(it));
+	return receive_long(it, row, type, size);
 }
 
 static enum bole_status receive_delta(struct intake *it, uint64_t size)
@@ -328,7 +331,7 @@ static enum bole_status receive_delta(struct intake *it, uint64_t size)
 	struct first_pass pass = {.it = it};
 	struct bole_bytes start;
 	uint64_t base_len, result_len;
-	enum bole_status rc = inflate_at_once(it, size);
+	enum bole_status rc = inflate_at_once(it, size, it->scratch);
 
 	if (rc == BOLE_AGAIN) {
 		BOLE_TRY(inflate_steps(it, size, &pass));
@@ -515,6 +518,7 @@ static enum bole_status receive_pack(struct intake *it, const struct bole_input_
 			                          ENTRY_BYTES_MIN);
 		BOLE_TRY(receive_entry(it));
 	}
+	BOLE_TRY(bole_intake_flush(it));
 	BOLE_TRY(receive_trailer(it));
 	return inflated_check(it);
 }
@@ -579,14 +583,17 @@ static enum bole_status intake_open(struct intake *it)
 	bole_intake_fsck_init(it);
 	BOLE_TRY(bole_pack_source_init(&it->source, job->tx, it->alloc, it->algo));
 	it->scratch = bole_alloc_array(it->alloc, INTAKE_SCRATCH_BYTES, 1);
-	if (it->scratch == NULL)
+	it->batch = bole_alloc_zeroed(it->alloc, 1, sizeof *it->batch);
+	if (it->scratch == NULL || it->batch == NULL)
 		return BOLE_E_NO_MEMORY;
+	it->held_max = RECEIVED_BYTES_MAX;
 	return bole_inflater_open(it->alloc, &it->inflater);
 }
 
 static void intake_close(struct intake *it)
 {
 	bole_intake_resolve_release(it);
+	bole_intake_batch_release(it);
 	bole_oid_index_release(&it->known);
 	bole_oid_index_release(&it->waiting);
 	bole_oid_map_release(&it->needed);

@@ -7,6 +7,7 @@
  *   pack_resolve.c  the delta phase
  *   ahead.c, ahead_job.c  deltas made ahead of it, beside it
  *   pack_big.c      deltas that do not fit memory
+ *   batch.c         contents in memory; objects whose ids are made together
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
 #ifndef BOLE_GIT_PACK_INTAKE_H
@@ -25,6 +26,9 @@
 enum {
 	INTAKE_SCRATCH_BYTES = 256 * 1024,
 	INTAKE_INPUT_BYTES = 256 * 1024, /* most entries lie whole in it */
+	INTAKE_BATCH = 16,               /* objects that are hashed together */
+	INTAKE_BATCH_BYTES = 256 * 1024,
+	INTAKE_HASH_BYTES = 16 * 1024, /* at a time */
 	/* In row.type until the table is handed over. */
 	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
 	INTAKE_DELTA = 0x40,     /* was resolved */
@@ -46,6 +50,26 @@ struct intake_parent {
 
 struct intake_frame; /* pack_resolve.c */
 
+/* What hashes objects together; a few kilobytes. */
+struct intake_hasher {
+	struct bole_hash_many many;
+	struct bole_message messages[INTAKE_BATCH];
+};
+
+/* Objects whose contents are here, but not yet their ids. */
+struct intake_batch {
+	struct intake_hasher hasher;
+	struct intake_waiting {
+		uint32_t row;
+		uint32_t base; /* row, of a delta; BOLE_OID_NONE: outside the pack */
+		uint8_t type;
+		uint8_t *bytes;
+		size_t len;
+	} list[INTAKE_BATCH];
+	uint32_t count;
+	size_t bytes;
+};
+
 struct intake {
 	const struct bole_ingest *job;
 	struct bole_ingest_report *report;
@@ -61,6 +85,7 @@ struct intake {
 	uint8_t *scratch;
 	struct bole_hashing hashing;
 	struct bole_identity identity;
+	struct intake_batch *batch;
 
 	/* The table. type is 1..4 (and flags) once the object is known, else 6 or 7; the oid of an
 	 * unresolved id delta is its base's. link is the base's row of an offset delta in the first
@@ -144,9 +169,23 @@ void bole_intake_resolve_release(struct intake *);
  * is there. */
 BOLE_MUST_USE enum bole_status bole_intake_content(struct intake *, uint64_t len, size_t keep,
                                                    uint8_t **out);
-void bole_intake_content_free(struct intake *, uint8_t *bytes, size_t len);
+/* A delta became an object that is known: what follows from it. */
+BOLE_MUST_USE enum bole_status bole_intake_resolved(struct intake *, uint32_t row, uint32_t base,
+                                                    uint8_t type, const struct bole_oid *,
+                                                    struct bole_bytes content);
 /* Accounts for bytes that were inflated again. */
 BOLE_MUST_USE enum bole_status bole_intake_rebuilt(struct intake *, uint64_t bytes);
+
+/* batch.c */
+/* Content without asking anybody to give way; NULL if there is no room. Each hold is freed. */
+uint8_t *bole_intake_content_try(struct intake *, uint64_t len);
+void bole_intake_content_hold(uint8_t *bytes);
+void bole_intake_content_free(struct intake *, uint8_t *bytes, size_t len);
+/* Hands over an object and a hold on its content; its id follows by the next flush. */
+BOLE_MUST_USE enum bole_status bole_intake_put(struct intake *, const struct intake_waiting *);
+BOLE_MUST_USE enum bole_status bole_intake_flush(struct intake *);
+/* Drops what is waiting. */
+void bole_intake_batch_release(struct intake *);
 
 /* pack_big.c */
 struct intake_big {

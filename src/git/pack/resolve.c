@@ -48,38 +48,32 @@ static void frame_unload(struct intake *it, struct intake_frame *frame)
 {
 	if (!frame->loaded)
 		return;
-	bole_alloc_free(it->alloc, frame->bytes, frame->len + 1, 1);
-	it->held -= frame->len;
+	bole_intake_content_free(it, frame->bytes, frame->len);
 	frame->bytes = NULL;
 	frame->loaded = false;
 }
 
 enum bole_status bole_intake_content(struct intake *it, uint64_t len, size_t keep, uint8_t **out)
 {
-	size_t gone = 0;
-
-	for (; gone < keep && len + it->held > it->held_max; gone++)
-		frame_unload(it, &it->frames[gone]);
-	if (len > it->held_max || len + it->held > it->held_max)
-		return bole_intake_fail(
-		        it, BOLE_E_LIMIT,
-		        "resolving a delta of %llu bytes needs more than the %zu bytes "
-		        "of memory left",
-		        (unsigned long long)len, it->held_max);
-	/* Others may have taken what this ingestion was promised. */
-	while ((*out = bole_alloc_array(it->alloc, (size_t)len + 1, 1)) == NULL) {
-		if (gone == keep)
-			return BOLE_E_NO_MEMORY;
-		frame_unload(it, &it->frames[gone++]);
+	*out = bole_intake_content_try(it, len);
+	if (*out != NULL)
+		return BOLE_OK;
+	/* What only waits for its id; then frames. Others may have taken what this ingestion was
+	 * promised. */
+	BOLE_TRY(bole_intake_flush(it));
+	for (size_t gone = 0; gone <= keep; gone++) {
+		*out = bole_intake_content_try(it, len);
+		if (*out != NULL)
+			return BOLE_OK;
+		if (gone < keep)
+			frame_unload(it, &it->frames[gone]);
 	}
-	it->held += (size_t)len;
-	return BOLE_OK;
-}
-
-void bole_intake_content_free(struct intake *it, uint8_t *bytes, size_t len)
-{
-	bole_alloc_free(it->alloc, bytes, len + 1, 1);
-	it->held -= len;
+	if (len <= it->held_max && it->held <= it->held_max - (size_t)len)
+		return BOLE_E_NO_MEMORY;
+	return bole_intake_fail(it, BOLE_E_LIMIT,
+	                        "resolving a delta of %llu bytes needs more than the %zu bytes "
+	                        "of memory left",
+	                        (unsigned long long)len, it->held_max);
 }
 
 /* -- Entries of the pack -- */
@@ -336,6 +330,7 @@ static enum bole_status child_depth(struct intake *it, struct intake_frame *fram
 		frame->by_id = frame->depth;
 		enum bole_status rc = BOLE_E_NOT_FOUND;
 
+		BOLE_TRY(bole_intake_flush(it));
 		if (frame->row != BOLE_OID_NONE)
 			rc = bole_odb_find(it->job->tx->view, &it->rows[frame->row].oid, &entry);
 		if (rc == BOLE_OK)
@@ -353,22 +348,6 @@ static enum bole_status child_depth(struct intake *it, struct intake_frame *fram
 }
 
 /* -- Families -- */
-
-static enum bole_status content_id(struct intake *it, uint8_t type, struct bole_bytes content,
-                                   struct bole_oid *oid)
-{
-	if (content.len <= HASH_SLICE)
-		return bole_object_id_with(&it->hashing, it->algo, type, content, oid);
-	bole_intake_identity_start(it, type, content.len);
-	for (size_t done = 0; done < content.len;) {
-		size_t part = content.len - done < HASH_SLICE ? content.len - done : HASH_SLICE;
-
-		bole_identity_update(&it->identity, content.ptr + done, part);
-		done += part;
-		BOLE_TRY(bole_intake_spend(it, part));
-	}
-	return bole_identity_final(&it->identity, oid);
-}
 
 /* The id deltas that waited for this object become children of its row, behind the first. */
 static void adopt_waiting(struct intake *it, uint32_t row)
@@ -393,35 +372,22 @@ static void adopt_waiting(struct intake *it, uint32_t row)
 	it->link[first] = head;
 }
 
-static enum bole_status child_id(struct intake *it, uint32_t child, uint8_t type,
-                                 struct bole_bytes content, struct bole_oid *oid)
+enum bole_status bole_intake_resolved(struct intake *it, uint32_t row, uint32_t base, uint8_t type,
+                                      const struct bole_oid *oid, struct bole_bytes content)
 {
-	enum bole_status rc = content_id(it, type, content, oid);
+	bool by_offset = it->rows[row].type == BOLE_ENTRY_OFS_DELTA;
 
-	if (rc == BOLE_E_CORRUPT)
-		return bole_intake_fail(it, rc,
-		                        "the object at offset %llu is part of a collision attack",
-		                        (unsigned long long)it->rows[child].offset);
-	return rc;
-}
-
-static enum bole_status child_known(struct intake *it, uint32_t child, uint8_t type,
-                                    const struct bole_oid *oid, struct bole_bytes content,
-                                    bool base_is_copy)
-{
-	bool by_offset = it->rows[child].type == BOLE_ENTRY_OFS_DELTA;
-
-	BOLE_TRY(bole_intake_known(it, child, type, oid, content));
+	BOLE_TRY(bole_intake_known(it, row, type, oid, content));
 	/* The row of the copy will be dropped (pack_store.c), and this delta needs it. */
-	if (by_offset && base_is_copy && it->source.in_extent &&
-	    (it->rows[child].type & INTAKE_DUPLICATE) == 0)
+	if (by_offset && it->source.in_extent && (it->rows[base].type & INTAKE_DUPLICATE) != 0 &&
+	    (it->rows[row].type & INTAKE_DUPLICATE) == 0)
 		return bole_intake_fail(
 		        it, BOLE_E_INVALID,
 		        "the delta at offset %llu is based on a second copy of an object",
-		        (unsigned long long)it->rows[child].offset);
+		        (unsigned long long)it->rows[row].offset);
 	it->resolved++;
-	adopt_waiting(it, child);
-	return bole_intake_spend(it, content.len);
+	adopt_waiting(it, row);
+	return BOLE_OK;
 }
 
 static bool is_whole(const struct intake *it, uint32_t row)
@@ -437,6 +403,7 @@ static enum bole_status resolve_big(struct intake *it, size_t which, uint32_t ch
 	struct bole_bytes none = {0};
 	struct bole_oid oid;
 
+	BOLE_TRY(bole_intake_flush(it));
 	if (!is_whole(it, it->frames[which].row))
 		BOLE_TRY(frame_load(it, which));
 	struct intake_frame *frame = &it->frames[which];
@@ -466,17 +433,42 @@ static enum bole_status resolve_made(struct intake *it, size_t which, uint32_t c
 {
 	struct intake_frame *frame = &it->frames[which];
 	struct bole_bytes none = {0};
-	bool copy = (it->rows[frame->row].type & INTAKE_DUPLICATE) != 0;
 
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
-	BOLE_TRY(child_known(
-	        it, child, type, &made->oid,
-	        type == BOLE_OBJECT_BLOB ? none : bole_bytes_of(made->bytes, made->size), copy));
+	BOLE_TRY(bole_intake_flush(it));
+	BOLE_TRY(bole_intake_resolved(
+	        it, child, frame->row, type, &made->oid,
+	        type == BOLE_OBJECT_BLOB ? none : bole_bytes_of(made->bytes, made->size)));
+	BOLE_TRY(bole_intake_spend(it, type == BOLE_OBJECT_BLOB ? 0 : made->size));
 	bole_ahead_done(it->ahead);
 	uint32_t first = it->first_child[child];
 
 	return first == BOLE_OID_NONE ? BOLE_OK : frame_push(it, child, first, depth, none, false);
+}
+
+/* The object of a child is made. It may wait for its id where nothing depends on that. */
+static enum bole_status resolve_content(struct intake *it, const struct intake_waiting *waiting,
+                                        uint32_t depth)
+{
+	uint32_t child = waiting->row;
+	struct bole_bytes content = bole_bytes_of(waiting->bytes, waiting->len);
+
+	bole_intake_content_hold(waiting->bytes);
+	enum bole_status rc = bole_intake_put(it, waiting);
+
+	/* Id deltas may be on it; and what is planned ahead looks at the rows. */
+	if (rc == BOLE_OK && (it->waiting.used > 0 || it->ahead != NULL))
+		rc = bole_intake_flush(it);
+	uint32_t first = it->first_child[child];
+
+	if (rc == BOLE_OK && first != BOLE_OID_NONE)
+		rc = frame_push(it, child, first, depth, content, true);
+	else
+		first = BOLE_OID_NONE;
+	if (rc != BOLE_OK || first == BOLE_OID_NONE)
+		bole_intake_content_free(it, waiting->bytes, waiting->len);
+	return rc;
 }
 
 static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t child, uint8_t type)
@@ -484,8 +476,7 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	const struct ahead_row *made = NULL;
 	uint32_t base_row = it->frames[which].row;
 	bool big = base_row != BOLE_OID_NONE && (it->rows[base_row].type & INTAKE_WHOLE) != 0;
-	struct bole_bytes content = {0};
-	uint8_t *bytes;
+	struct bole_bytes content;
 	uint32_t depth;
 
 	BOLE_TRY(child_depth(it, &it->frames[which], child, &depth));
@@ -499,27 +490,14 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 		return resolve_big(it, which, child, type);
 	BOLE_TRY(frame_load(it, which));
 	struct intake_frame *frame = &it->frames[which];
-	uint32_t base = frame->row;
-	bool copy = base != BOLE_OID_NONE && (it->rows[base].type & INTAKE_DUPLICATE) != 0;
+	struct intake_waiting waiting = {.row = child, .base = frame->row, .type = type};
 
 	BOLE_TRY(apply_delta(it, child, bole_bytes_of(frame->bytes, frame->len), which, &content));
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
-	memcpy(&bytes, &content.ptr, sizeof(bytes));
-	struct bole_oid oid;
-	enum bole_status rc = child_id(it, child, type, content, &oid);
-
-	if (rc == BOLE_OK)
-		rc = child_known(it, child, type, &oid, content, copy);
-	uint32_t first = it->first_child[child];
-
-	if (rc == BOLE_OK && first != BOLE_OID_NONE) {
-		rc = frame_push(it, child, first, depth, content, true);
-		if (rc == BOLE_OK)
-			return BOLE_OK;
-	}
-	bole_intake_content_free(it, bytes, content.len);
-	return rc;
+	memcpy(&waiting.bytes, &content.ptr, sizeof waiting.bytes);
+	waiting.len = content.len;
+	return resolve_content(it, &waiting, depth);
 }
 
 /* Resolves everything that descends from a base: row (BOLE_OID_NONE: it->outside), whose list of
@@ -542,7 +520,7 @@ static enum bole_status resolve_family(struct intake *it, uint32_t row, uint32_t
 		}
 		BOLE_TRY(resolve_child(it, top, child, type));
 	}
-	return BOLE_OK;
+	return it->waiting.used > 0 ? bole_intake_flush(it) : BOLE_OK;
 }
 
 /* -- Order -- */
@@ -601,7 +579,7 @@ static enum bole_status resolve_type(struct intake *it, uint8_t type)
 		if (it->first_child[i] != BOLE_OID_NONE)
 			BOLE_TRY(resolve_family(it, i, it->first_child[i], type, 0));
 	}
-	return BOLE_OK;
+	return bole_intake_flush(it);
 }
 
 static enum bole_status resolve_outside(struct intake *it)
@@ -631,7 +609,7 @@ static enum bole_status resolve_outside(struct intake *it)
 		bole_oid_index_remove(&it->waiting, it->outside.bytes);
 		BOLE_TRY(resolve_family(it, BOLE_OID_NONE, first, entry.type, depth));
 	}
-	return BOLE_OK;
+	return bole_intake_flush(it);
 }
 
 static enum bole_status nothing_left(struct intake *it)

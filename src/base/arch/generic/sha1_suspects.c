@@ -9,14 +9,14 @@
 
 enum { FOUR = 4 };
 
-uint32_t bole_sha1_suspects_generic(const uint8_t *src, size_t count, uint32_t *masks)
+uint32_t bole_sha1_suspects_generic(const uint8_t *const *blocks, size_t count, uint32_t *masks)
 {
 	uint32_t suspects = 0;
 
 	for (size_t at = 0; at < count; at += FOUR) {
 		size_t n = count - at < FOUR ? count - at : FOUR;
 
-		sha1_four_masks(src + 64 * at, n, masks + at);
+		sha1_four_masks(blocks + at, n, masks + at);
 		for (size_t i = 0; i < n; i++)
 			suspects |= (uint32_t)(masks[at + i] != 0) << (at + i);
 	}

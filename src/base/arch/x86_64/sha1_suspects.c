@@ -99,7 +99,7 @@ static uint32_t set_of(const uint32_t *masks, size_t count)
 	return suspects;
 }
 
-static uint32_t suspects_avx2(const uint8_t *src, size_t count, uint32_t *masks)
+static uint32_t suspects_avx2(const uint8_t *const *src, size_t count, uint32_t *masks)
 {
 	uint32_t suspects = 0;
 
@@ -107,16 +107,16 @@ static uint32_t suspects_avx2(const uint8_t *src, size_t count, uint32_t *masks)
 		size_t n = count - at < EIGHT ? count - at : EIGHT;
 
 		if (n <= EIGHT / 2) {
-			suspects |= bole_sha1_suspects_generic(src + 64 * at, n, masks + at) << at;
+			suspects |= bole_sha1_suspects_generic(src + at, n, masks + at) << at;
 			continue;
 		}
-		sha1_eight_masks(src + 64 * at, n, masks + at);
+		sha1_eight_masks(src + at, n, masks + at);
 		suspects |= set_of(masks + at, n) << at;
 	}
 	return suspects;
 }
 
-static uint32_t suspects_avx512(const uint8_t *src, size_t count, uint32_t *masks)
+static uint32_t suspects_avx512(const uint8_t *const *src, size_t count, uint32_t *masks)
 {
 	if (count <= EIGHT / 2)
 		return bole_sha1_suspects_generic(src, count, masks);
