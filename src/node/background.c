@@ -11,6 +11,7 @@
 #include "bole/gc.h"
 #include "bole/repack.h"
 #include "git/bitmap/cache.h"
+#include "git/refs/cache.h"
 #include "node/internal.h"
 
 enum {
@@ -25,8 +26,10 @@ enum {
 	PAUSE_MAX_NS = 50000000, /* between two steps beside requests */
 	PUSHED_MAX =
 	        64, /* repositories that wait to be looked at; the others wait for the period */
+	LISTED_MAX = 32, /* repositories whose references are listed at the start */
 	KINDS = BOLE_MAINTAIN_SCRUB + 1,
 };
+#define LIST_NS   (NODE_SECOND_NS / 2)  /* after a push: they come in bursts */
 #define IDLE_NS   NODE_SECOND_NS        /* between two looks */
 #define RETRY_NS  (60 * NODE_SECOND_NS) /* after what failed */
 #define REPORT_NS (60 * NODE_SECOND_NS) /* between two lines about the store */
@@ -44,6 +47,7 @@ struct node_suspect {
 /* A repository that was pushed to. */
 struct node_pushed {
 	uint32_t repo; /* 0 = an empty slot */
+	bool listed;   /* its references have been listed since */
 	uint64_t last_ns;
 };
 
@@ -59,7 +63,9 @@ struct node_background {
 	_Atomic uint64_t resume_ns; /* maintenance failed: not before */
 	uint64_t paused_ns;         /* the collection's last pause ended */
 	bool looked_back;           /* at what was left behind before the start */
-	uint64_t repacked_ns;       /* the last look for what is worth a repack ended */
+	unsigned listed;            /* repositories whose references were listed since the start */
+	struct bole_repo last_listed;
+	uint64_t repacked_ns; /* the last look for what is worth a repack ended */
 };
 
 /* -- What may be garbage -- */
@@ -283,7 +289,7 @@ void bole_node_background_pushed(struct bole_node *node, uint32_t repo)
 			slot = p;
 	}
 	if (slot != NULL)
-		*slot = (struct node_pushed){repo, now};
+		*slot = (struct node_pushed){.repo = repo, .last_ns = now};
 	platform->ops->mutex_unlock(platform, &node->lock);
 }
 
@@ -298,7 +304,8 @@ static uint32_t take_pushed(struct node_background *b)
 	for (size_t i = 0; i < PUSHED_MAX && repo == 0; i++) {
 		struct node_pushed *p = &b->pushed[i];
 
-		if (p->repo == 0 || now - p->last_ns < b->node->options.repack_delay_ns)
+		if (p->repo == 0 || !p->listed ||
+		    now - p->last_ns < b->node->options.repack_delay_ns)
 			continue;
 		repo = p->repo;
 		p->repo = 0;
@@ -378,6 +385,84 @@ static void look_for_repacks(struct node_background *b)
 		if (repack(b, repo.id) == BOLE_E_UNSUPPORTED)
 			break;
 	b->repacked_ns = platform->ops->now_ns(platform);
+}
+
+/* -- Listing -- */
+
+/* One that has rested for a moment since its last push; 0 = none has. */
+static uint32_t take_unlisted(struct node_background *b)
+{
+	struct bole_platform *platform = b->node->platform;
+	uint64_t now = platform->ops->now_ns(platform);
+	uint32_t repo = 0;
+
+	platform->ops->mutex_lock(platform, &b->node->lock);
+	for (size_t i = 0; i < PUSHED_MAX && repo == 0; i++) {
+		struct node_pushed *p = &b->pushed[i];
+
+		if (p->repo == 0 || p->listed || now - p->last_ns < LIST_NS)
+			continue;
+		repo = p->repo;
+		p->listed = true;
+		if (!b->node->options.repack_auto)
+			p->repo = 0;
+	}
+	platform->ops->mutex_unlock(platform, &b->node->lock);
+	return repo;
+}
+
+/* What clients will ask for first, so that the first of them need not wait for it. */
+static void list(struct node_background *b, const struct bole_repo *repo)
+{
+	struct bole_node *node = b->node;
+	struct bole_service_policy policy = {0};
+	struct node_fetch_config config;
+	struct bole_service svc = {
+	        .platform = node->platform,
+	        .alloc = &node->budget.alloc,
+	        .store = node->store,
+	        .repo = *repo,
+	        .lists = node->lists,
+	        .policy = &policy,
+	        .cancelled = stopping,
+	        .cancelled_ctx = b,
+	};
+
+	b->paused_ns = node->platform->ops->now_ns(node->platform);
+	for (int push = 0; push < 2; push++) {
+		enum bole_status rc = bole_node_fetch_config_open(
+		        &config, &node->budget.alloc, node->config, repo->name, push == 1);
+
+		policy.fetch = config.policy;
+		if (rc == BOLE_OK)
+			rc = bole_ref_cache_warm(&svc, push == 1);
+		bole_node_fetch_config_close(&config);
+		if (rc != BOLE_OK) /* requests say what is wrong */
+			return;
+	}
+}
+
+/* One repository. True: there may be another. */
+static bool look_for_lists(struct node_background *b)
+{
+	struct bole_node *node = b->node;
+	struct bole_snapshot *snapshot;
+	uint32_t pushed = take_unlisted(b);
+
+	if (pushed != 0 && bole_snapshot_open(node->store, pushed, &snapshot) == BOLE_OK) {
+		list(b, &snapshot->repo);
+		bole_snapshot_close(snapshot);
+		return true;
+	}
+	if (b->listed == LISTED_MAX || atomic_load(&node->request_count) > 0)
+		return false;
+	if (bole_repo_next(node->store, b->last_listed.name, &b->last_listed) != BOLE_OK) {
+		b->listed = LISTED_MAX;
+		return false;
+	}
+	b->listed++;
+	list(b, &b->last_listed);
+	return true;
 }
 
 /* -- Maintenance -- */
@@ -476,6 +561,7 @@ static void background_main(void *arg)
 			collect(b, &suspect);
 			more = true;
 		}
+		more |= look_for_lists(b);
 		look_for_repacks(b);
 		report(b);
 		if (atomic_load(&node->request_count) == 0 &&

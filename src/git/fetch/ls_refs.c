@@ -95,13 +95,23 @@ static enum bole_status normalize(struct listing *l)
 	return BOLE_OK;
 }
 
+/* Only then does "unborn" show anything; else the lists are the same, and kept as one. */
+static bool head_is_unborn(struct bole_session *s)
+{
+	struct bole_listed_ref listed;
+	struct bole_ref head;
+
+	return bole_ref_view_get(&s->refs, s->snapshot, bole_bytes_z("HEAD"), &head) == BOLE_OK &&
+	       bole_ref_resolve(&s->refs, s->snapshot, &head, &listed) != BOLE_OK;
+}
+
 static enum bole_status show_all(struct listing *l)
 {
 	const struct bole_ref_format format = {
 	        .style = BOLE_REF_STYLE_LS,
 	        .peel = l->peel,
 	        .symrefs = l->symrefs,
-	        .unborn = l->unborn,
+	        .unborn = l->unborn && head_is_unborn(l->s),
 	};
 	struct bole_bytes all = bole_bytes_of("", 0);
 	bool any = false;

@@ -238,3 +238,26 @@ enum bole_status bole_ref_cache_get(struct bole_session *session,
 	bole_ref_listing_release(old);
 	return rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT ? BOLE_OK : rc;
 }
+
+enum bole_status bole_ref_cache_warm(struct bole_service *svc, bool push)
+{
+	static const struct bole_ref_format formats[] = {
+	        {.style = BOLE_REF_STYLE_LS, .peel = true, .symrefs = true},
+	        {.style = BOLE_REF_STYLE_UPLOAD},
+	        {.style = BOLE_REF_STYLE_RECEIVE},
+	};
+	struct bole_session s = {.svc = svc, .refs = svc->policy->fetch.refs};
+	struct bole_ref_listing *listing;
+
+	BOLE_TRY(bole_snapshot_open(svc->store, svc->repo.id, &s.snapshot));
+	enum bole_status rc = BOLE_OK;
+	for (size_t i = 0; i < sizeof formats / sizeof formats[0] && rc == BOLE_OK; i++) {
+		if ((formats[i].style == BOLE_REF_STYLE_RECEIVE) != push)
+			continue;
+		rc = bole_ref_cache_get(&s, &formats[i], &listing);
+		bole_ref_listing_release(listing);
+	}
+	bole_session_drop_reader(&s);
+	bole_snapshot_close(s.snapshot);
+	return rc;
+}

@@ -22,5 +22,8 @@ void bole_ref_cache_close(struct bole_ref_cache *);
 BOLE_MUST_USE enum bole_status bole_ref_cache_get(struct bole_session *,
                                                   const struct bole_ref_format *,
                                                   struct bole_ref_listing **out);
+/* Makes the listings that the next clients will ask for: of a fetch in each version, or of a push
+ * (`push`), in the view of the service's policy. svc needs no streams. BOLE_E_CLOSED: cancelled. */
+BOLE_MUST_USE enum bole_status bole_ref_cache_warm(struct bole_service *, bool push);
 
 #endif /* BOLE_GIT_REFS_CACHE_H */

@@ -180,6 +180,19 @@ static void list(struct scene *c)
 	c->request.len = 0;
 }
 
+/* As the background does. */
+static void warm(struct scene *c)
+{
+	struct bole_service svc = {.platform = &c->f.test.base,
+	                           .alloc = &c->f.test.alloc,
+	                           .store = c->f.store,
+	                           .repo = c->f.repo,
+	                           .lists = c->lists,
+	                           .policy = &c->f.policy};
+
+	OK(bole_ref_cache_warm(&svc, draw(c, 2) == 0));
+}
+
 static void random_work(bool flash, size_t cache_bytes)
 {
 	struct scene c;
@@ -189,6 +202,8 @@ static void random_work(bool flash, size_t cache_bytes)
 		if (draw(&c, 3) != 0)
 			change(&c);
 		choose_view(&c);
+		if (draw(&c, 4) == 0)
+			warm(&c);
 		list(&c);
 		if (draw(&c, 2) == 0)
 			compare(&c, UPLOAD_PACK, (int)draw(&c, 2), true);
