@@ -38,10 +38,15 @@ const char *bole_object_type_name(unsigned type)
 enum bole_status bole_oid_parse(const char *hex, size_t len, uint8_t algo, struct bole_oid *out)
 {
 	struct bole_oid oid = {.algo = algo};
-	size_t bytes = bole_hash_bytes(algo);
+	const uint8_t *digits = (const uint8_t *)hex;
+	bool right = false;
 
-	if (bytes == 0 || len != 2 * bytes ||
-	    !bole_hex_decode(oid.bytes, (const uint8_t *)hex, bytes))
+	/* Of a known length each, so that no loop is left. */
+	if (algo == BOLE_HASH_SHA1 && len == 40)
+		right = bole_hex_decode(oid.bytes, digits, 20);
+	else if (algo == BOLE_HASH_SHA256 && len == 64)
+		right = bole_hex_decode(oid.bytes, digits, 32);
+	if (!right)
 		return BOLE_E_INVALID;
 	*out = oid;
 	return BOLE_OK;

@@ -424,6 +424,7 @@ static void list(struct node_background *b, const struct bole_repo *repo)
 	        .repo = *repo,
 	        .lists = node->lists,
 	        .policy = &policy,
+	        .version = 2,
 	        .cancelled = stopping,
 	        .cancelled_ctx = b,
 	};

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "git/fetch/upload_pack_impl.h"
+#include "git/refs/cache.h"
 
 enum { REACH_COMMITS_MAX = 1 << 16 }; /* looked at for a want that is no tip */
 
@@ -57,6 +58,23 @@ static enum bole_status allow_refs(struct allowing *a, const struct bole_ref_vie
 			allow(a, &listed.peeled);
 	}
 	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+static void count_left(struct allowing *a)
+{
+	a->left = 0;
+	for (size_t i = 0; i < a->wants->count; i++)
+		a->left += a->allowed[i] == 0;
+}
+
+/* What is kept of the references. */
+static enum bole_status allow_kept(struct allowing *a, bool *sure)
+{
+	if (a->s->svc->lists == NULL)
+		return BOLE_OK;
+	BOLE_TRY(bole_ref_cache_tips(a->s, a->wants, a->allowed, sure));
+	count_left(a);
+	return BOLE_OK;
 }
 
 enum bole_status bole_session_tips(struct bole_session *s, struct bole_id_list *tips)
@@ -120,9 +138,7 @@ static enum bole_status allow_reachable(struct allowing *a)
 	bole_history_release(&history);
 	if (rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT)
 		rc = BOLE_OK; /* too far away: what was found counts */
-	a->left = 0;
-	for (size_t i = 0; i < a->wants->count; i++)
-		a->left += a->allowed[i] == 0;
+	count_left(a);
 	return rc;
 }
 
@@ -134,13 +150,16 @@ static enum bole_status check(struct allowing *a, bool all)
 	const struct bole_fetch_policy *policy = &svc->policy->fetch;
 	struct bole_ref_view unhidden = {.space = policy->refs.space};
 	bool hopeless = false;
+	bool sure = false; /* what is left is no tip that is listed */
 
-	BOLE_TRY(allow_refs(a, &a->s->refs, false));
+	BOLE_TRY(allow_kept(a, &sure));
+	if (!sure)
+		BOLE_TRY(allow_refs(a, &a->s->refs, false));
 	if (a->left > 0 && policy->allow_hidden_tips)
 		BOLE_TRY(allow_refs(a, &unhidden, true));
 	if (a->left > 0)
 		BOLE_TRY(allow_present(a, &hopeless));
-	if (a->left > 0)
+	if (a->left > 0 && !sure)
 		BOLE_TRY(allow_refs(a, &a->s->refs, true));
 	bool reach = svc->stateless || svc->version == 2 || policy->allow_reachable;
 	if (a->left > 0 && reach && !(all && hopeless))

@@ -276,3 +276,10 @@ void *bole_oid_map_value(const struct bole_oid_map *map, uint32_t item)
 	BOLE_ASSERT(item < map->count);
 	return map_item(map, item) + map->key_bytes;
 }
+
+size_t bole_oid_map_bytes(const struct bole_oid_map *map)
+{
+	return (size_t)map->chunk_count * CHUNK_ITEMS * map->stride +
+	       map->chunk_cap * sizeof *map->chunks +
+	       map->index.slot_count * sizeof *map->index.slots;
+}

@@ -76,5 +76,7 @@ BOLE_MUST_USE enum bole_status bole_oid_map_put(struct bole_oid_map *, const uin
 void bole_oid_map_remove(struct bole_oid_map *, uint32_t item);
 const uint8_t *bole_oid_map_key(const struct bole_oid_map *, uint32_t item);
 void *bole_oid_map_value(const struct bole_oid_map *, uint32_t item);
+/* Of memory. */
+size_t bole_oid_map_bytes(const struct bole_oid_map *);
 
 #endif /* BOLE_GIT_OID_MAP_H */

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "git/refs/tips.h"
 
 enum {
 	KEY_BYTES = 32,
@@ -21,8 +22,9 @@ struct slot {
 	bool taken;
 	bool making; /* the first one, which others wait for */
 	struct bole_ref_listing *listing;
-	uint64_t used;     /* the cache's clock */
-	uint64_t retry_ns; /* too long before */
+	struct bole_ref_tips *tips; /* of it, or of one before */
+	uint64_t used;              /* the cache's clock */
+	uint64_t retry_ns;          /* too long before */
 };
 
 struct bole_ref_cache {
@@ -34,6 +36,18 @@ struct bole_ref_cache {
 	uint64_t clock;
 	struct slot slots[SLOTS];
 };
+
+/* What a slot held. It is released without the lock: that may free much. */
+struct gone {
+	struct bole_ref_listing *listing;
+	struct bole_ref_tips *tips;
+};
+
+static void let_go(const struct gone *gone)
+{
+	bole_ref_listing_release(gone->listing);
+	bole_ref_tips_release(gone->tips);
+}
 
 enum bole_status bole_ref_cache_open(struct bole_platform *platform, struct bole_alloc *alloc,
                                      size_t bytes_max, struct bole_ref_cache **out)
@@ -56,7 +70,7 @@ void bole_ref_cache_close(struct bole_ref_cache *cache)
 	if (cache == NULL)
 		return;
 	for (size_t i = 0; i < SLOTS; i++)
-		bole_ref_listing_release(cache->slots[i].listing);
+		let_go(&(struct gone){cache->slots[i].listing, cache->slots[i].tips});
 	cache->platform->ops->cond_destroy(cache->platform, &cache->made);
 	cache->platform->ops->mutex_destroy(cache->platform, &cache->lock);
 	bole_alloc_free(cache->alloc, cache, 1, sizeof *cache);
@@ -104,8 +118,7 @@ static struct slot *find(struct bole_ref_cache *cache, const uint8_t *key)
 }
 
 /* A slot for a new key; NULL: all are being filled. What it held is the caller's to release. */
-static struct slot *claim(struct bole_ref_cache *cache, const uint8_t *key,
-                          struct bole_ref_listing **gone)
+static struct slot *claim(struct bole_ref_cache *cache, const uint8_t *key, struct gone *gone)
 {
 	struct slot *oldest = NULL;
 
@@ -116,32 +129,35 @@ static struct slot *claim(struct bole_ref_cache *cache, const uint8_t *key,
 	}
 	if (oldest == NULL)
 		return NULL;
-	*gone = oldest->listing;
+	*gone = (struct gone){oldest->listing, oldest->tips};
 	*oldest = (struct slot){.taken = true, .making = true, .used = ++cache->clock};
 	memcpy(oldest->key, key, KEY_BYTES);
 	return oldest;
 }
 
 /* The listing that was not used for longest, when together they are too long. */
-static struct bole_ref_listing *trim(struct bole_ref_cache *cache, const struct slot *keep)
+static bool trim(struct bole_ref_cache *cache, const struct slot *keep, struct gone *gone)
 {
 	struct slot *oldest = NULL;
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < SLOTS; i++) {
 		struct slot *s = &cache->slots[i];
-		if (s->listing == NULL)
+		if (s->listing == NULL && s->tips == NULL)
 			continue;
-		bytes += s->listing->bytes;
+		bytes += s->listing == NULL ? 0 : s->listing->bytes;
+		bytes += s->tips == NULL ? 0 : s->tips->bytes;
 		if (s != keep && (oldest == NULL || s->used < oldest->used))
 			oldest = s;
 	}
+	*gone = (struct gone){NULL, NULL};
 	if (bytes <= cache->bytes_max || oldest == NULL)
-		return NULL;
-	struct bole_ref_listing *gone = oldest->listing;
+		return false;
+	*gone = (struct gone){oldest->listing, oldest->tips};
 	oldest->listing = NULL;
+	oldest->tips = NULL;
 	oldest->taken = oldest->making;
-	return gone;
+	return true;
 }
 
 /* -- */
@@ -152,7 +168,7 @@ static bool look(struct bole_ref_cache *cache, const uint8_t *key, struct bole_r
                  bool *maker)
 {
 	struct bole_platform *platform = cache->platform;
-	struct bole_ref_listing *gone = NULL;
+	struct gone gone = {NULL, NULL};
 	uint64_t now = platform->ops->now_ns(platform);
 	struct slot *s;
 
@@ -165,8 +181,22 @@ static bool look(struct bole_ref_cache *cache, const uint8_t *key, struct bole_r
 	bool worth = s == NULL || s->retry_ns <= now;
 	*maker = s == NULL && claim(cache, key, &gone) != NULL;
 	platform->ops->mutex_unlock(platform, &cache->lock);
-	bole_ref_listing_release(gone);
+	let_go(&gone);
 	return worth;
+}
+
+static void trim_all(struct bole_ref_cache *cache, const uint8_t *keep)
+{
+	struct bole_platform *platform = cache->platform;
+	struct gone gone;
+	bool more;
+
+	do {
+		platform->ops->mutex_lock(platform, &cache->lock);
+		more = trim(cache, find(cache, keep), &gone);
+		platform->ops->mutex_unlock(platform, &cache->lock);
+		let_go(&gone);
+	} while (more);
 }
 
 /* made: NULL on failure, long: since it was too long. */
@@ -174,7 +204,7 @@ static void settle(struct bole_ref_cache *cache, const uint8_t *key, struct bole
                    bool maker, bool too_long)
 {
 	struct bole_platform *platform = cache->platform;
-	struct bole_ref_listing *gone = NULL;
+	struct gone gone = {NULL, NULL};
 
 	platform->ops->mutex_lock(platform, &cache->lock);
 	struct slot *s = find(cache, key);
@@ -183,8 +213,12 @@ static void settle(struct bole_ref_cache *cache, const uint8_t *key, struct bole
 	if (s != NULL && too_long)
 		s->retry_ns = platform->ops->now_ns(platform) + RETRY_NS;
 	if (s != NULL && (made != NULL || too_long)) {
-		gone = s->listing;
+		gone.listing = s->listing;
 		s->listing = retain(made);
+	}
+	if (s != NULL && too_long) {
+		gone.tips = s->tips;
+		s->tips = NULL;
 	}
 	if (s != NULL && made != NULL)
 		s->retry_ns = 0;
@@ -192,13 +226,8 @@ static void settle(struct bole_ref_cache *cache, const uint8_t *key, struct bole
 		s->taken = false;
 	platform->ops->cond_broadcast(platform, &cache->made);
 	platform->ops->mutex_unlock(platform, &cache->lock);
-	/* Listings are let go without the lock: that may free much. */
-	do {
-		bole_ref_listing_release(gone);
-		platform->ops->mutex_lock(platform, &cache->lock);
-		gone = trim(cache, find(cache, key));
-		platform->ops->mutex_unlock(platform, &cache->lock);
-	} while (gone != NULL);
+	let_go(&gone);
+	trim_all(cache, key);
 }
 
 /* The listing shows just what the session's snapshot holds. */
@@ -239,6 +268,82 @@ enum bole_status bole_ref_cache_get(struct bole_session *session,
 	return rc == BOLE_E_NO_MEMORY || rc == BOLE_E_LIMIT ? BOLE_OK : rc;
 }
 
+/* -- Tips -- */
+
+static void keep_tips(struct bole_ref_cache *cache, const uint8_t *key, struct bole_ref_tips *tips)
+{
+	struct bole_platform *platform = cache->platform;
+	struct gone gone = {NULL, NULL};
+
+	platform->ops->mutex_lock(platform, &cache->lock);
+	struct slot *s = find(cache, key);
+	if (s != NULL && s->listing != NULL) {
+		gone.tips = s->tips;
+		s->tips = bole_ref_tips_retain(tips);
+	}
+	platform->ops->mutex_unlock(platform, &cache->lock);
+	let_go(&gone);
+	trim_all(cache, key);
+}
+
+/* Those of the listing, or of one before that is much like it. */
+static enum bole_status tips_of(struct bole_session *session, const struct bole_ref_format *format,
+                                const struct bole_ref_listing *listing, struct bole_ref_tips **out)
+{
+	struct bole_ref_cache *cache = session->svc->lists;
+	struct bole_platform *platform = cache->platform;
+	uint8_t key[KEY_BYTES];
+
+	key_of(session, format, key);
+	platform->ops->mutex_lock(platform, &cache->lock);
+	struct slot *s = find(cache, key);
+	*out = s == NULL ? NULL : bole_ref_tips_retain(s->tips);
+	platform->ops->mutex_unlock(platform, &cache->lock);
+	if (*out != NULL && bole_ref_tips_near(*out, listing))
+		return BOLE_OK;
+	bole_ref_tips_release(*out);
+	BOLE_TRY(bole_ref_tips_make(session, cache->alloc, listing, out));
+	keep_tips(cache, key, *out);
+	return BOLE_OK;
+}
+
+enum bole_status bole_ref_cache_tips(struct bole_session *session, const struct bole_id_list *ids,
+                                     uint8_t *found, bool *sure)
+{
+	bool ls = session->svc->version == 2;
+	const struct bole_ref_format format = {
+	        .style = ls ? BOLE_REF_STYLE_LS : BOLE_REF_STYLE_UPLOAD, .peel = ls, .symrefs = ls};
+	struct bole_ref_listing *listing;
+	struct bole_ref_tips *tips;
+
+	*sure = false;
+	BOLE_TRY(bole_ref_cache_get(session, &format, &listing));
+	if (listing == NULL)
+		return BOLE_OK;
+	enum bole_status rc = BOLE_OK;
+	if (listing->count >= BOLE_REF_TIPS_PIECES_MIN && !listing->vague) {
+		rc = tips_of(session, &format, listing, &tips);
+		if (rc == BOLE_OK) {
+			rc = bole_ref_tips_find(session, tips, listing, ids, found, sure);
+			bole_ref_tips_release(tips);
+		}
+	}
+	bole_ref_listing_release(listing);
+	return rc == BOLE_E_NO_MEMORY ? BOLE_OK : rc;
+}
+
+static enum bole_status warm_tips(struct bole_session *s)
+{
+	struct bole_id_list none;
+	uint8_t found = 0;
+	bool sure;
+
+	bole_id_list_init(&none, s->svc->platform, s->svc->alloc, s->svc->repo.algo);
+	enum bole_status rc = bole_ref_cache_tips(s, &none, &found, &sure);
+	bole_id_list_release(&none);
+	return rc;
+}
+
 enum bole_status bole_ref_cache_warm(struct bole_service *svc, bool push)
 {
 	static const struct bole_ref_format formats[] = {
@@ -257,6 +362,8 @@ enum bole_status bole_ref_cache_warm(struct bole_service *svc, bool push)
 		rc = bole_ref_cache_get(&s, &formats[i], &listing);
 		bole_ref_listing_release(listing);
 	}
+	if (rc == BOLE_OK && !push)
+		rc = warm_tips(&s);
 	bole_session_drop_reader(&s);
 	bole_snapshot_close(s.snapshot);
 	return rc;

@@ -140,3 +140,23 @@ size_t bole_ref_line_bytes(const uint8_t *line)
 		len = len << 4 | (size_t)(line[i] <= '9' ? line[i] - '0' : line[i] - 'a' + 10);
 	return len;
 }
+
+size_t bole_ref_line_ids(struct bole_bytes line, uint8_t algo, struct bole_oid ids[2])
+{
+	static const char peeled[] = " peeled:";
+	size_t digits = 2 * bole_hash_bytes(algo);
+	size_t tail = strlen(peeled) + digits + 1; /* names have no spaces in them */
+	size_t count = 0;
+
+	if (line.len >= BOLE_PKT_HEAD_BYTES + digits &&
+	    bole_oid_parse((const char *)line.ptr + BOLE_PKT_HEAD_BYTES, digits, algo, &ids[0]) ==
+	            BOLE_OK)
+		count++;
+	if (count == 0 || line.len < BOLE_PKT_HEAD_BYTES + digits + tail)
+		return count;
+	const char *end = (const char *)line.ptr + line.len - tail;
+	if (memcmp(end, peeled, strlen(peeled)) == 0 &&
+	    bole_oid_parse(end + strlen(peeled), digits, algo, &ids[1]) == BOLE_OK)
+		count++;
+	return count;
+}

@@ -21,7 +21,7 @@ static size_t piece_bytes(const struct bole_ref_piece *piece)
 	return sizeof *piece + piece->bound_bytes + piece->text_bytes;
 }
 
-static void piece_release(struct bole_alloc *alloc, struct bole_ref_piece *piece)
+void bole_ref_piece_release(struct bole_alloc *alloc, struct bole_ref_piece *piece)
 {
 	if (atomic_fetch_sub_explicit(&piece->holders, 1, memory_order_acq_rel) == 1)
 		bole_alloc_free(alloc, piece, piece_bytes(piece), 1);
@@ -32,7 +32,7 @@ void bole_ref_listing_release(struct bole_ref_listing *l)
 	if (l == NULL || atomic_fetch_sub_explicit(&l->holders, 1, memory_order_acq_rel) != 1)
 		return;
 	for (size_t i = 0; i < l->count; i++)
-		piece_release(l->alloc, l->pieces[i]);
+		bole_ref_piece_release(l->alloc, l->pieces[i]);
 	l->store->refs->version_release(l->store, l->version);
 	bole_alloc_free(l->alloc, l->pieces, l->cap, sizeof *l->pieces);
 	bole_alloc_free(l->alloc, l, 1, sizeof *l);
@@ -74,7 +74,7 @@ static enum bole_status add_piece(struct maker *m, struct bole_ref_piece *piece)
 	    (l->bytes > m->bytes_max || piece_bytes(piece) > m->bytes_max - l->bytes))
 		rc = BOLE_E_LIMIT;
 	if (rc != BOLE_OK) {
-		piece_release(l->alloc, piece);
+		bole_ref_piece_release(l->alloc, piece);
 		return rc;
 	}
 	l->bytes += piece_bytes(piece);

@@ -40,6 +40,8 @@ BOLE_MUST_USE enum bole_status bole_ref_lines(struct bole_session *, const struc
 /* The name in such a packet, and the length of the packet. */
 struct bole_bytes bole_ref_line_name(struct bole_bytes line);
 size_t bole_ref_line_bytes(const uint8_t *line);
+/* The ids in it, of what is named and what that peels to; their number. */
+size_t bole_ref_line_ids(struct bole_bytes line, uint8_t algo, struct bole_oid ids[2]);
 
 /* The references from the bound on, up to that of the next piece; the first begins with all. */
 struct bole_ref_piece {
@@ -50,6 +52,7 @@ struct bole_ref_piece {
 	uint8_t bytes[];
 };
 
+void bole_ref_piece_release(struct bole_alloc *, struct bole_ref_piece *);
 static inline struct bole_bytes bole_ref_piece_bound(const struct bole_ref_piece *piece)
 {
 	return (struct bole_bytes){piece->bytes, piece->bound_bytes};

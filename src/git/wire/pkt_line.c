@@ -128,16 +128,6 @@ enum bole_status bole_pkt_read(struct bole_pkt_reader *r, struct bole_pkt *out)
 	return BOLE_OK;
 }
 
-bool bole_pkt_word(struct bole_bytes line, const char *word, struct bole_bytes *rest)
-{
-	size_t len = strlen(word);
-
-	if (line.len <= len || memcmp(line.ptr, word, len) != 0 || line.ptr[len] != ' ')
-		return false;
-	*rest = bole_bytes_of(line.ptr + len + 1, line.len - len - 1);
-	return true;
-}
-
 bool bole_pkt_is(struct bole_bytes line, const char *text)
 {
 	return bole_bytes_equal(line, bole_bytes_z(text));

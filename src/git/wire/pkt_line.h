@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/io.h"
 #include "bole/alloc.h"
@@ -51,7 +52,15 @@ void bole_pkt_reader_release(struct bole_pkt_reader *);
  * wrong); BOLE_E_NO_MEMORY; what reading returned. */
 BOLE_MUST_USE enum bole_status bole_pkt_read(struct bole_pkt_reader *, struct bole_pkt *out);
 /* The line is `word` followed by a space: then *rest is what follows. */
-bool bole_pkt_word(struct bole_bytes line, const char *word, struct bole_bytes *rest);
+static inline bool bole_pkt_word(struct bole_bytes line, const char *word, struct bole_bytes *rest)
+{
+	size_t len = strlen(word); /* mostly a constant */
+
+	if (line.len <= len || memcmp(line.ptr, word, len) != 0 || line.ptr[len] != ' ')
+		return false;
+	*rest = (struct bole_bytes){line.ptr + len + 1, line.len - len - 1};
+	return true;
+}
 bool bole_pkt_is(struct bole_bytes line, const char *text);
 
 /* data.len <= BOLE_PKT_DATA_MAX. */

@@ -11,17 +11,21 @@
 #include "support/git_fixture.h"
 #include "support/suite_help.h"
 
-enum { NAMES = 1500, TARGETS = 12, CACHE_BYTES = 8 << 20 };
+enum { NAMES = 1500, TARGETS = 12, RARE = 200, CACHE_BYTES = 8 << 20 };
 
 struct scene {
 	struct git_fixture f;
 	struct bole_block *device;
 	struct bole_ref_cache *lists;
 	struct bole_oid target[TARGETS];
+	struct bole_oid rare[RARE]; /* what one or two references name, now and then */
 	uint64_t random;
 	unsigned head; /* the name that HEAD points to */
 	const char *hide[3];
 	struct bole_buffer request;
+	unsigned last[2]; /* of the rare ones, that were set or replaced last */
+	unsigned refused;
+	unsigned served;
 };
 
 static unsigned draw(struct scene *c, unsigned below)
@@ -55,6 +59,14 @@ static void open_scene(struct scene *c, bool flash, size_t cache_bytes)
 		if (i % 3 == 2)
 			c->target[i] = git_tag(&c->f, &c->f.repo, text, &c->target[i - 1],
 			                       BOLE_OBJECT_COMMIT);
+	}
+	for (int i = 0; i < RARE; i++) {
+		char text[24];
+		snprintf(text, sizeof text, "rare %d", i);
+		c->rare[i] = git_commit(&c->f, &c->f.repo, text, 1700000000 + i, none);
+		if (i % 8 == 7)
+			c->rare[i] = git_tag(&c->f, &c->f.repo, text, &c->rare[i - 1],
+			                     BOLE_OBJECT_COMMIT);
 	}
 	bole_buffer_init(&c->request, &c->f.test.alloc, 1 << 20);
 }
@@ -113,7 +125,8 @@ static void change(struct scene *c)
 		count = 1;
 	}
 	for (unsigned i = 0; i < count; i++, at = kind < 4 ? (at + 1) % NAMES : draw(c, NAMES)) {
-		const struct bole_oid *oid = &c->target[draw(c, TARGETS)];
+		const struct bole_oid *oid =
+		        draw(c, 8) == 0 ? &c->rare[draw(c, RARE)] : &c->target[draw(c, TARGETS)];
 		name_of(at, names[i]);
 		updates[i] = (struct bole_ref_update){
 		        .name = bole_bytes_z(names[i]),
@@ -147,8 +160,10 @@ static void compare(struct scene *c, enum git_service_kind kind, int version, bo
 	kept.lists = c->lists;
 	git_session_run(&plain, request);
 	git_session_run(&kept, request);
-	cr_assert_eq(plain.rc, BOLE_OK);
-	cr_assert_eq(kept.rc, BOLE_OK);
+	cr_assert_eq(plain.rc, kept.rc);
+	cr_assert(plain.rc == BOLE_OK || (plain.rc == BOLE_E_DENIED && !advertise));
+	c->refused += plain.rc == BOLE_E_DENIED;
+	c->served += plain.rc == BOLE_OK;
 	cr_assert_eq(plain.reply.len, kept.reply.len, "%zu and %zu bytes", plain.reply.len,
 	             kept.reply.len);
 	cr_assert(memcmp(plain.reply.ptr, kept.reply.ptr, plain.reply.len) == 0);
@@ -180,6 +195,33 @@ static void list(struct scene *c)
 	c->request.len = 0;
 }
 
+/* Wants of what some reference names perhaps, and of what none ever will. */
+static void fetch(struct scene *c, unsigned among, bool old)
+{
+	char hex[BOLE_OID_HEX_MAX + 1];
+
+	c->request.len = 0;
+	if (!old) {
+		pkt_add(&c->request, "command=fetch\n");
+		pkt_add(&c->request, "object-format=%s\n", bole_hash_name(test_algo()));
+		pkt_special(&c->request, "0001");
+	}
+	for (unsigned n = 1 + draw(c, 2); n > 0; n--) {
+		struct bole_oid oid = c->rare[draw(c, 2) == 0 ? draw(c, among) : c->last[n - 1]];
+
+		oid.bytes[0] ^= draw(c, 16) == 0;
+		pkt_add(&c->request, "want %s%s\n", bole_oid_format(&oid, hex),
+		        old ? " no-progress side-band-64k" : "");
+	}
+	if (old)
+		pkt_special(&c->request, "0000");
+	pkt_add(&c->request, "done\n");
+	if (!old)
+		pkt_special(&c->request, "0000");
+	compare(c, UPLOAD_PACK, old ? 0 : 2, false);
+	c->request.len = 0;
+}
+
 /* As the background does. */
 static void warm(struct scene *c)
 {
@@ -205,11 +247,14 @@ static void random_work(bool flash, size_t cache_bytes)
 		if (draw(&c, 4) == 0)
 			warm(&c);
 		list(&c);
+		fetch(&c, RARE, draw(&c, 3) == 0);
 		if (draw(&c, 2) == 0)
 			compare(&c, UPLOAD_PACK, (int)draw(&c, 2), true);
 		else
 			compare(&c, RECEIVE_PACK, (int)draw(&c, 2), true);
 	}
+	cr_assert_gt(c.refused, 20);
+	cr_assert_gt(c.served, 300);
 	close_scene(&c);
 }
 
@@ -225,6 +270,35 @@ Test(ref_lists, a_cache_that_is_too_small_is_as_right)
 {
 	random_work(true, 256 << 10);
 	random_work(true, 1 << 10);
+}
+
+/* Goal: what may be wanted is what some reference names now, though tips are kept from before.
+ * Method: few changes at a time, in one view, of references to what hardly another one names. */
+Test(ref_lists, wants_are_judged_by_what_references_name_now)
+{
+	enum { SOME = 40, FEW = 50 };
+	unsigned value[SOME] = {0};
+	struct scene c;
+
+	open_scene(&c, true, CACHE_BYTES);
+	for (unsigned i = 0; i < NAMES; i++) {
+		char name[80];
+		name_of(i, name);
+		git_set_ref(&c.f, &c.f.repo, name, &c.target[i % TARGETS], NULL);
+	}
+	for (int round = 0; round < 250; round++) {
+		unsigned at = draw(&c, SOME);
+		char name[80];
+
+		name_of(at * (NAMES / SOME), name);
+		c.last[0] = value[at];
+		c.last[1] = value[at] = draw(&c, FEW);
+		git_set_ref(&c.f, &c.f.repo, name, &c.rare[value[at]], NULL);
+		fetch(&c, FEW, draw(&c, 4) == 0);
+	}
+	cr_assert_gt(c.refused, 20);
+	cr_assert_gt(c.served, 20);
+	close_scene(&c);
 }
 
 /* What a snapshot's listing shares with the one before. */
