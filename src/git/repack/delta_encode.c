@@ -10,7 +10,8 @@
 
 enum {
 	BLOCK = 16,         /* bytes of the base that one entry stands for, and that roll along */
-	SHORT_BASE = 1024,  /* in these a block begins at every byte: what is equal is short, too */
+	SHORT_BLOCK = 8,    /* the same, of a short base: what is equal is short, too */
+	SHORT_BASE = 1024,  /* in these a block begins at every byte */
 	MIDDLE_BASE = 8192, /* in these at every fourth */
 	MIDDLE_STRIDE = 4,
 	TRIES_MAX = 24,     /* blocks with the same hash that are compared */
@@ -34,6 +35,7 @@ struct bole_delta_index {
 	struct bole_bytes base;
 	uint32_t blocks;
 	uint32_t stride; /* from one to the next */
+	uint32_t width;  /* of each, in bytes */
 	unsigned bits;
 	uint32_t *bucket; /* 1 << bits: number of a block + 1 */
 	struct block *block;
@@ -41,11 +43,11 @@ struct bole_delta_index {
 
 /* -- Hashes -- */
 
-static uint32_t block_hash(const uint8_t *p)
+static uint32_t block_hash(const uint8_t *p, unsigned width)
 {
 	uint32_t h = 0;
 
-	for (int i = 0; i < BLOCK; i++)
+	for (unsigned i = 0; i < width; i++)
 		h = h * FACTOR + p[i];
 	return h;
 }
@@ -90,9 +92,16 @@ static uint32_t stride_of(size_t base_len)
 	return base_len <= SHORT_BASE ? 1 : base_len <= MIDDLE_BASE ? MIDDLE_STRIDE : BLOCK;
 }
 
+static uint32_t width_of(size_t base_len)
+{
+	return base_len <= SHORT_BASE ? SHORT_BLOCK : BLOCK;
+}
+
 static uint32_t blocks_of(size_t base_len)
 {
-	return base_len < BLOCK ? 0 : (uint32_t)((base_len - BLOCK) / stride_of(base_len) + 1);
+	uint32_t width = width_of(base_len);
+
+	return base_len < width ? 0 : (uint32_t)((base_len - width) / stride_of(base_len) + 1);
 }
 
 size_t bole_delta_index_bytes(size_t base_len)
@@ -108,14 +117,14 @@ static void fill(struct bole_delta_index *index)
 {
 	const uint8_t *base = index->base.ptr;
 	const uint32_t inverse = factor_inverse();
-	const uint32_t first = factor_to(BLOCK - 1);
+	const uint32_t first = factor_to(index->width - 1);
 	uint32_t last = 0;
 
 	for (uint32_t i = index->blocks; i-- > 0;) {
 		const uint8_t *p = base + (size_t)i * index->stride;
 		uint32_t hash = index->stride == 1 && i + 1 < index->blocks
-		                        ? (last - p[BLOCK]) * inverse + p[0] * first
-		                        : block_hash(p);
+		                        ? (last - p[index->width]) * inverse + p[0] * first
+		                        : block_hash(p, index->width);
 
 		/* Of a run of equal blocks the first one is the best, and there may be many. */
 		if (i + 1 < index->blocks && hash == last) {
@@ -144,6 +153,7 @@ enum bole_status bole_delta_index_open(struct bole_alloc *alloc, struct bole_byt
 	index->base = base;
 	index->blocks = blocks_of(base.len);
 	index->stride = stride_of(base.len);
+	index->width = width_of(base.len);
 	index->bits = bucket_bits(index->blocks);
 	index->bucket = bole_alloc_zeroed(alloc, (size_t)1 << index->bits, sizeof *index->bucket);
 	if (index->blocks != 0)
@@ -176,7 +186,9 @@ struct encoder {
 	uint8_t *dst;
 	size_t cap;
 	size_t len;
-	size_t done; /* of the target: instructions make it */
+	size_t done;   /* of the target: instructions make it */
+	size_t copied; /* of the base, behind the last copy: what is behind `done` in both may go on
+	                */
 	bool full;
 };
 
@@ -242,6 +254,7 @@ static void copy_one(struct encoder *e, uint32_t off, uint32_t len)
 static void copy(struct encoder *e, size_t off, size_t len)
 {
 	e->done += len;
+	e->copied = off + len;
 	while (len > 0 && !e->full) {
 		size_t n = len < COPY_MAX ? len : COPY_MAX;
 
@@ -284,15 +297,38 @@ struct match {
 	size_t len;
 };
 
+static struct match extended(const struct encoder *e, size_t from, size_t at)
+{
+	struct bole_bytes base = e->index->base;
+	size_t most = base.len - from < e->target.len - at ? base.len - from : e->target.len - at;
+	size_t len = equal_ahead(base.ptr + from, e->target.ptr + at, most);
+	size_t room = at - e->done < from ? at - e->done : from;
+	size_t back = len == 0 ? 0 : equal_behind(base.ptr + from, e->target.ptr + at, room);
+
+	return (struct match){from - back, at - back, len + back};
+}
+
+/* What lies as far behind the last copy in the base as in the target: both changed at one place, by
+ * as many bytes. */
+static bool goes_on(const struct encoder *e, size_t at)
+{
+	size_t from = e->copied + (at - e->done);
+
+	return e->copied != 0 && from + SHORT_BLOCK <= e->index->base.len &&
+	       at + SHORT_BLOCK <= e->target.len &&
+	       bole_get_le64(e->index->base.ptr + from) == bole_get_le64(e->target.ptr + at);
+}
+
 /* The longest of the first few matches of the block at `at`, also what is equal before it and not
  * written yet. */
 static struct match longest(const struct encoder *e, size_t at, uint32_t hash)
 {
 	const struct bole_delta_index *index = e->index;
-	struct bole_bytes base = index->base;
 	struct match best = {.len = 0};
 	uint32_t block = index->bucket[bucket_of(hash, index->bits)];
 
+	if (goes_on(e, at))
+		best = extended(e, e->copied + (at - e->done), at);
 	for (unsigned i = 0; block != 0 && i < TRIES_MAX; i++) {
 		const struct block *b = &index->block[block - 1];
 		size_t from = (size_t)(block - 1) * index->stride;
@@ -300,18 +336,10 @@ static struct match longest(const struct encoder *e, size_t at, uint32_t hash)
 		block = b->next;
 		if (b->hash != hash)
 			continue;
-		size_t most =
-		        base.len - from < e->target.len - at ? base.len - from : e->target.len - at;
-		size_t len = equal_ahead(base.ptr + from, e->target.ptr + at, most);
-
-		if (len < BLOCK)
+		struct match m = extended(e, from, at);
+		if (m.len < index->width || m.len <= best.len)
 			continue;
-		size_t room = at - e->done < from ? at - e->done : from;
-		size_t back = equal_behind(base.ptr + from, e->target.ptr + at, room);
-
-		if (len + back <= best.len)
-			continue;
-		best = (struct match){from - back, at - back, len + back};
+		best = m;
 		if (best.len >= GOOD_ENOUGH)
 			break;
 	}
@@ -335,19 +363,20 @@ static void scan(struct encoder *e)
 {
 	const struct bole_delta_index *index = e->index;
 	const uint8_t *t = e->target.ptr;
-	const uint32_t out = factor_to(BLOCK);
+	const uint32_t width = index->width;
+	const uint32_t out = factor_to(width);
 	size_t at = copy_start(e);
 
-	while (!e->full && e->target.len - at >= BLOCK && index->blocks != 0) {
-		uint32_t hash = block_hash(t + at);
+	while (!e->full && e->target.len - at >= width && index->blocks != 0) {
+		uint32_t hash = block_hash(t + at, width);
 		struct match m = {.len = 0};
 
 		for (;;) {
-			if (index->bucket[bucket_of(hash, index->bits)] != 0)
+			if (index->bucket[bucket_of(hash, index->bits)] != 0 || goes_on(e, at))
 				m = longest(e, at, hash);
-			if (m.len != 0 || e->target.len - at == BLOCK)
+			if (m.len != 0 || e->target.len - at == width)
 				break;
-			hash = hash * FACTOR + t[at + BLOCK] - out * t[at];
+			hash = hash * FACTOR + t[at + width] - out * t[at];
 			at++;
 			/* So much would be inserted that it is too long already. */
 			if (at - e->done > e->cap - e->len) {

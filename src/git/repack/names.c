@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* A hash of the path of what trees name, so that versions of one file come together. Trees are read
- * from the roots of commits on, each once, with the first path that leads to it. */
+/* A hash of the path of what trees name, so that versions of one file come together, and in which
+ * order things came: commits by their time, each tree and blob with the first that has it. Trees
+ * are read from the roots of commits on, each once, with the first path that leads to it. */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/sort.h"
 #include "git/repack/repack.h"
 
 enum { STACK_FIRST = 256, NAMELESS = 1 };
@@ -15,18 +17,36 @@ struct waiting_tree {
 	uint32_t path;
 };
 
+/* A commit that is taken, and its tree, or BOLE_OID_NONE where that is elsewhere. */
+struct dated {
+	int64_t time;
+	uint32_t item;
+	uint32_t tree;
+};
+
 struct naming {
 	struct repack *r;
+	uint32_t rank; /* of what was met last */
+	struct dated *commits;
+	size_t commit_count;
+	size_t commit_cap;
 	struct waiting_tree *stack;
 	size_t count;
 	size_t cap;
 };
+
+static void meet(struct naming *n, uint32_t item)
+{
+	if (n->r->items[item].rank == 0)
+		n->r->items[item].rank = ++n->rank;
+}
 
 static enum bole_status push(struct naming *n, uint32_t item, uint32_t path)
 {
 	if (n->r->items[item].walked)
 		return BOLE_OK;
 	n->r->items[item].walked = true;
+	meet(n, item);
 	if (n->count == n->cap) {
 		size_t cap = n->cap == 0 ? STACK_FIRST : n->cap * 2;
 		void *stack =
@@ -57,6 +77,7 @@ static enum bole_status name_entries(struct naming *n, uint32_t path, struct bol
 
 		if (item->name == 0)
 			item->name = hash == 0 ? NAMELESS : hash;
+		meet(n, number);
 		if (item->type == BOLE_OBJECT_TREE)
 			BOLE_TRY(push(n, number, bole_path_hash(hash, bole_bytes_z("/"))));
 	}
@@ -80,7 +101,7 @@ static enum bole_status drain(struct naming *n)
 	return BOLE_OK;
 }
 
-static enum bole_status from_commit(struct naming *n, uint32_t number)
+static enum bole_status date_commit(struct naming *n, uint32_t number)
 {
 	struct repack *r = n->r;
 	struct bole_entry entry = bole_repack_entry(&r->items[number]);
@@ -88,21 +109,57 @@ static enum bole_status from_commit(struct naming *n, uint32_t number)
 	struct bole_bytes content;
 
 	BOLE_TRY(bole_object_read_entry(r->reader, &entry, &content));
+	BOLE_TRY(bole_repack_spend(r, content.len));
 	if (bole_commit_parse(content, r->algo, &commit) != BOLE_OK)
 		return BOLE_E_CORRUPT;
 	uint32_t tree = bole_oid_map_find(&r->map, commit.tree.bytes);
-	if (tree != BOLE_OID_NONE && r->items[tree].type == BOLE_OBJECT_TREE)
-		BOLE_TRY(push(n, tree, 0));
-	return drain(n);
+	if (tree != BOLE_OID_NONE && r->items[tree].type != BOLE_OBJECT_TREE)
+		tree = BOLE_OID_NONE;
+	n->commits[n->commit_count++] = (struct dated){commit.commit_time, number, tree};
+	return BOLE_OK;
+}
+
+/* Of two with the same time the one behind is older: packs begin with what is new. */
+static int by_time(const void *left, const void *right)
+{
+	const struct dated *a = left;
+	const struct dated *b = right;
+
+	if (a->time != b->time)
+		return a->time < b->time ? -1 : 1;
+	return a->item > b->item ? -1 : a->item < b->item;
+}
+
+static enum bole_status date_commits(struct naming *n)
+{
+	struct repack *r = n->r;
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < r->map.count; i++)
+		count += r->items[i].type == BOLE_OBJECT_COMMIT;
+	if (count == 0)
+		return BOLE_OK;
+	n->commits = bole_alloc_array(r->alloc, count, sizeof *n->commits);
+	if (n->commits == NULL)
+		return BOLE_E_NO_MEMORY;
+	n->commit_cap = count;
+	for (uint32_t i = 0; i < r->map.count; i++)
+		if (r->items[i].type == BOLE_OBJECT_COMMIT)
+			BOLE_TRY(date_commit(n, i));
+	return bole_sort(r->platform, r->alloc, n->commits, count, sizeof *n->commits, by_time);
 }
 
 static enum bole_status name_all(struct naming *n)
 {
 	struct repack *r = n->r;
 
-	for (uint32_t i = 0; i < r->map.count; i++)
-		if (r->items[i].type == BOLE_OBJECT_COMMIT)
-			BOLE_TRY(from_commit(n, i));
+	BOLE_TRY(date_commits(n));
+	for (size_t i = 0; i < n->commit_count; i++) {
+		meet(n, n->commits[i].item);
+		if (n->commits[i].tree != BOLE_OID_NONE)
+			BOLE_TRY(push(n, n->commits[i].tree, 0));
+		BOLE_TRY(drain(n));
+	}
 	/* Trees of commits that are elsewhere. */
 	for (uint32_t i = 0; i < r->map.count; i++) {
 		if (r->items[i].type != BOLE_OBJECT_TREE)
@@ -136,5 +193,6 @@ enum bole_status bole_repack_names(struct repack *r)
 	bole_repack_phase(r, "naming", 0);
 	enum bole_status rc = name_all(&n);
 	bole_alloc_free(r->alloc, n.stack, n.cap, sizeof *n.stack);
+	bole_alloc_free(r->alloc, n.commits, n.commit_cap, sizeof *n.commits);
 	return rc;
 }

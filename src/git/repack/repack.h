@@ -25,6 +25,7 @@ struct repack_item {
 	uint32_t delta_len; /* of that, inflated */
 	uint32_t deflated_len;
 	uint32_t name; /* hash of its path */
+	uint32_t rank; /* in time, from 1; 0 = unknown */
 	int32_t base;  /* in the new pack, REPACK_NONE = whole */
 	int32_t was;   /* the base of what is stored; REPACK_NONE = it is no delta, or of something
 	                  else */
@@ -36,6 +37,7 @@ struct repack_item {
 	bool delta;     /* stored as one */
 	bool kept;      /* as a delta of base */
 	bool walked;    /* a tree whose names were given out */
+	bool turned;    /* its versions go from the longest to the shortest */
 	bool judged;    /* nothing about its base changes any more */
 	uint8_t state;  /* while chains are settled */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* Which objects become deltas of which. Those of one type are sorted by path and length, the
- * longest first, because taking away costs less than adding, and each is compared with the few
- * before it (technical/pack-heuristics of Git's documentation). A shorter chain may cost some
- * bytes: what a base is worth falls with its depth. */
+/* Which objects become deltas of which. Those of one type are sorted by path, and each is compared
+ * with the few before it (technical/pack-heuristics of Git's documentation). Versions of what is
+ * short go from old to new: what a client fetches next is then a delta of what it has. Versions of
+ * longer files go from the longest to the shortest, because taking away costs less than adding:
+ * what was added deflates better in one whole object than by pieces. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +18,16 @@ enum {
 	SHORTEST = 48,        /* of what is worth comparing */
 	HOPELESS_PART = 32,   /* a base that is so many times as long */
 	FOREIGN_PART = 2,     /* of an object, that a delta of another path may take */
+	SHORT_BYTES = 4096,   /* of files whose versions go from old to new */
 	DELTA_HEAD_BYTES = 8, /* about, that a delta costs beside its instructions */
 	COMPARE_WORK = 4,     /* of a byte */
-	SHORT_BYTES = 4096,   /* a long chain of these is read quickly */
 };
 
 struct candidate {
 	uint64_t size;
 	uint32_t number;
 	uint32_t name;
+	uint32_t rank;
 	uint8_t type;
 };
 
@@ -55,7 +57,17 @@ struct window {
 	int32_t base;
 };
 
-static int compare(const void *left, const void *right)
+static int by_size(const void *left, const void *right)
+{
+	const struct candidate *a = left;
+	const struct candidate *b = right;
+
+	if (a->size != b->size)
+		return a->size > b->size ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static int by_path(const void *left, const void *right)
 {
 	const struct candidate *a = left;
 	const struct candidate *b = right;
@@ -64,9 +76,9 @@ static int compare(const void *left, const void *right)
 		return a->type < b->type ? -1 : 1;
 	if (a->name != b->name)
 		return a->name < b->name ? -1 : 1;
-	if (a->size != b->size)
-		return a->size > b->size ? -1 : 1;
-	return a->number < b->number ? -1 : a->number > b->number;
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	return by_size(left, right);
 }
 
 /* -- The ring -- */
@@ -125,23 +137,29 @@ static enum bole_status enter(struct window *w, uint32_t number, struct bole_byt
 
 /* -- Comparing -- */
 
-/* The most that a delta on this base may take to be better than what there is. */
+/* What the object would cost whole, about. */
+static uint64_t whole_of(const struct repack_item *target)
+{
+	if (!target->delta)
+		return target->stored;
+	return target->type == BOLE_OBJECT_BLOB ? target->size / 2 : target->size / 4 * 3;
+}
+
+/* The most that a delta on this base may take to be better than what there is. A chain that is full
+ * costs a whole object, so each of its links is worth its part of one. */
 static size_t worth(const struct window *w, const struct repack_item *target,
                     const struct repack_item *base)
 {
 	unsigned limit = w->r->options.depth;
-	/* What it deflates to is compared later, where that of the whole is known. */
+	uint64_t whole = whole_of(target);
 	uint64_t most = target->size / 4 * 3;
-	unsigned left = limit - base->depth;
+	uint64_t depth = whole * (base->depth + 1u) / limit;
 
 	if (!target->delta && target->stored * 2 < most)
 		most = target->stored * 2; /* it deflates well by itself */
-	if (w->base != REPACK_NONE) {
-		most = w->delta_len;
-		most = most * left / (limit - w->r->items[w->base].depth);
-	} else if (target->size > SHORT_BYTES) {
-		most = most * left / limit;
-	}
+	if (w->base != REPACK_NONE)
+		most = w->delta_len + whole * (w->r->items[w->base].depth + 1u) / limit;
+	most = most > depth ? most - depth : 0;
 	return most <= DELTA_HEAD_BYTES ? 0 : (size_t)most - DELTA_HEAD_BYTES;
 }
 
@@ -304,6 +322,29 @@ static enum bole_status consider(struct window *w, const struct candidate *c)
 	return fits(w, content.len) || w->count > 0 ? enter(w, c->number, content) : BOLE_OK;
 }
 
+/* The versions of files that are longer than SHORT_BYTES. */
+static enum bole_status turn_long(struct repack *r, struct candidate *list, size_t count)
+{
+	uint64_t longest = 0;
+	size_t first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		longest = list[i].size > longest ? list[i].size : longest;
+		if (i + 1 < count && list[i + 1].type == list[i].type &&
+		    list[i + 1].name == list[i].name)
+			continue;
+		if (list[i].type == BOLE_OBJECT_BLOB && longest > SHORT_BYTES) {
+			for (size_t k = first; k <= i; k++)
+				r->items[list[k].number].turned = true;
+			BOLE_TRY(bole_sort(r->platform, r->alloc, list + first, i + 1 - first,
+			                   sizeof *list, by_size));
+		}
+		first = i + 1;
+		longest = 0;
+	}
+	return BOLE_OK;
+}
+
 static enum bole_status choose(struct repack *r, struct candidate **out, size_t *cap, size_t *count)
 {
 	*count = 0;
@@ -315,10 +356,11 @@ static enum bole_status choose(struct repack *r, struct candidate **out, size_t 
 		const struct repack_item *item = &r->items[i];
 
 		if (is_candidate(r, item))
-			(*out)[(*count)++] =
-			        (struct candidate){item->size, i, item->name, item->type};
+			(*out)[(*count)++] = (struct candidate){item->size, i, item->name,
+			                                        item->rank, item->type};
 	}
-	return bole_sort(r->platform, r->alloc, *out, *count, sizeof **out, compare);
+	BOLE_TRY(bole_sort(r->platform, r->alloc, *out, *count, sizeof **out, by_path));
+	return turn_long(r, *out, *count);
 }
 
 /* Nothing was found for these, and now nothing else changes. */

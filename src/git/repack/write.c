@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/sort.h"
 #include "git/repack/delta_encode.h"
 #include "git/repack/repack.h"
 
@@ -165,6 +166,47 @@ static enum bole_status write_chain(struct repack *r, uint32_t number, uint32_t 
 	return BOLE_OK;
 }
 
+struct place {
+	uint32_t item;
+	uint32_t rank;
+	uint8_t type;
+	bool turned;
+};
+
+/* What is in no other order goes from old to new, so that what a client fetches next lies together,
+ * behind its bases. Bases of what is turned are newer. */
+static int by_age(const void *left, const void *right)
+{
+	const struct place *a = left;
+	const struct place *b = right;
+
+	if (a->type != b->type)
+		return a->type < b->type ? -1 : 1;
+	if (a->turned != b->turned)
+		return b->turned ? -1 : 1;
+	if (a->rank != b->rank)
+		return (a->rank < b->rank) == a->turned ? 1 : -1;
+	return a->item < b->item ? -1 : a->item > b->item;
+}
+
+static enum bole_status write_in_order(struct repack *r, struct place *places, uint32_t *path)
+{
+	bool known = false;
+
+	for (uint32_t i = 0; i < r->map.count; i++) {
+		const struct repack_item *item = &r->items[i];
+
+		places[i] = (struct place){i, item->rank, item->type, item->turned};
+		known |= item->rank != 0;
+	}
+	if (known)
+		BOLE_TRY(bole_sort(r->platform, r->alloc, places, r->map.count, sizeof *places,
+		                   by_age));
+	for (uint32_t i = 0; i < r->map.count; i++)
+		BOLE_TRY(write_chain(r, places[i].item, path));
+	return BOLE_OK;
+}
+
 static enum bole_status write_all(struct repack *r, uint32_t *path)
 {
 	uint8_t head[REPACK_PACK_HEAD_BYTES] = {'P', 'A', 'C', 'K'};
@@ -173,8 +215,12 @@ static enum bole_status write_all(struct repack *r, uint32_t *path)
 	bole_put_be32(head + 8, r->map.count);
 	BOLE_TRY(bole_tx_extent_begin(r->tx, &r->extent));
 	BOLE_TRY(append(r, bole_bytes_of(head, sizeof head)));
-	for (uint32_t i = 0; i < r->map.count; i++)
-		BOLE_TRY(write_chain(r, i, path));
+	struct place *places = bole_alloc_array(r->alloc, r->map.count, sizeof *places);
+	if (places == NULL)
+		return BOLE_E_NO_MEMORY;
+	enum bole_status rc = write_in_order(r, places, path);
+	bole_alloc_free(r->alloc, places, r->map.count, sizeof *places);
+	BOLE_TRY(rc);
 	BOLE_ASSERT(r->row_count == r->map.count);
 	return bole_tx_extent_finish(r->tx, r->rows, r->row_count);
 }
