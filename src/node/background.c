@@ -260,6 +260,8 @@ static void collect(struct node_background *b, const struct node_suspect *s)
 	if (rc == BOLE_E_CLOSED || rc == BOLE_E_NOT_FOUND || rc == BOLE_E_UNSUPPORTED)
 		return;
 	log_collection(node, s->repo, rc, &result, ms);
+	if (rc == BOLE_OK && result.store.objects_dropped > 0)
+		bole_git_cache_collected(node->cache, s->repo);
 	if (rc == BOLE_OK && known)
 		b->collected_bytes = stats.user_bytes;
 	else if (rc != BOLE_OK)
@@ -363,7 +365,7 @@ static enum bole_status repack(struct node_background *b, uint32_t repo)
 	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000);
 	/* The sets are of packs that are gone. */
 	if (rc == BOLE_OK)
-		bole_git_cache_changed(node->cache, repo);
+		bole_git_cache_collected(node->cache, repo);
 	return BOLE_OK;
 }
 

@@ -12,7 +12,8 @@
  * in the order of their offsets; objects that lie elsewhere follow in the order in which they were
  * met. Positions are only ever added, and an object keeps its own wherever the store moves it. What
  * a commit reaches never changes either, so an index is never wrong; it is only behind. What came
- * after it is walked, and a snapshot that lacks one of its extents does without it.
+ * after it is walked, and a snapshot that lacks one of its extents does without it. Only what was
+ * collected may come back elsewhere: a collection ends an index (bole_bitmap_forget).
  *
  * The sets belong to selected commits. Each names another one as its base, which is an ancestor, so
  * its set is that of the base and some more: runs of positions, as pairs of gap and length.
@@ -184,6 +185,9 @@ BOLE_MUST_USE enum bole_status bole_bitmap_save(struct bole_bitmap *, struct bol
 /* The hash of a pack of one extent, by itself, in the same way. */
 BOLE_MUST_USE enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *, struct bole_store *,
                                                     uint32_t repo);
+/* Removes all that was saved of a repository's sets: something was collected, and what is gone may
+ * come back elsewhere, at other positions than the sets have it at. */
+BOLE_MUST_USE enum bole_status bole_bitmap_forget(struct bole_store *, uint32_t repo);
 /* BOLE_E_NOT_FOUND: there is none, or an extent of it is gone; BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_bitmap_load(struct bole_platform *, struct bole_alloc *,
                                                 struct bole_snapshot *, struct bole_bitmap **out);

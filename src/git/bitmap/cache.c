@@ -34,6 +34,7 @@ struct slot {
 	bool tried;         /* the store was asked */
 	bool loading;       /* it is being asked */
 	unsigned failures;  /* to make one, since one was made */
+	unsigned collected; /* how often */
 };
 
 struct bole_git_cache {
@@ -182,6 +183,7 @@ struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
 	const struct bole_platform_ops *ops = cache->platform->ops;
 	ops->mutex_lock(cache->platform, &cache->lock);
 	bool done = wait_for_slot(cache, repo, &bitmap);
+	unsigned collected = done ? 0 : slot_of(cache, repo)->collected;
 	ops->mutex_unlock(cache->platform, &cache->lock);
 	if (done)
 		return bitmap;
@@ -190,7 +192,8 @@ struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
 	struct slot *s = slot_of(cache, repo);
 	BOLE_ASSERT(s != NULL && s->loading);
 	s->loading = false;
-	if (bitmap != NULL) {
+	/* The snapshot may be from before a collection. */
+	if (bitmap != NULL && s->collected == collected) {
 		s->bitmap = bole_bitmap_retain(bitmap);
 		trim(cache, s);
 	}
@@ -210,6 +213,23 @@ void bole_git_cache_changed(struct bole_git_cache *cache, uint32_t repo)
 	if (s != NULL)
 		make_due(cache, s);
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+void bole_git_cache_collected(struct bole_git_cache *cache, uint32_t repo)
+{
+	if (cache == NULL || repo == 0)
+		return;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	struct slot *s = slot_of(cache, repo);
+	struct bole_bitmap *bitmap = s == NULL ? NULL : s->bitmap;
+	if (s != NULL) {
+		s->bitmap = NULL;
+		s->tried = true; /* what older snapshots see in the store is no better */
+		s->collected++;
+		make_due(cache, s);
+	}
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+	bole_bitmap_release(bitmap);
 }
 
 /* Lock held. */

@@ -20,6 +20,9 @@ void bole_git_cache_close(struct bole_git_cache *);
 struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *, struct bole_snapshot *);
 /* The repository has changed. cache may be NULL. */
 void bole_git_cache_changed(struct bole_git_cache *, uint32_t repo);
+/* Something of the repository was collected: an index from before is of no use, because what is
+ * gone may come back elsewhere. cache may be NULL. */
+void bole_git_cache_collected(struct bole_git_cache *, uint32_t repo);
 /* Makes the index that is due for longest, once it has been due for a moment. tick: asked now and
  * then, an error ends the work. BOLE_END: nothing is due. */
 BOLE_MUST_USE enum bole_status bole_git_cache_work(struct bole_git_cache *, struct bole_store *,

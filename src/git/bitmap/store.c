@@ -21,6 +21,7 @@ enum {
 	SUM_HEAD_BYTES = 12,    /* magic, extent */
 	SEGMENT_BYTES = 12,
 	SET_BYTES = 12, /* and the commit's id */
+	AUX_KEY_MAX = 255,
 };
 
 #define WITH_WHOLES UINT64_C(1) /* in a generation */
@@ -205,6 +206,41 @@ enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *b, struct bole_s
 	enum bole_status rc =
 	        store->aux->put(tx, &key, bole_bytes_of(value, SUM_HEAD_BYTES + b->key_bytes));
 	if (rc != BOLE_OK) {
+		bole_tx_abort(tx);
+		return rc;
+	}
+	return bole_tx_commit(tx, NULL, 0, &failed);
+}
+
+static enum bole_status forget_all(struct bole_tx *tx, bool *any)
+{
+	const struct bole_aux_ops *aux = tx->store->aux;
+	uint8_t bytes[AUX_KEY_MAX];
+	struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {bytes, 0}};
+	struct bole_bytes found;
+	enum bole_status rc;
+
+	*any = false;
+	while ((rc = aux->next(tx->view, key.cls, key.kind, key.key, &found)) == BOLE_OK) {
+		memcpy(bytes, found.ptr, found.len);
+		key.key.len = found.len;
+		BOLE_TRY(aux->put(tx, &key, (struct bole_bytes){NULL, 0}));
+		*any = true;
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
+enum bole_status bole_bitmap_forget(struct bole_store *store, uint32_t repo)
+{
+	struct bole_tx *tx;
+	size_t failed;
+	bool any;
+
+	if (store->aux == NULL)
+		return BOLE_OK;
+	BOLE_TRY(bole_tx_begin(store, repo, &tx));
+	enum bole_status rc = forget_all(tx, &any);
+	if (rc != BOLE_OK || !any) {
 		bole_tx_abort(tx);
 		return rc;
 	}

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "git/bitmap/bitmap.h"
 
 enum {
 	BEGIN_TRIES = 3, /* a store that needs space may revoke a mark */
@@ -134,6 +135,10 @@ static enum bole_status collect(struct gc_walk *walk, struct bole_store *store, 
 		         "gc: the shallow boundary still names commits that have gone");
 	if (!ended)
 		bole_mark_abort(walk->mark);
+	if (rc == BOLE_OK && walk->result->store.objects_dropped > 0 &&
+	    bole_bitmap_forget(store, repo) != BOLE_OK)
+		bole_log(walk->platform, BOLE_LOG_WARN,
+		         "gc: sets of what is gone are still in the store");
 	return rc;
 }
 

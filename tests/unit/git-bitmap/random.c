@@ -310,7 +310,7 @@ static void fetch(const struct request *r, size_t budget, bool moved)
 	enum bole_status rc = transfer(r, &limited.alloc, moved, &writer.writer, &picked);
 	if (rc != BOLE_OK && !(budget != SIZE_MAX && rc == BOLE_E_NO_MEMORY) &&
 	    !(moved && rc == BOLE_E_GONE))
-		bole_panic(bole_status_text(rc), 0, "a fetch fails");
+		fail(r, r->wants[0], picked, bole_status_text(rc));
 	/* Which tags came along when is not known where they moved meanwhile. */
 	if (rc == BOLE_OK && !(moved && r->tags))
 		judge(r, had, bole_bytes_of(pack.ptr, pack.len), picked);
@@ -345,12 +345,15 @@ static enum bole_status tick(void *ctx)
 	return ticks_left-- > 0 ? BOLE_OK : BOLE_E_CLOSED;
 }
 
-static enum bole_status make_index(bool afresh)
+/* starve: memory ends after so many allocations; 0 = it does not. */
+static enum bole_status make_index(bool afresh, unsigned starve)
 {
 	struct bole_snapshot *snapshot;
 	struct bole_bitmap *made = NULL;
 
 	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
+	w.test.fail_after = true;
+	w.test.fail_at = starve == 0 ? 0 : w.test.grows + starve;
 	struct bole_bitmap_job job = {.platform = &w.test.base,
 	                              .alloc = &w.test.alloc,
 	                              .snapshot = snapshot,
@@ -358,7 +361,7 @@ static enum bole_status make_index(bool afresh)
 	                              .tick = tick};
 	enum bole_status rc = bole_bitmap_build(&job, &made);
 	w.test.fail_at = 0;
-	if (rc == BOLE_OK && dag_draw(&w, 2) == 0)
+	if (rc == BOLE_OK)
 		bole_bitmap_rehearse(&job, made);
 	bole_snapshot_close(snapshot);
 	if (rc == BOLE_OK) {
@@ -375,11 +378,8 @@ static void build(void)
 	bool cut = !poor && dag_draw(&w, 8) == 0;
 
 	ticks_left = cut ? dag_draw(&w, 3) : INT_MAX;
-	if (poor) {
-		w.test.fail_after = true;
-		w.test.fail_at = w.test.grows + 1 + (uint64_t)dag_draw(&w, 200);
-	}
-	enum bole_status rc = make_index(dag_draw(&w, 5) == 0);
+	enum bole_status rc =
+	        make_index(dag_draw(&w, 5) == 0, poor ? 1 + (unsigned)dag_draw(&w, 200) : 0);
 	check(rc == BOLE_OK || (poor && rc == BOLE_E_NO_MEMORY) || (cut && rc == BOLE_E_CLOSED));
 	seen.starved += rc == BOLE_E_NO_MEMORY;
 	seen.cut += rc == BOLE_E_CLOSED;
@@ -427,6 +427,15 @@ static void load(void)
 	bitmap = rc == BOLE_OK ? loaded : NULL;
 }
 
+/* What a node does after a collection. */
+static void forget(const struct bole_gc_result *result)
+{
+	if (result->store.objects_dropped == 0)
+		return;
+	bole_bitmap_release(bitmap);
+	bitmap = NULL;
+}
+
 /* -- Changes -- */
 
 static int any_ref(void)
@@ -451,10 +460,16 @@ static void amend(void)
 	}
 }
 
+/* Anything, or a commit, which more likely was a tip once. */
 static void bring_back(void)
 {
 	int node = dag_draw(&w, w.count + 1);
 
+	for (int tries = 0; tries < 20 && node != w.count; tries++) {
+		if (w.nodes[node].type == BOLE_OBJECT_COMMIT && !dag_has(&w, node))
+			break;
+		node = dag_draw(&w, w.count + 1);
+	}
 	if (node == w.count)
 		return;
 	dag_bring_back(&w, node);
@@ -471,6 +486,8 @@ static void collect(void)
 
 	check(rc == BOLE_OK || rc == BOLE_E_NO_SPACE || rc == BOLE_E_GONE);
 	seen.collections += rc == BOLE_OK;
+	if (rc == BOLE_OK)
+		forget(&result);
 }
 
 static void repack(void)
@@ -486,13 +503,15 @@ static void repack(void)
 	if (rc != BOLE_OK && rc != BOLE_END && rc != BOLE_E_UNSUPPORTED && rc != BOLE_E_NO_SPACE)
 		bole_panic(result.error, (int)rc, bole_status_text(rc));
 	seen.repacks += rc == BOLE_OK;
+	if (rc == BOLE_OK)
+		forget(&result.gc);
 }
 
 static void mutate(void)
 {
 	struct bole_maintain_options eager = {.eagerness = 2};
 
-	switch (dag_draw(&w, 14)) {
+	switch (dag_draw(&w, 16)) {
 	case 0: seen.full += !dag_push(&w, false, any_ref(), DAG_NONE); break;
 	case 1:
 	case 2: amend(); break;
@@ -507,6 +526,12 @@ static void mutate(void)
 		break;
 	case 8: build(); break;
 	case 9: save(); break;
+	case 11: /* goes, and comes back before anybody looks */
+	case 12:
+		amend();
+		collect();
+		bring_back();
+		break;
 	case 10: seen.full += !dag_push(&w, true, any_ref(), dag_grow(&w, 80)); break;
 	default: seen.full += !dag_push(&w, dag_draw(&w, 2) == 0, any_ref(), dag_grow(&w, 8));
 	}
@@ -528,7 +553,11 @@ static void step(void)
 	case 3:
 	case 4:
 	case 5:
-	case 6: ask(); break;
+	case 6:
+		if (bitmap == NULL && dag_draw(&w, 2) == 0)
+			build();
+		ask();
+		break;
 	default: mutate();
 	}
 }
@@ -623,10 +652,10 @@ Test(bitmap, records_that_were_packed_are_sent_once)
 	OK(bole_block_sim_open(&test.alloc, &sim, &device));
 	dag_open(&w, device, test_algo(), 1);
 	push_commits(30);
-	OK(make_index(false));
+	OK(make_index(false, 0));
 	OK(bole_repack(&w.test.base, &w.test.alloc, w.store, w.repo.id, &options, &result));
 	push_commits(3);
-	OK(make_index(false));
+	OK(make_index(false, 0));
 	r.wants[r.want_count++] = w.refs[0];
 	fetch(&r, SIZE_MAX, false);
 	bole_bitmap_release(bitmap);

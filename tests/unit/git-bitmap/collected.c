@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: ISC */
+/* Sets after a collection: what is gone may come back elsewhere, and then they name places where
+ * nothing is. */
+#include <criterion/criterion.h>
+
+#include "bole/block_sim.h"
+#include "bole/gc.h"
+#include "git/bitmap/cache.h"
+#include "support/dagworld.h"
+#include "support/suite_help.h"
+
+static struct dagworld w;
+static struct bole_git_cache *cache;
+
+static struct bole_bitmap *cached(void)
+{
+	struct bole_snapshot *snapshot;
+
+	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
+	struct bole_bitmap *bitmap = bole_git_cache_bitmap(cache, snapshot);
+	bole_snapshot_close(snapshot);
+	return bitmap;
+}
+
+static enum bole_status load(struct bole_bitmap **out)
+{
+	struct bole_snapshot *snapshot;
+
+	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
+	enum bole_status rc = bole_bitmap_load(&w.test.base, &w.test.alloc, snapshot, out);
+	bole_snapshot_close(snapshot);
+	return rc;
+}
+
+/* Until one is at hand. */
+static struct bole_bitmap *make(void)
+{
+	struct bole_bitmap *bitmap = NULL;
+
+	for (int i = 0; i < 1000 && bitmap == NULL; i++) {
+		w.test.now += UINT64_C(1000000000);
+		(void)!bole_git_cache_work(cache, w.store, NULL, NULL);
+		bitmap = cached();
+	}
+	cr_assert_not_null(bitmap);
+	return bitmap;
+}
+
+static void collect(void)
+{
+	struct bole_gc_result result;
+
+	OK(bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, NULL, &result));
+	cr_assert_gt(result.store.objects_dropped, 0);
+	bole_git_cache_collected(cache, w.repo.id);
+}
+
+/* Goal: a branch goes, is collected and comes back, partly at other places. Nobody uses the sets of
+ * before, neither those in memory nor those in the store. */
+Test(bitmap, sets_from_before_a_collection_are_gone)
+{
+	struct bole_block_sim_options sim;
+	struct bole_bitmap *bitmap;
+	struct test_platform test;
+	struct bole_block *device;
+	int tip = DAG_NONE;
+
+	test_platform_init(&test, 1);
+	OK(bole_block_sim_geometry("virtio", &sim));
+	sim.size_bytes = 32 << 20;
+	OK(bole_block_sim_open(&test.alloc, &sim, &device));
+	dag_open(&w, device, test_algo(), 1);
+	w.test.manual_clock = true;
+	OK(bole_git_cache_open(&w.test.base, &w.test.alloc, 64 << 20, &cache));
+	for (int i = 0; i < 40; i++)
+		tip = dag_grow(&w, 4);
+	cr_assert(dag_push(&w, true, 0, tip));
+	cr_assert(dag_push(&w, true, 1, w.nodes[tip].links[0]));
+	cr_assert_null(cached());
+	bitmap = make();
+	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
+	bole_bitmap_release(bitmap);
+	OK(load(&bitmap));
+	bole_bitmap_release(bitmap);
+	cr_assert(dag_push(&w, true, 0, DAG_NONE));
+	collect();
+	cr_assert_null(cached());
+	cr_assert_eq(load(&bitmap), BOLE_E_NOT_FOUND);
+	dag_bring_back(&w, tip);
+	cr_assert(dag_push(&w, false, 0, tip));
+	cr_assert_null(cached());
+	bole_bitmap_release(make());
+	bole_git_cache_close(cache);
+	dag_close(&w);
+	bole_block_close(device);
+	test_platform_release(&test);
+}
