@@ -4,38 +4,17 @@
 # by bole from git's servers and its own, and served on by Bole to git; pushes from and into them.
 # Method: random histories (SEED), and random steps that bole and git take side by side against the
 # same server; after each the objects and ends are compared by git, and now and then gc and fsck run.
+# Also: sha256 image
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "shallow: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-for pair in init.defaultBranch=main http.receivepack=true safe.directory='*' fetch.pruneTags=false \
-	receive.shallowUpdate=true gc.auto=0 maintenance.auto=false; do
-	git config --file config "${pair%%=*}" "${pair#*=}"
-done
-SEED=${SEED:-$RANDOM}
-ROUNDS=${ROUNDS:-6}
-RANDOM=$SEED
-echo "SEED=$SEED"
+. "$(dirname "$0")/../support/service.sh"
+suite
+configure http.receivepack=true safe.directory='*' fetch.pruneTags=false receive.shallowUpdate=true \
+	maintenance.auto=false
+ROUNDS=${ROUNDS:-$([[ $where == host ]] && echo 4 || echo 2)}
 
-die() { echo "shallow: $* (SEED=$SEED)" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@" >bo.log 2>&1; }
-refused() { # words command...: it must fail and say the words
-	local words=$1
-	shift
-	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
-}
-objects() { git -C "$1" rev-list --objects --branches | cut -d' ' -f1 | sort; }
-same() { # git folder, STORE#REPO, what
+heads() { git -C "$1" rev-list --objects --branches | cut -d' ' -f1 | sort; }
+beside() { # git folder, STORE#REPO, what
 	rm -rf out
 	# Ends that nothing reaches count for the next step, and both keep others of them.
 	if ((tidy)); then
@@ -48,13 +27,13 @@ same() { # git folder, STORE#REPO, what
 	((tidy)) || return
 	local had=$more
 	more=
-	cmp -s <(objects "$1") <(objects out) || {
+	cmp -s <(heads "$1") <(heads out) || {
 		# git forgets what it had where a server counts from the nearest end
 		[[ ${ways[0]:-} != --deepen && (-z $had || ${#ways[@]} != 0) ]] ||
-			[[ -n $(comm -23 <(objects "$1") <(objects out)) ]] || more=1
+			[[ -n $(comm -23 <(heads "$1") <(heads out)) ]] || more=1
 		[[ -z $more ]] || return
-		diff <(objects "$1") <(objects out) | grep -c '^<' >&2
-		diff <(objects "$1") <(objects out) | grep -c '^>' >&2
+		diff <(heads "$1") <(heads out) | grep -c '^<' >&2
+		diff <(heads "$1") <(heads out) | grep -c '^>' >&2
 		[[ -z ${KEEP:-} ]] || cp -r "$dir" "$KEEP"
 		die "$3: the objects differ"
 	}
@@ -66,28 +45,13 @@ sound() { # STORE, what
 }
 
 # -- the servers --
-mkdir srv
-port=$((20000 + RANDOM % 20000))
-git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
-	--port=$port >daemon.log 2>&1 &
-pids+=($!)
-tls=$top/tests/support/tls
-python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
-pids+=($!)
-"$bole" init own.img --size 256M >/dev/null || die init
-"$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push --set receive.create=true \
-	--set repo.open.receive.shallowUpdate=true >serve.out 2>serve.log &
-pids+=($!)
-for _ in {1..100}; do
-	grep -q '^http port' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
-	sleep 0.1
-done
-read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
-[[ -n $bgit ]] || die "the server does not say its ports"
-read -r plain <http.out
-declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$plain
-	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
-"$bole" init d.img --size 256M >/dev/null || die init
+git_servers
+store=own.img
+passes "$bole" init $store --size 128M
+start receive.enable=true receive.create=true repo.open.receive.shallowUpdate=true
+declare -A base=([daemon]=git://127.0.0.1:$daemon [backend]=http://127.0.0.1:$backend
+	[bhttp]=http://127.0.0.1:$http [bgit]=git://127.0.0.1:$git)
+passes "$bole" init d.img --size 256M
 
 grow() { # folder, seed, first, count
 	python3 "$top/tests/interop/shallow.py" "$2" "$3" "$4" |
@@ -106,30 +70,28 @@ pick_way() {
 specs='+refs/heads/*:refs/heads/*'
 
 # -- bole beside git, against each server --
-servers=(daemon backend bhttp bgit)
+servers=(bhttp bgit)
+[[ $where == image ]] || servers+=(daemon backend)
 for round in $(seq $ROUNDS); do
-	format=$([[ $((RANDOM % 3)) == 0 ]] && echo sha256 || echo sha1)
 	version=$((RANDOM % 2 * 2))
 	name=r$round
 	more=
 	tidy=$((RANDOM % 4))
 	src=src$round
-	git init -q --bare --object-format=$format $src
+	git init -q --bare $src
 	grow $src $((SEED + round)) 1 36
-	many=4
-	[[ $format == sha1 ]] || many=2 # git of this age creates no others by a push
-	server=${servers[$((RANDOM % many))]}
-	url=${base[$server]}/$name.git
+	peer=${servers[$((RANDOM % ${#servers[@]}))]}
+	url=${base[$peer]}/$name.git
 	pushed=$url
-	[[ $server == b[hg]* ]] && pushed=${base[bhttp]}/$name.git
-	if [[ $server == b[hg]* ]]; then
+	[[ $peer == b[hg]* ]] && pushed=${base[bhttp]}/$name.git
+	if [[ $peer == b[hg]* ]]; then
 		git -C $src push -q --mirror "$pushed" >push.log 2>&1 || die "push"
 	else
 		git clone -q --mirror $src srv/$name.git
 		pushed=$dir/srv/$name.git
 	fi
 	pick_way
-	what="round $round, $server v$version $format: clone ${ways[*]}"
+	what="round $round, $peer v$version $format: clone ${ways[*]}"
 	git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch "${ways[@]}" "$url" \
 		g$round >git.log 2>&1
 	gitrc=$?
@@ -137,7 +99,7 @@ for round in $(seq $ROUNDS); do
 	rc=$?
 	((gitrc == 0)) || continue
 	((rc == 0)) || die "$what"
-	same g$round "d.img#$name" "$what"
+	beside g$round "d.img#$name" "$what"
 	at=37
 	for step in 1 2 3 4 5; do
 		pick_way
@@ -162,10 +124,10 @@ for round in $(seq $ROUNDS); do
 		# It falls over ends that it was told of and did not get.
 		((gitrc == 0)) || { more=1; break; }
 		((rc == 0)) || die "$what"
-		same g$round "d.img#$name" "$what"
+		beside g$round "d.img#$name" "$what"
 	done
 	sound d.img "$what"
-	[[ -n $more ]] || same g$round "d.img#$name" "$what; gc"
+	[[ -n $more ]] || beside g$round "d.img#$name" "$what; gc"
 done
 
 ways=() tidy=1
@@ -174,30 +136,30 @@ src=whole
 git init -q --bare $src
 grow $src $SEED 1 36
 git clone -q --bare $src srv/whole.git
-bo repo 'd.img#empty' create || die "create"
+bo repo 'd.img#empty' create "${create[@]}" || die "create"
 git clone -q --bare --no-tags --no-single-branch --depth 3 "file://$dir/$src" three
-ends=$(objects three | wc -l)
+ends=$(heads three | wc -l)
 refused 'shallow update not allowed' git -C three push -q "${base[bhttp]}/closed.git" --all
 git -C three push -q "${base[bhttp]}/open.git" --all >push.log 2>&1 || die "a shallow push"
-for server in bhttp bgit; do
+for peer in bhttp bgit; do
 	for version in 0 2; do
-		what="serving, $server v$version"
-		url=${base[$server]}/open.git
+		what="serving, $peer v$version"
+		url=${base[$peer]}/open.git
 		rm -rf w
 		git -c protocol.version=$version clone -q --bare --no-tags "$url" w 2>git.log || die "$what: clone"
 		git -C w fsck --full >fsck.log 2>&1 || die "$what: fsck"
-		[[ $(objects w | wc -l) == "$ends" && -s w/shallow ]] || die "$what: clone lacks something"
+		[[ $(heads w | wc -l) == "$ends" && -s w/shallow ]] || die "$what: clone lacks something"
 		rm -rf w
 		git -c protocol.version=$version clone -q --bare --no-tags --no-single-branch --depth 2 \
 			"$url" w 2>git.log || die "$what: depth 2"
 		rm -rf two
 		git clone -q --bare --no-tags --no-single-branch --depth 2 "file://$dir/$src" two
-		cmp -s <(objects two) <(objects w) || die "$what: depth 2 is another one"
+		cmp -s <(heads two) <(heads w) || die "$what: depth 2 is another one"
 		git -c protocol.version=$version -C w fetch -q --depth 9 "$url" "$specs" 2>git.log ||
 			die "$what: depth 9"
-		cmp -s <(objects three) <(objects w) || die "$what: depth 9 is another one"
-		bo clone --protocol $version "$url" "d.img#s$server$version" || die "$what: bole clone"
-		same three "d.img#s$server$version" "$what: bole clone"
+		cmp -s <(heads three) <(heads w) || die "$what: depth 9 is another one"
+		bo clone --protocol $version "$url" "d.img#s$peer$version" || die "$what: bole clone"
+		beside three "d.img#s$peer$version" "$what: bole clone"
 		refused 'update-shallow' "$bole" fetch --protocol $version 'd.img#empty' "$url"
 	done
 done
@@ -205,13 +167,13 @@ bo mirror "${base[bgit]}/open.git" 'd.img#mirror' || die "mirror of a shallow on
 git -C three update-ref refs/heads/main "$(git -C three commit-tree -p main -m more 'main^{tree}')"
 git -C three push -q "${base[bhttp]}/open.git" --all >push.log 2>&1 || die "a push into a shallow one"
 bo mirror "${base[bgit]}/open.git" 'd.img#mirror' || die "mirror again"
-same three 'd.img#mirror' "mirror"
+beside three 'd.img#mirror' "mirror"
 bo fetch --unshallow 'd.img#sbhttp2' "${base[bhttp]}/open.git" "$specs" || die "unshallow from a shallow one"
 grep -q 'still ends at' bo.log || die "nobody says that history still ends"
 refused 'is no shallow repository' "$bole" fetch --unshallow 'd.img#empty' "${base[daemon]}/whole.git"
 bo fetch --unshallow 'd.img#sbhttp2' "${base[daemon]}/whole.git" "$specs" || die "unshallow from another"
 rm -rf out && bo export 'd.img#sbhttp2' out || die export
-[[ ! -e out/shallow ]] && cmp -s <(objects $src) <(objects out) || die "not whole again"
+[[ ! -e out/shallow ]] && cmp -s <(heads $src) <(heads out) || die "not whole again"
 
 # -- pushes out of shallow repositories of Bole --
 bo clone --depth 2 "${base[daemon]}/whole.git" 'd.img#p' || die "clone"
@@ -229,6 +191,6 @@ refused 'shallow update not allowed' "$bole" push 'd.img#p' "${base[daemon]}/no.
 refused 'shallow' "$bole" bundle create 'd.img#p' b.bundle main
 bo log 'd.img#p' || die "log"
 sound d.img "at last"
-kill "${pids[2]}" && wait "${pids[2]}"
+stop
 sound own.img "at last, the server"
 echo "shallow: ok"

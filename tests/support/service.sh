@@ -6,6 +6,8 @@
 #   start SETTING...         serves $store with settings "section.key=value"; sets http, git, server
 #   stop; crash              a clean end, which must succeed; the end that a power cut is
 #   url http|git REPO        an address of what start started
+#   git_servers              stock git serves the folder srv; sets ports: daemon, backend, tls (good, wrong
+#                            name, expired)
 #
 # Who serves is a parameter: WHERE=host is the process, WHERE=image the machine of tests/support/node.sh
 # with 128 MiB. store is a file, or mem:. So is the format of all repositories: GIT_DEFAULT_HASH=sha1
@@ -46,10 +48,11 @@ configure() { # key=value...: of git
 	for pair; do git config --file "$dir/config" --add "${pair%%=*}" "${pair#*=}"; done
 }
 leave() {
-	# Whoever the server still has work for must not keep the test from ending.
-	[[ -z $server ]] || kill -9 "$server" 2>/dev/null
-	((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null
-	wait 2>/dev/null
+	exec 2>/dev/null
+	# Whom the server still has work for must not keep the test from ending.
+	[[ -z $server ]] || kill -9 "$server"
+	((${#pids[@]} == 0)) || kill "${pids[@]}"
+	wait $server "${pids[@]}"
 	rm -rf "$dir"
 }
 die() {
@@ -120,6 +123,23 @@ crash() {
 		wait "$server" 2>/dev/null
 	fi
 	server=
+}
+git_servers() {
+	local certificates=$top/tests/support/tls
+	mkdir srv
+	for _ in {1..20}; do
+		daemon=$((20000 + RANDOM % 12000)) # below what the system gives to callers
+		git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" \
+			--listen=127.0.0.1 --port=$daemon --verbose 2>daemon.log &
+		until grep -q 'Ready to rumble' daemon.log || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
+		kill -0 $! 2>/dev/null && break
+	done
+	pids+=($!)
+	python3 "$top/tests/support/http_backend.py" srv "$certificates"/{good,other,expired}.pem \
+		>backend.out 2>backend.log &
+	pids+=($!)
+	for _ in {1..300}; do [[ $(wc -l <backend.out) == 4 ]] && break; sleep 0.05; done
+	{ read -r backend; mapfile -t tls; } <backend.out
 }
 url() { # transport repository
 	if [[ $1 == http ]]; then echo "http://127.0.0.1:$http/$2.git"; else echo "git://127.0.0.1:$git/$2.git"; fi
