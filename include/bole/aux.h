@@ -24,7 +24,10 @@ enum bole_aux_class {
 
 /* A bit of a kind. Records of such kinds say what may be missing in a repository; a program that
  * does not know about them must not write to the volume (docs/FORMAT.md, feature words). */
-enum { BOLE_AUX_KIND_BINDING = 0x8000 };
+enum {
+	BOLE_AUX_KIND_BINDING = 0x8000,
+	BOLE_AUX_KIND_PARTIAL = 0x4000, /* with it: such a program may know ends of history only */
+};
 
 /* kind: a small number from docs/FORMAT.md; key: 1..255 bytes; value: up to BOLE_AUX_BYTES_MAX. */
 struct bole_aux_key {

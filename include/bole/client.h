@@ -9,7 +9,9 @@
  * lead somewhere before a reference moves. Whatever fails leaves the repository as it was.
  *
  * A repository may be shallow: its history then ends at recorded commits, and every link of every
- * other object leads somewhere. There are no partial clones.
+ * other object leads somewhere. It may be partial: of what objects link to, trees and blobs may be
+ * missing that its origin, the server it was cloned from, promised to keep; reading one is
+ * BOLE_E_PROMISED, and bole_client_backfill brings it.
  *
  * Calls block: on a fiber the fiber, else the thread. One conversation at a time on a client. */
 #ifndef BOLE_CLIENT_H
@@ -166,6 +168,12 @@ struct bole_client_fetch {
 	 * attempt goes on from there. 0 = all at once. */
 	uint32_t batch_refs;
 	struct bole_client_deepen deepen; /* not together with batch_refs */
+	/* A partial clone: what the server is to leave out, as in git-rev-list(1), "--filter":
+	 * "blob:none", "blob:limit=1m", "tree:0", ... NULL: as the fetches from this server before,
+	 * if the repository is a partial clone of it, else nothing. The server becomes the
+	 * repository's origin; it has one at most (BOLE_E_CONFLICT). Trees and blobs may be missing
+	 * then, commits and tags not. Needs version 2 (BOLE_E_UNSUPPORTED). */
+	const char *filter;
 	/* Takes commits of a server whose history ends where that of the repository does not. A
 	 * repository that is made takes them always. */
 	bool update_shallow;
@@ -178,6 +186,7 @@ struct bole_client_fetch {
 	/* Out. */
 	uint64_t objects;
 	uint64_t pack_bytes;
+	uint64_t promised; /* objects that what came links to, and that are not here */
 	uint64_t refs_changed;
 	uint64_t refs_refused;
 	uint32_t rounds; /* of negotiation */
@@ -193,6 +202,38 @@ BOLE_MUST_USE enum bole_status bole_client_fetch(struct bole_client *, struct bo
 
 /* Whether the text is a refspec of a fetch or a push; one that is not fails either. */
 bool bole_client_refspec_valid(const char *text, bool push);
+
+/* -- What a partial repository lacks -- */
+
+enum { BOLE_CLIENT_ORIGIN_MAX = 2001 };
+struct bole_client_origin {
+	bool partial;                     /* objects may be missing */
+	char url[BOLE_CLIENT_ORIGIN_MAX]; /* without credentials; "": not known */
+	char filter[BOLE_CLIENT_ORIGIN_MAX];
+};
+/* Where a repository was cloned from in part. BOLE_OK also when it is whole. BOLE_E_NOT_FOUND (no
+ * such repository), BOLE_E_CORRUPT, BOLE_E_NO_MEMORY. */
+BOLE_MUST_USE enum bole_status bole_client_origin(struct bole_store *, struct bole_alloc *,
+                                                  const char *repo, struct bole_client_origin *);
+
+struct bole_client_backfill {
+	const char *repo;
+	const struct bole_oid *ids; /* promised objects; those that are here are passed over */
+	size_t id_count;            /* 0 = all that is missing */
+	bool lenient;
+	uint64_t object_bytes_max;
+	size_t memory_bytes_max;
+	/* Out. */
+	uint64_t objects;
+	uint64_t pack_bytes;
+	uint64_t missing; /* after all of it was asked for: what is still missing */
+};
+/* Brings objects that are promised from the client's server, usually the origin. They come in
+ * batches, each of which is kept when a later one fails. A repository that lacks nothing any more
+ * is whole, and forgets its origin. As bole_client_fetch; BOLE_E_NOT_FOUND: an id that is not
+ * promised. */
+BOLE_MUST_USE enum bole_status bole_client_backfill(struct bole_client *, struct bole_store *,
+                                                    struct bole_client_backfill *);
 
 /* -- Pushing -- */
 

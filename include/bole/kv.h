@@ -61,6 +61,9 @@ const char *bole_kv_branch(const struct bole_kv *);
 BOLE_MUST_USE enum bole_status bole_kv_view_open(struct bole_kv *, const char *at,
                                                  struct bole_kv_view **out);
 void bole_kv_view_close(struct bole_kv_view *);
+/* What the last call on this view that returned BOLE_E_PROMISED lacked (client.h); false if none
+ * did. */
+bool bole_kv_view_missing(const struct bole_kv_view *, struct bole_oid *out);
 /* The commit; false when there is none yet. */
 bool bole_kv_view_commit(const struct bole_kv_view *, struct bole_oid *out);
 
@@ -71,7 +74,8 @@ struct bole_kv_item {
 };
 
 /* The value, borrowed until the next call on this view. BOLE_E_NOT_FOUND (also for a directory),
- * BOLE_E_INVALID (no key), BOLE_E_UNSUPPORTED (a submodule), BOLE_E_LIMIT (stream it instead). */
+ * BOLE_E_PROMISED (of a partial repository, and not here), BOLE_E_INVALID (no key),
+ * BOLE_E_UNSUPPORTED (a submodule), BOLE_E_LIMIT (stream it instead). */
 BOLE_MUST_USE enum bole_status bole_kv_get(struct bole_kv_view *, struct bole_bytes key,
                                            struct bole_bytes *value);
 /* The same for a value of any size. */

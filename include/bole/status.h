@@ -30,6 +30,9 @@ enum bole_status {
 	BOLE_E_TIMEOUT = -14,     /* the peer was silent past its deadline */
 	BOLE_E_CLOSED = -15,      /* the peer hung up, or the object was shut down */
 	BOLE_E_DENIED = -16,      /* not allowed by configuration */
+	/* The repository is partial, and its origin keeps what is asked for: fetch it (client.h).
+	 */
+	BOLE_E_PROMISED = -17,
 };
 
 /* A short lower-case English phrase for a status ("no space on the volume"). Static storage. */

@@ -25,6 +25,7 @@ const char *bole_status_text(enum bole_status rc)
 	case BOLE_E_TIMEOUT: return "timed out";
 	case BOLE_E_CLOSED: return "connection closed";
 	case BOLE_E_DENIED: return "not allowed";
+	case BOLE_E_PROMISED: return "not here but at the origin of this partial clone";
 	}
 	BOLE_UNREACHABLE();
 }

@@ -237,6 +237,11 @@ enum bole_status bole_kv_view_of_ref(struct bole_kv *kv, const char *ref, struct
 	return BOLE_OK;
 }
 
+bool bole_kv_view_missing(const struct bole_kv_view *view, struct bole_oid *out)
+{
+	return bole_object_reader_missing(view->reader, out);
+}
+
 bool bole_kv_view_commit(const struct bole_kv_view *view, struct bole_oid *out)
 {
 	if (view->has_commit)

@@ -42,6 +42,7 @@ extern const struct bole_command bole_command_bundle;
 extern const struct bole_command bole_command_ls_remote;
 extern const struct bole_command bole_command_clone;
 extern const struct bole_command bole_command_fetch;
+extern const struct bole_command bole_command_backfill;
 extern const struct bole_command bole_command_push;
 extern const struct bole_command bole_command_mirror;
 extern const struct bole_command bole_command_repo;

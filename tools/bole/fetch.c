@@ -18,6 +18,8 @@ static const char clone_help[] =
         "format; HEAD names the branch that the server's does. Every object is verified.\n"
         "There is no work tree. History is whole, unless its end is asked for; tags are\n"
         "then those of what is fetched.\n\n" DEEPEN_HELP
+        "  --filter SPEC        leave out what SPEC says, for later: blob:none, blob:limit=1m,\n"
+        "                       tree:0; see: bole backfill\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
@@ -37,6 +39,8 @@ static const char fetch_help[] =
         "  --tags, --no-tags    all tags, or none; else those of what is fetched\n"
         "  --atomic             move all references or none\n"
         "  --dry-run            say what would change\n"
+        "  --filter SPEC        leave out what SPEC says, for later: blob:none, blob:limit=1m,\n"
+        "                       tree:0; see: bole backfill\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
         "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
@@ -64,6 +68,7 @@ struct fetch_settings {
 	bool dry_run;
 	bool lenient;
 	const char *batch;
+	struct bole_cli_values filters;
 	bool unshallow;
 	bool update_shallow;
 	const char *depth;
@@ -152,6 +157,11 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	job->update_shallow = settings->update_shallow;
 	job->repo = spec->repo;
 	job->dry_run = settings->dry_run;
+	if (settings->filters.count > 1) {
+		fputs("bole: only one --filter is taken; combine:A+B joins several\n", stderr);
+		return BOLE_EXIT_USAGE;
+	}
+	job->filter = settings->filters.count == 0 ? NULL : settings->filters.at[0];
 	job->lenient = settings->lenient;
 	code = bole_cli_client_open(cli, url, &settings->client, false, &c);
 	if (code == BOLE_EXIT_OK)
@@ -184,6 +194,8 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--shallow-since", NULL, &s.since},
 	                                        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc > 0)
+		argc = bole_cli_take_values(argc, argv, "--filter", &s.filters);
 	if (argc > 0)
 		argc = bole_cli_take_values(argc, argv, "--server-option",
 		                            &s.client.server_options);
@@ -221,6 +233,8 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	        {"--deepen", NULL, &s.deepen},       {"--unshallow", &s.unshallow, NULL},
 	        {"--shallow-since", NULL, &s.since}, {"--update-shallow", &s.update_shallow, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
+	if (argc > 0)
+		argc = bole_cli_take_values(argc, argv, "--filter", &s.filters);
 	if (argc > 0)
 		argc = bole_cli_take_values(argc, argv, "--server-option",
 		                            &s.client.server_options);

@@ -89,6 +89,7 @@ static enum bole_status repo_check(struct fsck *fsck, struct bole_store *store, 
 	fsck->git.refs += result.refs;
 	fsck->git.ends += result.ends;
 	fsck->git.cut += result.cut;
+	fsck->git.promised += result.promised;
 	fsck->git.inflated_bytes += result.inflated_bytes;
 	fsck->git.errors += result.errors;
 	fsck->repos++;
@@ -134,6 +135,7 @@ static void print(const struct fsck *fsck)
 	        {"tags", fsck->git.tags},
 	        {"shallow", fsck->git.ends},
 	        {"shallow_cut", fsck->git.cut},
+	        {"promised", fsck->git.promised},
 	        {"inflated_bytes", fsck->git.inflated_bytes},
 	        {"repaired", fsck->volume.repaired},
 	        {"warnings", fsck->volume.warnings},

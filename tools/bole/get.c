@@ -2,6 +2,7 @@
 /* bole get, bole ls: reading keys. */
 #include <string.h>
 
+#include "backfill.h"
 #include "kv_open.h"
 
 static const char get_help[] =
@@ -88,6 +89,27 @@ static int get_value(const struct bole_cli *cli, struct bole_kv_view *view, cons
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail(text, rc);
 }
 
+static enum bole_status drop(struct bole_writer *self, const void *src, size_t len)
+{
+	(void)self;
+	(void)src;
+	(void)len;
+	return BOLE_OK;
+}
+
+static enum bole_status drop_flush(struct bole_writer *self)
+{
+	(void)self;
+	return BOLE_OK;
+}
+
+static enum bole_status look_at_value(struct bole_kv_view *view, void *ctx)
+{
+	struct bole_writer writer = {.write = drop, .flush = drop_flush};
+
+	return bole_kv_get_stream(view, bole_cli_bytes(ctx), &writer);
+}
+
 static int get_run(struct bole_cli *cli, int argc, char **argv)
 {
 	struct bole_cli_args args;
@@ -100,7 +122,9 @@ static int get_run(struct bole_cli *cli, int argc, char **argv)
 	code = bole_cli_kv_open(cli, args.at[0], BOLE_CLI_READ, &kv);
 	if (code != BOLE_EXIT_OK)
 		return code;
-	code = bole_cli_kv_view(&kv, &view);
+	code = bole_cli_kv_fill(cli, args.at[0], &kv, look_at_value, (void *)(uintptr_t)args.at[1]);
+	if (code == BOLE_EXIT_OK)
+		code = bole_cli_kv_view(&kv, &view);
 	if (code == BOLE_EXIT_OK) {
 		code = get_value(cli, view, args.at[1]);
 		bole_kv_view_close(view);
@@ -148,6 +172,21 @@ static int list(const struct bole_cli *cli, struct bole_kv_view *view,
 	return rc == BOLE_END ? BOLE_EXIT_OK : bole_cli_fail("listing keys", rc);
 }
 
+static enum bole_status look_at_keys(struct bole_kv_view *view, void *ctx)
+{
+	struct bole_kv_cursor *cursor;
+	struct bole_kv_item item;
+
+	enum bole_status rc = bole_kv_cursor_open(view, ctx, &cursor);
+	if (rc != BOLE_OK)
+		return rc;
+	do {
+		rc = bole_kv_cursor_next(cursor, &item);
+	} while (rc == BOLE_OK);
+	bole_kv_cursor_close(cursor);
+	return rc;
+}
+
 static int ls_run(struct bole_cli *cli, int argc, char **argv)
 {
 	const char *from = "";
@@ -162,15 +201,17 @@ static int ls_run(struct bole_cli *cli, int argc, char **argv)
 	int code = bole_cli_args(argc, argv, ls_help, options, 3, 1, 2, &args);
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
-	code = bole_cli_kv_open(cli, args.at[0], BOLE_CLI_READ, &kv);
-	if (code != BOLE_EXIT_OK)
-		return code;
 	struct bole_kv_range range = {
 	        .prefix = bole_cli_bytes(args.count == 2 ? args.at[1] : ""),
 	        .from = bole_cli_bytes(from),
 	        .to = bole_cli_bytes(to),
 	};
-	code = bole_cli_kv_view(&kv, &view);
+	code = bole_cli_kv_open(cli, args.at[0], BOLE_CLI_READ, &kv);
+	if (code != BOLE_EXIT_OK)
+		return code;
+	code = bole_cli_kv_fill(cli, args.at[0], &kv, look_at_keys, &range);
+	if (code == BOLE_EXIT_OK)
+		code = bole_cli_kv_view(&kv, &view);
 	if (code == BOLE_EXIT_OK) {
 		code = list(cli, view, &range, full);
 		bole_kv_view_close(view);

@@ -26,6 +26,7 @@ static const struct bole_command *const commands[] = {
 	&bole_command_ls_remote,
 	&bole_command_clone,
 	&bole_command_fetch,
+	&bole_command_backfill,
 	&bole_command_push,
 	&bole_command_mirror,
 	&bole_command_lfs,

@@ -116,6 +116,8 @@ static const char *advice(enum bole_status rc)
 		return "; check it with: bole fsck STORE";
 	if (rc == BOLE_E_NO_SPACE)
 		return "; delete something or use a larger disk";
+	if (rc == BOLE_E_PROMISED)
+		return "; fetch it with: bole backfill STORE#REPO";
 	if (rc == BOLE_E_UNSUPPORTED)
 		return "; a newer bole may know this format";
 	return "";

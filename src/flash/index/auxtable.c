@@ -231,12 +231,21 @@ static struct flash_aux_write *write_for(struct flash_tx *tx, struct bole_bytes 
 	return &tx->auxwrite[n];
 }
 
+uint64_t bole_flash_aux_features(uint16_t kind)
+{
+	if ((kind & BOLE_AUX_KIND_BINDING) == 0)
+		return 0;
+	return (kind & BOLE_AUX_KIND_PARTIAL) == 0
+	               ? FLASH_RO_COMPAT_BINDING
+	               : FLASH_RO_COMPAT_BINDING | FLASH_RO_COMPAT_PARTIAL;
+}
+
 /* Older programs must not write from now on, even if power goes as soon as the record is there. */
-static enum bole_status bind(struct flash_volume *v)
+static enum bole_status bind(struct flash_volume *v, uint64_t features)
 {
 	bole_flash_lock(v);
-	bool bound = (v->anchor.ro_compat & FLASH_RO_COMPAT_BINDING) != 0;
-	v->ro_compat |= FLASH_RO_COMPAT_BINDING;
+	bool bound = (v->anchor.ro_compat & features) == features;
+	v->ro_compat |= features;
 	bole_flash_unlock(v);
 	return bound || v->read_only ? BOLE_OK : bole_flash_checkpoint_next(v);
 }
@@ -253,7 +262,7 @@ enum bole_status bole_flash_aux_put(struct flash_tx *tx, const struct bole_aux_k
 	if (value.len > BOLE_AUX_BYTES_MAX)
 		return BOLE_E_LIMIT;
 	if (value.ptr != NULL && (key->kind & BOLE_AUX_KIND_BINDING) != 0)
-		BOLE_TRY(bind(tx->v));
+		BOLE_TRY(bind(tx->v, bole_flash_aux_features(key->kind)));
 	struct bole_bytes k = {buf, table_key(buf, key->cls, key->kind, key->key)};
 	struct flash_aux_write *w = write_for(tx, k);
 	size_t len = value.ptr == NULL ? 0 : value.len;

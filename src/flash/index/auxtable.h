@@ -21,6 +21,8 @@ struct flash_aux_part {
 	uint32_t bytes;
 };
 
+/* What a program must know to write where records of this kind are. */
+uint64_t bole_flash_aux_features(uint16_t kind);
 uint32_t bole_flash_aux_parts(struct bole_bytes value);
 struct flash_aux_part bole_flash_aux_part(struct bole_bytes value, uint32_t i);
 /* Writes a value without places; returns its length. */

@@ -326,8 +326,7 @@ bool bole_flash_aux_decode(const struct flash_record *r, struct flash_aux_record
 /* The feature is there even if the anchor that is used is older than the record. */
 static void note_binding(struct flash_apply *a, const uint8_t *key)
 {
-	if (((unsigned)key[1] << 8 & BOLE_AUX_KIND_BINDING) != 0)
-		a->v->ro_compat |= FLASH_RO_COMPAT_BINDING;
+	a->v->ro_compat |= bole_flash_aux_features((uint16_t)(key[1] << 8));
 }
 
 bool bole_flash_aux_follows(const struct flash_apply *a, const struct flash_record *r,

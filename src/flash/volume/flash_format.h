@@ -40,6 +40,8 @@ enum {
 	/* There may be auxiliary records of kinds with BOLE_AUX_KIND_BINDING. Set for good before
 	 * the first of them is. */
 	FLASH_RO_COMPAT_BINDING = 1,
+	/* And of kinds with BOLE_AUX_KIND_PARTIAL, too. */
+	FLASH_RO_COMPAT_PARTIAL = 2,
 };
 
 /* Anchor: one slot; the rest of the slot is zero. */

@@ -9,6 +9,7 @@
 #include "bole/store.h"
 #include "git/bitmap/walk.h"
 #include "git/boundary.h"
+#include "git/promise.h"
 
 enum {
 	ALL_WITHIN = 128, /* commits from HEAD */
@@ -402,11 +403,13 @@ enum bole_status bole_bitmap_build(const struct bole_bitmap_job *job, struct bol
 	struct build build = {.base = BITMAP_NONE, .job = job};
 
 	bool shallow;
+	bool partial;
 
 	*out = NULL;
-	/* Sets are of whole histories, and a boundary may move. */
+	/* Sets are of whole histories, and a boundary may move; what is missing has no position. */
 	BOLE_TRY(bole_boundary_any(job->snapshot, &shallow));
-	if (shallow)
+	BOLE_TRY(bole_promise_any(job->snapshot, &partial));
+	if (shallow || partial)
 		return BOLE_E_NOT_FOUND;
 	if (job->old != NULL && bole_bitmap_fits(job->old, job->snapshot))
 		build.old = job->old;

@@ -29,6 +29,24 @@ void bole_fetch_session_close(struct fetching *f)
 	f->open = false;
 }
 
+void bole_fetch_lists_open(struct fetching *f)
+{
+	struct bole_id_list *const lists[] = {&f->wants, &f->shallow, &f->unshallow, &f->cut};
+
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		bole_id_list_init(lists[i], f->r->platform, f->r->alloc, f->repo.algo);
+	f->wants_open = true;
+}
+
+void bole_fetch_lists_release(struct fetching *f)
+{
+	struct bole_id_list *const lists[] = {&f->wants, &f->shallow, &f->unshallow, &f->cut};
+
+	for (size_t i = 0; f->wants_open && i < sizeof lists / sizeof lists[0]; i++)
+		bole_id_list_release(lists[i]);
+	f->wants_open = false;
+}
+
 static enum bole_status find_repo(struct fetching *f)
 {
 	const char *name = f->job->repo;
@@ -87,16 +105,14 @@ static enum bole_status course(struct fetching *f)
 	BOLE_TRY(bole_fetch_list(f));
 	BOLE_TRY(find_repo(f));
 	BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));
-	struct bole_id_list *const lists[] = {&f->wants, &f->shallow, &f->unshallow, &f->cut};
-	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-		bole_id_list_init(lists[i], f->r->platform, f->r->alloc, f->repo.algo);
-	f->wants_open = true;
+	bole_fetch_lists_open(f);
 	bole_fetch_session_open(f);
 	enum bole_status rc = bole_session_boundary(&f->session, f->tx->view);
 	if (rc != BOLE_OK)
 		return bole_remote_fail(f->r, rc, "repository %s: its shallow boundary: %s",
 		                        f->job->repo, bole_status_text(rc));
 	BOLE_TRY(bole_fetch_check_deepen(f));
+	BOLE_TRY(bole_fetch_partial(f));
 	BOLE_TRY(bole_fetch_map(f));
 	BOLE_TRY(bole_fetch_batch(f));
 	BOLE_TRY(bole_fetch_receive(f));
@@ -113,12 +129,7 @@ static void release(struct fetching *f)
 {
 	bole_fetch_session_close(f);
 	bole_boundary_release(&f->session.boundary);
-	if (f->wants_open) {
-		bole_id_list_release(&f->wants);
-		bole_id_list_release(&f->shallow);
-		bole_id_list_release(&f->unshallow);
-		bole_id_list_release(&f->cut);
-	}
+	bole_fetch_lists_release(f);
 	bole_tx_abort(f->tx);
 	bole_alloc_free(f->r->alloc, f->items, f->cap, sizeof *f->items);
 	bole_arena_release(&f->text);
@@ -154,6 +165,7 @@ static enum bole_status run_next(struct bole_remote *r, struct bole_store *store
 	r->transport->ops->end(r->transport);
 	enum bole_status rc =
 	        bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
+	next.url = r->url;
 	if (rc == BOLE_OK)
 		rc = run(&next, store, job, false, again);
 	if (rc != BOLE_OK)
@@ -171,6 +183,7 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 	bool again = false;
 
 	job->objects = job->pack_bytes = job->refs_changed = job->haves = job->ends = 0;
+	job->promised = 0;
 	job->rounds = 0;
 	enum bole_status rc = run(r, store, job, true, &again);
 	/* Steps, and tags whose target has come while they did not. */

@@ -5,6 +5,8 @@
  *   batch.c    some of them at a time
  *   receive.c  negotiation and the pack
  *   ends.c     where history ends
+ *   partial.c  what the server may leave out
+ *   backfill.c what it left out, later
  *   settle.c   what may move, and the commit */
 #ifndef BOLE_GIT_CLIENT_FETCH_H
 #define BOLE_GIT_CLIENT_FETCH_H
@@ -55,7 +57,11 @@ struct fetching {
 	struct bole_id_list unshallow; /* ends of ours that are none any more */
 	struct bole_id_list cut;       /* commits of the pack that lack parents */
 	bool wants_open;
-	bool moved; /* the boundary; the session has it as it is to be */
+	struct bole_origin origin; /* as it is to be */
+	bool partial;              /* objects may be missing, before or after */
+	bool promisor;             /* the server is the origin, so what it leaves out it keeps */
+	bool new_origin;           /* it is to be recorded */
+	bool moved;                /* the boundary; the session has it as it is to be */
 };
 
 /* mapping.c */
@@ -70,6 +76,8 @@ BOLE_MUST_USE enum bole_status bole_fetch_batch(struct fetching *);
 
 /* receive.c: a pack with what is wanted and not here. */
 BOLE_MUST_USE enum bole_status bole_fetch_receive(struct fetching *);
+/* A pack with the wants alone; filter may be NULL. */
+BOLE_MUST_USE enum bole_status bole_fetch_pack(struct fetching *, const char *filter);
 
 /* ends.c */
 bool bole_fetch_deepens(const struct fetching *);
@@ -78,6 +86,9 @@ BOLE_MUST_USE enum bole_status bole_fetch_check_deepen(struct fetching *);
 /* The boundary as it is to be, into the session: after the pack. */
 BOLE_MUST_USE enum bole_status bole_fetch_ends(struct fetching *);
 
+/* partial.c: the filter that goes to the server, and whether it is the origin. */
+BOLE_MUST_USE enum bole_status bole_fetch_partial(struct fetching *);
+
 /* settle.c */
 BOLE_MUST_USE enum bole_status bole_fetch_judge(struct fetching *);
 BOLE_MUST_USE enum bole_status bole_fetch_commit(struct fetching *);
@@ -85,6 +96,11 @@ BOLE_MUST_USE enum bole_status bole_fetch_commit(struct fetching *);
 /* fetch.c. The remote is open and not connected. */
 BOLE_MUST_USE enum bole_status bole_remote_fetch(struct bole_remote *, struct bole_store *,
                                                  struct bole_client_fetch *);
+/* What a partial repository lacks. */
+BOLE_MUST_USE enum bole_status bole_remote_backfill(struct bole_remote *, struct bole_store *,
+                                                    struct bole_client_backfill *);
+void bole_fetch_lists_open(struct fetching *);
+void bole_fetch_lists_release(struct fetching *);
 /* But for its boundary, which stays. */
 void bole_fetch_session_open(struct fetching *);
 void bole_fetch_session_close(struct fetching *);

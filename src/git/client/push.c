@@ -184,6 +184,7 @@ static enum bole_status plan(struct pushing *p, struct bole_id_list *wants,
 	                         .haves = haves->ids,
 	                         .have_count = haves->count,
 	                         .grafts = &p->session.boundary.ends,
+	                         .leave_promised = p->to_origin,
 	                         .thin = !r->caps.no_thin && r->shallow.count == 0,
 	                         .ofs_delta = r->caps.ofs_delta,
 	                         .progress = on_progress,
@@ -222,6 +223,12 @@ static enum bole_status send(struct pushing *p)
 	bole_id_list_init(&wants, p->r->platform, p->r->alloc, p->repo.algo);
 	bole_id_list_init(&haves, p->r->platform, p->r->alloc, p->repo.algo);
 	enum bole_status rc = plan(p, &wants, &haves, &pack);
+	if (rc == BOLE_E_PROMISED)
+		rc = bole_remote_fail(
+		        p->r, rc,
+		        "%s is a partial clone and lacks objects that this server may "
+		        "need; fetch them first (bole backfill)",
+		        p->job->repo);
 	if (rc == BOLE_OK)
 		rc = send_all(p, pack);
 	bole_pack_plan_close(pack);
@@ -248,6 +255,13 @@ static enum bole_status open_repo(struct pushing *p)
 	p->session = (struct bole_session){.svc = &p->svc};
 	bole_history_init(&p->history, &p->session, p->snapshot);
 	p->open = true;
+	struct bole_origin origin;
+	rc = bole_origin_load(p->snapshot, p->r->alloc, &origin);
+	p->to_origin = rc == BOLE_OK && origin.there && p->r->url != NULL &&
+	               strcmp(origin.url, p->r->url) == 0;
+	if (rc != BOLE_OK)
+		return bole_remote_fail(p->r, rc, "repository %s: the record of its origin: %s",
+		                        p->job->repo, bole_status_text(rc));
 	rc = bole_session_boundary(&p->session, p->snapshot);
 	return rc == BOLE_OK ? rc
 	                     : bole_remote_fail(p->r, rc, "repository %s: its shallow boundary: %s",

@@ -33,6 +33,7 @@ struct pushing {
 	struct bole_session session;
 	struct bole_history history;
 	bool open;
+	bool to_origin; /* of a partial repository: the server has what is missing */
 	struct bole_refspec *specs;
 	size_t spec_count;
 	struct bole_arena text;

@@ -135,12 +135,14 @@ static enum bole_status ingest(struct fetching *f, struct bole_input *in)
 	        .ends = &f->session.boundary.ends,
 	        .shallow = &f->shallow,
 	        .cut = &f->cut,
+	        .promisor = f->promisor,
 	};
 
 	bole_fsck_options_init(&fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
 	enum bole_status rc = bole_pack_ingest(&work, in, &report);
 	job->objects += report.objects;
 	job->pack_bytes += report.pack_bytes;
+	job->promised += report.promised;
 	if (rc == BOLE_OK)
 		return rc;
 	return bole_remote_fail(f->r, rc, "the server's pack: %s",
@@ -170,18 +172,31 @@ static enum bole_status take_band(struct fetching *f)
 	return rc;
 }
 
+static enum bole_status take_pack(struct fetching *f, struct bole_negotiation *n)
+{
+	enum bole_status rc = bole_negotiate(n);
+
+	f->job->rounds += n->rounds;
+	f->job->haves += n->haves;
+	if (rc != BOLE_OK)
+		return rc;
+	return n->band ? take_band(f) : ingest(f, &f->r->in);
+}
+
 static enum bole_status negotiate(struct fetching *f, struct bole_skipper *skipper,
                                   struct bole_id_list *theirs)
 {
-	struct bole_negotiation n = {.remote = f->r,
-	                             .wants = &f->wants,
-	                             .skipper = skipper,
-	                             .ends = &f->session.boundary.ends,
-	                             .deepen = bole_fetch_deepens(f) ? &f->job->deepen : NULL,
-	                             .shallow = &f->shallow,
-	                             .unshallow = &f->unshallow,
-	                             .include_tag = f->job->tags == BOLE_TAGS_FOLLOW,
-	                             .thin = true};
+	struct bole_negotiation n = {
+	        .remote = f->r,
+	        .wants = &f->wants,
+	        .skipper = skipper,
+	        .ends = &f->session.boundary.ends,
+	        .deepen = bole_fetch_deepens(f) ? &f->job->deepen : NULL,
+	        .shallow = &f->shallow,
+	        .unshallow = &f->unshallow,
+	        .include_tag = f->job->tags == BOLE_TAGS_FOLLOW,
+	        .filter = f->promisor && f->origin.filter[0] != '\0' ? f->origin.filter : NULL,
+	        .thin = !f->partial}; /* a base may be missing */
 
 	/* Versions 0 and 1 say it in the advertisement. */
 	for (size_t i = 0; f->r->shallow_open && i < f->r->shallow.count; i++)
@@ -190,12 +205,24 @@ static enum bole_status negotiate(struct fetching *f, struct bole_skipper *skipp
 			                               BOLE_REMOTE_SHALLOWS_MAX));
 	BOLE_TRY(list_remote_ids(f, theirs));
 	BOLE_TRY(add_tips(f, skipper, theirs));
-	enum bole_status rc = bole_negotiate(&n);
-	f->job->rounds += n.rounds;
-	f->job->haves += n.haves;
-	if (rc != BOLE_OK)
-		return rc;
-	return n.band ? take_band(f) : ingest(f, &f->r->in);
+	return take_pack(f, &n);
+}
+
+enum bole_status bole_fetch_pack(struct fetching *f, const char *filter)
+{
+	struct bole_skipper none;
+	struct bole_negotiation n = {.remote = f->r,
+	                             .wants = &f->wants,
+	                             .skipper = &none,
+	                             .ends = &f->session.boundary.ends,
+	                             .shallow = &f->shallow,
+	                             .unshallow = &f->unshallow,
+	                             .filter = filter};
+
+	bole_skipper_init(&none, &f->history, f->r->alloc);
+	enum bole_status rc = take_pack(f, &n);
+	bole_skipper_release(&none);
+	return rc;
 }
 
 enum bole_status bole_fetch_receive(struct fetching *f)

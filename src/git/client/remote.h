@@ -100,6 +100,7 @@ struct bole_remote {
 	struct bole_alloc *alloc;
 	struct bole_transport *transport;
 	const struct bole_client_options *options;
+	const char *url; /* to be kept and shown; NULL: nobody knows */
 	int version;
 	uint8_t algo;
 	struct bole_remote_caps caps;

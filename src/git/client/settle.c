@@ -275,6 +275,8 @@ static enum bole_status commit_all(struct fetching *f, struct batch *b, size_t c
 		return BOLE_OK;
 	if (f->moved || f->session.boundary.stale)
 		BOLE_TRY(bole_boundary_stage(&f->session.boundary, f->tx));
+	if (f->new_origin)
+		BOLE_TRY(bole_origin_stage(&f->origin, f->r->alloc, f->tx));
 	BOLE_TRY(commit_batch(f, b, false));
 	while (moving(f) > 0) {
 		BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));

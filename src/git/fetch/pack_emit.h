@@ -45,6 +45,7 @@ struct bole_reach {
 	bool include_tags;          /* add annotated tags (refs/tags/…) whose target is sent */
 	bool thin;                  /* the receiver has the haves: delta bases may be left out */
 	bool ofs_delta;             /* the receiver understands offset deltas */
+	bool leave_promised;        /* the receiver keeps what is promised here */
 	struct bole_bitmap *bitmap; /* borrowed; NULL = walk */
 	/* Left out of what is sent, and marked; only a plan without a bitmap does it. */
 	struct bole_packfile_uri *elsewhere;

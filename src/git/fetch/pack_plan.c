@@ -140,12 +140,17 @@ static enum bole_status choose(struct bole_pack_plan *plan)
 
 		if ((flags & (REACH_SEND | REACH_HAVE)) != REACH_SEND)
 			continue;
-		BOLE_TRY(bole_reach_find(plan, i));
+		enum bole_status rc = bole_reach_find(plan, i);
+		if (rc == BOLE_E_PROMISED && plan->job.leave_promised) {
+			reach_value(plan, i)->flags &= (uint8_t)~REACH_SEND;
+			continue;
+		}
+		BOLE_TRY(rc);
 		plan->order[plan->order_count++] = i;
 		BOLE_TRY(bole_reach_spend(plan, 0));
 	}
-	BOLE_ASSERT(plan->order_count == count);
-	return sort_order(plan);
+	BOLE_ASSERT(plan->order_count <= count);
+	return plan->order_count == 0 ? BOLE_OK : sort_order(plan);
 }
 
 static void list_release(struct bole_pack_plan *plan, struct reach_list *list)
@@ -196,6 +201,7 @@ static enum bole_status open_walk(const struct bole_reach *job, struct bole_pack
 		bole_filter_init(&plan->filter);
 	bole_oid_map_init(&plan->map, job->platform, job->alloc, plan->algo,
 	                  sizeof(struct reach_value));
+	bole_promises_init(&plan->promises, job->platform, job->alloc, job->snapshot);
 	plan->seen = bole_alloc_zeroed(job->alloc, REACH_SEEN, sizeof(*plan->seen));
 	enum bole_status rc = plan->seen == NULL ? BOLE_E_NO_MEMORY : plan_walk(plan);
 
@@ -309,6 +315,7 @@ void bole_pack_plan_close(struct bole_pack_plan *plan)
 		plan->job.platform->ops->yield(plan->job.platform);
 	bole_alloc_free(alloc, plan->order, plan->order_cap, sizeof(*plan->order));
 	bole_oid_map_release(&plan->map);
+	bole_promises_release(&plan->promises);
 	bole_object_reader_close(plan->reader);
 	bole_alloc_free(alloc, plan, 1, sizeof(*plan));
 }

@@ -108,8 +108,12 @@ enum bole_status bole_reach_find(struct bole_pack_plan *plan, uint32_t item)
 	bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
 	enum bole_status rc = bole_odb_find(plan->job.snapshot, &oid, &entry);
 
-	if (rc == BOLE_E_NOT_FOUND)
-		return complain(plan, item, "is missing");
+	if (rc == BOLE_E_NOT_FOUND) {
+		rc = bole_promises_find(&plan->promises, &oid, value->type);
+		if (rc == BOLE_E_NOT_FOUND)
+			return complain(plan, item, "is missing");
+		return rc == BOLE_OK ? BOLE_E_PROMISED : rc;
+	}
 	BOLE_TRY(rc);
 	if (value->type != 0 && value->type != entry.type)
 		return complain(plan, item, "is of another type than its link says");

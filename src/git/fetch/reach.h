@@ -14,6 +14,7 @@
 #include "git/fetch/pack_emit.h"
 #include "git/object/object.h"
 #include "git/object/oid_map.h"
+#include "git/promise.h"
 
 enum {
 	REACH_HAVE = 1,   /* the receiver has it */
@@ -74,6 +75,7 @@ struct bole_pack_plan {
 	struct bole_filter filter;
 	struct bole_object_reader *reader;
 	struct bole_oid_map map;
+	struct bole_promises promises;
 
 	struct reach_queued *queue; /* a heap, newest first */
 	size_t queue_count;
@@ -122,7 +124,8 @@ BOLE_MUST_USE enum bole_status bole_reach_spend(struct bole_pack_plan *, size_t 
 /* The item of an object; it must be of that type (0 = any) if that is known. */
 BOLE_MUST_USE enum bole_status bole_reach_meet(struct bole_pack_plan *, const struct bole_oid *,
                                                uint8_t type, uint32_t *item);
-/* Fills in the entry of an item and checks its type. BOLE_E_CORRUPT: a link leads nowhere. */
+/* Fills in the entry of an item and checks its type. BOLE_E_CORRUPT: a link leads nowhere;
+ * BOLE_E_PROMISED: the origin of a partial repository keeps it. */
 BOLE_MUST_USE enum bole_status bole_reach_find(struct bole_pack_plan *, uint32_t item);
 /* The content of an item, borrowed until the next call. */
 BOLE_MUST_USE enum bole_status bole_reach_read(struct bole_pack_plan *, uint32_t item,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Trees under a filter. A tree counts by the least depth in which it is met, so one that comes
  * again nearer to a root is looked at again; without a bound of depth that never happens. */
+#include "base/bytes.h"
 #include "base/check.h"
 #include "git/fetch/reach.h"
 
@@ -26,6 +27,24 @@ static bool worth_reading(const struct bole_filter *filter, uint32_t mark)
 	return filter->tree_depth == UINT32_MAX || mark + 1 - ROOT_MARK < filter->tree_depth;
 }
 
+/* What is promised is not here to be measured; where one blob:limit kept all of it out, it has at
+ * least so many bytes. */
+static enum bole_status too_long(struct bole_pack_plan *plan)
+{
+	struct bole_origin origin;
+	struct bole_filter filter;
+	const char *why;
+
+	BOLE_TRY(bole_origin_load(plan->job.snapshot, plan->job.alloc, &origin));
+	bole_filter_init(&filter);
+	if (!origin.there || origin.mixed ||
+	    bole_filter_parse(&filter, plan->job.alloc, bole_bytes_z(origin.filter), &why) !=
+	            BOLE_OK ||
+	    filter.kinds != BOLE_FILTER_BLOB_LIMIT || filter.blob_limit < plan->filter.blob_limit)
+		return BOLE_E_PROMISED;
+	return BOLE_OK;
+}
+
 static enum bole_status small_enough(struct bole_pack_plan *plan, uint32_t item, bool *out)
 {
 	struct bole_oid oid;
@@ -35,7 +54,10 @@ static enum bole_status small_enough(struct bole_pack_plan *plan, uint32_t item,
 	if (*out || plan->filter.blob_limit == 0)
 		return BOLE_OK;
 	bole_oid_from_raw(bole_oid_map_key(&plan->map, item), plan->algo, &oid);
-	BOLE_TRY(bole_object_size(plan->reader, &oid, NULL, &bytes));
+	enum bole_status rc = bole_object_size(plan->reader, &oid, NULL, &bytes);
+	if (rc == BOLE_E_PROMISED)
+		return too_long(plan);
+	BOLE_TRY(rc);
 	*out = bytes < plan->filter.blob_limit;
 	return bole_reach_spend(plan, 0);
 }

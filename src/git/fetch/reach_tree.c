@@ -43,7 +43,11 @@ static enum bole_status spread(struct bole_pack_plan *plan, uint32_t tree, uint8
 		struct bole_bytes rest;
 		enum bole_status rc;
 
-		BOLE_TRY(bole_reach_read(plan, stack->items[--stack->count], &rest));
+		rc = bole_reach_read(plan, stack->items[--stack->count], &rest);
+		/* What the receiver has need not be known; what it is promised it does not get. */
+		if (rc == BOLE_E_PROMISED && (flag == REACH_HAVE || plan->job.leave_promised))
+			continue;
+		BOLE_TRY(rc);
 		while ((rc = bole_tree_next(&rest, plan->algo, &entry)) == BOLE_OK) {
 			uint8_t type = bole_reach_link_type(entry.mode);
 			struct reach_seen *seen = seen_slot(plan, &entry.oid);

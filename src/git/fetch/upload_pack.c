@@ -313,8 +313,8 @@ static enum bole_status send_made(struct bole_fetch *f, struct bole_reach *reach
 	struct bole_service *svc = f->s->svc;
 	struct bole_pack_plan *plan = NULL;
 
-	/* Sets may be from before history ended here. */
-	if (f->s->boundary.ends.count == 0)
+	/* Sets may be from before history ended here, or objects were missing. */
+	if (f->s->boundary.ends.count == 0 && !f->s->partial)
 		reach->bitmap = bole_git_cache_bitmap(svc->cache, reach->snapshot);
 	enum bole_status rc;
 

@@ -17,6 +17,7 @@
 #include "git/files/ref_files.h"
 #include "git/object/object.h"
 #include "git/object/peel.h"
+#include "git/promise.h"
 
 enum { WANTS_FIRST = 64, BUFFER_BYTES = 64 * 1024, COMMITS_FIRST = 1024, YIELD_EVERY = 256 };
 
@@ -33,6 +34,7 @@ struct export
 	size_t want_count;
 	size_t want_cap;
 	struct bole_boundary boundary;
+	struct bole_origin origin; /* there: the repository is partial */
 	struct bole_pack_file pack;
 	/* For the commit graph. */
 	struct bole_graph_commit *commits;
@@ -95,6 +97,31 @@ static enum bole_status collect_wants(struct export *e)
 	return rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
 }
 
+static enum bole_status write_text(struct bole_folder *folder, const char *path,
+                                   const char *const *lines)
+{
+	struct bole_new_file *file;
+	enum bole_status rc = BOLE_OK;
+
+	BOLE_TRY(folder->ops->create(folder, &file));
+	for (; *lines != NULL && rc == BOLE_OK; lines++)
+		rc = file->writer.write(&file->writer, *lines, strlen(*lines));
+	enum bole_status ended = file->end(file, rc == BOLE_OK ? path : NULL);
+	return rc == BOLE_OK ? ended : rc;
+}
+
+/* What says of a pack that objects which it links to may be missing. */
+static enum bole_status write_promisor(struct export *e)
+{
+	static const char *const nothing[] = {NULL};
+	char path[BOLE_OID_HEX_MAX + 40], hex[BOLE_OID_HEX_MAX + 1];
+	struct bole_oid sum;
+
+	bole_oid_from_raw(e->pack.tail, e->pack.algo, &sum);
+	snprintf(path, sizeof path, "objects/pack/pack-%s.promisor", bole_oid_format(&sum, hex));
+	return write_text(e->folder, path, nothing);
+}
+
 static enum bole_status write_objects(struct export *e)
 {
 	struct bole_reach job = {
@@ -104,6 +131,7 @@ static enum bole_status write_objects(struct export *e)
 	        .wants = e->wants,
 	        .want_count = e->want_count,
 	        .grafts = &e->boundary.ends,
+	        .leave_promised = e->origin.there,
 	        .progress = e->options->progress,
 	        .progress_ctx = e->options->progress_ctx,
 	};
@@ -115,7 +143,7 @@ static enum bole_status write_objects(struct export *e)
 	BOLE_TRY(bole_pack_file_save(&job, e->folder, "objects/pack/pack", &e->pack,
 	                             &e->report->objects));
 	e->report->pack_bytes = e->pack.bytes;
-	return BOLE_OK;
+	return e->origin.there && e->pack.count > 0 ? write_promisor(e) : BOLE_OK;
 }
 
 /* -- The commit graph -- */
@@ -228,19 +256,6 @@ static enum bole_status write_refs(struct export *e)
 	return rc;
 }
 
-static enum bole_status write_text(struct bole_folder *folder, const char *path,
-                                   const char *const *lines)
-{
-	struct bole_new_file *file;
-	enum bole_status rc = BOLE_OK;
-
-	BOLE_TRY(folder->ops->create(folder, &file));
-	for (; *lines != NULL && rc == BOLE_OK; lines++)
-		rc = file->writer.write(&file->writer, *lines, strlen(*lines));
-	enum bole_status ended = file->end(file, rc == BOLE_OK ? path : NULL);
-	return rc == BOLE_OK ? ended : rc;
-}
-
 /* Names come from a store that checked them, so they are paths below refs/. */
 static enum bole_status write_symbolic(struct export *e, const struct bole_ref *ref)
 {
@@ -286,17 +301,41 @@ static enum bole_status write_symbolics(struct export *e)
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+/* A value of Git's configuration, quoted (git-config(1), "Syntax"). */
+static void quote(char *dst, const char *src)
+{
+	*dst++ = '"';
+	for (; *src != '\0'; src++) {
+		if (*src == '"' || *src == '\\')
+			*dst++ = '\\';
+		*dst++ = *src;
+	}
+	*dst++ = '"';
+	*dst = '\0';
+}
+
 static enum bole_status write_config(struct export *e)
 {
 	bool sha1 = e->snapshot->repo.algo == BOLE_HASH_SHA1;
+	bool partial = e->origin.there;
+	char url[2 * BOLE_ORIGIN_URL_MAX + 3], filter[2 * BOLE_ORIGIN_FILTER_MAX + 3];
 	const char *const lines[] = {
 	        "[core]\n\trepositoryformatversion = ",
-	        sha1 ? "0" : "1",
+	        sha1 && !partial ? "0" : "1",
 	        "\n\tfilemode = true\n\tbare = true\n",
 	        sha1 ? "" : "[extensions]\n\tobjectformat = sha256\n",
+	        partial ? "[extensions]\n\tpartialClone = origin\n[remote \"origin\"]\n"
+	                  "\tpromisor = true\n\turl = "
+	                : NULL,
+	        url,
+	        e->origin.filter[0] != '\0' ? "\n\tpartialclonefilter = " : "",
+	        e->origin.filter[0] != '\0' ? filter : "",
+	        "\n",
 	        NULL,
 	};
 
+	quote(url, e->origin.url);
+	quote(filter, e->origin.filter);
 	return write_text(e->folder, "config", lines);
 }
 
@@ -322,6 +361,7 @@ static enum bole_status write_shallow(struct export *e)
 static enum bole_status export_all(struct export *e)
 {
 	BOLE_TRY(bole_boundary_load(&e->boundary, e->snapshot));
+	BOLE_TRY(bole_origin_load(e->snapshot, e->alloc, &e->origin));
 	BOLE_TRY(bole_object_reader_open(e->snapshot, e->alloc, NULL, &e->reader));
 	BOLE_TRY(collect_wants(e));
 	BOLE_TRY(write_objects(e));

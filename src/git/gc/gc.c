@@ -127,12 +127,17 @@ static enum bole_status collect(struct gc_walk *walk, struct bole_store *store, 
 		rc = finish(walk, &ended);
 	/* Of the view, which may be gone by now, closing the reader needs nothing. */
 	bool stale = walk->boundary.ends.count > 0 || walk->boundary.stale;
+	uint64_t missing;
 	bole_gc_walk_close(walk);
 	/* Commits of the boundary may have gone; what is left of them does no harm. */
 	if (rc == BOLE_OK && stale &&
 	    bole_boundary_tidy(walk->platform, walk->alloc, store, repo) != BOLE_OK)
 		bole_log(walk->platform, BOLE_LOG_WARN,
 		         "gc: the shallow boundary still names commits that have gone");
+	if (rc == BOLE_OK &&
+	    bole_promises_tidy(walk->platform, walk->alloc, store, repo, true, &missing) != BOLE_OK)
+		bole_log(walk->platform, BOLE_LOG_WARN,
+		         "gc: the record of promised objects was not made shorter");
 	if (!ended)
 		bole_mark_abort(walk->mark);
 	if (rc == BOLE_OK && walk->result->store.objects_dropped > 0 &&

@@ -11,6 +11,7 @@
 #include "git/boundary.h"
 #include "git/object/object.h"
 #include "git/object/read.h"
+#include "git/promise.h"
 
 enum { GC_BLOCK_BYTES = 16 * 1024, GC_BATCH = 1024 };
 
@@ -50,6 +51,7 @@ struct gc_walk {
 	struct bole_object_reader *reader;
 	uint8_t algo;
 	struct bole_boundary boundary; /* as it was when the mark began; later ones are roots */
+	struct bole_promises promises; /* the same */
 	struct bole_oid at;            /* the object that is looked into, for messages */
 	struct gc_block *top;
 	struct gc_block *spare; /* one empty block, so that a border costs nothing */

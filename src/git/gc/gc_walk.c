@@ -31,6 +31,7 @@ enum bole_status bole_gc_walk_open(struct gc_walk *walk)
 	enum bole_status rc = bole_boundary_load(&walk->boundary, walk->mark->view);
 	if (rc != BOLE_OK)
 		return bole_gc_fail(walk, rc, "the shallow boundary cannot be read");
+	bole_promises_init(&walk->promises, walk->platform, walk->alloc, walk->mark->view);
 	return bole_object_reader_open(walk->mark->view, walk->alloc, &reader, &walk->reader);
 }
 
@@ -48,6 +49,7 @@ void bole_gc_walk_close(struct gc_walk *walk)
 		walk->platform->ops->yield(walk->platform);
 	bole_object_reader_close(walk->reader);
 	bole_boundary_release(&walk->boundary);
+	bole_promises_release(&walk->promises);
 	walk->spare = NULL;
 	walk->batch = NULL;
 	walk->reader = NULL;
@@ -201,6 +203,11 @@ static enum bole_status meet(struct gc_walk *walk, const struct bole_oid *oid, u
 	bool fresh;
 	enum bole_status rc = bole_mark_object(walk->mark, oid, &fresh);
 
+	if (rc == BOLE_E_NOT_FOUND && (type == BOLE_OBJECT_TREE || type == BOLE_OBJECT_BLOB)) {
+		rc = bole_promises_find(&walk->promises, oid, type);
+		if (rc == BOLE_OK)
+			return rc;
+	}
 	if (rc == BOLE_E_NOT_FOUND) {
 		char hex[BOLE_OID_HEX_MAX + 1];
 		char from[BOLE_OID_HEX_MAX + 1];

@@ -9,6 +9,7 @@
 #include "base/sort.h"
 #include "git/lfs/lfs.h"
 #include "git/object/read.h"
+#include "git/promise.h"
 
 enum {
 	POINTER_MAX = 1024, /* bytes of a pointer, as git-lfs has it */
@@ -178,7 +179,13 @@ enum bole_status bole_lfs_prune(struct bole_platform *platform, struct bole_allo
 
 	*out = (struct bole_lfs_prune_result){0};
 	BOLE_TRY(bole_snapshot_open(store, repo, &view));
-	enum bole_status rc = gather(platform, view, &named);
+	bool partial = false;
+	enum bole_status rc = bole_promise_any(view, &partial);
+	/* What is missing may name files, too. */
+	if (rc == BOLE_OK && partial)
+		rc = BOLE_E_PROMISED;
+	if (rc == BOLE_OK)
+		rc = gather(platform, view, &named);
 	bole_snapshot_close(view);
 	if (rc == BOLE_OK)
 		rc = bole_sort(platform, alloc, named.ids, named.count, sizeof *named.ids, compare);

@@ -17,6 +17,7 @@
 #include "git/delta.h"
 #include "git/object/cache.h"
 #include "git/object/object.h"
+#include "git/promise.h"
 
 enum {
 	CACHE_BYTES_DEFAULT = 8 << 20,
@@ -42,6 +43,7 @@ struct bole_object_reader {
 	struct cached_object *shown; /* lent to the caller until the next call */
 	uint8_t *delta;              /* DELTA_BYTES, made when first used */
 	struct bole_bytes at_hand; /* the whole entry that head_read saw; ends with the next view */
+	struct bole_oid missing;   /* what was promised only; algo 0: nothing */
 	struct chain_link *links;
 	size_t link_count;
 	size_t link_cap;
@@ -404,13 +406,35 @@ enum bole_status bole_object_read_entry(struct bole_object_reader *reader,
 	return BOLE_OK;
 }
 
+/* What is not here may be promised. */
+static enum bole_status find(struct bole_object_reader *reader, const struct bole_oid *oid,
+                             struct bole_entry *entry)
+{
+	enum bole_status rc = bole_odb_find(reader->snapshot, oid, entry);
+	uint8_t type;
+
+	if (rc != BOLE_E_NOT_FOUND ||
+	    bole_promise_one(reader->snapshot, reader->alloc, oid, &type) != BOLE_OK)
+		return rc;
+	reader->missing = *oid;
+	return BOLE_E_PROMISED;
+}
+
+bool bole_object_reader_missing(const struct bole_object_reader *reader, struct bole_oid *out)
+{
+	if (reader->missing.algo == 0)
+		return false;
+	*out = reader->missing;
+	return true;
+}
+
 enum bole_status bole_object_read(struct bole_object_reader *reader, const struct bole_oid *oid,
                                   uint8_t *type, struct bole_bytes *out)
 {
 	struct bole_entry entry;
 
 	*out = (struct bole_bytes){NULL, 0};
-	BOLE_TRY(bole_odb_find(reader->snapshot, oid, &entry));
+	BOLE_TRY(find(reader, oid, &entry));
 	if (type != NULL)
 		*type = entry.type;
 	return bole_object_read_entry(reader, &entry, out);
@@ -442,7 +466,7 @@ enum bole_status bole_object_size(struct bole_object_reader *reader, const struc
 	struct bole_entry entry;
 
 	*out = 0;
-	BOLE_TRY(bole_odb_find(reader->snapshot, oid, &entry));
+	BOLE_TRY(find(reader, oid, &entry));
 	if (type != NULL)
 		*type = entry.type;
 	return entry_size(reader, &entry, out);
@@ -478,7 +502,7 @@ enum bole_status bole_object_stream(struct bole_object_reader *reader, const str
 	struct bole_entry_head head;
 	struct bole_bytes bytes;
 
-	BOLE_TRY(bole_odb_find(reader->snapshot, oid, &entry));
+	BOLE_TRY(find(reader, oid, &entry));
 	if (type != NULL)
 		*type = entry.type;
 	BOLE_TRY(head_read(reader, &entry, &head));

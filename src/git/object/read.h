@@ -22,6 +22,8 @@ struct bole_object_reader_options {
 BOLE_MUST_USE enum bole_status bole_object_reader_open(struct bole_snapshot *, struct bole_alloc *,
                                                        const struct bole_object_reader_options *,
                                                        struct bole_object_reader **out);
+/* The last object that was asked for and is promised only; false: there was none. */
+bool bole_object_reader_missing(const struct bole_object_reader *, struct bole_oid *out);
 void bole_object_reader_close(struct bole_object_reader *);
 /* Forgets up to count cached objects; false when there is none left that could be. Closing a reader
  * with tens of thousands takes its time: whoever may not hold up others calls this before, and

@@ -13,6 +13,7 @@
 #include "git/boundary.h"
 #include "git/object/object.h"
 #include "git/object/read.h"
+#include "git/promise.h"
 
 enum { STREAM_FROM = 1 << 20, PROGRESS_EVERY = 256, LINE_MAX_BYTES = 512 };
 
@@ -23,6 +24,7 @@ struct verify {
 	const struct bole_verify_report *report;
 	struct bole_verify_result *result;
 	struct bole_boundary boundary;
+	struct bole_promises promises;
 	struct bole_oid oid; /* the object under test */
 };
 
@@ -50,6 +52,11 @@ static enum bole_status link_check(struct verify *verify, const struct bole_oid 
 	struct bole_entry entry;
 	enum bole_status rc = bole_odb_find(verify->snapshot, to, &entry);
 
+	if (rc == BOLE_E_NOT_FOUND && (type == BOLE_OBJECT_TREE || type == BOLE_OBJECT_BLOB)) {
+		rc = bole_promises_find(&verify->promises, to, type);
+		if (rc != BOLE_E_NOT_FOUND)
+			return rc == BOLE_E_CORRUPT ? BOLE_OK : rc;
+	}
 	if (rc == BOLE_E_NOT_FOUND) {
 		finding(verify, to, "is missing");
 		finding(verify, &verify->oid, "links to a missing object");
@@ -255,19 +262,48 @@ static enum bole_status refs_check(struct verify *verify)
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
-static enum bole_status check_all(struct verify *verify)
+/* Records of what is missing that do not read are a finding; without them more is. */
+static enum bole_status judge_records(struct verify *verify, enum bole_status rc, const char *what)
 {
 	char line[LINE_MAX_BYTES];
 
-	enum bole_status rc = bole_boundary_load(&verify->boundary, verify->snapshot);
-	if (rc == BOLE_E_CORRUPT || rc == BOLE_E_LIMIT) {
-		verify->result->errors++;
-		snprintf(line, sizeof line, "%s: the shallow boundary cannot be read: %s",
-		         verify->snapshot->repo.name, bole_status_text(rc));
-		if (verify->report->finding != NULL)
-			verify->report->finding(verify->report->ctx, line);
-		rc = BOLE_OK;
+	if (rc != BOLE_E_CORRUPT && rc != BOLE_E_LIMIT)
+		return rc;
+	verify->result->errors++;
+	snprintf(line, sizeof line, "%s: %s cannot be read: %s", verify->snapshot->repo.name, what,
+	         bole_status_text(rc));
+	if (verify->report->finding != NULL)
+		verify->report->finding(verify->report->ctx, line);
+	return BOLE_OK;
+}
+
+static enum bole_status count_promised(struct verify *verify)
+{
+	struct bole_promises *p = &verify->promises;
+	struct bole_entry entry;
+	struct bole_oid oid;
+
+	for (uint32_t i = 0; i < p->ids.count; i++) {
+		bole_oid_from_raw(bole_oid_map_key(&p->ids, i), verify->snapshot->repo.algo, &oid);
+		enum bole_status rc = bole_odb_find(verify->snapshot, &oid, &entry);
+
+		verify->result->promised += rc == BOLE_E_NOT_FOUND;
+		if (rc != BOLE_E_NOT_FOUND && rc != BOLE_E_CORRUPT)
+			BOLE_TRY(rc);
+		verify->platform->ops->yield(verify->platform);
 	}
+	return BOLE_OK;
+}
+
+static enum bole_status check_all(struct verify *verify)
+{
+	enum bole_status rc = bole_boundary_load(&verify->boundary, verify->snapshot);
+
+	BOLE_TRY(judge_records(verify, rc, "the shallow boundary"));
+	rc = bole_promises_load(&verify->promises);
+	BOLE_TRY(judge_records(verify, rc, "the record of promised objects"));
+	verify->promises.loaded = true;
+	rc = count_promised(verify);
 	if (rc == BOLE_OK)
 		rc = objects_check(verify);
 	return rc == BOLE_OK ? refs_check(verify) : rc;
@@ -287,7 +323,9 @@ enum bole_status bole_verify(struct bole_platform *platform, struct bole_snapsho
 	memset(out, 0, sizeof *out);
 	BOLE_TRY(bole_object_reader_open(snapshot, alloc, NULL, &verify.reader));
 	bole_boundary_init(&verify.boundary, platform, alloc, snapshot->repo.algo);
+	bole_promises_init(&verify.promises, platform, alloc, snapshot);
 	enum bole_status rc = check_all(&verify);
+	bole_promises_release(&verify.promises);
 	bole_boundary_release(&verify.boundary);
 	bole_object_reader_close(verify.reader);
 	return rc;

@@ -580,6 +580,9 @@ static enum bole_status intake_open(struct intake *it)
 	bole_oid_map_init(&it->needed, job->platform, it->alloc, it->algo,
 	                  sizeof(struct intake_need));
 	bole_oid_map_init(&it->special, job->platform, it->alloc, it->algo, sizeof(uint32_t));
+	bole_promises_init(&it->promises, job->platform, it->alloc, job->tx->view);
+	for (size_t i = 0; i < 2; i++)
+		bole_id_list_init(&it->missing[i], job->platform, it->alloc, it->algo);
 	bole_intake_fsck_init(it);
 	BOLE_TRY(bole_pack_source_init(&it->source, job->tx, it->alloc, it->algo));
 	it->scratch = bole_alloc_array(it->alloc, INTAKE_SCRATCH_BYTES, 1);
@@ -598,6 +601,9 @@ static void intake_close(struct intake *it)
 	bole_oid_index_release(&it->waiting);
 	bole_oid_map_release(&it->needed);
 	bole_alloc_free(it->alloc, it->doubtful, it->doubtful_cap, sizeof *it->doubtful);
+	bole_promises_release(&it->promises);
+	for (size_t i = 0; i < 2; i++)
+		bole_id_list_release(&it->missing[i]);
 	bole_oid_map_release(&it->special);
 	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));

@@ -51,8 +51,9 @@ struct bole_ingest_report {
 	uint64_t deltas;
 	uint64_t pack_bytes;
 	uint64_t inflated_bytes;
-	uint64_t cut;    /* commits that lack parents (shallow) */
-	char error[200]; /* why it failed, one line for the client; "" when BOLE_OK */
+	uint64_t cut;      /* commits that lack parents (shallow) */
+	uint64_t promised; /* trees and blobs that objects of it link to and that are not here */
+	char error[200];   /* why it failed, one line for the client; "" when BOLE_OK */
 };
 
 struct bole_ingest {
@@ -80,6 +81,10 @@ struct bole_ingest {
 	 * the same transaction, it must not be committed. */
 	const struct bole_id_list *shallow;
 	struct bole_id_list *cut;
+	/* The pack comes from the repository's origin (promise.h): trees and blobs that it links to
+	 * and that are nowhere are promised from now on. Without it only what is promised already
+	 * may be missing. Both are recorded in the transaction. */
+	bool promisor;
 };
 
 /* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or

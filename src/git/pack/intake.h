@@ -16,12 +16,14 @@
 #include "base/deflate.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "git/negotiate.h"
 #include "git/object/object.h"
 #include "git/object/oid_map.h"
 #include "git/object/read.h"
 #include "git/pack/ahead.h"
 #include "git/pack/ingest.h"
 #include "git/pack/source.h"
+#include "git/promise.h"
 
 enum {
 	INTAKE_SCRATCH_BYTES = 256 * 1024,
@@ -102,6 +104,8 @@ struct intake {
 	struct intake_parent *doubtful; /* links that a shallow sender may leave open */
 	uint32_t doubtful_count;
 	uint32_t doubtful_cap;
+	struct bole_promises promises;
+	struct bole_id_list missing[2]; /* trees and blobs that are promised, and linked to */
 	struct bole_oid_map special; /* blobs that are read at the end -> BOLE_FSCK_MODULES, ... */
 
 	struct bole_fsck_options fsck_default;

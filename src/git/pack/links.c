@@ -184,10 +184,55 @@ enum bole_status bole_intake_links(struct intake *it, uint32_t row, uint8_t type
 	}
 }
 
-enum bole_status bole_intake_closure(struct intake *it)
+/* -- What the origin keeps -- */
+
+static enum bole_status is_missing(struct intake *it, const struct bole_oid *oid,
+                                   const struct intake_need *need)
 {
 	char hex[BOLE_OID_HEX_MAX + 1];
 	char from[BOLE_OID_HEX_MAX + 1];
+	bool may = need->type == BOLE_OBJECT_TREE || need->type == BOLE_OBJECT_BLOB;
+	enum bole_status rc = may ? bole_promises_find(&it->promises, oid, (uint8_t)need->type)
+	                          : BOLE_E_NOT_FOUND;
+
+	if (rc == BOLE_E_NOT_FOUND && may && it->job->promisor) {
+		rc = bole_promises_find(&it->promises, oid, 0);
+		if (rc == BOLE_OK)
+			return bole_intake_fail(
+			        it, BOLE_E_INVALID,
+			        "%s names %s as a %s, and it was named as another",
+			        bole_oid_format(&it->rows[need->referrer].oid, from),
+			        bole_oid_format(oid, hex),
+			        bole_object_type_name((uint8_t)need->type));
+		rc = rc == BOLE_E_NOT_FOUND ? BOLE_OK : rc;
+	}
+	if (rc == BOLE_E_NOT_FOUND)
+		return bole_intake_fail(it, BOLE_E_INVALID, "missing %s %s referenced by %s",
+		                        bole_object_type_name(need->type),
+		                        bole_oid_format(oid, hex),
+		                        bole_oid_format(&it->rows[need->referrer].oid, from));
+	BOLE_TRY(rc);
+	/* Its content is judged when it comes. */
+	uint32_t special = bole_oid_map_find(&it->special, oid->bytes);
+	if (special != BOLE_OID_NONE)
+		bole_oid_map_remove(&it->special, special);
+	return bole_id_list_add(&it->missing[need->type == BOLE_OBJECT_BLOB], oid);
+}
+
+static enum bole_status record_missing(struct intake *it)
+{
+	static const uint8_t types[] = {BOLE_OBJECT_TREE, BOLE_OBJECT_BLOB};
+
+	for (size_t i = 0; i < sizeof types; i++) {
+		it->report->promised += it->missing[i].count;
+		BOLE_TRY(bole_promise_stage(it->job->tx, it->job->platform, it->alloc, types[i],
+		                            it->missing[i].ids, it->missing[i].count));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_intake_closure(struct intake *it)
+{
 	struct bole_entry entry;
 	struct bole_oid oid;
 
@@ -197,15 +242,13 @@ enum bole_status bole_intake_closure(struct intake *it)
 		bole_oid_from_raw(bole_oid_map_key(&it->needed, i), it->algo, &oid);
 		enum bole_status rc = bole_odb_find(it->job->tx->view, &oid, &entry);
 
-		if (rc == BOLE_E_NOT_FOUND)
-			return bole_intake_fail(
-			        it, BOLE_E_INVALID, "missing %s %s referenced by %s",
-			        bole_object_type_name(need->type), bole_oid_format(&oid, hex),
-			        bole_oid_format(&it->rows[need->referrer].oid, from));
-		BOLE_TRY(rc);
-		if (entry.type != need->type)
+		if (rc == BOLE_OK && entry.type != need->type)
 			return link_wrong(it, need->referrer, &oid, entry.type, need->type);
+		if (rc == BOLE_E_NOT_FOUND)
+			rc = is_missing(it, &oid, need);
+		BOLE_TRY(rc);
 		BOLE_TRY(bole_intake_spend(it, 0));
 	}
+	BOLE_TRY(record_missing(it));
 	return settle_doubts(it);
 }

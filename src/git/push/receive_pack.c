@@ -21,7 +21,8 @@ static enum bole_status advertise(struct bole_push *p)
 	bole_push_nonce(p);
 	int len = snprintf(caps, sizeof caps,
 	                   "report-status report-status-v2 delete-refs side-band-64k quiet atomic "
-	                   "ofs-delta%s%s%s",
+	                   "ofs-delta%s%s%s%s",
+	                   s->partial ? " no-thin" : "", /* a base may be missing */
 	                   p->nonce[0] == '\0' ? "" : " push-cert=", p->nonce,
 	                   p->policy->no_options ? "" : " push-options");
 	if (p->policy->session_id) {

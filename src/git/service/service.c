@@ -25,6 +25,8 @@ enum bole_status bole_session_open(struct bole_session *s, struct bole_service *
 	enum bole_status rc = bole_snapshot_open(svc->store, svc->repo.id, &s->snapshot);
 	if (rc == BOLE_OK)
 		rc = bole_session_boundary(s, s->snapshot);
+	if (rc == BOLE_OK)
+		rc = bole_promise_any(s->snapshot, &s->partial);
 	return bole_session_check(s, rc, "cannot open the repository");
 }
 

@@ -12,6 +12,7 @@
 #include "bole/refs.h"
 #include "git/boundary.h"
 #include "git/object/read.h"
+#include "git/promise.h"
 #include "git/refs/ref_view.h"
 #include "git/service/service.h"
 #include "git/wire/pkt_line.h"
@@ -45,6 +46,7 @@ struct bole_session {
 	bool band_open;
 	bool band_all; /* sideband-all: what comes before the pack goes through the side-band too */
 	bool refused;  /* the client has been told why */
+	bool partial;  /* objects may be missing that the origin keeps */
 	bool unpeeled; /* what some tag names could not be found out */
 };
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "git/client/fetch.h"
 #include "git/client/push.h"
+#include "git/promise.h"
 #include "node/client/client.h"
 
 struct bole_client {
@@ -80,7 +81,9 @@ const char *bole_client_url(const struct bole_client *c)
 static enum bole_status begin(struct bole_client *c, struct bole_remote *r)
 {
 	c->error[0] = '\0';
-	return bole_remote_open(r, c->platform, c->alloc, c->transport, &c->options);
+	BOLE_TRY(bole_remote_open(r, c->platform, c->alloc, c->transport, &c->options));
+	r->url = c->shown;
+	return BOLE_OK;
 }
 
 static enum bole_status end(struct bole_client *c, struct bole_remote *r, enum bole_status rc)
@@ -150,6 +153,36 @@ enum bole_status bole_client_fetch(struct bole_client *c, struct bole_store *sto
 
 	if (rc == BOLE_OK)
 		rc = bole_remote_fetch(&r, store, job);
+	return end(c, &r, rc);
+}
+
+enum bole_status bole_client_origin(struct bole_store *store, struct bole_alloc *alloc,
+                                    const char *repo, struct bole_client_origin *out)
+{
+	struct bole_origin origin = {.there = false};
+	struct bole_snapshot *view;
+	struct bole_repo found;
+
+	*out = (struct bole_client_origin){.partial = false};
+	BOLE_TRY(bole_repo_find(store, repo, &found));
+	BOLE_TRY(bole_snapshot_open(store, found.id, &view));
+	enum bole_status rc = bole_promise_any(view, &out->partial);
+	if (rc == BOLE_OK)
+		rc = bole_origin_load(view, alloc, &origin);
+	bole_snapshot_close(view);
+	memcpy(out->url, origin.url, sizeof origin.url);
+	memcpy(out->filter, origin.filter, sizeof origin.filter);
+	return rc;
+}
+
+enum bole_status bole_client_backfill(struct bole_client *c, struct bole_store *store,
+                                      struct bole_client_backfill *job)
+{
+	struct bole_remote r = {.version = 0};
+	enum bole_status rc = begin(c, &r);
+
+	if (rc == BOLE_OK)
+		rc = bole_remote_backfill(&r, store, job);
 	return end(c, &r, rc);
 }
 
