@@ -69,10 +69,10 @@ static void put_places(struct bole_buffer *out, const struct bole_bitmap *b)
 {
 	for (uint32_t i = 0; i < b->segment_count; i++) {
 		const struct bitmap_segment *s = &b->segments[i];
-		const uint32_t *offsets = b->offsets + s->at;
 
 		if (s->extent == 0)
 			continue;
+		const uint32_t *offsets = b->offsets + s->at;
 		bole_bitmap_put_number(out, offsets[0]);
 		for (uint32_t n = 0; n < s->count; n++)
 			bole_bitmap_put_number(

@@ -667,7 +667,7 @@ static enum bole_status emit_all(struct pick_emission *pe)
 
 	for (uint32_t i = 0; i < b->segment_count; i++) {
 		pe->segment = &b->segments[i];
-		pe->offsets = b->offsets + pe->segment->at;
+		pe->offsets = pe->segment->extent != 0 ? b->offsets + pe->segment->at : NULL;
 		pe->run_from = pe->run_to = 0;
 		BOLE_TRY(pe->segment->extent != 0 ? emit_extent(pe) : emit_ids(pe));
 	}
