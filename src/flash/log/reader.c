@@ -92,6 +92,7 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	/* Of an earlier life of the segment. */
 	if (w != NULL && w->sequence != sequence) {
 		w->len = 0;
+		w->sound_len = 0;
 		w = NULL;
 	}
 	if (w != NULL) {
@@ -115,6 +116,7 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 		want = (size_t)(end - start);
 	size_t cap = want + bole_flash_read_slack(v);
 	w->len = 0;
+	w->sound_len = 0;
 	w->used = r->clock;
 	/* Grown for a scan, a window shrinks again: there are many, and memory is for one. */
 	if (w->cap < cap || w->cap - cap > AHEAD_FIRST) {
@@ -135,6 +137,26 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	w->len = (uint32_t)want;
 	*out = w->buf + (offset - start);
 	return BOLE_OK;
+}
+
+void bole_flash_reader_note(struct flash_reader *r, uint32_t segment, uint32_t offset, size_t len,
+                            uint64_t owner)
+{
+	struct flash_window *w = at_hand(r, segment, offset, len);
+
+	if (w == NULL)
+		return;
+	w->owner = owner;
+	w->sound = offset;
+	w->sound_len = (uint32_t)len;
+}
+
+bool bole_flash_reader_knows(struct flash_reader *r, uint32_t segment, uint32_t offset, size_t len,
+                             uint64_t owner)
+{
+	const struct flash_window *w = at_hand(r, segment, offset, len);
+
+	return w != NULL && w->sound_len == len && w->sound == offset && w->owner == owner;
 }
 
 /* -- Records -- */
@@ -208,7 +230,7 @@ enum bole_status bole_flash_fetch_record(struct flash_volume *v, struct flash_re
 void bole_flash_reader_reset(struct flash_reader *r)
 {
 	for (size_t i = 0; i < READER_WINDOWS; i++)
-		r->window[i].len = 0;
+		r->window[i].len = r->window[i].sound_len = 0;
 	r->record_len = 0;
 }
 

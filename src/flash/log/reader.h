@@ -16,6 +16,9 @@ struct flash_window {
 	uint32_t len;
 	uint32_t ahead; /* bytes of the last read-ahead, 0 = a single get */
 	uint64_t used;  /* when it was used last */
+	uint64_t owner; /* of the bytes of it that were verified last: [sound, sound + sound_len) */
+	uint32_t sound;
+	uint32_t sound_len;
 };
 
 enum { READER_WINDOWS = 12 }; /* a scan, and a walk beside it */
@@ -33,6 +36,11 @@ struct flash_reader {
 BOLE_MUST_USE enum bole_status bole_flash_fetch(struct flash_volume *, struct flash_reader *,
                                                 uint32_t segment, uint32_t offset, size_t len,
                                                 const uint8_t **out);
+/* These bytes are of an owner and were verified; that holds as long as they stay in memory. */
+void bole_flash_reader_note(struct flash_reader *, uint32_t segment, uint32_t offset, size_t len,
+                            uint64_t owner);
+bool bole_flash_reader_knows(struct flash_reader *, uint32_t segment, uint32_t offset, size_t len,
+                             uint64_t owner);
 struct flash_record;
 /* The record of len bytes at a place, verified; out points into memory that is valid until the next
  * call. Small ones come from memory, if they are there. BOLE_E_CORRUPT: there is no such record;

@@ -222,19 +222,21 @@ static enum bole_status follow_tree(struct bitmap_walk *walk, const struct bitma
 	return rc == BOLE_END ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
-static enum bole_status follow_commit(struct bitmap_walk *walk, struct bole_bytes content)
+static enum bole_status follow_commit(struct bitmap_walk *walk, struct bole_bytes content,
+                                      bool tree_last)
 {
 	struct bole_commit commit;
 	struct bole_oid parent;
 
 	if (bole_commit_parse(content, walk->index->algo, &commit) != BOLE_OK)
 		return BOLE_E_CORRUPT;
-	/* The tree is on top: what is near in time is near in the log. */
+	if (tree_last)
+		BOLE_TRY(push(walk, &commit.tree, BOLE_OBJECT_TREE));
 	for (size_t i = commit.parent_count; i-- > 0;) {
 		bole_commit_parent(&commit, walk->index->algo, i, &parent);
 		BOLE_TRY(push(walk, &parent, BOLE_OBJECT_COMMIT));
 	}
-	return push(walk, &commit.tree, BOLE_OBJECT_TREE);
+	return tree_last ? BOLE_OK : push(walk, &commit.tree, BOLE_OBJECT_TREE);
 }
 
 static enum bole_status follow(struct bitmap_walk *walk, const struct bitmap_reach *reach,
@@ -249,7 +251,9 @@ static enum bole_status follow(struct bitmap_walk *walk, const struct bitmap_rea
 	BOLE_TRY(bole_object_read(walk->reader, oid, NULL, &content));
 	BOLE_TRY(spend(walk, content.len));
 	switch (type) {
-	case BOLE_OBJECT_COMMIT: return follow_commit(walk, content);
+	/* What is near in time is near in the log, so a tree comes before other commits; but where
+	 * one of these may have a set, little of the tree is left once that is known. */
+	case BOLE_OBJECT_COMMIT: return follow_commit(walk, content, reach->sets);
 	case BOLE_OBJECT_TREE: return follow_tree(walk, reach, item, content);
 	default:
 		if (bole_tag_parse(content, walk->index->algo, &tag) != BOLE_OK)
