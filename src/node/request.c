@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "git/bitmap/cache.h"
+#include "git/pack/cache.h"
 #include "git/wire/pkt_line.h"
 #include "node/internal.h"
 
@@ -367,9 +368,11 @@ static enum bole_status serve(struct run *run)
 		bole_git_cache_changed(node->cache, run->service.repo.id);
 	if (q->service == NODE_RECEIVE_PACK && !q->advertise && run->service.repo.id != 0)
 		bole_node_background_pushed(node, run->service.repo.id);
-	if (run->service.refs_deleted + run->service.refs_moved > 0)
+	if (run->service.refs_deleted + run->service.refs_moved > 0) {
+		bole_pack_cache_changed(node->packs, run->service.repo.id);
 		bole_node_background_note(node, run->service.repo.id,
 		                          run->service.refs_deleted > 0);
+	}
 	if (run->push.staged)
 		bole_node_webhook_note(node, run->service.repo.id);
 	if (rc == BOLE_E_NO_SPACE)

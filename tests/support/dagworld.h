@@ -38,6 +38,7 @@ struct dagworld {
 	int *piece; /* what the next push brings */
 	int piece_count;
 	int piece_cap;
+	bool plain; /* packs in order, and deltas by offsets alone */
 };
 
 void dag_open(struct dagworld *, struct bole_block *device, uint8_t algo, uint64_t seed);
@@ -58,6 +59,8 @@ void dag_reach(const struct dagworld *, const int *starts, int count, const bool
 
 /* A piece of up to so many commits on what is there; returns the node to set a reference to. */
 int dag_grow(struct dagworld *, int commits);
+/* A chain of so many commits on the first branch, of trees that are there. */
+int dag_chain(struct dagworld *, int commits);
 /* A piece of all that something lacks to be there. */
 void dag_bring_back(struct dagworld *, int node);
 /* Puts a node into the piece. */
@@ -65,5 +68,7 @@ void dag_take(struct dagworld *, int node);
 /* Publishes the piece as a pack or as records, and sets a reference to a node (DAG_NONE: deletes
  * it). False: the volume is full, nothing happened. */
 bool dag_push(struct dagworld *, bool pack, int ref, int node);
+/* What receiving the piece as a pack says, of which nothing is kept. */
+enum bole_status dag_try(struct dagworld *);
 
 #endif /* BOLE_TESTS_DAGWORLD_H */

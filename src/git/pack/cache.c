@@ -195,8 +195,8 @@ static void trim(struct bole_pack_cache *cache)
 	}
 }
 
-void bole_pack_cache_keep(struct bole_pack_cache *cache, const uint8_t *key, uint64_t objects,
-                          struct bole_buffer *bytes)
+void bole_pack_cache_keep(struct bole_pack_cache *cache, uint32_t repo, const uint8_t *key,
+                          uint64_t objects, struct bole_buffer *bytes)
 {
 	struct bole_cached_pack *pack = bole_alloc_zeroed(cache->alloc, 1, sizeof *pack);
 
@@ -206,6 +206,7 @@ void bole_pack_cache_keep(struct bole_pack_cache *cache, const uint8_t *key, uin
 	}
 	atomic_init(&pack->refs, 1);
 	memcpy(pack->key, key, sizeof pack->key);
+	pack->repo = repo;
 	pack->objects = objects;
 	pack->bytes = *bytes;
 	bole_buffer_init(bytes, cache->alloc, 0);
@@ -223,6 +224,25 @@ void bole_pack_cache_keep(struct bole_pack_cache *cache, const uint8_t *key, uin
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
 	bole_cached_pack_release(cache, other);
 	bole_cached_pack_release(cache, pack);
+}
+
+void bole_pack_cache_changed(struct bole_pack_cache *cache, uint32_t repo)
+{
+	if (cache == NULL)
+		return;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	for (struct bole_cached_pack **at = &cache->packs; *at != NULL;) {
+		struct bole_cached_pack *pack = *at;
+
+		if (pack->repo != repo) {
+			at = &pack->next;
+			continue;
+		}
+		*at = pack->next;
+		cache->bytes -= pack->bytes.cap;
+		bole_cached_pack_release(cache, pack);
+	}
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
 }
 
 /* -- The tee -- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Packs that were sent lately, for the next who asks for the same: what is sent follows from the
- * ids that are wanted and had, and these never mean anything else, so nothing in here gets old. Who
- * may have it is decided before. Any fiber or thread. */
+ * ids that are wanted and had, and these never mean anything else. Only the tags that come along
+ * are those of the moment, so a repository's packs go when its references change. Who may have a
+ * pack is decided before. Any fiber or thread. */
 #ifndef BOLE_GIT_PACK_CACHE_H
 #define BOLE_GIT_PACK_CACHE_H
 
@@ -20,6 +21,7 @@ struct bole_pack_cache;
 struct bole_cached_pack {
 	_Atomic uint32_t refs;
 	uint8_t key[PACK_CACHE_KEY_BYTES];
+	uint32_t repo;
 	uint64_t objects;
 	uint64_t used;
 	struct bole_buffer bytes;
@@ -37,8 +39,10 @@ bool bole_pack_cache_key(const struct bole_reach *, uint32_t repo, uint8_t *key)
  * come for the same meanwhile wait for a moment. cache may be NULL. */
 struct bole_cached_pack *bole_pack_cache_get(struct bole_pack_cache *, const uint8_t *key);
 /* A pack that was made; takes over what the buffer holds. */
-void bole_pack_cache_keep(struct bole_pack_cache *, const uint8_t *key, uint64_t objects,
-                          struct bole_buffer *);
+void bole_pack_cache_keep(struct bole_pack_cache *, uint32_t repo, const uint8_t *key,
+                          uint64_t objects, struct bole_buffer *);
+/* References of a repository were deleted or set to something else. cache may be NULL. */
+void bole_pack_cache_changed(struct bole_pack_cache *, uint32_t repo);
 /* It was not made after all. cache may be NULL. */
 void bole_pack_cache_forget(struct bole_pack_cache *, const uint8_t *key);
 void bole_cached_pack_release(struct bole_pack_cache *, struct bole_cached_pack *);

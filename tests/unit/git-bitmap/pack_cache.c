@@ -19,7 +19,7 @@ static void keep(const uint8_t *key, size_t len)
 	cr_assert_not_null(bole_buffer_reserve(&bytes, len));
 	memset(bytes.ptr, key[0], len);
 	bytes.len = len;
-	bole_pack_cache_keep(cache, key, 1, &bytes);
+	bole_pack_cache_keep(cache, key[0], key, 1, &bytes);
 	bole_buffer_release(&bytes);
 }
 
@@ -78,6 +78,28 @@ Test(pack_cache, it_stays_within_its_bytes)
 	}
 	cr_assert_geq(kept, 10);
 	cr_assert_leq(kept, 18);
+	bole_pack_cache_close(cache);
+	test_platform_release(&test);
+}
+
+/* Goal: tags that came along with what was sent are not sent again once they are deleted. */
+Test(pack_cache, packs_go_when_references_of_their_repository_change)
+{
+	uint8_t one[PACK_CACHE_KEY_BYTES] = {1};
+	uint8_t two[PACK_CACHE_KEY_BYTES] = {2};
+
+	test_platform_init(&test, 1);
+	cr_assert_eq(bole_pack_cache_open(&test.base, &test.alloc, 1 << 20, &cache), BOLE_OK);
+	keep(one, 1000);
+	keep(two, 1000);
+	bole_pack_cache_changed(cache, 1);
+	cr_assert_null(bole_pack_cache_get(cache, one));
+	bole_pack_cache_forget(cache, one);
+	struct bole_cached_pack *pack = bole_pack_cache_get(cache, two);
+	cr_assert_not_null(pack);
+	bole_pack_cache_changed(cache, 2);
+	cr_assert_eq(pack->bytes.ptr[0], 2); /* who has it may still send it */
+	bole_cached_pack_release(cache, pack);
 	bole_pack_cache_close(cache);
 	test_platform_release(&test);
 }

@@ -37,7 +37,8 @@ static struct bole_bitmap *bitmap;
 /* How often each kind of thing happened. */
 static struct {
 	unsigned fetches, picks, near, tags, filtered, all, deltas, thin, verbatim, moved;
-	unsigned builds, starved, cut, loads, stale, gone, repacks, collections, back, full;
+	unsigned builds, starved, cut, loads, stale, gone, repacks, collections, back, lacking,
+	        full;
 } seen;
 
 /* One fetch. */
@@ -507,11 +508,45 @@ static void repack(void)
 		forget(&result.gc);
 }
 
+/* A pack that lacks an object is refused, unless nothing that comes names it. */
+static void push_cut(void)
+{
+	(void)dag_grow(&w, 10);
+	int at = dag_draw(&w, w.piece_count);
+	int node = w.piece[at];
+	bool whole = true;
+
+	w.piece[at] = w.piece[--w.piece_count];
+	for (int i = 0; i < w.piece_count; i++)
+		for (int k = 0; k < w.nodes[w.piece[i]].link_count; k++)
+			whole &= w.nodes[w.piece[i]].links[k] != node;
+	enum bole_status rc = dag_try(&w);
+	check(rc == (whole ? BOLE_OK : BOLE_E_INVALID) || rc == BOLE_E_NO_SPACE);
+	seen.lacking += rc == BOLE_E_INVALID;
+}
+
+/* All goes, and one pack comes that is all there is. */
+static void start_over(void)
+{
+	int tip = DAG_NONE;
+
+	for (int i = 0; i < DAG_REFS; i++)
+		if (w.refs[i] != DAG_NONE)
+			seen.full += !dag_push(&w, false, i, DAG_NONE);
+	collect();
+	for (int i = 0; i < 20 || w.nodes[tip].type != BOLE_OBJECT_COMMIT; i++)
+		tip = dag_grow(&w, 8);
+	w.plain = true;
+	seen.full += !dag_push(&w, true, 0, tip);
+	w.plain = false;
+	build();
+}
+
 static void mutate(void)
 {
 	struct bole_maintain_options eager = {.eagerness = 2};
 
-	switch (dag_draw(&w, 16)) {
+	switch (dag_draw(&w, 18)) {
 	case 0: seen.full += !dag_push(&w, false, any_ref(), DAG_NONE); break;
 	case 1:
 	case 2: amend(); break;
@@ -526,6 +561,14 @@ static void mutate(void)
 		break;
 	case 8: build(); break;
 	case 9: save(); break;
+	case 13: push_cut(); break;
+	case 14:
+		if (dag_draw(&w, 3) == 0)
+			start_over();
+		else
+			seen.full += !dag_push(&w, dag_draw(&w, 2) == 0, 0,
+			                       dag_chain(&w, 20 + dag_draw(&w, 250)));
+		break;
 	case 11: /* goes, and comes back before anybody looks */
 	case 12:
 		amend();
@@ -592,10 +635,11 @@ static void report(void)
 	fprintf(stderr,
 	        "%u fetches, %u by sets (%u near, %u with tags, %u filtered), %u of all, %u moved; "
 	        "%u deltas, %u of what is had, %u with a hash; %u indexes, %u starved, %u cut, "
-	        "%u read, %u gone; %u repacks, %u collections, %u back, %u refused\n",
+	        "%u read, %u gone; %u repacks, %u collections, %u back, %u lacking, %u refused\n",
 	        seen.fetches, seen.picks, seen.near, seen.tags, seen.filtered, seen.all, seen.moved,
 	        seen.deltas, seen.thin, seen.verbatim, seen.builds, seen.starved, seen.cut,
-	        seen.loads, seen.gone, seen.repacks, seen.collections, seen.back, seen.full);
+	        seen.loads, seen.gone, seen.repacks, seen.collections, seen.back, seen.lacking,
+	        seen.full);
 }
 
 static unsigned number_of(const char *variable, unsigned otherwise)
