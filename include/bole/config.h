@@ -34,6 +34,8 @@ BOLE_MUST_USE enum bole_status bole_config_command_line(struct bole_config *, co
 const char *bole_config_get(const struct bole_config *, const char *key);
 /* The i-th value of a multi-valued key, or NULL. */
 const char *bole_config_get_nth(const struct bole_config *, const char *key, size_t i);
+/* False: no key begins with this section. Costs less than to look for one. */
+bool bole_config_section(const struct bole_config *, const char *section);
 /* Every entry in order: start with *cursor 0. key has section and key in lower case. False: none
  * is left. Borrowed from the config. */
 bool bole_config_next(const struct bole_config *, size_t *cursor, const char **key,

@@ -36,7 +36,8 @@ struct bole_config {
 	struct config_entry *entries;
 	uint32_t *heads; /* of the chains: index + 1, or 0; as many as there is room for entries */
 	size_t count;
-	size_t cap; /* a power of two, or 0 */
+	size_t cap;        /* a power of two, or 0 */
+	uint64_t sections; /* a bit for the hash of each that was added */
 };
 
 enum bole_status bole_config_open(struct bole_alloc *alloc, struct bole_config **out)
@@ -102,6 +103,19 @@ static enum bole_status grow(struct bole_config *c)
 
 /* -- */
 
+static uint64_t section_bit(const char *key, size_t len)
+{
+	const char *dot = memchr(key, '.', len);
+
+	return UINT64_C(1) << hash_of(bole_bytes_of(key, dot == NULL ? len : (size_t)(dot - key))) %
+	                              64;
+}
+
+bool bole_config_section(const struct bole_config *c, const char *section)
+{
+	return c != NULL && (c->sections & section_bit(section, strlen(section))) != 0;
+}
+
 /* Drops the entries from count on. */
 static void cut_back(struct bole_config *c, size_t count)
 {
@@ -144,6 +158,7 @@ static enum bole_status add(struct bole_config *c, struct bole_bytes key, struct
 	        .hash = hash_of(key),
 	};
 	link_entry(c, c->count++);
+	c->sections |= section_bit(text, key.len);
 	return BOLE_OK;
 }
 

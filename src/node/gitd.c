@@ -183,5 +183,7 @@ void bole_node_gitd_serve(struct node_connection *c)
 	};
 	bole_node_request_run(&request);
 	bole_node_leave(c);
-	bole_node_connection_linger(c);
+	/* Else the peer may be sending still, and a reset would take the last answer away. */
+	if (!request.ended)
+		bole_node_connection_linger(c);
 }

@@ -218,6 +218,7 @@ struct node_request {
 	/* Out: */
 	struct bole_budget budget;
 	enum bole_status rc;
+	bool ended; /* as bole_service.ended */
 };
 
 /* What stands against serving; each transport says it in its own words. */

@@ -23,6 +23,8 @@ const char *bole_node_repo_key(const struct bole_config *config, const char *nam
 	                                   bole_bytes_z("."), bole_bytes_z(key)};
 	size_t len = 0;
 
+	if (!bole_config_section(config, "repo"))
+		return key;
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		if (words[i].len >= NODE_KEY_MAX - len)
 			return key;

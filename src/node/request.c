@@ -414,6 +414,7 @@ static void run_service(struct run *run)
 		if (q->rc == BOLE_OK) {
 			fill_service(run);
 			q->rc = serve(run);
+			q->ended = q->rc == BOLE_OK && run->service.ended;
 			bole_node_hunger_end(&run->hunger);
 		} else {
 			refuse(run, "the configuration of this repository cannot be read");

@@ -264,7 +264,8 @@ void posix_stream_free(struct posix_stream *s)
 	free(s);
 }
 
-/* The loop may hold an event of this stream in its hands: it frees it, after the batch. */
+/* The loop may hold an event of this stream in its hands: it frees it, after the batch. While a
+ * fiber of its own runs it holds none. */
 static void stream_close(struct bole_stream *stream)
 {
 	struct posix_stream *s = stream_of(stream);
@@ -273,7 +274,8 @@ static void stream_close(struct bole_stream *stream)
 	if (loop != NULL)
 		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 	close(s->fd);
-	if (loop == NULL) {
+	struct posix_fiber *self = posix_fiber_of(s->platform);
+	if (loop == NULL || (self != NULL && self->loop == loop)) {
 		posix_stream_free(s);
 		return;
 	}

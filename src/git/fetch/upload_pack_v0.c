@@ -251,7 +251,8 @@ static enum bole_status serve(struct bole_fetch *f)
 {
 	enum bole_status rc = read_wants(f);
 
-	if (rc == BOLE_END || (rc == BOLE_OK && f->wants.count == 0))
+	f->s->svc->ended = rc == BOLE_END || (rc == BOLE_OK && f->wants.count == 0);
+	if (f->s->svc->ended)
 		return BOLE_OK; /* it only wanted the list */
 	if (rc == BOLE_OK)
 		rc = bole_fetch_check_wants(f);

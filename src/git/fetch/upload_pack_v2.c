@@ -339,6 +339,7 @@ enum bole_status bole_upload_pack_v2(struct bole_session *s)
 		if (!wait_for_command(s))
 			return BOLE_OK;
 		rc = read_request(s, &req);
+		s->svc->ended = rc == BOLE_END;
 		if (rc == BOLE_END)
 			return BOLE_OK;
 		if (rc != BOLE_OK)

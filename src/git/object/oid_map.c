@@ -65,7 +65,6 @@ void bole_oid_index_init(struct bole_oid_index *index, struct bole_platform *pla
 	index->items = items;
 	index->key_bytes = bole_hash_bytes(algo);
 	BOLE_ASSERT(index->key_bytes == 20 || index->key_bytes == 32);
-	platform->ops->random(platform, index->secret, sizeof(index->secret));
 }
 
 void bole_oid_index_release(struct bole_oid_index *index)
@@ -101,6 +100,9 @@ static uint32_t slot_of(const struct bole_oid_index *index, const uint8_t *key)
 static enum bole_status index_grow(struct bole_oid_index *index)
 {
 	struct bole_oid_index bigger = *index;
+
+	if (index->slot_count == 0) /* many stay empty */
+		index->platform->ops->random(index->platform, bigger.secret, sizeof bigger.secret);
 
 	bigger.slot_count = index->slot_count == 0 ? SLOTS_MIN : index->slot_count * 2;
 	bigger.slots = bole_alloc_zeroed(index->alloc, bigger.slot_count, sizeof(*bigger.slots));

@@ -61,6 +61,8 @@ struct bole_service {
 	bool (*starved)(void *ctx);
 	void *starved_ctx;
 	const char *peer; /* for the log */
+	/* Out, of upload-pack: the client has said its last word, and all that it gets is sent. */
+	bool ended;
 	/* Out, of receive-pack: references that were deleted, or set to something else. */
 	uint32_t refs_deleted;
 	uint32_t refs_moved;
