@@ -52,6 +52,13 @@ struct bole_client_options {
 	 * speak version 2, is refused (BOLE_E_UNSUPPORTED). */
 	const char *const *server_options;
 	size_t server_option_count;
+	/* Proxies for http:// and https:// (by CONNECT), "[http://][user:password@]host[:port]", as
+	 * curl has them; NULL or "" = none. Their credentials go to them alone and are never shown.
+	 * no_proxy: names of hosts that are asked directly, and what is below them, separated by
+	 * commas or blanks; "*" = all. git:// always goes directly. */
+	const char *http_proxy;
+	const char *https_proxy;
+	const char *no_proxy;
 	uint64_t connect_ns_max; /* 0 = 30 s */
 	uint64_t silence_ns_max; /* a server that says nothing for so long is given up; 0 = 300 s */
 	/* Wraps a connection in TLS for a host; takes plain over, closes it on failure. NULL:
@@ -177,7 +184,11 @@ struct bole_client_fetch {
 	/* Takes commits of a server whose history ends where that of the repository does not. A
 	 * repository that is made takes them always. */
 	bool update_shallow;
-	uint64_t pack_bytes_max;   /* 0 = no limit but the volume's */
+	/* Lets the server leave packs to others: they come over https://, or http:// as well where
+	 * the server is not reached over https://, from wherever it says (BOLE_E_INVALID: not with
+	 * the checksum that it told). */
+	bool packfile_uris;
+	uint64_t pack_bytes_max;   /* of each pack; 0 = no limit but the volume's */
 	uint64_t object_bytes_max; /* 0 = the ingestion's default */
 	size_t memory_bytes_max;   /* 0 = 512 MiB */
 	/* Every reference that was looked at, after the commit. May be NULL. */

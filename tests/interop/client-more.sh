@@ -18,6 +18,7 @@ export LC_ALL=C
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
 git config --file config init.defaultBranch main
 git config --file config safe.directory '*'
+git config --file config uploadpack.allowSidebandAll true
 
 die() { echo "client-more: $*" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@"; }
@@ -51,7 +52,7 @@ port=$((20000 + RANDOM % 20000))
 git daemon --reuseaddr --export-all --base-path="$dir/srv" --listen=127.0.0.1 --port=$port >daemon.log 2>&1 &
 pids+=($!)
 tls=$top/tests/support/tls
-python3 "$top/tests/support/http_backend.py" srv $tls/good.pem >http.out 2>http.log &
+python3 "$top/tests/support/http_backend.py" srv $tls/good.pem >http.out 2>>http.log &
 pids+=($!)
 for _ in {1..100}; do [[ $(wc -l <http.out) == 2 ]] && break; sleep 0.1; done
 { read -r plain; read -r secure; } <http.out
@@ -124,6 +125,157 @@ bo fetch 'd.img#done' "http://127.0.0.1:$plain/done.git" --protocol 0 >fetch.out
 grep -q '^[1-9][0-9]* objects' fetch.out || die "no-done: $(<fetch.out)"
 git -C ours fetch -q "$dir/srv/done.git" '+refs/*:refs/*'
 same ours 'd.img#done' "no-done"
+
+# -- proxies --
+python3 "$top/tests/support/proxy.py" >proxy.port 2>>proxy.log &
+pids+=($!)
+python3 "$top/tests/support/proxy.py" ada:s3cret >guarded.port 2>guarded.log &
+pids+=($!)
+open=127.0.0.1:$(first_line proxy.port) guarded=127.0.0.1:$(first_line guarded.port)
+asked() { grep -c "$2" "$1"; }
+url=http://127.0.0.1:$plain/done.git
+http_proxy=http://$open bo clone "$url" 'd.img#p1' >/dev/null || die "http over a proxy"
+same srv/done.git 'd.img#p1' "http over a proxy"
+[[ $(asked proxy.log "^GET $url/info/refs") == 1 && $(asked proxy.log "^POST $url/git-upload-pack") -ge 2 ]] ||
+	die "the proxy was not asked: $(<proxy.log)"
+https_proxy=$open bo clone "https://localhost:$secure/done.git" 'd.img#p2' --cacert $tls/ca.pem >/dev/null ||
+	die "https over a proxy"
+same srv/done.git 'd.img#p2' "https over a proxy"
+grep -q "^CONNECT localhost:$secure -" proxy.log || die "no tunnel: $(<proxy.log)"
+bo ls-remote "$url" --proxy "http://ada:s3cret@$guarded/" >/dev/null || die "a proxy with credentials"
+bo ls-remote "https://localhost:$secure/done.git" --proxy "ada:s3cret@$guarded" --cacert $tls/ca.pem >/dev/null ||
+	die "a tunnel with credentials"
+for way in "$url" "https://localhost:$secure/done.git"; do
+	refused "the proxy 127.0.0.1 wants credentials (407)" "$bole" ls-remote "$way" --proxy "$guarded"
+	refused "and not these (407)" "$bole" ls-remote "$way" --proxy "ada:x1y2z3@$guarded"
+	! grep -q x1y2z3 refused.log || die "a password is shown"
+	refused 'the proxy 127.0.0.1:1 cannot be reached' "$bole" ls-remote "$way" --proxy 127.0.0.1:1
+done
+refused 'only http:// proxies' "$bole" ls-remote "$url" --proxy "socks5://$open"
+refused 'proxy cannot be used: its host' "$bole" ls-remote "$url" --proxy "http://a b"
+# Credentials of the server and of the proxy go each their way.
+auth=http://ada:s3cret@127.0.0.1:$plain/auth/done.git
+bo ls-remote "$auth" --proxy "ada:s3cret@$guarded" >/dev/null || die "both credentials"
+bo ls-remote "${auth/http:/https:}" --proxy "$open" >/dev/null 2>&1 # no TLS there: only what CONNECT tells counts
+! grep -q '^CONNECT.*Basic' proxy.log guarded.log || die "the tunnel was told the server's credentials"
+# Who is asked directly.
+: >proxy.log
+for list in '*' 127.0.0.1 'x, 127.0.0.1' 'localhost,.0.0.1'; do
+	http_proxy=$open no_proxy=$list bo ls-remote "$url" >/dev/null || die "no_proxy=$list"
+done
+http_proxy=$open bo ls-remote "$url" --proxy '' >/dev/null || die "an empty proxy"
+HTTP_PROXY=$open bo ls-remote "$url" >/dev/null || die "HTTP_PROXY"
+all_proxy=$open bo ls-remote "git://127.0.0.1:$port/done.git" >/dev/null || die "git:// and a proxy"
+[[ ! -s proxy.log ]] || die "a proxy was asked all the same: $(<proxy.log)"
+http_proxy=$open no_proxy='27.0.0.1,7.0.0.1' bo ls-remote "$url" >/dev/null || die "other names"
+ALL_PROXY=$open bo ls-remote "$url" >/dev/null || die "ALL_PROXY"
+[[ $(asked proxy.log "^GET $url") == 2 ]] || die "a proxy was not asked: $(<proxy.log)"
+
+# -- packs from elsewhere: a server of git, and ours --
+mkdir www
+: >files.port
+python3 "$top/tests/support/file_server.py" www $tls/good.pem >files.port 2>>files.log &
+pids+=($!)
+for _ in {1..100}; do [[ $(wc -l <files.port) == 2 ]] && break; sleep 0.1; done
+{ read -r files; read -r sfiles; } <files.port
+gets() { grep -c "^GET /$1" files.log; }
+uris() { # format: a repository whose blobs big and .gitmodules come from elsewhere
+	rm -rf "elsewhere-$1" "srv/elsewhere-$1.git"
+	git init -q --object-format="$1" "elsewhere-$1"
+	head -c 300000 /dev/urandom >"elsewhere-$1/big"
+	printf '[submodule "s"]\n\tpath = s\n\turl = ./s\n' >"elsewhere-$1/.gitmodules"
+	seq 1000 >"elsewhere-$1/numbers"
+	git -C "elsewhere-$1" add -A && git -C "elsewhere-$1" commit -qm one
+	git -C "elsewhere-$1" tag -a -m t v1
+	git clone -q --mirror "elsewhere-$1" "srv/elsewhere-$1.git"
+	big=$(git -C "elsewhere-$1" rev-parse HEAD:big) modules=$(git -C "elsewhere-$1" rev-parse HEAD:.gitmodules)
+	pack=$(printf '%s\n' "$big" "$modules" | git -C "elsewhere-$1" pack-objects -q "$dir/www/pack")
+}
+configure() { # format, uri
+	git -C "srv/elsewhere-$1.git" config --unset-all uploadpack.blobPackfileUri
+	for blob in "$big" "$modules"; do
+		git -C "srv/elsewhere-$1.git" config --add uploadpack.blobPackfileUri "$blob $pack $2"
+	done
+}
+elsewhere() { # what, format, STORE#REPO, packs expected, url, options...: a clone that is whole
+	local what=$1 format=$2 repo=$3 count=$4 url=$5
+	shift 5
+	: >files.log
+	bo clone "$url" "$repo" "$@" >clone.out 2>clone.log || die "$what: $(<clone.log)"
+	[[ $(gets '') == "$count" ]] || die "$what: $(gets '') requests for packs, not $count: $(<files.log)"
+	same "srv/elsewhere-$format.git" "$repo" "$what"
+}
+for format in sha1 sha256; do
+	uris $format
+	file=http://127.0.0.1:$files/pack-$pack.pack
+	configure $format "$file"
+	n=0
+	servers="git://127.0.0.1:$port http://127.0.0.1:$plain"
+	for server in $servers; do
+		n=$((n + 1)) repo=d.img#else-$format-$n
+		url=$server/elsewhere-$format.git
+		elsewhere "packfile-uris $server $format" $format "$repo" 1 "$url" --packfile-uris
+		elsewhere "not asked for $server $format" $format "$repo-no" 0 "$url"
+		elsewhere "version 0 $server $format" $format "$repo-0" 0 "$url" --packfile-uris --protocol 0
+	done
+	"$bole" init own-$format.img --size 64M >/dev/null || die init
+	bo import "own-$format.img#one" "srv/elsewhere-$format.git" >/dev/null || die import
+	"$bole" serve own-$format.img --http 127.0.0.1:0 --git 127.0.0.1:0 \
+		--set "repo.one.uploadpack.blobPackfileUri=$big $pack $file" \
+		--set "repo.one.uploadpack.blobPackfileUri=$modules $pack $file" >own-$format.out 2>own-$format.log &
+	pids+=($!)
+	for _ in {1..100}; do grep -q '^http port' own-$format.out && break; sleep 0.1; done
+	own=$(sed -nE 's/^http port ([0-9]+).*/\1/p' own-$format.out)
+	elsewhere "packfile-uris of ours $format" $format d.img#else-$format-own 1 "http://127.0.0.1:$own/one.git" \
+		--packfile-uris
+done
+# The connection is cut, again and again: it goes on where it was. Else nothing stays.
+uris sha1
+url=git://127.0.0.1:$port/elsewhere-sha1.git
+configure sha1 "http://127.0.0.1:$files/cut/70000/pack-$pack.pack"
+elsewhere "a pack that is cut" sha1 d.img#cut 5 "$url" --packfile-uris
+grep -q 'bytes=280000-' files.log || die "it does not go on where it was cut: $(<files.log)"
+configure sha1 "http://127.0.0.1:$files/moved/query/pack-$pack.pack?key=1"
+! bo clone "$url" d.img#moved --packfile-uris >/dev/null 2>&1 || die "a query was lost, and it came all the same"
+configure sha1 "http://127.0.0.1:$files/query/pack-$pack.pack?key=1"
+elsewhere "a URL with a query" sha1 d.img#query 1 "$url" --packfile-uris
+configure sha1 "http://127.0.0.1:$files/moved/pack-$pack.pack"
+elsewhere "a pack that has moved" sha1 d.img#pmoved 2 "$url" --packfile-uris
+printf 'x' >www/none && head -c 1000 www/pack-$pack.pack >www/half
+cp www/pack-$pack.pack www/more && printf 'x' >>www/more
+small=$(git -C elsewhere-sha1 rev-parse HEAD:numbers)
+wrong=$(printf '%s\n' "$small" | git -C elsewhere-sha1 pack-objects -q "$dir/www/wrong")
+while read -r path words; do
+	configure sha1 "http://127.0.0.1:$files/$path"
+	refused "$words" "$bole" clone "$url" d.img#bad --packfile-uris
+	grep -q "the pack at http://127.0.0.1:$files/$path" refused.log || die "$path is not named: $(<refused.log)"
+	gone d.img#bad "$path"
+done <<END
+nix 404
+none pack
+half pack
+more cannot be used
+wrong-$wrong.pack not the one that was announced
+cut/10000/pack-$pack.pack cut
+never/70000/pack-$pack.pack does not go on there
+changes/70000/pack-$pack.pack does not go on there
+loop/x redirects without end
+END
+configure sha1 "http://127.0.0.1:1/x"
+refused 'cannot be reached' "$bole" clone "$url" d.img#bad --packfile-uris
+configure sha1 "http://ada:s3cret@127.0.0.1:$files/pack-$pack.pack"
+refused 'has a password in it' "$bole" clone "$url" d.img#bad --packfile-uris
+gone d.img#bad "a password"
+# From https:// only https://, also by a redirect; credentials stay where they are.
+configure sha1 "https://localhost:$sfiles/pack-$pack.pack"
+url=https://ada:s3cret@localhost:$secure/auth/elsewhere-sha1.git
+elsewhere "over TLS" sha1 d.img#ptls 1 "$url" --packfile-uris --cacert $tls/ca.pem
+! grep -q Basic files.log || die "credentials went elsewhere: $(<files.log)"
+configure sha1 "http://127.0.0.1:$files/pack-$pack.pack"
+elsewhere "from https:// to http://" sha1 d.img#pdown 0 "$url" --packfile-uris --cacert $tls/ca.pem
+configure sha1 "https://localhost:$sfiles/down/pack-$pack.pack"
+refused 'from https:// to http://' "$bole" clone "$url" d.img#bad --packfile-uris --cacert $tls/ca.pem
+gone d.img#bad "a redirect to http://"
 
 # -- what is no refspec is a mistake of the command line --
 url=git://127.0.0.1:$port/done.git

@@ -93,6 +93,30 @@ static int take_settings(struct bole_cli_client *c, const struct bole_cli_client
 	return BOLE_EXIT_OK;
 }
 
+/* In small letters before capitals, as curl looks; HTTP_PROXY is what a web server would set. */
+static const char *environment(const char *small, const char *large)
+{
+	const char *value = getenv(small);
+
+	return value == NULL && large != NULL ? getenv(large) : value;
+}
+
+static void take_proxies(struct bole_client_options *options, const char *given)
+{
+	const char *all = environment("all_proxy", "ALL_PROXY");
+
+	options->http_proxy = environment("http_proxy", NULL);
+	options->https_proxy = environment("https_proxy", "HTTPS_PROXY");
+	if (options->http_proxy == NULL)
+		options->http_proxy = all;
+	if (options->https_proxy == NULL)
+		options->https_proxy = all;
+	options->no_proxy = environment("no_proxy", "NO_PROXY");
+	if (given == NULL)
+		return;
+	options->http_proxy = options->https_proxy = given;
+}
+
 int bole_cli_client_open(struct bole_cli *cli, const char *url,
                          const struct bole_cli_client_settings *settings, bool push,
                          struct bole_cli_client *out)
@@ -113,6 +137,7 @@ int bole_cli_client_open(struct bole_cli *cli, const char *url,
 	        .server_options = settings->server_options.at,
 	        .server_option_count = settings->server_options.count,
 	};
+	take_proxies(&out->options, settings->proxy);
 	int code = take_settings(out, settings);
 	if (code != BOLE_EXIT_OK)
 		return code;

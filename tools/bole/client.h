@@ -10,7 +10,7 @@
 /* Options of all of them, for bole_cli_args; BOLE_CLI_CLIENT_HELP describes them. */
 #define BOLE_CLI_CLIENT_OPTIONS(s)                                                      \
 	{"--protocol", NULL, &(s).protocol}, {"--credentials", NULL, &(s).credentials}, \
-	        {"--cacert", NULL, &(s).cacert},                                        \
+	        {"--cacert", NULL, &(s).cacert}, {"--proxy", NULL, &(s).proxy},         \
 	{                                                                               \
 		"--quiet", &(s).quiet, NULL                                             \
 	}
@@ -19,6 +19,8 @@
 	"                       else BOLE_CREDENTIALS in the environment, else the URL\n"    \
 	"  --cacert FILE        certificates to trust for https://, in PEM; else those of\n" \
 	"                       SSL_CERT_FILE, else the system's\n"                          \
+	"  --proxy URL          the way to http:// and https://, \"\" for none; else\n"      \
+	"                       http_proxy, https_proxy, all_proxy and no_proxy count\n"     \
 	"  --protocol N         speak version 0, 1 or 2 of the protocol (2)\n"               \
 	"  --quiet              no progress\n"
 
@@ -44,6 +46,7 @@ struct bole_cli_client_settings {
 	const char *protocol;
 	const char *credentials;
 	const char *cacert;
+	const char *proxy;
 	bool quiet;
 	struct bole_cli_values server_options;
 };

@@ -11,6 +11,8 @@
 	"  --shallow-since DATE end it at commits before DATE: 2026-01-31, or seconds\n" \
 	"  --shallow-exclude REF  end it at what the server's REF reaches; may be repeated\n"
 
+#define ELSEWHERE_HELP "  --packfile-uris      let the server leave packs to other servers\n"
+
 static const char clone_help[] =
         "usage: bole clone URL STORE#REPO\n\n"
         "Copies a repository at git://, http:// or https:// with all branches and tags\n"
@@ -22,8 +24,8 @@ static const char clone_help[] =
         "                       tree:0; see: bole backfill\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
-                BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" ELSEWHERE_HELP
+                BOLE_CLI_SERVER_OPTION_HELP BOLE_CLI_CLIENT_HELP;
 
 static const char fetch_help[] =
         "usage: bole fetch STORE#REPO URL [REFSPEC...]\n\n"
@@ -43,8 +45,8 @@ static const char fetch_help[] =
         "                       tree:0; see: bole backfill\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
-                BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" ELSEWHERE_HELP
+                BOLE_CLI_SERVER_OPTION_HELP BOLE_CLI_CLIENT_HELP;
 
 static const char mirror_help[] =
         "usage: bole mirror URL STORE#REPO\n\n"
@@ -55,8 +57,8 @@ static const char mirror_help[] =
         "  --dry-run            say what would change\n"
         "  --batch N            take N new references at a time, old versions first; what\n"
         "                       came stays when the rest fails, and fetch goes on there\n"
-        "  --lenient            allow old mistakes in objects\n" BOLE_CLI_SERVER_OPTION_HELP
-                BOLE_CLI_CLIENT_HELP;
+        "  --lenient            allow old mistakes in objects\n" ELSEWHERE_HELP
+                BOLE_CLI_SERVER_OPTION_HELP BOLE_CLI_CLIENT_HELP;
 
 struct fetch_settings {
 	struct bole_cli_client_settings client;
@@ -67,6 +69,7 @@ struct fetch_settings {
 	bool atomic;
 	bool dry_run;
 	bool lenient;
+	bool packfile_uris;
 	const char *batch;
 	struct bole_cli_values filters;
 	bool unshallow;
@@ -163,6 +166,7 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	}
 	job->filter = settings->filters.count == 0 ? NULL : settings->filters.at[0];
 	job->lenient = settings->lenient;
+	job->packfile_uris = settings->packfile_uris;
 	code = bole_cli_client_open(cli, url, &settings->client, false, &c);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, spec, BOLE_CLI_WRITE, &store);
@@ -192,6 +196,7 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--batch", NULL, &s.batch},
 	                                        {"--depth", NULL, &s.depth},
 	                                        {"--shallow-since", NULL, &s.since},
+	                                        {"--packfile-uris", &s.packfile_uris, NULL},
 	                                        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
 	if (argc > 0)
@@ -224,14 +229,21 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;
 
-	const struct bole_cli_option known[] = {
-	        BOLE_CLI_CLIENT_OPTIONS(s.client),   {"--force", &s.force, NULL},
-	        {"--prune", &s.prune, NULL},         {"--tags", &s.tags, NULL},
-	        {"--no-tags", &s.no_tags, NULL},     {"--atomic", &s.atomic, NULL},
-	        {"--dry-run", &s.dry_run, NULL},     {"--batch", NULL, &s.batch},
-	        {"--lenient", &s.lenient, NULL},     {"--depth", NULL, &s.depth},
-	        {"--deepen", NULL, &s.deepen},       {"--unshallow", &s.unshallow, NULL},
-	        {"--shallow-since", NULL, &s.since}, {"--update-shallow", &s.update_shallow, NULL}};
+	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
+	                                        {"--force", &s.force, NULL},
+	                                        {"--prune", &s.prune, NULL},
+	                                        {"--tags", &s.tags, NULL},
+	                                        {"--no-tags", &s.no_tags, NULL},
+	                                        {"--atomic", &s.atomic, NULL},
+	                                        {"--dry-run", &s.dry_run, NULL},
+	                                        {"--batch", NULL, &s.batch},
+	                                        {"--packfile-uris", &s.packfile_uris, NULL},
+	                                        {"--lenient", &s.lenient, NULL},
+	                                        {"--depth", NULL, &s.depth},
+	                                        {"--deepen", NULL, &s.deepen},
+	                                        {"--unshallow", &s.unshallow, NULL},
+	                                        {"--shallow-since", NULL, &s.since},
+	                                        {"--update-shallow", &s.update_shallow, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
 	if (argc > 0)
 		argc = bole_cli_take_values(argc, argv, "--filter", &s.filters);
@@ -272,6 +284,7 @@ static int run_mirror(struct bole_cli *cli, int argc, char **argv)
 	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
 	                                        {"--dry-run", &s.dry_run, NULL},
 	                                        {"--batch", NULL, &s.batch},
+	                                        {"--packfile-uris", &s.packfile_uris, NULL},
 	                                        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--server-option", &s.client.server_options);
 	if (argc < 0)

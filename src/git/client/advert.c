@@ -42,6 +42,7 @@ static const struct known_cap known_caps[] = {
         CAP("deepen-since", deepen_since),
         CAP("deepen-not", deepen_not),
         CAP("deepen-relative", deepen_relative),
+        CAP("bundle-uri", bundle_uri),
 };
 
 static void set_cap(struct bole_remote_caps *caps, struct bole_bytes word)
@@ -227,6 +228,10 @@ static enum bole_status take_v2_line(struct bole_remote *r, struct bole_bytes li
 		r->caps.fetch = true;
 		while (bole_caps_next(&value, &word)) {
 			r->caps.filter = r->caps.filter || bole_pkt_is(word, "filter");
+			r->caps.sideband_all =
+			        r->caps.sideband_all || bole_pkt_is(word, "sideband-all");
+			r->caps.packfile_uris =
+			        r->caps.packfile_uris || bole_pkt_is(word, "packfile-uris");
 			r->caps.ref_in_want =
 			        r->caps.ref_in_want || bole_pkt_is(word, "ref-in-want");
 			/* Version 2 has no words for the kinds of it. */

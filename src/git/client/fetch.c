@@ -166,6 +166,7 @@ static enum bole_status run_next(struct bole_remote *r, struct bole_store *store
 	enum bole_status rc =
 	        bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
 	next.url = r->url;
+	next.download = r->download;
 	if (rc == BOLE_OK)
 		rc = run(&next, store, job, false, again);
 	if (rc != BOLE_OK)

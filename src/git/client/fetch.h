@@ -12,6 +12,7 @@
 #define BOLE_GIT_CLIENT_FETCH_H
 
 #include "git/client/remote.h"
+#include "git/pack/ingest.h"
 #include "git/service/service_impl.h"
 
 /* A reference of ours that may change. */
@@ -52,10 +53,11 @@ struct fetching {
 	size_t count;
 	size_t cap;
 	struct bole_id_list wants;
-	bool asks;                     /* anything: by ids, or by names */
-	struct bole_id_list shallow;   /* of the server's answer: ends of history */
-	struct bole_id_list unshallow; /* ends of ours that are none any more */
-	struct bole_id_list cut;       /* commits of the pack that lack parents */
+	bool asks;                       /* anything: by ids, or by names */
+	struct bole_id_list shallow;     /* of the server's answer: ends of history */
+	struct bole_id_list unshallow;   /* ends of ours that are none any more */
+	struct bole_id_list cut;         /* commits of the pack that lack parents */
+	struct bole_ingest_later *later; /* while packs come from several places */
 	bool wants_open;
 	struct bole_origin origin; /* as it is to be */
 	bool partial;              /* objects may be missing, before or after */

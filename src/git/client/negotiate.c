@@ -226,6 +226,7 @@ static void send_v2_head(struct course *c)
 	for (size_t i = 0; i < c->n->wants->count; i++)
 		send_id(c, "want ", &c->n->wants->ids[i]);
 	bole_wanted_send(r);
+	bole_uris_send(r);
 	send_deepen(c);
 	if (c->n->filter != NULL) {
 		struct bole_pkt_line line;
@@ -282,10 +283,15 @@ static enum bole_status read_v2(struct course *c)
 		BOLE_TRY(bole_wanted_read(c->r));
 		BOLE_TRY(bole_remote_read(c->r, &pkt));
 	}
+	if (pkt.type == BOLE_PKT_DATA && bole_pkt_is(pkt.line, "packfile-uris")) {
+		BOLE_TRY(bole_uris_read(c->r));
+		BOLE_TRY(bole_remote_read(c->r, &pkt));
+	}
 	if (pkt.type != BOLE_PKT_DATA || !bole_pkt_is(pkt.line, "packfile"))
 		return out_of_place(c, &pkt);
 	BOLE_TRY(bole_wanted_check(c->r));
 	c->n->band = true;
+	c->r->banded = false; /* the pack's reader takes the bands off */
 	return BOLE_OK;
 }
 

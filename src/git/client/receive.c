@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Negotiation and the pack, into the transaction. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -111,12 +112,13 @@ static void on_warning(void *ctx, const char *line)
 	bole_remote_warn(((struct fetching *)ctx)->r, "%s", line);
 }
 
-static enum bole_status ingest(struct fetching *f, struct bole_input *in)
+/* One of the packs of a fetch. in: NULL = none more comes, and nothing may be missing. */
+static enum bole_status ingest(struct fetching *f, struct bole_input *in,
+                               struct bole_ingest_later *later, struct bole_ingest_report *report)
 {
-	struct bole_ingest_report report = {.objects = 0};
 	struct bole_fsck_options fsck;
 	struct bole_client_fetch *job = f->job;
-	struct bole_ingest work = {
+	const struct bole_ingest work = {
 	        .platform = f->r->platform,
 	        .alloc = f->r->alloc,
 	        .tx = f->tx,
@@ -136,37 +138,102 @@ static enum bole_status ingest(struct fetching *f, struct bole_input *in)
 	        .shallow = &f->shallow,
 	        .cut = &f->cut,
 	        .promisor = f->promisor,
+	        .later = later,
 	};
 
 	bole_fsck_options_init(&fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
-	enum bole_status rc = bole_pack_ingest(&work, in, &report);
-	job->objects += report.objects;
-	job->pack_bytes += report.pack_bytes;
-	job->promised += report.promised;
-	if (rc == BOLE_OK)
+	enum bole_status rc = in == NULL ? bole_ingest_settle(&work, report)
+	                                 : bole_pack_ingest(&work, in, report);
+	job->objects += report->objects;
+	job->pack_bytes += report->pack_bytes;
+	job->promised += report->promised;
+	if (rc != BOLE_OK && report->error[0] == '\0')
+		snprintf(report->error, sizeof report->error, "%s", bole_status_text(rc));
+	return rc;
+}
+
+static enum bole_status ingest_own(struct fetching *f, struct bole_input *in)
+{
+	struct bole_ingest_report report;
+	enum bole_status rc = ingest(f, in, f->later, &report);
+
+	return rc == BOLE_OK ? rc
+	                     : bole_remote_fail(f->r, rc, "the server's pack: %s", report.error);
+}
+
+static enum bole_status at_end(struct bole_input *in)
+{
+	struct bole_bytes rest;
+	enum bole_status rc = bole_input_peek(in, &rest);
+
+	return rc == BOLE_OK ? BOLE_E_INVALID : rc == BOLE_END ? BOLE_OK : rc;
+}
+
+/* -- Packs from elsewhere -- */
+
+static enum bole_status bring(struct fetching *f, const struct bole_remote_uri *uri,
+                              uint8_t *buffer, struct bole_ingest_report *report)
+{
+	struct bole_download *d = f->r->download;
+	struct bole_reader *reader = NULL;
+	struct bole_input in;
+
+	*report = (struct bole_ingest_report){0};
+	BOLE_TRY(d->ops->open(d, (const char *)uri->uri.ptr,
+	                      d->ops->secure(d) ? BOLE_DOWNLOAD_SECURE : 0, &reader));
+	bole_input_init(&in, reader, buffer, PACK_BUFFER);
+	BOLE_TRY(ingest(f, &in, f->later, report));
+	BOLE_TRY(at_end(&in));
+	if (bole_oid_equal(&report->checksum, &uri->checksum))
+		return BOLE_OK;
+	snprintf(report->error, sizeof report->error, "it is not the one that was announced");
+	return BOLE_E_INVALID;
+}
+
+static enum bole_status bring_all(struct fetching *f)
+{
+	struct bole_ingest_report report;
+	struct bole_remote *r = f->r;
+	enum bole_status rc = BOLE_OK;
+	char shown[200];
+
+	if (r->uri_count == 0)
+		return BOLE_OK;
+	uint8_t *buffer = bole_alloc_array(r->alloc, PACK_BUFFER, 1);
+	if (buffer == NULL)
+		return BOLE_E_NO_MEMORY;
+	for (size_t i = 0; rc == BOLE_OK && i < r->uri_count; i++) {
+		rc = bring(f, &r->uris[i], buffer, &report);
+		if (rc != BOLE_OK)
+			(void)bole_remote_fail(r, rc, "the pack at %s: %s",
+			                       bole_printable(shown, sizeof shown, r->uris[i].uri),
+			                       r->download->why[0] != '\0' ? r->download->why
+			                       : report.error[0] != '\0'   ? report.error
+			                                                   : "it cannot be used");
+		r->download->ops->close(r->download);
+	}
+	bole_alloc_free(r->alloc, buffer, PACK_BUFFER, 1);
+	if (rc != BOLE_OK)
 		return rc;
-	return bole_remote_fail(f->r, rc, "the server's pack: %s",
-	                        report.error[0] != '\0' ? report.error : bole_status_text(rc));
+	rc = ingest(f, NULL, f->later, &report);
+	return rc == BOLE_OK ? rc : bole_remote_fail(r, rc, "the server's packs: %s", report.error);
 }
 
 static enum bole_status take_band(struct fetching *f)
 {
 	struct bole_demux demux;
 	struct bole_input in;
-	struct bole_bytes rest;
 
 	uint8_t *buffer = bole_alloc_array(f->r->alloc, PACK_BUFFER, 1);
 	if (buffer == NULL)
 		return BOLE_E_NO_MEMORY;
 	bole_demux_init(&demux, f->r);
 	bole_input_init(&in, &demux.reader, buffer, PACK_BUFFER);
-	enum bole_status rc = ingest(f, &in);
+	enum bole_status rc = ingest_own(f, &in);
 	if (rc == BOLE_OK) {
-		rc = bole_input_peek(&in, &rest);
-		if (rc == BOLE_OK)
-			rc = bole_remote_fail(f->r, BOLE_E_INVALID,
-			                      "the server sends more after its pack");
-		rc = rc == BOLE_END ? BOLE_OK : rc;
+		rc = at_end(&in);
+		if (rc == BOLE_E_INVALID)
+			(void)bole_remote_fail(f->r, rc, "the server sends more after its pack");
 	}
 	bole_alloc_free(f->r->alloc, buffer, PACK_BUFFER, 1);
 	return rc;
@@ -174,13 +241,23 @@ static enum bole_status take_band(struct fetching *f)
 
 static enum bole_status take_pack(struct fetching *f, struct bole_negotiation *n)
 {
-	enum bole_status rc = bole_negotiate(n);
+	struct bole_ingest_later later;
 
+	/* What a partial clone lacks and what is to come cannot be told apart. */
+	f->r->packfile_uris = f->job->packfile_uris && !f->promisor && !f->partial;
+	enum bole_status rc = bole_negotiate(n);
 	f->job->rounds += n->rounds;
 	f->job->haves += n->haves;
 	if (rc != BOLE_OK)
 		return rc;
-	return n->band ? take_band(f) : ingest(f, &f->r->in);
+	bole_ingest_later_init(&later, f->r->platform, f->r->alloc, f->repo.algo);
+	f->later = f->r->uri_count > 0 ? &later : NULL;
+	rc = n->band ? take_band(f) : ingest_own(f, &f->r->in);
+	if (rc == BOLE_OK)
+		rc = bring_all(f);
+	f->later = NULL;
+	bole_ingest_later_release(&later);
+	return rc;
 }
 
 static enum bole_status negotiate(struct fetching *f, struct bole_skipper *skipper,

@@ -169,10 +169,45 @@ enum bole_status bole_remote_read_end(struct bole_remote *r, struct bole_pkt *ou
 	return BOLE_OK;
 }
 
+/* Takes the band off a packet (sideband-all). BOLE_AGAIN: there was nothing else in it. */
+static enum bole_status take_band(struct bole_remote *r, struct bole_pkt *pkt)
+{
+	const struct bole_client_options *options = r->options;
+	char shown[300];
+
+	if (!r->banded || pkt->type != BOLE_PKT_DATA)
+		return BOLE_OK;
+	unsigned band = pkt->data.len == 0 ? 0 : pkt->data.ptr[0];
+	if (pkt->data.len > 0) {
+		pkt->data = bole_bytes_of(pkt->data.ptr + 1, pkt->data.len - 1);
+		if (pkt->line.len > 0)
+			pkt->line = bole_bytes_of(pkt->line.ptr + 1, pkt->line.len - 1);
+	}
+	if (band == BOLE_BAND_DATA)
+		return BOLE_OK;
+	if (band == BOLE_BAND_ERROR)
+		return bole_remote_fail(r, BOLE_E_DENIED, "the server gave up: %s",
+		                        bole_printable(shown, sizeof shown, pkt->line));
+	if (band != BOLE_BAND_PROGRESS)
+		return bole_remote_fail(r, BOLE_E_INVALID, "the server sends in band %u", band);
+	r->band_text += pkt->data.len + 1;
+	if (r->band_text > BOLE_REMOTE_TEXT_MAX)
+		return bole_remote_fail(r, BOLE_E_LIMIT,
+		                        "the server talks without end and sends nothing");
+	if (options->remote_text != NULL && pkt->data.len > 0)
+		options->remote_text(options->ctx, pkt->data);
+	return BOLE_AGAIN;
+}
+
 enum bole_status bole_remote_read(struct bole_remote *r, struct bole_pkt *out)
 {
-	enum bole_status rc = bole_remote_read_end(r, out);
+	enum bole_status rc;
 
+	do {
+		rc = bole_remote_read_end(r, out);
+		if (rc == BOLE_OK)
+			rc = take_band(r, out);
+	} while (rc == BOLE_AGAIN);
 	if (rc == BOLE_END)
 		return bole_remote_fail(r, BOLE_E_CLOSED,
 		                        "the server ended the conversation early");

@@ -7,6 +7,7 @@
  *   refspec.c   which of its references go where
  *   skipper.c   which commits are named in a negotiation
  *   negotiate.c wants and haves, up to the first byte of the pack
+ *   uris.c      packs that come from elsewhere
  *   wanted.c    references that are asked for by name
  * Everything from the server is hostile: bounded, checked, and told of in printable text only. */
 #ifndef BOLE_GIT_CLIENT_REMOTE_H
@@ -31,6 +32,7 @@ enum {
 	BOLE_REMOTE_IDLE_MAX = 1 << 20,        /* packets in a row that carry no pack */
 	BOLE_REMOTE_BUFFER = 64 * 1024,
 	BOLE_REMOTE_ERROR_MAX = 400,
+	BOLE_REMOTE_URIS_MAX = 256, /* packs from elsewhere */
 };
 
 /* A way to a server. open brings the advertisement; then request and answer take turns: over a
@@ -51,6 +53,25 @@ struct bole_transport {
 	char why[BOLE_REMOTE_ERROR_MAX];
 };
 
+/* A way to files beside the repository, by http:// and https://. One at a time; the reader is valid
+ * until close. A failing call, and a reader that fails, say why. */
+enum {
+	BOLE_DOWNLOAD_GIVEN = 1,  /* by the user: a password may be in the URL */
+	BOLE_DOWNLOAD_SECURE = 2, /* named by what came over https://: only there */
+};
+struct bole_download;
+struct bole_download_ops {
+	enum bole_status (*open)(struct bole_download *, const char *url, unsigned flags,
+	                         struct bole_reader **in);
+	void (*close)(struct bole_download *);
+	/* The repository itself is reached over https://. */
+	bool (*secure)(struct bole_download *);
+};
+struct bole_download {
+	const struct bole_download_ops *ops;
+	char why[BOLE_REMOTE_ERROR_MAX];
+};
+
 enum bole_ref_wanted { BOLE_REF_UNWANTED, BOLE_REF_WANTED, BOLE_REF_TOLD };
 struct bole_remote_ref {
 	struct bole_bytes name;
@@ -59,6 +80,12 @@ struct bole_remote_ref {
 	struct bole_oid peeled;
 	bool has_peeled;
 	enum bole_ref_wanted wanted; /* by name */
+};
+
+/* A pack that comes from elsewhere. uri ends with a NUL. */
+struct bole_remote_uri {
+	struct bole_oid checksum;
+	struct bole_bytes uri;
 };
 
 /* What the server can do; names as in gitprotocol-capabilities(5). */
@@ -89,6 +116,9 @@ struct bole_remote_caps {
 	bool fetch;
 	bool filter;
 	bool ref_in_want;
+	bool packfile_uris;
+	bool sideband_all;
+	bool bundle_uri;
 	bool shallow;
 	bool deepen_since;
 	bool deepen_not;
@@ -99,6 +129,7 @@ struct bole_remote {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
 	struct bole_transport *transport;
+	struct bole_download *download; /* or NULL: nothing is taken from elsewhere */
 	const struct bole_client_options *options;
 	const char *url; /* to be kept and shown; NULL: nobody knows */
 	int version;
@@ -113,8 +144,12 @@ struct bole_remote {
 	struct bole_remote_ref *refs;
 	size_t ref_count;
 	size_t ref_cap;
-	size_t wanted;  /* references that are asked for by name */
-	size_t skipped; /* names that no repository may hold */
+	size_t wanted;      /* references that are asked for by name */
+	size_t skipped;     /* names that no repository may hold */
+	bool packfile_uris; /* they are asked for */
+	struct bole_remote_uri *uris;
+	size_t uri_count;
+	uint32_t uri_lines; /* that named one again */
 	/* What a receiving server has beyond its references (".have"). */
 	struct bole_id_list extra;
 	bool extra_open;
@@ -124,7 +159,9 @@ struct bole_remote {
 	struct bole_output out;
 	struct bole_pkt_reader pkt;
 	bool reading; /* in and pkt are set up */
-	bool closed;  /* stateless: the request at hand is answered */
+	bool banded;  /* every packet is one of a side-band, also before the pack */
+	uint64_t band_text;
+	bool closed; /* stateless: the request at hand is answered */
 	char error[BOLE_REMOTE_ERROR_MAX];
 };
 
@@ -237,6 +274,14 @@ struct bole_negotiation {
 };
 /* Up to where the pack begins: in remote->in, or in a side-band in it. */
 BOLE_MUST_USE enum bole_status bole_negotiate(struct bole_negotiation *);
+
+/* -- uris.c -- */
+
+bool bole_uris_asked(const struct bole_remote *);
+/* The line of a request, if they are asked for. */
+void bole_uris_send(struct bole_remote *);
+/* The section packfile-uris, behind its name, into r->uris. */
+BOLE_MUST_USE enum bole_status bole_uris_read(struct bole_remote *);
 
 /* -- wanted.c -- */
 

@@ -104,6 +104,8 @@ static enum bole_status check_special(struct intake *it, const struct bole_oid *
 	struct bole_entry entry;
 	enum bole_status rc = bole_odb_find(it->job->tx->view, oid, &entry);
 
+	if (rc == BOLE_E_NOT_FOUND && bole_intake_later_kinds(it, oid, kinds))
+		return BOLE_OK;
 	if (rc == BOLE_E_NOT_FOUND)
 		return bole_fsck_note(f, oid,
 		                      modules ? BOLE_FSCK_GITMODULES_MISSING

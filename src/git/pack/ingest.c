@@ -504,6 +504,7 @@ static enum bole_status receive_trailer(struct intake *it)
 	if (memcmp(sum, oid.bytes, it->hash_bytes) != 0)
 		return bole_intake_fail(it, BOLE_E_INVALID, "the checksum of the pack is wrong");
 	it->report->pack_bytes = it->source.len + it->hash_bytes;
+	it->report->checksum = oid;
 	return BOLE_OK;
 }
 

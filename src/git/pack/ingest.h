@@ -33,6 +33,7 @@
 #include "bole/platform.h"
 #include "bole/types.h"
 #include "git/fsck/fsck.h"
+#include "git/object/oid_map.h"
 
 /* 0 = the default named in pack_ingest.c. */
 struct bole_id_list;
@@ -53,8 +54,17 @@ struct bole_ingest_report {
 	uint64_t inflated_bytes;
 	uint64_t cut;      /* commits that lack parents (shallow) */
 	uint64_t promised; /* trees and blobs that objects of it link to and that are not here */
-	char error[200];   /* why it failed, one line for the client; "" when BOLE_OK */
+	struct bole_oid checksum; /* the pack's own */
+	char error[200];          /* why it failed, one line for the client; "" when BOLE_OK */
 };
+
+/* What packs of one transaction lead to and do not have, as ids with types. */
+struct bole_ingest_later {
+	struct bole_oid_map missing;
+};
+void bole_ingest_later_init(struct bole_ingest_later *, struct bole_platform *, struct bole_alloc *,
+                            uint8_t algo);
+void bole_ingest_later_release(struct bole_ingest_later *);
 
 struct bole_ingest {
 	struct bole_platform *platform; /* yield, now */
@@ -85,6 +95,9 @@ struct bole_ingest {
 	 * and that are nowhere are promised from now on. Without it only what is promised already
 	 * may be missing. Both are recorded in the transaction. */
 	bool promisor;
+	/* Where links that lead nowhere yet are noted instead of refused; NULL = refused. Unless
+	 * bole_ingest_settle finds them all in the end, the transaction must not be committed. */
+	struct bole_ingest_later *later;
 };
 
 /* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or
@@ -93,5 +106,10 @@ struct bole_ingest {
  * or a stored base is damaged), BOLE_E_NO_SPACE, BOLE_E_NO_MEMORY, or what reading in returned. */
 BOLE_MUST_USE enum bole_status bole_pack_ingest(const struct bole_ingest *, struct bole_input *in,
                                                 struct bole_ingest_report *report);
+
+/* After the last of several packs with the same `later`: all that was missing is there now, of its
+ * type, and what trees gave a meaning is sound. As bole_pack_ingest. */
+BOLE_MUST_USE enum bole_status bole_ingest_settle(const struct bole_ingest *,
+                                                  struct bole_ingest_report *report);
 
 #endif /* BOLE_GIT_PACK_INGEST_H */

@@ -8,6 +8,7 @@
  *   ahead.c, ahead_job.c  deltas made ahead of it, beside it
  *   pack_big.c      deltas that do not fit memory
  *   batch.c         contents in memory; objects whose ids are made together
+ *   later.c         what other packs of the transaction are to bring
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
 #ifndef BOLE_GIT_PACK_INTAKE_H
@@ -155,6 +156,12 @@ uint32_t bole_intake_row_at(const struct intake *, uint64_t offset);
 BOLE_MUST_USE enum bole_status bole_intake_links(struct intake *, uint32_t row, uint8_t type,
                                                  struct bole_bytes content);
 BOLE_MUST_USE enum bole_status bole_intake_closure(struct intake *);
+
+/* later.c: notes a link that leads nowhere yet. */
+BOLE_MUST_USE enum bole_status bole_intake_later(struct intake *, const struct bole_oid *,
+                                                 uint32_t type);
+/* The same for what a tree gave a meaning; false: it was not noted. */
+bool bole_intake_later_kinds(struct intake *, const struct bole_oid *, uint32_t kinds);
 
 /* pack_fsck.c */
 void bole_intake_fsck_init(struct intake *);

@@ -245,7 +245,8 @@ enum bole_status bole_intake_closure(struct intake *it)
 		if (rc == BOLE_OK && entry.type != need->type)
 			return link_wrong(it, need->referrer, &oid, entry.type, need->type);
 		if (rc == BOLE_E_NOT_FOUND)
-			rc = is_missing(it, &oid, need);
+			rc = it->job->later != NULL ? bole_intake_later(it, &oid, need->type)
+			                            : is_missing(it, &oid, need);
 		BOLE_TRY(rc);
 		BOLE_TRY(bole_intake_spend(it, 0));
 	}

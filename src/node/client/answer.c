@@ -109,6 +109,10 @@ static bool parse_field(struct bole_bytes line, struct client_answer *out)
 		out->location = value;
 	} else if (bole_http_is(name, "retry-after")) {
 		out->retry_after = value;
+	} else if (bole_http_is(name, "etag")) {
+		out->etag = value;
+	} else if (bole_http_is(name, "content-range")) {
+		out->range = value;
 	} else if (bole_http_is(name, "connection")) {
 		out->close = out->close || list_has(value, "close");
 	}

@@ -22,6 +22,7 @@ struct bole_client {
 		struct client_http http;
 	} way;
 	struct bole_transport *transport;
+	struct client_download download;
 	char shown[CLIENT_PATH_MAX + CLIENT_HOST_MAX + 64];
 	char error[BOLE_REMOTE_ERROR_MAX];
 };
@@ -52,6 +53,7 @@ enum bole_status bole_client_open(struct bole_platform *platform, struct bole_al
 		bole_client_http_init(&c->way.http, platform, alloc, &c->url, &c->options);
 		c->transport = &c->way.http.transport;
 	}
+	bole_client_download_init(&c->download, platform, alloc, &c->url, &c->options);
 	*out = c;
 	return BOLE_OK;
 }
@@ -61,11 +63,14 @@ void bole_client_close(struct bole_client *c)
 	if (c == NULL)
 		return;
 	c->transport->ops->end(c->transport);
-	/* A password was in it. */
-	volatile char *secret = c->url.auth;
-	for (size_t i = 0; i < sizeof c->url.auth; i++)
+	c->download.download.ops->close(&c->download.download);
+	/* Passwords were in it. */
+	volatile uint8_t *secret = (volatile uint8_t *)c;
+	size_t size = sizeof *c;
+	struct bole_alloc *alloc = c->alloc;
+	for (size_t i = 0; i < size; i++)
 		secret[i] = 0;
-	bole_alloc_free(c->alloc, c, 1, sizeof *c);
+	bole_alloc_free(alloc, c, 1, sizeof *c);
 }
 
 const char *bole_client_error(const struct bole_client *c)
@@ -83,6 +88,7 @@ static enum bole_status begin(struct bole_client *c, struct bole_remote *r)
 	c->error[0] = '\0';
 	BOLE_TRY(bole_remote_open(r, c->platform, c->alloc, c->transport, &c->options));
 	r->url = c->shown;
+	r->download = &c->download.download;
 	return BOLE_OK;
 }
 
@@ -92,6 +98,7 @@ static enum bole_status end(struct bole_client *c, struct bole_remote *r, enum b
 		snprintf(c->error, sizeof c->error, "%s",
 		         r->error[0] != '\0' ? r->error : bole_status_text(rc));
 	bole_remote_close(r);
+	c->download.download.ops->close(&c->download.download);
 	return rc;
 }
 

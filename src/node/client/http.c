@@ -49,26 +49,6 @@ static enum bole_status send(struct client_http *h, const struct bole_bytes *pie
 
 /* -- Credentials -- */
 
-static void base64(const char *src, char *dst)
-{
-	static const char digits[] =
-	        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t len = strlen(src);
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i += 3) {
-		uint32_t v = (uint32_t)(uint8_t)src[i] << 16;
-
-		v |= i + 1 < len ? (uint32_t)(uint8_t)src[i + 1] << 8 : 0;
-		v |= i + 2 < len ? (uint32_t)(uint8_t)src[i + 2] : 0;
-		dst[n++] = digits[v >> 18 & 63];
-		dst[n++] = digits[v >> 12 & 63];
-		dst[n++] = i + 1 < len ? digits[v >> 6 & 63] : '=';
-		dst[n++] = i + 2 < len ? digits[v & 63] : '=';
-	}
-	dst[n] = '\0';
-}
-
 /* A whole field, or nothing. */
 static void authorization(const struct client_http *h, char *dst, size_t cap)
 {
@@ -85,7 +65,7 @@ static void authorization(const struct client_http *h, char *dst, size_t cap)
 		snprintf(dst, cap, "Authorization: %s\r\n", auth);
 		return;
 	}
-	base64(auth, coded);
+	bole_client_base64(auth, coded);
 	snprintf(dst, cap, "Authorization: Basic %s\r\n", coded);
 }
 
@@ -96,6 +76,7 @@ static enum bole_status send_head(struct client_http *h, const char *method, con
 {
 	char host[CLIENT_HOST_MAX + 16];
 	char auth[AUTH_LINE + 40];
+	char proxy[AUTH_LINE + 40] = "";
 	char version[40] = "";
 	struct bole_buffer head;
 
@@ -103,11 +84,14 @@ static enum bole_status send_head(struct client_http *h, const char *method, con
 	authorization(h, auth, sizeof auth);
 	if (h->version > 0)
 		snprintf(version, sizeof version, "Git-Protocol: version=%d\r\n", h->version);
+	if (h->wire.proxied)
+		bole_client_proxy_field(&h->wire.proxy, proxy, sizeof proxy);
 	bole_buffer_init(&head, h->alloc, CLIENT_HEAD_MAX);
 	bole_buffer_format(&head,
-	                   "%s %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: git/" BOLE_GIT_AGENT
-	                   "\r\n%s%s%s\r\n",
-	                   method, h->url.path, tail, host, version, auth, fields);
+	                   "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: git/" BOLE_GIT_AGENT
+	                   "\r\n%s%s%s%s\r\n",
+	                   method, h->wire.proxied ? "http://" : "", h->wire.proxied ? host : "",
+	                   h->url.path, tail, host, version, proxy, auth, fields);
 	struct bole_bytes piece = bole_bytes_of(head.ptr, head.len);
 	enum bole_status rc = head.rc != BOLE_OK ? head.rc : send(h, &piece, 1);
 	bole_buffer_release(&head);
@@ -148,6 +132,11 @@ static enum bole_status refused(struct client_http *h)
 		return bole_client_http_fail(h, BOLE_E_NOT_FOUND,
 		                             "there is no such repository on %s (%u)", host,
 		                             h->answer.status);
+	case 407:
+		return bole_client_http_fail(
+		        h, BOLE_E_DENIED, "the proxy %s wants credentials%s (407)",
+		        h->wire.proxied ? h->wire.proxy.host : host,
+		        h->wire.proxied && h->wire.proxy.auth[0] != '\0' ? ", and not these" : "");
 	case 413:
 		return bole_client_http_fail(h, BOLE_E_LIMIT, "%s takes no request so long (413)",
 		                             host);
@@ -181,8 +170,8 @@ static enum bole_status check_type(struct client_http *h, const char *suffix)
 /* -- Redirects -- */
 
 /* The URL that a redirect of the listing means, without the part that we added. */
-static enum bole_status redirect_target(struct client_http *h, const char *tail,
-                                        struct client_url *out)
+enum bole_status bole_client_http_redirect(struct client_http *h, const char *tail,
+                                           struct client_url *out)
 {
 	char text[CLIENT_PATH_MAX + CLIENT_HOST_MAX + 64];
 	char base[CLIENT_HOST_MAX + 32];
@@ -204,8 +193,9 @@ static enum bole_status redirect_target(struct client_http *h, const char *tail,
 		return bole_client_http_fail(h, BOLE_E_INVALID,
 		                             "a redirect leads away from the repository");
 	text[len - cut] = '\0';
-	if (bole_client_url_parse(text, out, &why) != BOLE_OK || out->scheme == CLIENT_GIT ||
-	    out->auth[0] != '\0')
+	enum bole_status rc = h->file ? bole_client_url_parse_file(text, out, &why)
+	                              : bole_client_url_parse(text, out, &why);
+	if (rc != BOLE_OK || out->scheme == CLIENT_GIT || out->auth[0] != '\0')
 		return bole_client_http_fail(h, BOLE_E_INVALID, "a redirect cannot be followed: %s",
 		                             why);
 	if (h->url.scheme == CLIENT_HTTPS && out->scheme != CLIENT_HTTPS)
@@ -219,12 +209,18 @@ static bool is_redirect(unsigned status)
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-static enum bole_status get(struct client_http *h, const char *tail)
+bool bole_client_http_redirects(const struct client_http *h)
+{
+	return is_redirect(h->answer.status);
+}
+
+enum bole_status bole_client_http_get(struct client_http *h, const char *tail, const char *fields)
 {
 	BOLE_TRY(connect_if_needed(h));
-	enum bole_status rc = send_head(h, "GET", tail, "Accept: */*\r\nPragma: no-cache\r\n");
+	enum bole_status rc = send_head(h, "GET", tail, fields);
 	if (rc != BOLE_OK)
 		return bole_client_http_fail(h, rc, "%s", bole_client_wire_text(rc));
+	h->ended = false;
 	return bole_client_http_read_head(h);
 }
 
@@ -240,12 +236,12 @@ static enum bole_status http_open(struct bole_transport *self, const char *servi
 	h->version = version;
 	snprintf(tail, sizeof tail, "/info/refs?service=%s", service);
 	for (unsigned i = 0;; i++) {
-		BOLE_TRY(get(h, tail));
+		BOLE_TRY(bole_client_http_get(h, tail, "Accept: */*\r\nPragma: no-cache\r\n"));
 		if (!is_redirect(h->answer.status))
 			break;
 		if (i == CLIENT_REDIRECTS_MAX)
 			return bole_client_http_fail(h, BOLE_E_LIMIT, "redirects without end");
-		BOLE_TRY(redirect_target(h, tail, &next));
+		BOLE_TRY(bole_client_http_redirect(h, tail, &next));
 		bole_client_wire_close(&h->wire);
 		h->url = next;
 	}

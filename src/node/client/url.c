@@ -99,18 +99,19 @@ static bool parse_host(const char *text, size_t len, struct client_url *out)
 	return stop[0] == ':' && parse_port(stop + 1, (size_t)(end - stop) - 1, &out->port);
 }
 
-static bool parse_path(const char *text, struct client_url *out)
+static bool parse_path(const char *text, bool file, struct client_url *out)
 {
 	size_t len = strlen(text);
 
-	while (len > 1 && text[len - 1] == '/')
+	while (!file && len > 1 && text[len - 1] == '/')
 		len--;
 	if (len < 2 || len > CLIENT_PATH_MAX)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		if (c <= 0x20 || c == 0x7f || (out->scheme != CLIENT_GIT && (c == '#' || c == '?')))
+		if (c <= 0x20 || c == 0x7f ||
+		    (out->scheme != CLIENT_GIT && (c == '#' || (c == '?' && !file))))
 			return false;
 	}
 	if (out->scheme == CLIENT_GIT)
@@ -130,7 +131,7 @@ static const char *other_scheme(const char *text)
 	return "only git://, http:// and https:// are known";
 }
 
-enum bole_status bole_client_url_parse(const char *text, struct client_url *out, const char **why)
+static enum bole_status parse(const char *text, bool file, struct client_url *out, const char **why)
 {
 	size_t at = 0;
 
@@ -145,7 +146,7 @@ enum bole_status bole_client_url_parse(const char *text, struct client_url *out,
 	out->port = schemes[at].port;
 	text += strlen(schemes[at].prefix);
 	const char *path = strchr(text, '/');
-	*why = "it names no repository: a path is missing";
+	*why = file ? "a path is missing in it" : "it names no repository: a path is missing";
 	if (path == NULL)
 		return BOLE_E_INVALID;
 	/* The last @ before the path: a password may hold others. */
@@ -161,7 +162,20 @@ enum bole_status bole_client_url_parse(const char *text, struct client_url *out,
 	if (!parse_host(host, (size_t)(path - host), out))
 		return BOLE_E_INVALID;
 	*why = "its path is malformed";
-	return parse_path(path, out) ? BOLE_OK : BOLE_E_INVALID;
+	return parse_path(path, file, out) ? BOLE_OK : BOLE_E_INVALID;
+}
+
+enum bole_status bole_client_url_parse(const char *text, struct client_url *out, const char **why)
+{
+	return parse(text, false, out, why);
+}
+
+enum bole_status bole_client_url_parse_file(const char *text, struct client_url *out,
+                                            const char **why)
+{
+	BOLE_TRY(parse(text, true, out, why));
+	*why = "only http:// and https:// are known";
+	return out->scheme == CLIENT_GIT ? BOLE_E_UNSUPPORTED : BOLE_OK;
 }
 
 uint16_t bole_client_url_usual_port(const struct client_url *url)

@@ -25,36 +25,54 @@ static uint64_t deadline(const struct client_wire *w, uint64_t asked, uint64_t u
 	return span < BOLE_NEVER - now ? now + span : BOLE_NEVER;
 }
 
-enum bole_status bole_client_wire_open(struct client_wire *w, const struct client_url *url,
-                                       char *why, size_t why_cap)
+static enum bole_status connect_to(struct client_wire *w, const struct client_url *url, char *why,
+                                   size_t why_cap)
 {
 	char address[CLIENT_HOST_MAX + 16];
 	struct bole_platform *platform = w->platform;
 	bool v6 = strchr(url->host, ':') != NULL;
+
+	snprintf(address, sizeof address, "%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "",
+	         (unsigned)url->port);
+	enum bole_status rc = platform->ops->connect(
+	        platform, address, deadline(w, w->options->connect_ns_max, CONNECT_NS), &w->stream);
+	if (rc == BOLE_OK)
+		return rc;
+	w->stream = NULL;
+	snprintf(why, why_cap, "%s%s cannot be reached: %s", url == &w->proxy ? "the proxy " : "",
+	         address,
+	         rc == BOLE_E_INVALID ? "no such host"
+	         : rc == BOLE_E_IO    ? "nobody listens there, or no way leads there"
+	                              : bole_status_text(rc));
+	return rc == BOLE_E_INVALID ? BOLE_E_IO : rc;
+}
+
+enum bole_status bole_client_wire_open(struct client_wire *w, const struct client_url *url,
+                                       char *why, size_t why_cap)
+{
+	bool proxy;
 
 	bole_client_wire_close(w);
 	if (url->scheme == CLIENT_HTTPS && w->options->secure == NULL) {
 		snprintf(why, why_cap, "https:// needs TLS, which this build does not have");
 		return BOLE_E_UNSUPPORTED;
 	}
-	if (platform->ops->connect == NULL) {
+	if (w->platform->ops->connect == NULL) {
 		snprintf(why, why_cap, "there is no network");
 		return BOLE_E_UNSUPPORTED;
 	}
-	snprintf(address, sizeof address, "%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "",
-	         (unsigned)url->port);
-	enum bole_status rc = platform->ops->connect(
-	        platform, address, deadline(w, w->options->connect_ns_max, CONNECT_NS), &w->stream);
-	if (rc != BOLE_OK) {
-		w->stream = NULL;
-		snprintf(why, why_cap, "%s cannot be reached: %s", address,
-		         rc == BOLE_E_INVALID ? "no such host"
-		         : rc == BOLE_E_IO    ? "nobody listens there, or no way leads there"
-		                              : bole_status_text(rc));
-		return rc == BOLE_E_INVALID ? BOLE_E_IO : rc;
-	}
+	BOLE_TRY(bole_client_proxy_find(w->options, url, &w->proxy, &proxy, why, why_cap));
+	w->proxied = proxy && url->scheme == CLIENT_HTTP;
+	BOLE_TRY(connect_to(w, proxy ? &w->proxy : url, why, why_cap));
 	if (url->scheme != CLIENT_HTTPS)
 		return BOLE_OK;
+	if (proxy) {
+		enum bole_status rc = bole_client_proxy_tunnel(w, &w->proxy, url, why, why_cap);
+		if (rc != BOLE_OK) {
+			bole_client_wire_close(w);
+			return rc;
+		}
+	}
 	uint64_t until = deadline(w, w->options->connect_ns_max, CONNECT_NS);
 	w->stream->ops->set_deadline(w->stream, until, until);
 	struct bole_stream *plain = w->stream;
