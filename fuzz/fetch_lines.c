@@ -42,6 +42,8 @@ static void open_once(void)
 	snprintf(elsewhere, sizeof elsewhere, "%s %040d https://h/p", hex_of(&ids[6]), 1);
 	f.policy.fetch.packfile_uris = uris;
 	f.policy.fetch.packfile_uri_count = 1;
+	f.policy.fetch.bundle_uris = uris;
+	f.policy.fetch.bundle_uri_count = 1;
 	f.policy.fetch.refs.hide = hide;
 	f.policy.fetch.filters = 0xff;
 }

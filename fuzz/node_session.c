@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Whole connections to a node: request bytes in (HTTP, or git:// if the first byte is odd), answer
- * bytes out, through everything that lies between: heads, bodies, access, services, the store. The
- * first byte also says in which pieces they come. Two repositories, pushes allowed.
+ * bytes out, through everything that lies between: heads, bodies, access, services, large files,
+ * the store. The first byte also says in which pieces they come. Two repositories, pushes allowed.
  * Invariants: the connection ends, an answer has a status, a branch only moves where a push is
  * asked for, and what a reference names is there. */
 #include <pthread.h>
@@ -27,6 +27,14 @@ struct peer {
 	pthread_cond_t changed;
 	bool closed;
 };
+
+/* ann's secret is "s3cret". */
+static const char settings[] =
+        "http.listen=127.0.0.1:0 git.listen=127.0.0.1:0 receive.enable=true limit.failedAuth=0 "
+        "gc.auto=false http.dumb=true "
+        "auth.token=ann:sha256:salt:"
+        "2d10204eb50823c1e491a28a907638a5c855cb6e8dfb5294902ba65aef108411 "
+        "\"access.rule=allow all * main\" \"access.rule=deny all anonymous other\"";
 
 static struct git_fixture f;
 static struct bole_platform *platform;
@@ -126,10 +134,7 @@ static void open_once(void)
 	                             &f.other) == BOLE_OK);
 	git_history(&f, &f.repo, "refs/heads/main", 4, tips);
 	BOLE_ASSERT(bole_config_open(platform->alloc, &config) == BOLE_OK);
-	BOLE_ASSERT(bole_config_command_line(config,
-	                                     "http.listen=127.0.0.1:0 git.listen=127.0.0.1:0 "
-	                                     "receive.enable=true limit.failedAuth=0 "
-	                                     "gc.auto=false http.dumb=true") == BOLE_OK);
+	BOLE_ASSERT(bole_config_command_line(config, settings) == BOLE_OK);
 	BOLE_ASSERT(bole_node_start(platform, f.store, config, &node) == BOLE_OK);
 }
 

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world.input_bytes = (data[0] & 2) != 0 ? 64 : 4096;
 	if ((data[0] & 4) != 0)
 		world.store->info.extent_bytes_min = 1;
-	world.limits.memory_bytes_max = 4 << 20;
+	world.limits.memory_bytes_max = (data[0] & 8) != 0 ? 1 << 20 : 4 << 20;
 	world.limits.inflated_bytes_max = 32 << 20;
 	maker_append(&pack, data + 1, size - 1);
 	bole_hash_init(&hash, algo);

@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { OBJECTS_MAX = 48, COPY_MAX = 64 };
+enum { OBJECTS_MAX = 48, COPY_MAX = 64, MANY_OP = 239, MANY = 70 /* for fibers to be worth it */ };
 
 struct made {
 	struct bole_oid oid;
@@ -136,6 +136,30 @@ static void make_delta(struct script *script, uint8_t op)
 	maker_release(&result);
 }
 
+/* Deltas of one base, or each of the one before. */
+static void make_many(struct script *script)
+{
+	struct made *base = pick(script);
+	bool chain = (byte(script) & 1) != 0;
+
+	if (base == NULL || base->at == 0)
+		return;
+	uint64_t at = base->at;
+	size_t len = base->content.len;
+	for (uint8_t i = 0; i < MANY; i++) {
+		size_t base_len = chain && i > 0 ? len + 1 : len;
+		struct maker_bytes delta = {0};
+
+		delta_begin(&delta, base_len, len + 1);
+		if (len > 0)
+			delta_copy(&delta, 0, (uint32_t)len);
+		delta_insert(&delta, &i, 1);
+		uint64_t next = packmaker_ofs(&script->maker, at, &delta);
+		at = chain ? next : at;
+		maker_release(&delta);
+	}
+}
+
 static void push_pack(struct script *script)
 {
 	uint64_t before = packworld_verify(&script->world);
@@ -197,8 +221,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	large_blocks_keep();
 	packworld_open(&script.world, BOLE_HASH_SHA1, 1);
-	if ((byte(&script) & 1) != 0)
+	uint8_t flags = byte(&script);
+	if ((flags & 1) != 0)
 		script.world.store->info.extent_bytes_min = 1;
+	script.world.platform.processors = (flags & 2) != 0 ? 3 : 1;
 	packmaker_init(&script.maker, BOLE_HASH_SHA1);
 	script.maker.level = 1;
 	while (script.next < script.end) {
@@ -206,6 +232,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		if (op < 140)
 			make_whole(&script, op);
+		else if (op == MANY_OP)
+			make_many(&script);
 		else if (op < 240 || op == 255)
 			make_delta(&script, op);
 		else
