@@ -391,9 +391,11 @@ enum bole_status bole_fetch_send(struct bole_fetch *f)
 enum bole_status bole_upload_pack(struct bole_service *svc)
 {
 	struct bole_session s;
-	enum bole_status rc = bole_session_open(&s, svc);
+	enum bole_status rc = bole_session_open_view(&s, svc);
 
 	s.refs = svc->policy->fetch.refs;
+	if (rc == BOLE_OK && svc->version != 2)
+		rc = bole_session_ends(&s);
 	if (rc == BOLE_OK)
 		rc = svc->version == 2 ? bole_upload_pack_v2(&s) : bole_upload_pack_v0(&s);
 	rc = bole_session_check(&s, rc, "upload-pack");

@@ -302,6 +302,8 @@ static enum bole_status serve_fetch(struct bole_session *s, bool args_follow)
 
 static enum bole_status serve(struct bole_session *s, const struct request *req)
 {
+	if (req->command == COMMAND_FETCH || req->command == COMMAND_OBJECT_INFO)
+		BOLE_TRY(bole_session_ends(s));
 	switch (req->command) {
 	case COMMAND_LS_REFS: return bole_ls_refs(s, req->args_follow);
 	case COMMAND_FETCH: return serve_fetch(s, req->args_follow);

@@ -16,7 +16,7 @@ enum {
 	TICKS_PER_YIELD = 32,
 };
 
-enum bole_status bole_session_open(struct bole_session *s, struct bole_service *svc)
+enum bole_status bole_session_open_view(struct bole_session *s, struct bole_service *svc)
 {
 	*s = (struct bole_session){.svc = svc};
 	bole_pkt_reader_init(&s->pkt, svc->in, svc->alloc);
@@ -24,10 +24,22 @@ enum bole_status bole_session_open(struct bole_session *s, struct bole_service *
 		return BOLE_OK;
 	enum bole_status rc = bole_snapshot_open(svc->store, svc->repo.id, &s->snapshot);
 	if (rc == BOLE_OK)
-		rc = bole_session_boundary(s, s->snapshot);
-	if (rc == BOLE_OK)
 		rc = bole_promise_any(s->snapshot, &s->partial);
 	return bole_session_check(s, rc, "cannot open the repository");
+}
+
+enum bole_status bole_session_open(struct bole_session *s, struct bole_service *svc)
+{
+	BOLE_TRY(bole_session_open_view(s, svc));
+	return bole_session_ends(s);
+}
+
+enum bole_status bole_session_ends(struct bole_session *s)
+{
+	if (s->snapshot == NULL || s->boundary.platform != NULL)
+		return BOLE_OK;
+	return bole_session_check(s, bole_session_boundary(s, s->snapshot),
+	                          "cannot open the repository");
 }
 
 enum bole_status bole_session_boundary(struct bole_session *s, struct bole_snapshot *view)

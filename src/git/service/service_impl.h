@@ -52,6 +52,10 @@ struct bole_session {
 
 /* Opens a snapshot of the repository; refuses on failure. */
 BOLE_MUST_USE enum bole_status bole_session_open(struct bole_session *, struct bole_service *);
+/* The same without the boundary, which costs a look at each commit of it: bole_session_ends reads
+ * it for whatever has to do with history. */
+BOLE_MUST_USE enum bole_status bole_session_open_view(struct bole_session *, struct bole_service *);
+BOLE_MUST_USE enum bole_status bole_session_ends(struct bole_session *);
 void bole_session_close(struct bole_session *);
 /* Reads the boundary anew: of another view than the session's snapshot. A session that was not
  * opened gives it back with bole_boundary_release. */
