@@ -29,10 +29,11 @@ enum {
 	LISTED_MAX = 32, /* repositories whose references are listed at the start */
 	KINDS = BOLE_MAINTAIN_SCRUB + 1,
 };
-#define LIST_NS   (NODE_SECOND_NS / 2)  /* after a push: they come in bursts */
-#define IDLE_NS   NODE_SECOND_NS        /* between two looks */
-#define RETRY_NS  (60 * NODE_SECOND_NS) /* after what failed */
-#define REPORT_NS (60 * NODE_SECOND_NS) /* between two lines about the store */
+#define LIST_NS     (NODE_SECOND_NS / 2)  /* after a push: they come in bursts */
+#define IDLE_NS     NODE_SECOND_NS        /* between two looks */
+#define RETRY_NS    (60 * NODE_SECOND_NS) /* after what failed */
+#define REPORT_NS   (60 * NODE_SECOND_NS) /* between two lines about the store */
+#define PROGRESS_NS (15 * NODE_SECOND_NS) /* between two lines about a repack */
 
 /* A repository whose references were deleted or moved since it was last collected. */
 struct node_suspect {
@@ -62,8 +63,11 @@ struct node_background {
 	uint64_t reported_ns;
 	_Atomic uint64_t resume_ns; /* maintenance failed: not before */
 	uint64_t paused_ns;         /* the collection's last pause ended */
-	bool looked_back;           /* at what was left behind before the start */
-	unsigned listed;            /* repositories whose references were listed since the start */
+	uint64_t waited_ns;         /* of it or a repack: all pauses */
+	uint64_t told_ns;           /* the last line about a repack */
+	uint32_t repacking;
+	bool looked_back; /* at what was left behind before the start */
+	unsigned listed;  /* repositories whose references were listed since the start */
 	struct bole_repo last_listed;
 	uint64_t repacked_ns; /* the last look for what is worth a repack ended */
 };
@@ -198,14 +202,16 @@ static void put_back(struct node_background *b, const struct node_suspect *tried
 /* -- Collecting -- */
 
 /* Beside requests half of the time is theirs; since: when the last pause ended. */
-static void pause_for_requests(struct bole_node *node, uint64_t since)
+static uint64_t pause_for_requests(struct bole_node *node, uint64_t since)
 {
 	struct bole_platform *platform = node->platform;
 	uint64_t now = platform->ops->now_ns(platform);
 	uint64_t pause = now - since < PAUSE_MAX_NS ? now - since : PAUSE_MAX_NS;
 
-	if (atomic_load(&node->request_count) > 0)
-		platform->ops->sleep_until(platform, now + pause);
+	if (atomic_load(&node->request_count) == 0)
+		return 0;
+	platform->ops->sleep_until(platform, now + pause);
+	return pause;
 }
 
 static bool stopping(void *ctx)
@@ -213,7 +219,7 @@ static bool stopping(void *ctx)
 	struct node_background *b = ctx;
 	struct bole_platform *platform = b->node->platform;
 
-	pause_for_requests(b->node, b->paused_ns);
+	b->waited_ns += pause_for_requests(b->node, b->paused_ns);
 	b->paused_ns = platform->ops->now_ns(platform);
 	return atomic_load(&b->node->stopping);
 }
@@ -317,7 +323,7 @@ static uint32_t take_pushed(struct node_background *b)
 }
 
 static void log_repack(struct bole_node *node, uint32_t repo, enum bole_status rc,
-                       const struct bole_repack_result *result, uint64_t ms)
+                       const struct bole_repack_result *result, uint64_t ms, uint64_t waited_ms)
 {
 	if (rc != BOLE_OK) {
 		bole_log(node->platform, rc == BOLE_E_CORRUPT ? BOLE_LOG_WARN : BOLE_LOG_INFO,
@@ -328,9 +334,24 @@ static void log_repack(struct bole_node *node, uint32_t repo, enum bole_status r
 	bole_log(node->platform, BOLE_LOG_INFO,
 	         "repack: repository %" PRIu32 ": %" PRIu64 " packs and %" PRIu64
 	         " records with %" PRIu64 " objects, %" PRIu64 " KiB, are one pack of %" PRIu64
-	         " KiB; %" PRIu64 " deltas kept, %" PRIu64 " made, in %" PRIu64 " ms",
+	         " KiB; %" PRIu64 " deltas kept, %" PRIu64 " made, in %" PRIu64
+	         " ms, of these %" PRIu64 " left to requests",
 	         repo, result->packs, result->records, result->objects, result->bytes_before >> 10,
-	         result->bytes_after >> 10, result->kept, result->made, ms);
+	         result->bytes_after >> 10, result->kept, result->made, ms, waited_ms);
+}
+
+static void tell(void *ctx, const char *phase, uint64_t done, uint64_t total)
+{
+	struct node_background *b = ctx;
+	struct bole_platform *platform = b->node->platform;
+	uint64_t now = platform->ops->now_ns(platform);
+
+	if (now - b->told_ns < PROGRESS_NS)
+		return;
+	b->told_ns = now;
+	bole_log(platform, BOLE_LOG_INFO,
+	         "repack: repository %" PRIu32 ": %s, %" PRIu64 " of %" PRIu64, b->repacking, phase,
+	         done, total);
 }
 
 /* When it is due. */
@@ -342,6 +363,7 @@ static enum bole_status repack(struct node_background *b, uint32_t repo)
 	size_t cache = (size_t)(node->options.memory_max / CACHE_PART);
 	struct bole_repack_options options = {
 	        .cancelled = stopping,
+	        .progress = tell,
 	        .ctx = b,
 	        .packs_min = (unsigned)node->options.repack_packs,
 	        .raw_max = node->options.repack_raw_bytes,
@@ -359,10 +381,14 @@ static enum bole_status repack(struct node_background *b, uint32_t repo)
 		return rc;
 	uint64_t start = platform->ops->now_ns(platform);
 	b->paused_ns = start;
+	b->told_ns = start;
+	b->waited_ns = 0;
+	b->repacking = repo;
 	rc = bole_repack(platform, &node->budget.alloc, node->store, repo, &options, &result);
 	if (rc == BOLE_END || rc == BOLE_E_CLOSED || rc == BOLE_E_NOT_FOUND)
 		return BOLE_OK;
-	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000);
+	log_repack(node, repo, rc, &result, (platform->ops->now_ns(platform) - start) / 1000000,
+	           b->waited_ns / 1000000);
 	/* The sets are of packs that are gone. */
 	if (rc == BOLE_OK)
 		bole_git_cache_collected(node->cache, repo);
@@ -524,7 +550,7 @@ static bool maintain(struct node_background *b)
 		if ((size_t)step.did < KINDS)
 			b->steps[step.did]++;
 		b->bytes += step.bytes;
-		pause_for_requests(node, start);
+		(void)pause_for_requests(node, start);
 		platform->ops->yield(platform);
 	}
 	return true;

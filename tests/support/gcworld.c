@@ -184,8 +184,10 @@ static void commit_text_of(struct gcworld *w, int tree, const int *parents, int 
 	}
 	pthread_mutex_lock(&w->lock);
 	unsigned long long number = test_random(&w->seed);
+	unsigned now = ++w->clock;
 	pthread_mutex_unlock(&w->lock);
-	maker_text(out, "author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n%llx\n", number);
+	maker_text(out, "author A <a@b> %u +0000\ncommitter A <a@b> %u +0000\n\n%llx\n", now, now,
+	           number);
 }
 
 int gcworld_blob(struct gcworld *w, struct bole_tx *tx, const char *text)

@@ -36,6 +36,7 @@ struct gcworld {
 	int cap;
 	int branch[GC_BRANCHES]; /* node, or GC_NONE */
 	uint64_t seed;
+	unsigned clock;       /* seconds: each commit takes one */
 	pthread_mutex_t lock; /* of nodes, count and branch, where threads work */
 };
 

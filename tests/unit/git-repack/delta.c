@@ -126,6 +126,26 @@ Test(delta_encode, small_changes_make_small_deltas)
 	free(base);
 }
 
+/* Two numbers in a line: what is between them is copied, from the same line. */
+Test(delta_encode, changes_near_each_other_leave_what_is_between_them)
+{
+	enum { LEN = 600, LINE = 60, FIRST = 245, SECOND = 263, CHANGED = 8 };
+	uint8_t base[LEN];
+	uint8_t target[LEN];
+
+	test_random_bytes(&seed, base, LEN);
+	for (size_t at = LINE; at < LEN; at += LINE)
+		memcpy(base + at + 13, base + 13, 10); /* the same words in each */
+	memcpy(target, base, LEN);
+	for (size_t i = 0; i < CHANGED; i++) {
+		target[FIRST + i] ^= 0x55;
+		target[SECOND + i] ^= 0x55;
+	}
+	/* Lengths, a copy, 8 bytes, a copy of 10, 8 bytes, a copy. */
+	cr_assert_leq(check(bole_bytes_of(base, LEN), bole_bytes_of(target, LEN), worst(LEN)),
+	              4 + 3 + 1 + CHANGED + 4 + 1 + CHANGED + 5);
+}
+
 Test(delta_encode, what_would_be_too_long_is_given_up)
 {
 	enum { LEN = 5000 };

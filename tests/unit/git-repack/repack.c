@@ -194,6 +194,50 @@ Test(repack, bases_come_first_and_chains_are_bounded)
 	close_world(&test, device);
 }
 
+/* What a client fetches next lies behind what it has, and is no base of that. */
+Test(repack, what_is_new_comes_last)
+{
+	struct bole_repack_options options = {.all = true, .fresh = true};
+	struct bole_object_reader *reader;
+	struct bole_repack_result result;
+	struct bole_snapshot *snapshot;
+	struct bole_entry entry;
+	struct bole_oid oid;
+	struct test_platform test;
+	uint64_t cursor = 0;
+	unsigned count = 0;
+	enum bole_status rc;
+	struct bole_block *device = open_world(&test, "virtio", 0, test_seed(61));
+
+	int tip = gcworld_push(&w, 0, GC_NONE, 100, true);
+	(void)gcworld_write(&w, 0, tip, 20);
+	cr_assert_eq(repack(&options, &result), BOLE_OK, "%s", result.error);
+	cr_assert_eq(bole_snapshot_open(w.store, w.repo.id, &snapshot), BOLE_OK);
+	cr_assert_eq(bole_object_reader_open(snapshot, &w.test.alloc, NULL, &reader), BOLE_OK);
+	while ((rc = bole_odb_next(snapshot, &cursor, &oid, &entry)) == BOLE_OK) {
+		struct bole_commit commit;
+		struct bole_bytes content;
+		struct bole_entry before;
+		uint8_t type;
+
+		if (entry.type != BOLE_OBJECT_COMMIT)
+			continue;
+		count++;
+		cr_assert_eq(bole_object_read(reader, &oid, &type, &content), BOLE_OK);
+		cr_assert_eq(bole_commit_parse(content, w.repo.algo, &commit), BOLE_OK);
+		for (size_t i = 0; i < commit.parent_count; i++) {
+			bole_commit_parent(&commit, w.repo.algo, i, &oid);
+			cr_assert_eq(bole_odb_find(snapshot, &oid, &before), BOLE_OK);
+			cr_assert_lt(before.offset, entry.offset);
+		}
+	}
+	cr_assert_eq(rc, BOLE_END);
+	cr_assert_eq(count, 120);
+	bole_object_reader_close(reader);
+	bole_snapshot_close(snapshot);
+	close_world(&test, device);
+}
+
 /* Packs of 60, 30, ... commits: only the small ones are taken. */
 Test(repack, only_what_is_not_in_progression_is_written)
 {
