@@ -3,6 +3,11 @@
 #include "base/check.h"
 #include "flash/volume/volume.h"
 
+enum {
+	HOST_FULL_TRIES = 50,
+	HOST_FULL_WAIT_NS = 100000000,
+};
+
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -58,6 +63,26 @@ enum bole_status bole_flash_read(struct flash_volume *v, uint32_t segment, uint3
 	return rc;
 }
 
+/* An image may be a sparse file on a host that is full: no block is bad then, and the same bytes
+ * may go to the same place once somebody has made room. Such a device needs no erase. */
+static enum bole_status program(struct flash_volume *v, uint64_t at, const uint8_t *src, size_t len)
+{
+	const struct bole_platform_ops *ops = v->platform->ops;
+	enum bole_status rc = bole_block_program(v->dev, at, src, len);
+
+	if (rc != BOLE_E_NO_SPACE || v->dev->info.needs_erase)
+		return rc;
+	bole_log(v->platform, BOLE_LOG_WARN, "%s: the host has no room for it: writing waits",
+	         v->dev->info.name);
+	for (uint32_t n = 0; n < HOST_FULL_TRIES && rc == BOLE_E_NO_SPACE; n++) {
+		ops->sleep_until(v->platform, ops->now_ns(v->platform) + HOST_FULL_WAIT_NS);
+		rc = bole_block_program(v->dev, at, src, len);
+	}
+	if (rc == BOLE_E_NO_SPACE)
+		bole_flash_fail(v, "the host has no room for it: writing");
+	return rc;
+}
+
 enum bole_status bole_flash_program(struct flash_volume *v, uint32_t segment, uint32_t offset,
                                     const uint8_t *src, size_t len)
 {
@@ -66,10 +91,11 @@ enum bole_status bole_flash_program(struct flash_volume *v, uint32_t segment, ui
 	BOLE_ASSERT(bole_in_bounds(offset, len, v->segment_bytes));
 	if (atomic_load(&v->failed))
 		return BOLE_E_READ_ONLY;
-	enum bole_status rc =
-	        bole_block_program(v->dev, bole_flash_position(v, segment, offset), src, len);
+	enum bole_status rc = program(v, bole_flash_position(v, segment, offset), src, len);
 	count(&v->counters.programmed, len);
 	count(&v->counters.programs, 1);
+	if (rc == BOLE_E_NO_SPACE && atomic_load(&v->failed))
+		return rc;
 	if (rc != BOLE_OK) {
 		bole_flash_program_failed(v, segment);
 		return BOLE_E_IO;
