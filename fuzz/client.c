@@ -2,11 +2,12 @@
 /* Whole conversations from a server, one packet a line, so that the fuzzer plays with what they
  * mean and not with lengths. First byte: what the client wants (list, clone, fetch, push, by turns
  * of 8) and bit 3: the rest are raw bytes; bit 4: over HTTP; bit 5: with a depth of 1, bit 6: one
- * more than there is. In a line "$" is the id of a commit that "P", alone, sends as a pack in band
- * 1, "R" as it is; "%" that of one whose parent "`" is not in its pack "Q" but in "S"; "0" alone is
- * a flush, "1" a delimiter, "-" begins the next HTTP answer; "<" opens packets in a packet of band
- * 1 (a report). Invariants: what fails leaves nothing behind, what does not has verified objects,
- * memory comes back. */
+ * more than there is; bit 7: there is a second byte, of which bit 0: by a proxy, bit 1: with packs
+ * from elsewhere, bit 2: without blobs. In a line "$" is the id of a commit that "P", alone, sends
+ * as a pack in band 1, "R" as it is; "%" that of one whose parent "`" is not in its pack "Q" but in
+ * "S" (as it is "T", with the checksum "^"); "0" alone is a flush, "1" a delimiter, "-" begins the
+ * next HTTP answer; "<" opens packets in a packet of band 1 (a report). Invariants: what fails
+ * leaves nothing behind, what does not has verified objects, memory comes back. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ static struct script c;
 static struct offer o;
 static struct offer younger;
 static struct offer older;
+static struct bole_oid older_sum; /* of its pack */
 static struct maker_bytes seed;
 static struct maker_bytes answers[ANSWERS];
 
@@ -46,6 +48,7 @@ static void open_parts(void)
 	packmaker_finish(&old);
 	younger.pack = young.out;
 	older.pack = old.out;
+	bole_oid_from_raw(older.pack.ptr + older.pack.len - 20, BOLE_HASH_SHA1, &older_sum);
 	maker_release(&text);
 }
 
@@ -84,8 +87,10 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 		say_band(out, 1, part->pack.ptr, part->pack.len);
 		return;
 	}
-	if (len == 1 && line[0] == 'R') {
-		maker_append(out, o.pack.ptr, o.pack.len);
+	if (len == 1 && (line[0] == 'R' || line[0] == 'T')) {
+		const struct offer *whole = line[0] == 'R' ? &o : &older;
+
+		maker_append(out, whole->pack.ptr, whole->pack.len);
 		return;
 	}
 	if (len == 1 && (line[0] == '0' || line[0] == '1')) {
@@ -96,6 +101,7 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 		const struct bole_oid *oid = line[i] == '$'   ? &o.commit
 		                             : line[i] == '%' ? &younger.commit
 		                             : line[i] == '`' ? &older.commit
+		                             : line[i] == '^' ? &older_sum
 		                                              : NULL;
 
 		if (oid != NULL)
@@ -196,6 +202,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	unsigned what = data[0] & 3;
+	unsigned more = (data[0] & 128) != 0 && size > 1 ? data[1] : 0;
+	size_t from = (data[0] & 128) != 0 && size > 1 ? 2 : 1;
 	bool http = (data[0] & 16) != 0;
 	c.answers[0] = NULL;
 	c.answer_count = 0;
@@ -203,13 +211,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before = c.test.bytes;
 	if (what >= 2)
 		prepare();
-	c.answer_count = build(data + 1, size - 1, (data[0] & 8) != 0, http, what);
+	c.answer_count = build(data + from, size - from, (data[0] & 8) != 0, http, what);
 	for (size_t i = 0; i < c.answer_count; i++)
 		c.answers[i] = &answers[i];
 	c.deepen.depth = (data[0] & 32) != 0;
 	c.deepen.deepen = (data[0] & 64) != 0;
+	c.options.http_proxy = (more & 1) != 0 ? "ann:pw@proxy:3128" : NULL;
+	c.packfile_uris = (more & 2) != 0;
+	c.filter = (more & 4) != 0 ? "blob:none" : NULL;
 	converse(what, http ? "http://host/x" : "git://host/x");
 	c.deepen = (struct bole_client_deepen){.depth = 0};
+	c.options.http_proxy = c.filter = NULL;
+	c.packfile_uris = false;
 	check_closed();
 	c.answer_count = 0;
 	script_rewind(&c);

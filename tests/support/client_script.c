@@ -220,6 +220,8 @@ static enum bole_status take(struct script *c, const char *url, enum bole_fetch_
 	                                .head = true,
 	                                .memory_bytes_max = 16 << 20,
 	                                .deepen = c->deepen,
+	                                .filter = c->filter,
+	                                .packfile_uris = c->packfile_uris,
 	                                .change = note,
 	                                .ctx = c};
 	enum bole_status rc = open_client(c, url, &client);

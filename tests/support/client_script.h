@@ -17,6 +17,8 @@ struct script {
 	struct bole_store *store;
 	struct bole_client_options options;
 	struct bole_client_deepen deepen; /* of clones and fetches */
+	const char *filter;               /* the same */
+	bool packfile_uris;               /* the same */
 	/* What each connection says; after the last one nobody answers. */
 	const struct maker_bytes *answers[SCRIPT_CONNECTIONS];
 	size_t answer_count;
