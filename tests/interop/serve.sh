@@ -4,70 +4,13 @@
 # Method: push and clone in every protocol version with small and large, chunked and packed bodies;
 # hold slow, silent and vanishing peers against it; look at refusals by raw sockets; restart it.
 # BOLE names the program, STORE what is served: mem:, or a file, which is made anew and on which the
-# server is restarted; both, one after the other, unless given. Then once more with repositories of
-# the other object format: GIT_DEFAULT_HASH, as git knows it.
+# server is restarted.
+# Also: sha256 image-long
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "serve: $bole is not built" >&2; exit 1; }
-if [[ -z ${STORE:-} ]]; then
-	for STORE in mem: disk.img; do STORE=$STORE tests/interop/serve.sh || exit 1; done
-	GIT_DEFAULT_HASH=sha256 STORE=disk.img tests/interop/serve.sh || exit 1
-	exit 0
-fi
-dir=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-git config --file config init.defaultBranch main
-git config --file config protocol.version 2
-git config --file config advice.detachedHead false
-
-die() {
-	echo "serve: $*" >&2
-	echo "--- the server's last lines:" >&2
-	tail -15 server.log >&2
-	exit 1
-}
-limit() { timeout 60 "$@"; }
-
-start() { # options...
-	: >server.out
-	"$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 \
-		--set init.defaultObjectFormat="${GIT_DEFAULT_HASH:-sha1}" "$@" >server.out 2>>server.log &
-	server=$!
-	for _ in {1..100}; do
-		grep -q '^http port' server.out && break
-		kill -0 $server 2>/dev/null || die "the server ended"
-		sleep 0.1
-	done
-	read -r http git < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' server.out)
-	[[ -n $git ]] || die "the server does not say its ports"
-}
-stop() {
-	kill -INT $server
-	wait $server || die "the server's exit code is $?"
-	server=
-}
-url() { if [[ $1 == http ]]; then echo "http://127.0.0.1:$http/$2.git"; else echo "git://127.0.0.1:$git/$2.git"; fi; }
-objects() { git -C "$1" rev-list --objects --all | cut -d' ' -f1 | sort; }
-same() { # folder folder what
-	git -C "$2" fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck fails"; }
-	cmp -s <(objects "$1") <(objects "$2") || die "$3: the objects differ"
-}
-refused() { # words command...: it must fail and say the words
-	local words=$1
-	shift
-	if limit "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-}
+. "$(dirname "$0")/../support/service.sh"
+suite
 
 # -- a history with small and large objects --
-RANDOM=${SEED:-4711}
 git init -q src
 for i in {1..30}; do
 	mkdir -p src/d$((i % 4))
@@ -78,9 +21,9 @@ done
 git -C src tag -a v1 -m one HEAD~3
 git -C src branch topic HEAD~7
 
-store=$STORE; [[ $store == mem: ]] || store=$dir/$STORE
-[[ $store == mem: ]] || "$bole" init "$store" --size 256M >init.log || die "init"
-start --push --create
+store=${STORE:-disk.img}
+[[ $store == mem: ]] || passes "$bole" init "$store" --size 128M
+start receive.enable=true receive.create=true
 
 # -- push creates; every version clones, over both transports --
 limit git -C src push -q "$(url http one)" main topic v1 || die "push over http"
@@ -100,7 +43,7 @@ limit git clone -q "$(url http one)" work || die "clone with a work tree"
 
 # -- a client of the other format creates a repository of its own; git before 2.45 can where the
 # server's default is SHA-256 --
-if [[ ${GIT_DEFAULT_HASH:-sha1} == sha256 ]]; then
+if [[ $format == sha256 ]]; then
 	git init -q --object-format=sha1 sha1
 	git -C sha1 commit -q --allow-empty -m other
 	for transport in http git; do
@@ -147,7 +90,6 @@ def ask(path, kind):
 assert ask("/one.git/git-upload-pack", "upload-pack") == (200, True)
 assert ask("/none.git/git-upload-pack", "upload-pack").startswith(b"HTTP/1.1 404")
 PY
-format=${GIT_DEFAULT_HASH:-sha1}
 object_format=$(printf '%04xobject-format=%s' $((18 + ${#format})) "$format")
 limit python3 expect.py "$http" "$object_format" || die "Expect: 100-continue"
 
@@ -241,11 +183,11 @@ if [[ $store != mem: ]]; then
 	cmp -s <(objects copy) <(objects again) || die "a restart lost objects"
 	refused "not enabled" git -C src push "$(url http one)" main:refs/heads/no
 	stop
-	limit git -c protocol.ext.allow=always clone -q --mirror "ext::$bole %s $store#two/b" piped ||
+	limit git clone -q --mirror "ext::$bole %s $dir/$store#two/b" piped ||
 		die "clone through a pipe"
 	same src piped "clone through a pipe"
 	git -C src branch piped main~1
-	limit git -C src -c protocol.ext.allow=always push -q "ext::$bole %s $store#two/b" piped ||
+	limit git -C src push -q "ext::$bole %s $dir/$store#two/b" piped ||
 		die "push through a pipe"
 	start
 	limit git ls-remote "$(url git two/b)" >refs.log && grep -q refs/heads/piped refs.log ||
@@ -260,11 +202,11 @@ refused "not found" git -C src push "$(url http x)" main
 refused "no such repository" git -C src push "$(url git x)" main
 refused "not found" git clone "$(url http x)" no
 stop
-start --push
+start receive.enable=true
 refused "not found" git -C src push "$(url http x)" main
 stop
-start --push --create --set repo.closed.receive.create=false --set receive.denyNonFastForwards \
-	--set receive.denyDeletes
+start receive.enable=true receive.create=true repo.closed.receive.create=false \
+	receive.denyNonFastForwards=true receive.denyDeletes=true
 refused "not found" git -C src push "$(url http closed)" main
 limit git -C src push -q "$(url http open)" main topic || die "push"
 refused "rejected" git -C src push --force "$(url http open)" main~2:main
@@ -272,4 +214,4 @@ refused "rejected" git -C src push "$(url git open)" :topic
 [[ $(limit git ls-remote "$(url http open)" refs/heads/main | cut -f1) == "$(git -C src rev-parse main)" ]] ||
 	die "main moved"
 stop
-echo "serve: all right on $STORE"
+echo "serve: all right"
