@@ -279,13 +279,14 @@ run: ## boot a machine that serves this repository, and say how to clone it
 	@tools/deps sources
 	+@$(AGAIN) build/host/bole image
 	@tools/run $(if $(FRESH),--fresh)
-test-interop: ## clients other than git: libgit2, dulwich, JGit, isomorphic-git, browsers, git-lfs
+test-interop: ## clients other than git: libgit2, dulwich, JGit, browsers, git-lfs; all of git on the image
 	+@$(AGAIN) deps
 	@tools/deps packages interop
 	+@$(AGAIN) all image test-tools build/npm/.stamp
 	@tests/clients/clients.sh
 	@tests/clients/browser.sh
 	@tests/clients/lfs.sh
+	@VERSIONS='0 2' tests/run 'image-*'
 # Locked by version and integrity; node_modules appears whole or not at all.
 build/npm/.stamp: tests/clients/package-lock.json
 	@mkdir -p $(@D)

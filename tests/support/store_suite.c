@@ -21,14 +21,14 @@ void store_suite_repositories(struct store_suite *suite)
 	check_eq(bole_repo_next(suite->store, "", &repo), BOLE_END);
 	check_eq(bole_repo_find(suite->store, "main", &repo), BOLE_E_NOT_FOUND);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		check_eq(bole_repo_create(suite->store, bad[i], BOLE_HASH_SHA1, "refs/heads/main",
+		check_eq(bole_repo_create(suite->store, bad[i], test_algo(), "refs/heads/main",
 		                          &repo),
 		         BOLE_E_INVALID);
-	struct bole_repo b = suite_create(suite, "b", BOLE_HASH_SHA1);
+	struct bole_repo b = suite_create(suite, "b", test_algo());
 	struct bole_repo a = suite_create(suite, "a/deep", BOLE_HASH_SHA256);
 	check_neq(a.id, b.id);
 	check_neq(a.domain, b.domain);
-	check_eq(bole_repo_create(suite->store, "b", BOLE_HASH_SHA1, "refs/heads/x", &repo),
+	check_eq(bole_repo_create(suite->store, "b", test_algo(), "refs/heads/x", &repo),
 	         BOLE_E_EXISTS);
 	suite_reopen(suite);
 	OK(bole_repo_find(suite->store, "a/deep", &repo));
@@ -49,7 +49,7 @@ void store_suite_repositories(struct store_suite *suite)
 	OK(bole_repo_remove(suite->store, b.id));
 	check_eq(bole_repo_remove(suite->store, b.id), BOLE_E_NOT_FOUND);
 	check_eq(bole_repo_rename(suite->store, b.id, "z"), BOLE_E_NOT_FOUND);
-	struct bole_repo again = suite_create(suite, "b", BOLE_HASH_SHA1);
+	struct bole_repo again = suite_create(suite, "b", test_algo());
 	check_neq(again.id, b.id, "numbers are never reused");
 	check_neq(again.domain, b.domain);
 	suite_reopen(suite);
@@ -123,7 +123,7 @@ void store_suite_refs(struct store_suite *suite)
 {
 	static const char *const all[] = {"HEAD", "refs/heads/a", "refs/heads/a-b", "refs/heads/b",
 	                                  "refs/tags/v1"};
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob one;
 	struct suite_blob two;
 
@@ -171,7 +171,7 @@ void store_suite_refs(struct store_suite *suite)
 
 void store_suite_ref_clashes(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob one;
 
 	suite_blob_make(&one, repo.algo, 1);
@@ -203,7 +203,7 @@ void store_suite_ref_clashes(struct store_suite *suite)
 
 void store_suite_conflict_keeps_the_transaction(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob one;
 	struct suite_blob two;
 	struct bole_entry entry;

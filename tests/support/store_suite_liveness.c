@@ -14,7 +14,7 @@ static struct bole_oid blob_oid(uint64_t number)
 {
 	struct suite_blob blob;
 
-	suite_blob_make(&blob, BOLE_HASH_SHA1, number);
+	suite_blob_make(&blob, test_algo(), number);
 	return blob.oid;
 }
 
@@ -23,7 +23,7 @@ static void expect_blob(struct bole_snapshot *snapshot, uint64_t number, bool th
 	struct suite_blob blob;
 	struct bole_entry entry;
 
-	suite_blob_make(&blob, BOLE_HASH_SHA1, number);
+	suite_blob_make(&blob, test_algo(), number);
 	enum bole_status rc = bole_odb_find(snapshot, &blob.oid, &entry);
 	if (rc != (there ? BOLE_OK : BOLE_E_NOT_FOUND))
 		fprintf(stderr, "blob %d: %s\n", (int)number, bole_status_text(rc));
@@ -63,7 +63,7 @@ static void put_range(struct bole_tx *tx, uint64_t first, uint64_t count)
 	struct suite_blob blob;
 
 	for (uint64_t i = first; i < first + count; i++) {
-		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		suite_blob_make(&blob, test_algo(), i);
 		suite_put_blob(tx, &blob);
 	}
 }
@@ -82,7 +82,7 @@ static uint64_t publish_pack(struct store_suite *suite, uint32_t repo, uint64_t 
 {
 	struct bole_tx *tx;
 
-	suite_pack_make(pack, BOLE_HASH_SHA1, first, count);
+	suite_pack_make(pack, test_algo(), first, count);
 	OK(bole_tx_begin(suite->store, repo, &tx));
 	uint64_t extent = suite_pack_append(tx, pack);
 	suite_commit(tx, NULL, 0);
@@ -101,7 +101,7 @@ static void drop_one(struct bole_tx *tx, uint64_t number)
 void store_suite_drop(struct store_suite *suite)
 {
 	static const uint64_t gone[] = {3, 5, 104, 199};
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_snapshot *before;
 	struct suite_pack pack;
 	struct bole_tx *tx;
@@ -152,7 +152,7 @@ void store_suite_drop(struct store_suite *suite)
 
 void store_suite_drop_and_put(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_oid one = blob_oid(1);
 	struct bole_ref_update update = suite_set("refs/heads/a", &one);
 	struct bole_tx *tx;
@@ -189,7 +189,7 @@ void store_suite_drop_and_put(struct store_suite *suite)
 
 void store_suite_drop_prepared(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_tx_token token;
 	struct bole_tx *tx;
 
@@ -223,8 +223,8 @@ static void mark_one(struct bole_mark *mark, uint64_t number, bool fresh)
 
 void store_suite_mark(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
-	struct bole_repo other = suite_create(suite, "other", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
+	struct bole_repo other = suite_create(suite, "other", test_algo());
 	struct bole_mark_result result;
 	struct bole_snapshot *before;
 	struct bole_mark *mark;
@@ -286,7 +286,7 @@ void store_suite_mark(struct store_suite *suite)
 
 void store_suite_mark_duplicates(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_mark_result result;
 	struct bole_snapshot *snapshot;
 	struct bole_entry entry;
@@ -343,7 +343,7 @@ static unsigned mark_roots(struct bole_mark *mark)
 
 void store_suite_mark_roots(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_mark_result result;
 	struct bole_entry entry;
 	struct bole_mark *mark;
@@ -396,7 +396,7 @@ static void mark_finish(struct bole_mark *mark, struct bole_tx *tx, uint64_t liv
 
 void store_suite_mark_waits(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_tx_token token;
 	struct bole_entry entry;
 	struct bole_mark *mark;
@@ -553,7 +553,7 @@ void store_suite_liveness_random(struct store_suite *suite, uint64_t seed, unsig
 	struct liveness *model = calloc(1, sizeof *model);
 
 	model->seed = seed;
-	model->repo = suite_create(suite, "main", BOLE_HASH_SHA1).id;
+	model->repo = suite_create(suite, "main", test_algo()).id;
 	for (unsigned step = 0; step < steps; step++) {
 		switch (test_random(&model->seed) % 8) {
 		case 0: liveness_mark(suite, model); break;

@@ -14,7 +14,7 @@
 
 void store_suite_isolation(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob one;
 	struct suite_blob two;
 	struct bole_entry entry;
@@ -116,7 +116,7 @@ static void expect_pack(struct bole_snapshot *snapshot, const struct suite_pack 
 
 void store_suite_extents(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct bole_snapshot *snapshot;
 	struct bole_tx *tx;
 	struct suite_pack big;
@@ -144,7 +144,7 @@ void store_suite_extents(struct store_suite *suite)
 
 void store_suite_duplicates(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob blob;
 	struct bole_entry before;
 	struct bole_entry after;
@@ -184,8 +184,8 @@ void store_suite_duplicates(struct store_suite *suite)
 
 void store_suite_domains(struct store_suite *suite)
 {
-	struct bole_repo a = suite_create(suite, "a", BOLE_HASH_SHA1);
-	struct bole_repo b = suite_create(suite, "b", BOLE_HASH_SHA1);
+	struct bole_repo a = suite_create(suite, "a", test_algo());
+	struct bole_repo b = suite_create(suite, "b", test_algo());
 	struct suite_blob secret;
 	struct bole_entry entry;
 	struct bole_entry seen;
@@ -237,7 +237,7 @@ void store_suite_domains(struct store_suite *suite)
 
 void store_suite_abort(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob blob;
 	struct bole_entry entry;
 	struct bole_oid oid;
@@ -276,7 +276,7 @@ void store_suite_abort(struct store_suite *suite)
 
 void store_suite_prepare(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob blob;
 	struct bole_entry entry;
 	struct bole_tx_token token;
@@ -348,8 +348,8 @@ static void expect_aux(struct store_suite *suite, struct bole_snapshot *snapshot
 
 void store_suite_aux(struct store_suite *suite)
 {
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
-	struct bole_repo other = suite_create(suite, "other", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
+	struct bole_repo other = suite_create(suite, "other", test_algo());
 	struct bole_aux_key a = {BOLE_AUX_DURABLE, 7, bole_bytes_z("a")};
 	struct bole_aux_key b = {BOLE_AUX_DURABLE, 7, bole_bytes_z("b")};
 	struct bole_aux_key kind = {BOLE_AUX_DURABLE, 8, bole_bytes_z("a")};
@@ -403,7 +403,7 @@ void store_suite_aux(struct store_suite *suite)
 void store_suite_iterate(struct store_suite *suite)
 {
 	enum { RECORDS = 40, PACKED = 1500 };
-	struct bole_repo repo = suite_create(suite, "main", BOLE_HASH_SHA1);
+	struct bole_repo repo = suite_create(suite, "main", test_algo());
 	struct suite_blob blob;
 	struct bole_tx *tx;
 	struct suite_pack pack;

@@ -36,7 +36,7 @@ static void model_check(struct store_suite *suite, const struct model *model, si
 
 	OK(bole_snapshot_open(suite->store, model->repo[r], &snapshot));
 	for (uint64_t i = 0; i < MODEL_BLOBS; i++) {
-		suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+		suite_blob_make(&blob, test_algo(), i);
 		enum bole_status rc = bole_odb_find(snapshot, &blob.oid, &entry);
 		check_eq(rc, model->has[r][i] ? BOLE_OK : BOLE_E_NOT_FOUND, "blob %d of %d", (int)i,
 		         (int)r);
@@ -49,7 +49,7 @@ static void model_check(struct store_suite *suite, const struct model *model, si
 			suite_expect_ref(snapshot, model_ref_name(i), NULL);
 			continue;
 		}
-		suite_blob_make(&blob, BOLE_HASH_SHA1, (uint64_t)model->ref[r][i]);
+		suite_blob_make(&blob, test_algo(), (uint64_t)model->ref[r][i]);
 		suite_expect_ref(snapshot, model_ref_name(i), &blob.oid);
 	}
 	bole_snapshot_close(snapshot);
@@ -71,12 +71,12 @@ static void model_step(struct store_suite *suite, struct model *model, uint64_t 
 	if (how == 0) {
 		struct suite_pack pack;
 
-		suite_pack_make(&pack, BOLE_HASH_SHA1, first, count);
+		suite_pack_make(&pack, test_algo(), first, count);
 		(void)suite_pack_append(tx, &pack);
 		suite_pack_free(&pack);
 	} else {
 		for (uint64_t i = first; i < first + count; i++) {
-			suite_blob_make(&blob, BOLE_HASH_SHA1, i);
+			suite_blob_make(&blob, test_algo(), i);
 			suite_put_blob(tx, &blob);
 		}
 	}
@@ -84,7 +84,7 @@ static void model_step(struct store_suite *suite, struct model *model, uint64_t 
 		bole_tx_abort(tx);
 		return;
 	}
-	suite_blob_make(&blob, BOLE_HASH_SHA1, first);
+	suite_blob_make(&blob, test_algo(), first);
 	struct bole_ref_update update = how == 2 ? suite_delete(model_ref_name(ref))
 	                                         : suite_set(model_ref_name(ref), &blob.oid);
 	suite_commit(tx, &update, 1);
@@ -101,7 +101,7 @@ void store_suite_random(struct store_suite *suite, uint64_t seed, unsigned steps
 		char name[16];
 
 		snprintf(name, sizeof name, "repo%zu", r);
-		model.repo[r] = suite_create(suite, name, BOLE_HASH_SHA1).id;
+		model.repo[r] = suite_create(suite, name, test_algo()).id;
 		for (size_t i = 0; i < MODEL_REFS; i++)
 			model.ref[r][i] = -1;
 	}

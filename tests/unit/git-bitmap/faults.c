@@ -133,7 +133,7 @@ Test(bitmap_faults, without_memory_nothing_is_made_and_nothing_is_lost)
 	cr_assert_eq(bole_block_sim_geometry("virtio", &options), BOLE_OK);
 	options.size_bytes = 16 << 20;
 	cr_assert_eq(bole_block_sim_open(&test.alloc, &options, &device), BOLE_OK);
-	gcworld_open(&w, device, BOLE_HASH_SHA1, seed);
+	gcworld_open(&w, device, test_algo(), seed);
 	gcworld_push(&w, 0, GC_NONE, 150, true);
 	gcworld_push(&w, 0, w.branch[0], 40, true);
 	gcworld_push(&w, 1, w.branch[0], 20, true);

@@ -107,10 +107,10 @@ Test(pack_cache, packs_go_when_references_of_their_repository_change)
 /* Goal: whatever changes the pack changes the key. */
 Test(pack_cache, requests_that_differ_have_keys_that_differ)
 {
-	struct bole_snapshot snapshot = {.repo = {.algo = BOLE_HASH_SHA1}};
-	struct bole_oid ids[3] = {{.algo = BOLE_HASH_SHA1, .bytes = {1}},
-	                          {.algo = BOLE_HASH_SHA1, .bytes = {2}},
-	                          {.algo = BOLE_HASH_SHA1, .bytes = {3}}};
+	struct bole_snapshot snapshot = {.repo = {.algo = test_algo()}};
+	struct bole_oid ids[3] = {{.algo = test_algo(), .bytes = {1}},
+	                          {.algo = test_algo(), .bytes = {2}},
+	                          {.algo = test_algo(), .bytes = {3}}};
 	struct bole_id_list grafts = {.ids = ids, .count = 1};
 	struct bole_filter none, blobless, shallow;
 	uint8_t keys[12][PACK_CACHE_KEY_BYTES];

@@ -141,7 +141,7 @@ Test(send_delta, what_the_index_does_not_know_goes_whole)
 	struct bole_snapshot *snapshot;
 	struct bole_bitmap *loaded;
 
-	fill(BOLE_HASH_SHA1);
+	fill(test_algo());
 	rebuild();
 	rebuild();
 	cr_assert_eq(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id), BOLE_OK);
@@ -173,7 +173,7 @@ Test(send_delta, a_failed_allocation_costs_at_most_the_delta)
 	unsigned smaller = 0, larger = 0;
 	bool done = false;
 
-	fill(BOLE_HASH_SHA1);
+	fill(test_algo());
 	rebuild();
 	packworld_open(&target, w.repo.algo, 1);
 	bole_buffer_init(&pack, &target.platform.alloc, SIZE_MAX);

@@ -111,8 +111,8 @@ Test(client_hostile, a_changed_byte_never_brings_in_something_wrong)
 	struct script c;
 	struct offer o;
 
-	script_open(&c, BOLE_HASH_SHA1);
-	offer_open(&o, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
+	offer_open(&o, test_algo());
 	offer_v2(&o, &answers[0]);
 	http_answers(&o, &answers[1]);
 	for (size_t n = 0; n < 2 * sizeof by; n++) {
@@ -142,8 +142,8 @@ Test(client_hostile, a_clone_without_memory_leaves_nothing)
 	struct script c;
 	struct offer o;
 
-	script_open(&c, BOLE_HASH_SHA1);
-	offer_open(&o, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
+	offer_open(&o, test_algo());
 	http_answers(&o, answers);
 	for (uint64_t n = 1; rc != BOLE_OK; n++) {
 		some(&c, answers, HTTP_ANSWERS);
@@ -240,6 +240,7 @@ Test(client_hostile, wrong_words_are_refused_by_name)
 	struct script c;
 	struct offer o;
 
+	/* Texts of SHA-1 through and through. */
 	script_open(&c, BOLE_HASH_SHA1);
 	offer_open(&o, BOLE_HASH_SHA1);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -267,10 +268,11 @@ Test(client_hostile, names_that_no_repository_may_hold_are_passed_over)
 	struct script c;
 	struct offer o;
 
-	script_open(&c, BOLE_HASH_SHA1);
-	offer_open(&o, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
+	offer_open(&o, test_algo());
 	say(&answer, "version 2\n");
 	say(&answer, "fetch\n");
+	say(&answer, "object-format=%s\n", bole_hash_name(test_algo()));
 	say_flush(&answer);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		say(&answer, "%s %s\n", hex(&o.commit), names[i]);
@@ -295,7 +297,7 @@ static void with_pack(const struct offer *o, const struct maker_bytes *pack, con
 	struct maker_bytes answer = {NULL, 0, 0};
 	struct script c;
 
-	script_open(&c, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
 	offer_list(o, &answer);
 	say(&answer, "packfile\n");
 	say_band(&answer, 1, pack->ptr, pack->len);
@@ -317,9 +319,9 @@ Test(client_hostile, packs_that_lack_lie_or_would_harm_are_refused)
 	struct bole_oid oid;
 	struct offer o;
 
-	offer_open(&o, BOLE_HASH_SHA1);
+	offer_open(&o, test_algo());
 	/* another object than the one that was listed */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_object(&maker, BOLE_OBJECT_BLOB, "x", 1, &oid);
 	packmaker_finish(&maker);
 	with_pack(&o, &maker.out, "lacks what");
@@ -327,13 +329,13 @@ Test(client_hostile, packs_that_lack_lie_or_would_harm_are_refused)
 	/* a commit without its tree */
 	memset(&oid, 7, 20);
 	commit_text(&text, &oid, NULL, 1, "x");
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_object(&maker, BOLE_OBJECT_COMMIT, text.ptr, text.len, &o.commit);
 	packmaker_finish(&maker);
 	with_pack(&o, &maker.out, "the server's pack");
 	packmaker_release(&maker);
 	/* a tree with .git in it */
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packmaker_init(&maker, test_algo());
 	packmaker_object(&maker, BOLE_OBJECT_BLOB, "x", 1, &oid);
 	tree_entry(&tree, "100644", ".GIT", &oid);
 	packmaker_object(&maker, BOLE_OBJECT_TREE, tree.ptr, tree.len, &tree_id);
@@ -345,7 +347,7 @@ Test(client_hostile, packs_that_lack_lie_or_would_harm_are_refused)
 	/* more behind it */
 	packmaker_release(&maker);
 	maker_release(&o.pack);
-	offer_open(&o, BOLE_HASH_SHA1);
+	offer_open(&o, test_algo());
 	maker_append(&o.pack, "more", 4);
 	with_pack(&o, &o.pack, "more after its pack");
 	o.pack.len -= 4;
@@ -368,8 +370,8 @@ Test(client_hostile, talk_without_end_is_ended)
 	struct script c;
 	struct offer o;
 
-	script_open(&c, BOLE_HASH_SHA1);
-	offer_open(&o, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
+	offer_open(&o, test_algo());
 	offer_list(&o, &answer);
 	say(&answer, "packfile\n");
 	one(&c, &answer);

@@ -184,8 +184,8 @@ static void line_open(struct line *l, uint32_t commits)
 	struct bole_commit commit;
 	struct bole_bytes data;
 
-	packworld_open(&l->world, BOLE_HASH_SHA1, 1);
-	packmaker_init(&maker, BOLE_HASH_SHA1);
+	packworld_open(&l->world, test_algo(), 1);
+	packmaker_init(&maker, test_algo());
 	struct bole_oid at = packmaker_history(&maker, commits, 7);
 	packmaker_finish(&maker);
 	cr_assert_eq(
@@ -198,9 +198,9 @@ static void line_open(struct line *l, uint32_t commits)
 	for (uint32_t i = commits; i-- > 0;) {
 		l->ids[i] = at;
 		cr_assert_eq(bole_object_read(reader, &at, NULL, &data), BOLE_OK);
-		cr_assert_eq(bole_commit_parse(data, BOLE_HASH_SHA1, &commit), BOLE_OK);
+		cr_assert_eq(bole_commit_parse(data, test_algo(), &commit), BOLE_OK);
 		if (i > 0)
-			bole_commit_parent(&commit, BOLE_HASH_SHA1, 0, &at);
+			bole_commit_parent(&commit, test_algo(), 0, &at);
 	}
 	bole_object_reader_close(reader);
 	l->svc = (struct bole_service){.platform = &l->world.platform.base,

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "support/client_script.h"
 
-#define CAPS "report-status delete-refs side-band-64k atomic ofs-delta object-format=sha1"
+#define CAPS "report-status delete-refs side-band-64k atomic ofs-delta"
 
 /* The repository "r" with one commit; then what a receiving server says. */
 struct scene {
@@ -20,8 +20,8 @@ struct scene {
 static void scene_open(struct scene *s)
 {
 	memset(s, 0, sizeof *s);
-	script_open(&s->c, BOLE_HASH_SHA1);
-	offer_open(&s->o, BOLE_HASH_SHA1);
+	script_open(&s->c, test_algo());
+	offer_open(&s->o, test_algo());
 	offer_v2(&s->o, &s->clone);
 	s->c.answers[0] = &s->clone;
 	s->c.answer_count = 1;
@@ -47,7 +47,11 @@ static enum bole_status push(struct scene *s, const char *spec)
 static void advertise(struct scene *s, const char *caps)
 {
 	char line[300];
-	int len = snprintf(line, sizeof line, "%040d capabilities^{}%c%s\n", 0, 0, caps);
+	const char *format =
+	        strstr(caps, "object-format=") != NULL ? "" : bole_hash_name(test_algo());
+	int len = snprintf(line, sizeof line, "%0*d capabilities^{}%c%s%s%s\n",
+	                   (int)(2 * bole_hash_bytes(test_algo())), 0, 0, caps,
+	                   format[0] == '\0' ? "" : " object-format=", format);
 
 	s->server.len = 0;
 	say_bytes(&s->server, line, (size_t)len);
@@ -139,12 +143,13 @@ Test(client_push, nothing_is_sent_that_was_not_asked_for)
 	struct scene s;
 
 	scene_open(&s);
-	advertise(&s, "report-status object-format=sha1");
+	advertise(&s, "report-status");
 	cr_assert_eq(push(&s, "nix"), BOLE_E_NOT_FOUND);
 	cr_assert_eq(push(&s, ":refs/heads/nix"), BOLE_OK);
 	cr_assert_eq(s.c.refused, 1);
 	cr_assert_eq(push(&s, "main:refs/heads/a..b"), BOLE_E_INVALID);
-	advertise(&s, "report-status object-format=sha256");
+	advertise(&s, test_algo() == BOLE_HASH_SHA1 ? "report-status object-format=sha256"
+	                                            : "report-status object-format=sha1");
 	cr_assert_neq(push(&s, "main"), BOLE_OK);
 	cr_assert(memmem(s.c.asked.ptr, s.c.asked.len, "PACK", 4) == NULL);
 	scene_close(&s);

@@ -30,9 +30,9 @@ static void cut_offer_open(struct cut_offer *o)
 	struct bole_oid blob;
 
 	memset(o, 0, sizeof *o);
-	packmaker_init(&young, BOLE_HASH_SHA1);
-	packmaker_init(&old, BOLE_HASH_SHA1);
-	packmaker_init(&none, BOLE_HASH_SHA1);
+	packmaker_init(&young, test_algo());
+	packmaker_init(&old, test_algo());
+	packmaker_init(&none, test_algo());
 	packmaker_object(&young, BOLE_OBJECT_BLOB, "hello\n", 6, &blob);
 	tree_entry(&tree, "100644", "file", &blob);
 	packmaker_object(&young, BOLE_OBJECT_TREE, tree.ptr, tree.len, &o->tree);
@@ -140,7 +140,7 @@ Test(client_shallow, an_end_is_recorded_kept_and_given_up_with_its_parents)
 	struct cut_offer o;
 	struct script c;
 
-	script_open(&c, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
 	cut_offer_open(&o);
 	answer(&o, ends_here, &o.younger.pack, &words);
 	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
@@ -188,7 +188,7 @@ Test(client_shallow, lies_about_ends_change_nothing)
 	struct cut_offer o;
 	struct script c;
 
-	script_open(&c, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
 	cut_offer_open(&o);
 	/* Who asks for nothing shorter gets what is whole, or nothing. */
 	answer(&o, nothing, &o.younger.pack, &words);
@@ -218,7 +218,7 @@ Test(client_shallow, a_deepening_ends_no_history_that_is_here)
 	struct cut_offer o;
 	struct script c;
 
-	script_open(&c, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
 	cut_offer_open(&o);
 	answer(&o, ends_here, &o.younger.pack, &words);
 	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
@@ -241,7 +241,7 @@ Test(client_shallow, a_cut_at_any_byte_and_memory_gone_at_any_call_leave_all_or_
 	struct cut_offer o;
 	struct script c;
 
-	script_open(&c, BOLE_HASH_SHA1);
+	script_open(&c, test_algo());
 	cut_offer_open(&o);
 	answer(&o, ends_here, &o.younger.pack, &words);
 	for (c.cut = 0; c.cut < words.len; c.cut++) {
@@ -280,11 +280,11 @@ static enum bole_status prepare_end(struct bole_store *store, uint32_t repo, con
 	struct bole_tx *tx = NULL;
 
 	memset(&parent, 7, sizeof parent);
-	parent.algo = BOLE_HASH_SHA1;
+	parent.algo = test_algo();
 	enum bole_status rc = bole_tx_begin(store, repo, &tx);
 	if (rc != BOLE_OK)
 		return rc;
-	bole_boundary_init(&boundary, &test.base, &test.alloc, BOLE_HASH_SHA1);
+	bole_boundary_init(&boundary, &test.base, &test.alloc, test_algo());
 	rc = bole_boundary_load(&boundary, tx->view);
 	if (rc == BOLE_OK)
 		rc = bole_object_writer_open(tx, &test.alloc, 0, &writer);
@@ -338,7 +338,7 @@ Test(client_shallow, of_two_changes_at_once_none_is_lost)
 
 	test_platform_init(&test, 5);
 	OK(bole_memory_store_open(&test.base, &test.alloc, &store));
-	OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/main", &repo));
+	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
 	OK(prepare_end(store, repo.id, "zero", &tx[0], &commit[0]));
 	OK(publish(tx[0], "refs/heads/zero", &commit[0]));
 	OK(prepare_end(store, repo.id, "one", &tx[1], &commit[1]));
@@ -424,7 +424,7 @@ Test(client_shallow, power_lost_at_any_operation_leaves_an_end_with_its_record_o
 		OK(bole_block_sim_open(&test.alloc, &options, &base));
 		OK(bole_flash_format(base, &test.base, NULL));
 		OK(bole_flash_open(base, &test.base, &test.alloc, NULL, &store));
-		OK(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/main", &repo));
+		OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
 		OK(bole_store_close(store));
 		bool on = true;
 		for (uint64_t n = 1; on; n++)

@@ -183,7 +183,7 @@ Test(chain, the_deepest_accepted_chain_resolves_with_any_cache)
 	static uint8_t content[BOLE_DELTA_DEPTH_MAX + 1];
 	static const size_t caches[] = {1, 4096, 1 << 20};
 
-	open_all(BOLE_HASH_SHA1);
+	open_all(test_algo());
 	chain_make(BOLE_DELTA_DEPTH_MAX, content, oids);
 	for (size_t i = 0; i < 3; i++) {
 		struct bole_object_reader *reader = reader_open(caches[i], 0);
@@ -198,15 +198,15 @@ Test(chain, the_deepest_accepted_chain_resolves_with_any_cache)
 
 Test(chain, a_cycle_a_missing_base_and_too_large_a_result_are_errors)
 {
-	struct bole_oid a = {.algo = BOLE_HASH_SHA1, .bytes = {1}};
-	struct bole_oid b = {.algo = BOLE_HASH_SHA1, .bytes = {2}};
-	struct bole_oid lost = {.algo = BOLE_HASH_SHA1, .bytes = {3}};
-	struct bole_oid orphan = {.algo = BOLE_HASH_SHA1, .bytes = {4}};
+	struct bole_oid a = {.algo = test_algo(), .bytes = {1}};
+	struct bole_oid b = {.algo = test_algo(), .bytes = {2}};
+	struct bole_oid lost = {.algo = test_algo(), .bytes = {3}};
+	struct bole_oid orphan = {.algo = test_algo(), .bytes = {4}};
 	struct bole_bytes seen;
 	struct entry entry;
 	uint8_t delta[64];
 
-	open_all(BOLE_HASH_SHA1);
+	open_all(test_algo());
 	size_t len = delta_make(delta, 1, 'y');
 	struct bole_entry_head head = {
 	        .type = BOLE_ENTRY_REF_DELTA, .inflated_bytes = len, .base = b};
@@ -223,7 +223,7 @@ Test(chain, a_cycle_a_missing_base_and_too_large_a_result_are_errors)
 	cr_assert_eq(bole_object_read(reader, &orphan, NULL, &seen), BOLE_E_CORRUPT);
 	cr_assert_eq(bole_object_read(reader, &lost, NULL, &seen), BOLE_E_NOT_FOUND);
 	/* A declared size beyond the limit is refused before memory is asked for. */
-	struct bole_oid big = {.algo = BOLE_HASH_SHA1, .bytes = {5}};
+	struct bole_oid big = {.algo = test_algo(), .bytes = {5}};
 	head = (struct bole_entry_head){.type = BOLE_OBJECT_BLOB, .inflated_bytes = 1ull << 40};
 	entry_make(&entry, &head, bole_bytes_of("x", 1));
 	put_entry(&big, &entry);
@@ -275,7 +275,7 @@ Test(chain, every_damaged_byte_of_an_entry_is_noticed)
 	struct bole_oid id;
 
 	test_random_bytes(&seed, data, sizeof data);
-	open_all(BOLE_HASH_SHA1);
+	open_all(test_algo());
 	struct bole_entry_head head = {.type = BOLE_OBJECT_BLOB, .inflated_bytes = sizeof data};
 	entry_make(&good, &head, bole_bytes_of(data, sizeof data));
 	struct bole_object_reader *reader = reader_open(0, 1000);
@@ -285,7 +285,7 @@ Test(chain, every_damaged_byte_of_an_entry_is_noticed)
 			struct entry bad = good;
 
 			memset(&id, 0, sizeof id);
-			id.algo = BOLE_HASH_SHA1;
+			id.algo = test_algo();
 			bole_put_be32(id.bytes, ++number);
 			bad.bytes[i] ^= (uint8_t)(1u << bit);
 			put_entry(&id, &bad);
@@ -305,7 +305,7 @@ Test(chain, every_failed_allocation_is_reported_and_nothing_leaks)
 	static uint8_t content[31];
 	bool done = false;
 
-	open_all(BOLE_HASH_SHA1);
+	open_all(test_algo());
 	chain_make(30, content, oids);
 	for (uint64_t n = 1; !done; n++) {
 		struct bole_object_reader_options options = {4096, 0};

@@ -41,11 +41,11 @@ static struct bole_oid put(uint8_t type, const void *data, size_t len)
 
 static struct bole_oid put_tree(uint32_t mode, const struct bole_oid *oid)
 {
-	uint8_t data[64];
+	uint8_t data[80];
 	int len = snprintf((char *)data, sizeof data, "%o name", (unsigned)mode) + 1;
 
-	memcpy(data + len, oid->bytes, 20);
-	return put(BOLE_OBJECT_TREE, data, (size_t)len + 20);
+	memcpy(data + len, oid->bytes, bole_hash_bytes(oid->algo));
+	return put(BOLE_OBJECT_TREE, data, (size_t)len + bole_hash_bytes(oid->algo));
 }
 
 static struct bole_oid put_commit(const struct bole_oid *tree, const struct bole_oid *parent)
@@ -66,7 +66,7 @@ static void put_raw(const struct bole_oid *oid, uint8_t type, const char *conten
 {
 	struct bole_entry_head head = {.type = type, .inflated_bytes = strlen(content)};
 	uint8_t entry[256];
-	size_t head_len = bole_entry_head_format(&head, BOLE_HASH_SHA1, entry);
+	size_t head_len = bole_entry_head_format(&head, test_algo(), entry);
 	uLongf room = sizeof entry - head_len;
 
 	cr_assert_eq(compress(entry + head_len, &room, (const uint8_t *)content, strlen(content)),
@@ -78,7 +78,7 @@ static void put_raw(const struct bole_oid *oid, uint8_t type, const char *conten
 /* A whole commit on refs/heads/main, then the fault. */
 static void make(unsigned fault, struct bole_ref_update *updates, size_t *count)
 {
-	struct bole_oid lost = {.algo = BOLE_HASH_SHA1, .bytes = {0xaa}};
+	struct bole_oid lost = {.algo = test_algo(), .bytes = {0xaa}};
 	struct bole_oid blob = put(BOLE_OBJECT_BLOB, "x", 1);
 	struct bole_oid tree = put_tree(BOLE_MODE_FILE, &blob);
 	struct bole_oid commit = put_commit(&tree, NULL);
@@ -132,7 +132,7 @@ Test(verify, every_fault_is_found_and_a_sound_repository_has_none)
 		test_platform_init(&test, 1);
 		said_count = 0;
 		cr_assert_eq(bole_memory_store_open(&test.base, &test.alloc, &store), BOLE_OK);
-		cr_assert_eq(bole_repo_create(store, "r", BOLE_HASH_SHA1, "refs/heads/main", &repo),
+		cr_assert_eq(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo),
 		             BOLE_OK);
 		cr_assert_eq(bole_tx_begin(store, repo.id, &tx), BOLE_OK);
 		cr_assert_eq(bole_object_writer_open(tx, &test.alloc, 0, &writer), BOLE_OK);

@@ -91,7 +91,7 @@ static bool gone(void *ctx)
 Test(ahead, stops_when_the_client_has_gone_and_when_memory_ends)
 {
 	struct families_options o = {
-	        .algo = BOLE_HASH_SHA1, .families = 60, .blob_bytes = 8000, .deltas = 40};
+	        .algo = test_algo(), .families = 60, .blob_bytes = 8000, .deltas = 40};
 	uint64_t seed = test_seed(2);
 	struct families f;
 
@@ -100,7 +100,7 @@ Test(ahead, stops_when_the_client_has_gone_and_when_memory_ends)
 		struct packworld world;
 		unsigned looks = 1 + (unsigned)(test_random(&seed) % 1000);
 
-		open_world(&world, 4, 0, BOLE_HASH_SHA1);
+		open_world(&world, 4, 0, test_algo());
 		if (round % 2 == 0) {
 			world.cancelled = gone;
 			world.cancelled_ctx = &looks;

@@ -215,7 +215,7 @@ Test(big, refuses_instructions_that_do_not_fit)
 	uint64_t seed = 9;
 	struct version base;
 
-	open_world(BOLE_HASH_SHA1);
+	open_world(test_algo());
 	version_first(&base, &seed, BYTES);
 	for (size_t lie = 0; lie < 6; lie++) {
 		struct maker_bytes delta = {0};
@@ -251,7 +251,7 @@ Test(big, limits_what_a_delta_costs)
 	struct version base;
 	struct maker_bytes delta = {0};
 
-	open_world(BOLE_HASH_SHA1);
+	open_world(test_algo());
 	version_first(&base, &seed, BYTES);
 	uint64_t at = packmaker_object(&maker, BLOB, base.bytes, base.len, NULL);
 	delta_begin(&delta, BYTES, 20000);
@@ -286,7 +286,7 @@ Test(big, survives_failed_allocations)
 	bool done = false;
 
 	for (uint64_t n = 1; !done; n += n < 60 ? 1 : 7) {
-		open_world(BOLE_HASH_SHA1);
+		open_world(test_algo());
 		version_first(&v[0], &seed, BYTES / 4);
 		version_next(&v[1], &v[0], 0, BYTES / 4, false);
 		uint64_t at = packmaker_object(&maker, BLOB, v[0].bytes, v[0].len, NULL);
@@ -317,7 +317,7 @@ Test(big, many_small_objects_leave_room_for_a_delta)
 	uint64_t seed = 8, at;
 	struct bole_snapshot *view;
 
-	open_world(BOLE_HASH_SHA1);
+	open_world(test_algo());
 	for (uint32_t i = 0; i < SMALL; i++)
 		packmaker_object(&maker, BLOB, &i, sizeof i, NULL);
 	version_first(&v[0], &seed, LARGE);

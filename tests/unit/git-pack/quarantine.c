@@ -34,7 +34,7 @@ static void bad_pack(struct packmaker *maker, unsigned kind, uint64_t seed)
 {
 	static uint8_t noise[BLOB_BYTES];
 
-	packmaker_init(maker, BOLE_HASH_SHA1);
+	packmaker_init(maker, test_algo());
 	for (int i = 0; i < 2; i++) {
 		test_random_bytes(&seed, noise, sizeof noise);
 		packmaker_object(maker, 3, noise, sizeof noise, NULL);
@@ -62,9 +62,9 @@ Test(quarantine, refused_packs_leave_no_bytes_behind)
 	             BOLE_OK);
 	cr_assert_eq(bole_flash_format(device, &world.platform.base, &format), BOLE_OK);
 	mount(&world, device);
-	cr_assert_eq(bole_repo_create(world.store, "main", BOLE_HASH_SHA1, "refs/heads/main",
-	                              &world.repo),
-	             BOLE_OK);
+	cr_assert_eq(
+	        bole_repo_create(world.store, "main", test_algo(), "refs/heads/main", &world.repo),
+	        BOLE_OK);
 	uint64_t before = free_bytes(&world);
 	for (unsigned i = 0; i < 60; i++) {
 		bad_pack(&maker, i % 3, i);
@@ -88,7 +88,7 @@ Test(quarantine, a_push_that_takes_too_long_is_refused)
 	struct packworld world;
 	struct packmaker maker;
 
-	packworld_open(&world, BOLE_HASH_SHA1, 1);
+	packworld_open(&world, test_algo(), 1);
 	bad_pack(&maker, 3, 1);
 	world.limits.time_ns_max = 1;
 	cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
@@ -106,8 +106,8 @@ static void modules_pack(struct packmaker *maker, unsigned order, struct bole_oi
 	struct maker_bytes tree = {0}, delta = {0};
 	uint64_t at;
 
-	packmaker_init(maker, BOLE_HASH_SHA1);
-	cr_assert_eq(bole_object_id(BOLE_HASH_SHA1, 3,
+	packmaker_init(maker, test_algo());
+	cr_assert_eq(bole_object_id(test_algo(), 3,
 	                            (struct bole_bytes){(const uint8_t *)text, sizeof text - 1},
 	                            false, blob),
 	             BOLE_OK);
@@ -137,7 +137,7 @@ Test(quarantine, gitmodules_are_read_wherever_they_come_and_can_be_let_pass)
 		struct packmaker maker;
 		struct bole_oid blob;
 
-		packworld_open(&world, BOLE_HASH_SHA1, 1);
+		packworld_open(&world, test_algo(), 1);
 		if (extent != 0)
 			world.store->info.extent_bytes_min = 1;
 		modules_pack(&maker, order, &blob);
