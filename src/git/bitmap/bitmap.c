@@ -353,14 +353,10 @@ const struct bitmap_set *bole_bitmap_find(const struct bole_bitmap *b, const str
 
 static void fill(struct bitmap_bits *bits, uint32_t first, uint32_t count)
 {
-	while (count > 0 && first % 64 != 0) {
-		bitmap_add(bits, first++);
-		count--;
-	}
-	for (; count >= 64; first += 64, count -= 64)
-		bits->words[first / 64] = UINT64_MAX;
-	for (; count > 0; count--)
-		bitmap_add(bits, first++);
+	uint32_t end = first + count;
+
+	for (; first < end; first += 64 - first % 64)
+		bits->words[first / 64] |= bitmap_mask(first, end);
 }
 
 static bool get_number(const uint8_t **p, const uint8_t *end, uint32_t *out)

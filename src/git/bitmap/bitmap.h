@@ -117,6 +117,33 @@ static inline void bitmap_add(struct bitmap_bits *bits, uint32_t position)
 	bits->words[position / 64] |= UINT64_C(1) << position % 64;
 }
 
+/* The compiler's own may be a call into its library, which an image does not have. */
+static inline uint32_t bitmap_ones(uint64_t word)
+{
+	word -= word >> 1 & 0x5555555555555555;
+	word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+	word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return (uint32_t)(word * 0x0101010101010101 >> 56);
+}
+
+/* The bits of the word at / 64 from `at` on and below `end`, which is above it. */
+static inline uint64_t bitmap_mask(uint32_t at, uint32_t end)
+{
+	uint64_t mask = UINT64_MAX << at % 64;
+
+	return end / 64 > at / 64 ? mask : mask & ~(UINT64_MAX << end % 64);
+}
+
+/* How many positions from `at` on and below `end` are in the set. */
+static inline uint32_t bitmap_count(const struct bitmap_bits *bits, uint32_t at, uint32_t end)
+{
+	uint32_t count = 0;
+
+	for (; at < end; at += 64 - at % 64)
+		count += bitmap_ones(bits->words[at / 64] & bitmap_mask(at, end));
+	return count;
+}
+
 /* The first position from `at` on that is (not) in the set, or `end`. */
 static inline uint32_t bitmap_next(const struct bitmap_bits *bits, uint32_t at, uint32_t end,
                                    bool in)

@@ -121,15 +121,6 @@ static enum bole_status reach_tags(struct bole_pick *pick)
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
-/* The compiler's own may be a call into its library, which an image does not have. */
-static uint64_t ones(uint64_t word)
-{
-	word -= word >> 1 & 0x5555555555555555;
-	word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
-	word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f;
-	return word * 0x0101010101010101 >> 56;
-}
-
 /* Blobs and trees that something reaches are left out. BOLE_E_UNSUPPORTED: one is a want itself. */
 static enum bole_status drop_types(struct bole_pick *pick, const struct bole_pick_job *job)
 {
@@ -199,7 +190,7 @@ static enum bole_status fill(struct bole_pick *pick, const struct bole_pick_job 
 	if (job->no_blobs || job->no_trees)
 		BOLE_TRY(drop_types(pick, job));
 	for (size_t i = 0; i < pick->send.count; i++)
-		pick->count += ones(pick->send.words[i]);
+		pick->count += bitmap_ones(pick->send.words[i]);
 	return BOLE_OK;
 }
 

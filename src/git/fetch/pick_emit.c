@@ -559,16 +559,6 @@ static enum bole_status emit_in_run(struct pick_emission *pe, uint32_t row)
 
 /* -- Segments -- */
 
-static uint32_t count_sent(const struct bitmap_bits *bits, uint32_t first, uint32_t end)
-{
-	uint32_t count = 0;
-
-	for (uint32_t at = bitmap_next(bits, first, end, true); at < end;
-	     at = bitmap_next(bits, at + 1, end, true))
-		count++;
-	return count;
-}
-
 /* All of an extent of which it is known that nothing needs to change. */
 static enum bole_status emit_verbatim(struct pick_emission *pe)
 {
@@ -601,7 +591,7 @@ static enum bole_status emit_extent(struct pick_emission *pe)
 	const struct bitmap_segment *s = pe->segment;
 	const struct bitmap_bits *send = &pe->pick->send;
 	uint32_t end = s->first + s->count;
-	uint32_t count = count_sent(send, s->first, end);
+	uint32_t count = bitmap_count(send, s->first, end);
 	bool dense = count >= s->count / DENSE_PART;
 	bool whole = true;
 	uint64_t alone = pe->alone;
@@ -700,7 +690,7 @@ uint64_t bole_emit_pick_extent(const struct bole_pick *pick)
 		if (s->extent != extent)
 			continue;
 		bool whole = pick->count == s->count && b->offsets[s->at] == PACK_HEAD_BYTES &&
-		             count_sent(&pick->send, s->first, s->first + s->count) == s->count;
+		             bitmap_count(&pick->send, s->first, s->first + s->count) == s->count;
 		return whole ? extent : 0;
 	}
 	return 0;
