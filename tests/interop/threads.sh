@@ -1,50 +1,53 @@
 #!/bin/bash
 # SPDX-License-Identifier: ISC
-# Goal: large files, their locks and webhooks share nothing between the loops of a server that they
-# should not. Method: `bole serve` built with ThreadSanitizer: the script for webhooks runs against it;
-# then many clients at once put, get, list, lock and unlock large files of one repository while others
-# push and a receiver is told. A report fails the suite (tests/run), or ends the server with 66.
+# Goal: large files, their locks, webhooks and shallow histories share nothing between the loops of a
+# server that they should not. Method: `bole serve` built with ThreadSanitizer: the script for webhooks
+# runs against it; then many clients at once put, get, list, lock and unlock large files of one
+# repository while others push, clone and deepen parts of its history, push from there, and a receiver
+# is told. A report fails the suite (tests/run), or ends the server with 66.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-export BOLE=$top/build/tsan/bole
-[[ -x $BOLE ]] || { echo "threads: $BOLE is not built" >&2; exit 1; }
+. "$(dirname "$0")/../support/service.sh"
+export BOLE=$(cd "$(dirname "$0")/../.." && pwd)/build/tsan/bole
 export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=66}
-tests/interop/webhook.sh || exit 1
-dir=$(mktemp -d)
-server= receiver=
-trap 'kill -9 $server $receiver 2>/dev/null; wait 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b no_proxy='*'
-die() {
-	echo "threads: $*" >&2
-	tail -n 20 "$dir/server.log" >&2
-	exit 1
-}
+"$(dirname "$0")/webhook.sh" || exit 1
+suite
 : >hook.plan >hook.got
 python3 "$top/tests/support/webhook_receiver.py" hook '' 0 &
-receiver=$!
+pids+=($!)
 for _ in {1..100}; do [[ -s hook.port ]] && break; sleep 0.1; done
-"$BOLE" init volume.img --size 128M >/dev/null || die init
-: >out
-"$BOLE" serve volume.img --http 127.0.0.1:0 --git off --push --create \
-	--set "webhook.url=http://127.0.0.1:$(<hook.port)/" --set node.connections=200 >out 2>server.log &
-server=$!
-for _ in {1..100}; do grep -q '^http port' out && break; sleep 0.1; done
-url=http://127.0.0.1:$(sed -n 's/^http port \([0-9]*\).*/\1/p' out)/art.git
-git init -q -b main work
-git -C work commit -q --allow-empty -m 0
-git -C work push -q "$url" main || die "push"
+store=volume.img
+passes "$bole" init $store --size 128M
+start receive.enable=true receive.create=true repo.part.receive.shallowUpdate=true \
+	"webhook.url=http://127.0.0.1:$(<hook.port)/" node.connections=200
+art=$(url http art)
+git init -q work
+for i in {1..12}; do echo $i >work/f$((i % 4)) && git -C work add -A && git -C work commit -q -m $i; done
+git -C work push -q "$art" main || die "push"
 for n in 1 2 3; do
 	git clone -q work "work-$n"
 	(for i in {1..6}; do
 		git -C "work-$n" commit -q --allow-empty -m "$n $i" &&
-			timeout 60 git -C "work-$n" push -q "$url" "main:refs/heads/b$n" || exit 1
+			timeout 60 git -C "work-$n" push -q "$art" "main:refs/heads/b$n" || exit 1
 	done) &
 	pushes[n]=$!
 done
-timeout 60 python3 - "$url" <<'END' || die "the clients failed"
+# Parts of history: each client clones one, deepens it, pushes into the whole and into one that is
+# a part itself, and takes that.
+for n in 1 2 3 4; do
+	passes "$bole" init part-$n.img --size 8M
+	(for i in {1..4}; do
+		part=part-$n-$i at=$(url "$( ((i % 2)) && echo http || echo git)" art)
+		limit git clone -q --bare --depth $((RANDOM % 5 + 1)) "$at" $part &&
+			limit git -C $part fetch -q --depth $((RANDOM % 9 + 1)) "$at" main &&
+			id=$(git -C $part commit-tree -p main -m "$n $i" 'main^{tree}') &&
+			limit git -C $part push -q "$art" "$id:refs/heads/p$n-$i" &&
+			limit git -C $part push -q "$(url http part)" "$id:refs/heads/p$n-$i" &&
+			limit git clone -q --bare --no-single-branch "$(url git part)" again-$part &&
+			git -C again-$part fsck --full && limit "$bole" clone --depth 2 "$at" part-$n.img#r$i || exit 1
+	done >part-$n.log 2>&1) &
+	parts[n]=$!
+done
+timeout 60 python3 - "$art" <<'END' || die "the clients failed"
 import hashlib, json, random, sys, threading, urllib.error, urllib.request
 base = sys.argv[1] + "/info/lfs/"
 JSON = "application/vnd.git-lfs+json"
@@ -88,13 +91,12 @@ for w in wrong[:10]: print(w)
 sys.exit(bool(wrong))
 END
 for p in "${pushes[@]}"; do wait "$p" || die "a push failed"; done
-for _ in {1..200}; do
-	(($(grep -c '^200 ' hook.got) >= 19)) && break
+for n in 1 2 3 4; do wait "${parts[n]}" || die "a part of history: $(cat part-$n.log)"; done
+for _ in {1..400}; do
+	(($(grep -c '^200 ' hook.got) >= 51)) && break
 	sleep 0.1
 done
-(($(grep -c '^200 ' hook.got) >= 19)) || die "the receiver was told of $(grep -c '^200 ' hook.got) of 19 pushes"
-kill $server
-wait $server || die "the server ended with $?"
-server=
+(($(grep -c '^200 ' hook.got) >= 51)) || die "the receiver was told of $(grep -c '^200 ' hook.got) of 51 pushes"
+stop
 "$BOLE" fsck volume.img >fsck.log 2>&1 || die "fsck: $(cat fsck.log)"
 echo "threads: ok"
