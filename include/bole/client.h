@@ -174,6 +174,11 @@ struct bole_client_fetch {
 	 * of versions; each step is kept when a later one fails, also of a clone, and the next
 	 * attempt goes on from there. 0 = all at once. */
 	uint32_t batch_refs;
+	/* Of a pack that is cut off, keeps the objects that came whole, if all commits did: the
+	 * references are set, and the repository is partial until a fetch from the same server
+	 * (or a backfill) has brought the rest. The call fails all the same. Only from servers that
+	 * offer partial clones; not with atomic and deepen. */
+	bool resume;
 	struct bole_client_deepen deepen; /* not together with batch_refs */
 	/* A partial clone: what the server is to leave out, as in git-rev-list(1), "--filter":
 	 * "blob:none", "blob:limit=1m", "tree:0", ... NULL: as the fetches from this server before,
@@ -231,6 +236,7 @@ struct bole_client_backfill {
 	const char *repo;
 	const struct bole_oid *ids; /* promised objects; those that are here are passed over */
 	size_t id_count;            /* 0 = all that is missing */
+	bool resume;                /* keep what comes of a pack that is cut off */
 	bool lenient;
 	uint64_t object_bytes_max;
 	size_t memory_bytes_max;

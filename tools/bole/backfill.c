@@ -49,7 +49,7 @@ static int backfill(struct bole_cli *cli, struct bole_cli_store *store,
 static int run(struct bole_cli *cli, int argc, char **argv)
 {
 	struct bole_cli_client_settings s = {.protocol = NULL};
-	struct bole_client_backfill job = {.repo = NULL};
+	struct bole_client_backfill job = {.resume = true};
 	struct bole_cli_store store = {.store = NULL};
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;

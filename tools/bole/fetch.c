@@ -167,6 +167,7 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	job->filter = settings->filters.count == 0 ? NULL : settings->filters.at[0];
 	job->lenient = settings->lenient;
 	job->packfile_uris = settings->packfile_uris;
+	job->resume = true;
 	code = bole_cli_client_open(cli, url, &settings->client, false, &c);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, spec, BOLE_CLI_WRITE, &store);

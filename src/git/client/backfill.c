@@ -143,13 +143,13 @@ static enum bole_status take_batch(struct filling *b)
 	if (rc == BOLE_OK)
 		rc = bole_fetch_pack(f, b->type == BOLE_OBJECT_TREE && f->r->caps.filter ? one_level
 		                                                                         : NULL);
-	if (rc == BOLE_OK)
+	if (rc == BOLE_OK && !f->cut_off)
 		rc = check_came(b);
 	BOLE_TRY(rc);
 	bole_fetch_session_close(f);
 	rc = bole_tx_commit(f->tx, NULL, 0, &failed);
 	f->tx = NULL;
-	return rc;
+	return rc == BOLE_OK && f->cut_off ? bole_fetch_tell_kept(f->r, f->job->objects) : rc;
 }
 
 static enum bole_status batch(struct filling *b, const struct bole_oid *ids, size_t count)
@@ -169,7 +169,8 @@ static enum bole_status batch(struct filling *b, const struct bole_oid *ids, siz
 	f->session.boundary.platform = NULL;
 	bole_fetch_lists_release(f);
 	bole_tx_abort(f->tx);
-	f->tx = NULL;
+	bole_tx_abort(f->dropped);
+	f->tx = f->dropped = NULL;
 	return rc;
 }
 
@@ -215,6 +216,7 @@ enum bole_status bole_remote_backfill(struct bole_remote *r, struct bole_store *
 	struct filling b = {.job = job,
 	                    .fetch = {.repo = job->repo,
 	                              .tags = BOLE_TAGS_NONE,
+	                              .resume = job->resume,
 	                              .lenient = job->lenient,
 	                              .object_bytes_max = job->object_bytes_max,
 	                              .memory_bytes_max = job->memory_bytes_max}};

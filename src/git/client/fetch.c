@@ -3,6 +3,9 @@
  * fails before the commit leaves nothing behind. */
 #include "git/client/fetch.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/bytes.h"
 #include "base/check.h"
 
@@ -72,6 +75,17 @@ static enum bole_status find_repo(struct fetching *f)
 	return BOLE_OK;
 }
 
+enum bole_status bole_fetch_tell_kept(struct bole_remote *r, uint64_t objects)
+{
+	char why[sizeof r->error];
+
+	memcpy(why, r->error, sizeof why);
+	snprintf(r->error, sizeof r->error,
+	         "%.250s; %llu objects that came are kept, the next fetch goes on there", why,
+	         (unsigned long long)objects);
+	return BOLE_E_CLOSED;
+}
+
 /* Steps look at every reference again: what is as it was is told once, what is refused at last. */
 static void tell(struct fetching *f, bool first, bool again)
 {
@@ -131,6 +145,7 @@ static void release(struct fetching *f)
 	bole_boundary_release(&f->session.boundary);
 	bole_fetch_lists_release(f);
 	bole_tx_abort(f->tx);
+	bole_tx_abort(f->dropped);
 	bole_alloc_free(f->r->alloc, f->items, f->cap, sizeof *f->items);
 	bole_arena_release(&f->text);
 }
@@ -145,10 +160,12 @@ static enum bole_status run(struct bole_remote *r, struct bole_store *store,
 	enum bole_status rc = course(&f);
 	if (rc < 0)
 		(void)bole_remote_fail(r, rc, "%s", bole_status_text(rc));
-	*again = rc == BOLE_OK && (f.again || f.more) && !job->dry_run;
+	*again = rc == BOLE_OK && !f.cut_off && (f.again || f.more) && !job->dry_run;
 	if (rc == BOLE_OK || rc == BOLE_E_CONFLICT)
 		tell(&f, first, *again);
 	release(&f);
+	if (rc == BOLE_OK && f.cut_off)
+		return bole_fetch_tell_kept(r, job->objects);
 	if ((rc != BOLE_OK || job->dry_run) && f.created &&
 	    bole_repo_remove(store, f.repo.id) != BOLE_OK)
 		bole_log(r->platform, BOLE_LOG_WARN, "fetch: %s stays behind, empty", job->repo);
@@ -176,6 +193,51 @@ static enum bole_status run_next(struct bole_remote *r, struct bole_store *store
 	return rc;
 }
 
+static enum bole_status is_due(struct bole_remote *r, struct bole_store *store, const char *name,
+                               bool *due)
+{
+	struct bole_origin origin;
+	struct bole_snapshot *view;
+	struct bole_repo repo;
+
+	*due = false;
+	BOLE_TRY(bole_repo_find(store, name, &repo));
+	BOLE_TRY(bole_snapshot_open(store, repo.id, &view));
+	enum bole_status rc = bole_origin_load(view, r->alloc, &origin);
+	bole_snapshot_close(view);
+	*due = rc == BOLE_OK && origin.there && origin.filter[0] == '\0' && r->url != NULL &&
+	       strcmp(origin.url, r->url) == 0;
+	return rc;
+}
+
+/* A repository that is partial because a fetch was cut off is made whole. */
+static enum bole_status complete(struct bole_remote *r, struct bole_store *store,
+                                 struct bole_client_fetch *job)
+{
+	struct bole_client_backfill fill = {.repo = job->repo,
+	                                    .resume = job->resume,
+	                                    .lenient = job->lenient,
+	                                    .object_bytes_max = job->object_bytes_max,
+	                                    .memory_bytes_max = job->memory_bytes_max};
+	struct bole_remote next = {.version = 0};
+	bool due;
+
+	enum bole_status rc = is_due(r, store, job->repo, &due);
+	if (rc != BOLE_OK || !due)
+		return rc;
+	r->transport->ops->end(r->transport);
+	rc = bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
+	next.url = r->url;
+	if (rc == BOLE_OK)
+		rc = bole_remote_backfill(&next, store, &fill);
+	job->objects += fill.objects;
+	job->pack_bytes += fill.pack_bytes;
+	if (rc != BOLE_OK)
+		(void)bole_remote_fail(r, rc, "%s", next.error);
+	bole_remote_close(&next);
+	return rc;
+}
+
 enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *store,
                                    struct bole_client_fetch *job)
 {
@@ -198,5 +260,5 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 	}
 	job->mode = mode;
 	job->deepen = deepen;
-	return rc;
+	return rc == BOLE_OK && !job->dry_run ? complete(r, store, job) : rc;
 }

@@ -41,6 +41,9 @@ struct fetching {
 	bool again; /* tags are missing that a second fetch would bring */
 	bool more;  /* there are later steps */
 	struct bole_tx *tx;
+	struct bole_tx *dropped; /* before, of the pack that was cut off */
+	struct bole_tx *kept;    /* with what came of it */
+	bool cut_off;
 	/* History is walked as by a service on the transaction's view. */
 	struct bole_service svc;
 	struct bole_session session;
@@ -101,6 +104,8 @@ BOLE_MUST_USE enum bole_status bole_remote_fetch(struct bole_remote *, struct bo
 /* What a partial repository lacks. */
 BOLE_MUST_USE enum bole_status bole_remote_backfill(struct bole_remote *, struct bole_store *,
                                                     struct bole_client_backfill *);
+/* Of a pack that was cut off something is kept: adds it to why r failed; BOLE_E_CLOSED. */
+enum bole_status bole_fetch_tell_kept(struct bole_remote *, uint64_t objects);
 void bole_fetch_lists_open(struct fetching *);
 void bole_fetch_lists_release(struct fetching *);
 /* But for its boundary, which stays. */

@@ -112,16 +112,25 @@ static void on_warning(void *ctx, const char *line)
 	bole_remote_warn(((struct fetching *)ctx)->r, "%s", line);
 }
 
-/* One of the packs of a fetch. in: NULL = none more comes, and nothing may be missing. */
-static enum bole_status ingest(struct fetching *f, struct bole_input *in,
-                               struct bole_ingest_later *later, struct bole_ingest_report *report)
+/* What is missing the server must be able to send by its id. */
+static bool may_keep(const struct fetching *f)
 {
-	struct bole_fsck_options fsck;
+	return f->job->resume && !f->job->atomic && !f->job->dry_run && f->r->version == 2 &&
+	       f->r->caps.filter && f->r->url != NULL && strlen(f->r->url) <= BOLE_ORIGIN_URL_MAX &&
+	       (!f->origin.there || f->promisor) && !bole_fetch_deepens(f) &&
+	       f->session.boundary.ends.count == 0 && f->shallow.count == 0 && f->later == NULL;
+}
+
+static struct bole_ingest ingest_job(struct fetching *f, struct bole_tx *tx,
+                                     struct bole_fsck_options *fsck)
+{
 	struct bole_client_fetch *job = f->job;
-	const struct bole_ingest work = {
+
+	bole_fsck_options_init(fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
+	return (struct bole_ingest){
 	        .platform = f->r->platform,
 	        .alloc = f->r->alloc,
-	        .tx = f->tx,
+	        .tx = tx,
 	        .limits = {.pack_bytes_max =
 	                           job->pack_bytes_max == 0 ? UINT64_MAX : job->pack_bytes_max,
 	                   .object_bytes_max = job->object_bytes_max,
@@ -131,22 +140,82 @@ static enum bole_status ingest(struct fetching *f, struct bole_input *in,
 	                                                                  : job->memory_bytes_max},
 	        .progress = on_progress,
 	        .progress_ctx = f,
-	        .fsck = &fsck,
+	        .fsck = fsck,
 	        .warning = on_warning,
 	        .warning_ctx = f,
 	        .ends = &f->session.boundary.ends,
 	        .shallow = &f->shallow,
 	        .cut = &f->cut,
 	        .promisor = f->promisor,
-	        .later = later,
 	};
+}
 
-	bole_fsck_options_init(&fsck, job->lenient ? BOLE_FSCK_STRUCTURE : BOLE_FSCK_PUSH);
+static void count(struct fetching *f, const struct bole_ingest_report *report)
+{
+	f->job->objects += report->objects;
+	f->job->pack_bytes += report->pack_bytes;
+	f->job->promised += report->promised;
+}
+
+/* The beginning of a pack is taken as one of its own; what it lacks is promised. */
+static void keep(void *ctx, struct bole_reader *pack)
+{
+	struct bole_ingest_report report = {.objects = 0};
+	struct bole_fsck_options fsck;
+	struct fetching *f = ctx;
+	struct bole_input in;
+	struct bole_tx *tx;
+
+	uint8_t *buffer = bole_alloc_array(f->r->alloc, PACK_BUFFER, 1);
+	if (buffer == NULL)
+		return;
+	bole_input_init(&in, pack, buffer, PACK_BUFFER);
+	enum bole_status rc = bole_tx_begin(f->store, f->repo.id, &tx);
+	if (rc == BOLE_OK) {
+		struct bole_ingest work = ingest_job(f, tx, &fsck);
+
+		work.promisor = true;
+		rc = bole_pack_ingest(&work, &in, &report);
+		if (rc == BOLE_OK)
+			f->kept = tx;
+		else
+			bole_tx_abort(tx);
+	}
+	bole_alloc_free(f->r->alloc, buffer, PACK_BUFFER, 1);
+	if (rc == BOLE_OK)
+		count(f, &report);
+}
+
+static void go_on_with_kept(struct fetching *f)
+{
+	f->dropped = f->tx;
+	f->tx = f->kept;
+	f->kept = NULL;
+	f->cut_off = true;
+	f->new_origin = f->new_origin || !f->origin.there;
+	f->promisor = f->partial = true;
+	if (f->origin.there)
+		return;
+	f->origin.there = true;
+	memcpy(f->origin.url, f->r->url, strlen(f->r->url) + 1);
+	f->origin.filter[0] = '\0';
+}
+
+/* One of the packs of a fetch. in: NULL = none more comes, and nothing may be missing. */
+static enum bole_status ingest(struct fetching *f, struct bole_input *in,
+                               struct bole_ingest_later *later, struct bole_ingest_report *report)
+{
+	struct bole_fsck_options fsck;
+	struct bole_ingest work = ingest_job(f, f->tx, &fsck);
+
+	work.later = later;
+	work.cut_off = may_keep(f) ? keep : NULL;
+	work.cut_off_ctx = f;
 	enum bole_status rc = in == NULL ? bole_ingest_settle(&work, report)
 	                                 : bole_pack_ingest(&work, in, report);
-	job->objects += report->objects;
-	job->pack_bytes += report->pack_bytes;
-	job->promised += report->promised;
+	/* What was kept of one that was cut off has been counted. */
+	if (f->kept == NULL)
+		count(f, report);
 	if (rc != BOLE_OK && report->error[0] == '\0')
 		snprintf(report->error, sizeof report->error, "%s", bole_status_text(rc));
 	return rc;
@@ -157,8 +226,13 @@ static enum bole_status ingest_own(struct fetching *f, struct bole_input *in)
 	struct bole_ingest_report report;
 	enum bole_status rc = ingest(f, in, f->later, &report);
 
-	return rc == BOLE_OK ? rc
-	                     : bole_remote_fail(f->r, rc, "the server's pack: %s", report.error);
+	if (rc == BOLE_OK)
+		return rc;
+	(void)bole_remote_fail(f->r, rc, "the server's pack: %s", report.error);
+	if (f->kept == NULL)
+		return rc;
+	go_on_with_kept(f);
+	return BOLE_OK;
 }
 
 static enum bole_status at_end(struct bole_input *in)
@@ -230,7 +304,7 @@ static enum bole_status take_band(struct fetching *f)
 	bole_demux_init(&demux, f->r);
 	bole_input_init(&in, &demux.reader, buffer, PACK_BUFFER);
 	enum bole_status rc = ingest_own(f, &in);
-	if (rc == BOLE_OK) {
+	if (rc == BOLE_OK && !f->cut_off) {
 		rc = at_end(&in);
 		if (rc == BOLE_E_INVALID)
 			(void)bole_remote_fail(f->r, rc, "the server sends more after its pack");

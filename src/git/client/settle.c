@@ -28,7 +28,7 @@ static enum bole_status judge_object(struct fetching *f, struct fetch_item *item
 	uint8_t type;
 
 	enum bole_status rc = bole_odb_find(f->tx->view, &item->new_oid, &entry);
-	if (rc == BOLE_E_NOT_FOUND && item->follows) {
+	if (rc == BOLE_E_NOT_FOUND && (item->follows || f->cut_off)) {
 		item->left = true;
 		return BOLE_OK;
 	}

@@ -158,6 +158,7 @@ enum bole_status bole_intake_known(struct intake *it, uint32_t row, uint8_t type
 
 static enum bole_status ended(struct intake *it, enum bole_status rc)
 {
+	it->ended = rc != BOLE_E_NO_MEMORY;
 	if (rc == BOLE_END || rc == BOLE_E_INVALID)
 		return bole_intake_fail(it, BOLE_E_INVALID, "the pack ends early, after %llu bytes",
 		                        (unsigned long long)it->source.len);
@@ -630,6 +631,8 @@ enum bole_status bole_pack_ingest(const struct bole_ingest *job, struct bole_inp
 
 	if (rc == BOLE_OK)
 		rc = receive(it);
+	if (it->ended && job->cut_off != NULL)
+		bole_intake_cut_off(it);
 	if (rc == BOLE_OK)
 		rc = bole_intake_resolve(it);
 	if (rc == BOLE_OK)

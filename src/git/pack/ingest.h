@@ -98,6 +98,11 @@ struct bole_ingest {
 	/* Where links that lead nowhere yet are noted instead of refused; NULL = refused. Unless
 	 * bole_ingest_settle finds them all in the end, the transaction must not be committed. */
 	struct bole_ingest_later *later;
+	/* The pack was cut off by the end of its stream, or an error of it: shows the whole entries
+	 * that came as a pack of their own, for another transaction, before the call fails. May be
+	 * NULL. */
+	void (*cut_off)(void *ctx, struct bole_reader *pack);
+	void *cut_off_ctx;
 };
 
 /* Reads exactly one pack (header to trailer) from in, whose buffer has BOLE_ENTRY_HEAD_MAX bytes or

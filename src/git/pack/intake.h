@@ -9,6 +9,7 @@
  *   pack_big.c      deltas that do not fit memory
  *   batch.c         contents in memory; objects whose ids are made together
  *   later.c         what other packs of the transaction are to bring
+ *   prefix.c        what came whole of a pack that was cut off
  *   pack_store.c    the table into the store: rows of an extent, or records
  */
 #ifndef BOLE_GIT_PACK_INTAKE_H
@@ -112,6 +113,7 @@ struct intake {
 	struct bole_fsck_options fsck_default;
 	struct bole_fsck fsck;
 	unsigned warnings;
+	bool ended; /* the stream did, before the pack */
 
 	uint32_t *first_child;
 	struct intake_frame *frames;
@@ -212,6 +214,9 @@ BOLE_MUST_USE enum bole_status bole_intake_is_big(struct intake *, uint32_t row,
 /* Puts the object whole behind the pack, where the row then says it is. */
 BOLE_MUST_USE enum bole_status bole_intake_big(struct intake *, const struct intake_big *,
                                                struct bole_oid *);
+
+/* prefix.c: shows it to the job. */
+void bole_intake_cut_off(struct intake *);
 
 /* pack_store.c */
 BOLE_MUST_USE enum bole_status bole_intake_store(struct intake *);
