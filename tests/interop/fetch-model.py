@@ -289,4 +289,5 @@ def main():
         sys.exit("too much is sent that the client has")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -469,13 +469,34 @@ static enum bole_status put_records(struct dagworld *w, struct bole_tx *tx)
 	for (int i = 0; i < w->piece_count && rc == BOLE_OK; i++) {
 		const struct dag_node *node = &w->nodes[w->piece[i]];
 		struct bole_object_writer *writer;
+		struct bole_entry entry;
 		struct bole_oid oid;
 
+		for (int k = 0; k < node->link_count; k++)
+			(void)!bole_odb_find(tx->view, &w->nodes[node->links[k]].oid, &entry);
 		OK(bole_object_writer_open(tx, &w->test.alloc, 1, &writer));
 		rc = bole_object_write(writer, node->type,
 		                       bole_bytes_of(node->text.ptr, node->text.len), &oid);
 		bole_object_writer_close(writer);
 	}
+	return rc;
+}
+
+/* Received, or found to be there already: all that the references will need. */
+static enum bole_status receive(struct dagworld *w, struct bole_tx *tx, bool pack, int node)
+{
+	struct bole_entry entry;
+	void (*meanwhile)(void) = w->meanwhile;
+	enum bole_status rc = BOLE_OK;
+
+	if (w->piece_count > 0)
+		rc = pack ? put_pack(w, tx) : put_records(w, tx);
+	w->piece_count = 0;
+	if (rc == BOLE_OK && node != DAG_NONE)
+		OK(bole_odb_find(tx->view, &w->nodes[node].oid, &entry));
+	w->meanwhile = NULL;
+	if (rc == BOLE_OK && meanwhile != NULL)
+		meanwhile();
 	return rc;
 }
 
@@ -495,10 +516,7 @@ bool dag_push(struct dagworld *w, bool pack, int ref, int node)
 	if (update.has_peeled)
 		update.peeled = w->nodes[end].oid;
 	OK(bole_tx_begin(w->store, w->repo.id, &tx));
-	enum bole_status rc = BOLE_OK;
-	if (w->piece_count > 0)
-		rc = pack ? put_pack(w, tx) : put_records(w, tx);
-	w->piece_count = 0;
+	enum bole_status rc = receive(w, tx, pack, node);
 	if (rc == BOLE_OK) {
 		rc = bole_tx_commit(tx, &update, 1, &failed);
 	} else {

@@ -39,6 +39,9 @@ struct dagworld {
 	int piece_count;
 	int piece_cap;
 	bool plain; /* packs in order, and deltas by offsets alone */
+	/* Called once when the next push has been received and is not committed yet; may be NULL.
+	 * It leaves the piece alone. */
+	void (*meanwhile)(void);
 };
 
 void dag_open(struct dagworld *, struct bole_block *device, uint8_t algo, uint64_t seed);

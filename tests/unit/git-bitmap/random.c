@@ -38,7 +38,7 @@ static struct bole_bitmap *bitmap;
 static struct {
 	unsigned fetches, picks, near, tags, filtered, all, deltas, thin, verbatim, moved;
 	unsigned builds, starved, cut, loads, stale, gone, repacks, collections, back, lacking,
-	        full;
+	        races, full;
 } seen;
 
 /* One fetch. */
@@ -480,12 +480,12 @@ static void bring_back(void)
 
 static void collect(void)
 {
-	const struct bole_gc_options options = {.cache_bytes = 1 << 16};
+	const struct bole_gc_options options = {.cache_bytes = 1 << 16, .wait_ns = 1};
 	struct bole_gc_result result;
 	enum bole_status rc =
 	        bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, &options, &result);
 
-	check(rc == BOLE_OK || rc == BOLE_E_NO_SPACE || rc == BOLE_E_GONE);
+	check(rc == BOLE_OK || rc == BOLE_E_NO_SPACE || rc == BOLE_E_GONE || rc == BOLE_E_BUSY);
 	seen.collections += rc == BOLE_OK;
 	if (rc == BOLE_OK)
 		forget(&result);
@@ -495,13 +495,15 @@ static void repack(void)
 {
 	const struct bole_repack_options options = {.all = dag_draw(&w, 3) == 0,
 	                                            .fresh = dag_draw(&w, 2) == 0,
+	                                            .wait_ns = 1,
 	                                            .packs_min = 1 + (unsigned)dag_draw(&w, 3),
 	                                            .depth = 1 + (unsigned)dag_draw(&w, 60)};
 	struct bole_repack_result result;
 	enum bole_status rc =
 	        bole_repack(&w.test.base, &w.test.alloc, w.store, w.repo.id, &options, &result);
 
-	if (rc != BOLE_OK && rc != BOLE_END && rc != BOLE_E_UNSUPPORTED && rc != BOLE_E_NO_SPACE)
+	if (rc != BOLE_OK && rc != BOLE_END && rc != BOLE_E_UNSUPPORTED && rc != BOLE_E_NO_SPACE &&
+	    rc != BOLE_E_BUSY)
 		bole_panic(result.error, (int)rc, bole_status_text(rc));
 	seen.repacks += rc == BOLE_OK;
 	if (rc == BOLE_OK)
@@ -542,11 +544,46 @@ static void start_over(void)
 	build();
 }
 
+/* While a push is under way, which relies on what it found. */
+static void meanwhile(void)
+{
+	struct bole_maintain_options eager = {.eagerness = 2};
+
+	switch (dag_draw(&w, 4)) {
+	case 0: repack(); break;
+	case 1:
+		for (int i = 0; i < 20; i++)
+			if (bole_store_maintain(w.store, &eager, NULL) != BOLE_OK)
+				break;
+		break;
+	default: collect();
+	}
+}
+
+/* A push on what may be garbage, beside collections; then all that references reach is there. */
+static void race(void)
+{
+	bool *live = flags();
+	int node = dag_draw(&w, 3) == 0 ? dag_pick(&w, 0) : dag_grow(&w, 6);
+
+	w.meanwhile = meanwhile;
+	if (node != DAG_NONE)
+		seen.full += !dag_push(&w, dag_draw(&w, 2) == 0, any_ref(), node);
+	w.meanwhile = NULL;
+	for (int i = 0; i < DAG_REFS; i++)
+		if (w.refs[i] != DAG_NONE)
+			dag_reach(&w, &w.refs[i], 1, NULL, live);
+	for (int i = 0; i < w.count; i++)
+		check(!live[i] || dag_has(&w, i));
+	free(live);
+	seen.races++;
+}
+
 static void mutate(void)
 {
 	struct bole_maintain_options eager = {.eagerness = 2};
 
-	switch (dag_draw(&w, 18)) {
+	switch (dag_draw(&w, 20)) {
 	case 0: seen.full += !dag_push(&w, false, any_ref(), DAG_NONE); break;
 	case 1:
 	case 2: amend(); break;
@@ -562,6 +599,8 @@ static void mutate(void)
 	case 8: build(); break;
 	case 9: save(); break;
 	case 13: push_cut(); break;
+	case 15:
+	case 16: race(); break;
 	case 14:
 		if (dag_draw(&w, 3) == 0)
 			start_over();
@@ -635,11 +674,12 @@ static void report(void)
 	fprintf(stderr,
 	        "%u fetches, %u by sets (%u near, %u with tags, %u filtered), %u of all, %u moved; "
 	        "%u deltas, %u of what is had, %u with a hash; %u indexes, %u starved, %u cut, "
-	        "%u read, %u gone; %u repacks, %u collections, %u back, %u lacking, %u refused\n",
+	        "%u read, %u gone; %u repacks, %u collections, %u back, %u lacking, %u races, "
+	        "%u refused\n",
 	        seen.fetches, seen.picks, seen.near, seen.tags, seen.filtered, seen.all, seen.moved,
 	        seen.deltas, seen.thin, seen.verbatim, seen.builds, seen.starved, seen.cut,
 	        seen.loads, seen.gone, seen.repacks, seen.collections, seen.back, seen.lacking,
-	        seen.full);
+	        seen.races, seen.full);
 }
 
 static unsigned number_of(const char *variable, unsigned otherwise)
