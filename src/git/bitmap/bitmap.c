@@ -85,7 +85,7 @@ size_t bole_bitmap_bytes(const struct bole_bitmap *b)
 	       b->type_words * 2 * sizeof *b->blobs + b->offset_cap * sizeof *b->offsets +
 	       b->name_cap * sizeof *b->names + b->set_cap * sizeof *b->sets + b->ids.cap +
 	       b->runs.cap + b->tips.cap + b->closure_runs.cap +
-	       (b->by_id.slot_count + b->by_commit.slot_count) * sizeof(uint32_t);
+	       (b->by_id.slot_count + b->by_commit.slot_count) * BOLE_OID_SLOT_BYTES;
 }
 
 /* -- Positions -- */

@@ -43,7 +43,7 @@ static inline bool key_equal(const struct bole_oid_index *index, const uint8_t *
 }
 
 /* Every byte of the key counts, else ids that differ only in the rest would share a slot. */
-static uint64_t key_hash(const struct bole_oid_index *index, const uint8_t *key)
+static inline uint64_t key_hash(const struct bole_oid_index *index, const uint8_t *key)
 {
 	uint64_t a, b, c, d = 0;
 
@@ -69,32 +69,49 @@ void bole_oid_index_init(struct bole_oid_index *index, struct bole_platform *pla
 
 void bole_oid_index_release(struct bole_oid_index *index)
 {
-	if (index->slots != NULL)
-		bole_alloc_free(index->alloc, index->slots, index->slot_count,
-		                sizeof(*index->slots));
+	bole_alloc_free(index->alloc, index->slots, index->slot_count, sizeof *index->slots);
+	bole_alloc_free(index->alloc, index->tags, index->slot_count, sizeof *index->tags);
 	index->slots = NULL;
+	index->tags = NULL;
 	index->slot_count = 0;
 	index->used = 0;
 }
 
-static uint32_t home_slot(const struct bole_oid_index *index, const uint8_t *key)
+/* Never that of an empty slot. */
+static uint8_t tag_of(uint64_t hash)
 {
-	return (uint32_t)key_hash(index, key) & (index->slot_count - 1);
+	return (uint8_t)(hash >> 57 | 0x80);
+}
+
+static const uint8_t *key_at(const struct bole_oid_index *index, uint32_t slot)
+{
+	return index->key_of(index->items, index->slots[slot]);
+}
+
+static uint32_t home_slot(const struct bole_oid_index *index, uint32_t slot)
+{
+	return (uint32_t)key_hash(index, key_at(index, slot)) & (index->slot_count - 1);
 }
 
 /* The slot that holds key, or the empty one where it belongs. */
-static uint32_t slot_of(const struct bole_oid_index *index, const uint8_t *key)
+static uint32_t slot_of(const struct bole_oid_index *index, const uint8_t *key, uint64_t hash)
 {
-	uint32_t slot = home_slot(index, key);
+	uint32_t mask = index->slot_count - 1;
+	uint32_t slot = (uint32_t)hash & mask;
+	uint8_t tag = tag_of(hash);
 
-	while (index->slots[slot] != 0) {
-		const uint8_t *other = index->key_of(index->items, index->slots[slot] - 1);
-
-		if (key_equal(index, other, key))
+	for (; index->tags[slot] != 0; slot = (slot + 1) & mask)
+		if (index->tags[slot] == tag && key_equal(index, key_at(index, slot), key))
 			break;
-		slot = (slot + 1) & (index->slot_count - 1);
-	}
 	return slot;
+}
+
+static void slot_fill(struct bole_oid_index *index, uint32_t slot, uint32_t item, uint64_t hash)
+{
+	BOLE_ASSERT(index->tags[slot] == 0);
+	index->slots[slot] = item;
+	index->tags[slot] = tag_of(hash);
+	index->used++;
 }
 
 static enum bole_status index_grow(struct bole_oid_index *index)
@@ -104,20 +121,25 @@ static enum bole_status index_grow(struct bole_oid_index *index)
 	if (index->slot_count == 0) /* many stay empty */
 		index->platform->ops->random(index->platform, bigger.secret, sizeof bigger.secret);
 
+	bigger.used = 0;
 	bigger.slot_count = index->slot_count == 0 ? SLOTS_MIN : index->slot_count * 2;
-	bigger.slots = bole_alloc_zeroed(index->alloc, bigger.slot_count, sizeof(*bigger.slots));
-	if (bigger.slots == NULL)
+	bigger.slots = bole_alloc_array(index->alloc, bigger.slot_count, sizeof *bigger.slots);
+	bigger.tags = bole_alloc_zeroed(index->alloc, bigger.slot_count, sizeof *bigger.tags);
+	if (bigger.slots == NULL || bigger.tags == NULL) {
+		bole_oid_index_release(&bigger);
 		return BOLE_E_NO_MEMORY;
+	}
 	for (uint32_t i = 0; i < index->slot_count; i++) {
 		if ((i & REHASH_YIELD_MASK) == REHASH_YIELD_MASK)
 			index->platform->ops->yield(index->platform);
-		if (index->slots[i] == 0)
+		if (index->tags[i] == 0)
 			continue;
-		uint32_t slot =
-		        home_slot(&bigger, index->key_of(index->items, index->slots[i] - 1));
-		while (bigger.slots[slot] != 0)
+		uint64_t hash = key_hash(index, key_at(index, i));
+		uint32_t slot = (uint32_t)hash & (bigger.slot_count - 1);
+
+		while (bigger.tags[slot] != 0)
 			slot = (slot + 1) & (bigger.slot_count - 1);
-		bigger.slots[slot] = index->slots[i];
+		slot_fill(&bigger, slot, index->slots[i], hash);
 	}
 	bole_oid_index_release(index);
 	*index = bigger;
@@ -128,20 +150,44 @@ uint32_t bole_oid_index_find(const struct bole_oid_index *index, const uint8_t *
 {
 	if (index->slot_count == 0)
 		return BOLE_OID_NONE;
-	return index->slots[slot_of(index, key)] - 1; /* empty: 0 - 1 is BOLE_OID_NONE */
+	uint32_t slot = slot_of(index, key, key_hash(index, key));
+
+	return index->tags[slot] != 0 ? index->slots[slot] : BOLE_OID_NONE;
+}
+
+enum bole_status bole_oid_index_put(struct bole_oid_index *index, uint32_t item, uint32_t *there)
+{
+	const uint8_t *key = index->key_of(index->items, item);
+
+	/* At most three quarters full. */
+	if (index->used >= index->slot_count / 4 * 3)
+		BOLE_TRY(index_grow(index));
+	uint64_t hash = key_hash(index, key);
+	uint32_t slot = slot_of(index, key, hash);
+
+	*there = index->tags[slot] != 0 ? index->slots[slot] : BOLE_OID_NONE;
+	if (*there == BOLE_OID_NONE)
+		slot_fill(index, slot, item, hash);
+	return BOLE_OK;
 }
 
 enum bole_status bole_oid_index_add(struct bole_oid_index *index, uint32_t item)
 {
-	/* At most three quarters full. */
-	if (index->used >= index->slot_count / 4 * 3)
-		BOLE_TRY(index_grow(index));
-	uint32_t slot = slot_of(index, index->key_of(index->items, item));
+	uint32_t there;
 
-	BOLE_ASSERT(index->slots[slot] == 0);
-	index->slots[slot] = item + 1;
-	index->used++;
+	BOLE_TRY(bole_oid_index_put(index, item, &there));
+	BOLE_ASSERT(there == BOLE_OID_NONE);
 	return BOLE_OK;
+}
+
+void bole_oid_index_prefetch(const struct bole_oid_index *index, const uint8_t *key)
+{
+	if (index->slot_count == 0)
+		return;
+	uint32_t slot = (uint32_t)key_hash(index, key) & (index->slot_count - 1);
+
+	__builtin_prefetch(&index->tags[slot]);
+	__builtin_prefetch(&index->slots[slot]);
 }
 
 bool bole_oid_index_remove(struct bole_oid_index *index, const uint8_t *key)
@@ -149,31 +195,29 @@ bool bole_oid_index_remove(struct bole_oid_index *index, const uint8_t *key)
 	if (index->slot_count == 0)
 		return false;
 	uint32_t mask = index->slot_count - 1;
-	uint32_t hole = slot_of(index, key);
+	uint32_t hole = slot_of(index, key, key_hash(index, key));
 
-	if (index->slots[hole] == 0)
+	if (index->tags[hole] == 0)
 		return false;
 	/* Close the hole: whoever follows and would no longer be found moves back into it. */
-	for (uint32_t slot = (hole + 1) & mask; index->slots[slot] != 0; slot = (slot + 1) & mask) {
-		uint32_t home =
-		        home_slot(index, index->key_of(index->items, index->slots[slot] - 1));
-
-		if (((slot - home) & mask) < ((slot - hole) & mask))
+	for (uint32_t slot = (hole + 1) & mask; index->tags[slot] != 0; slot = (slot + 1) & mask) {
+		if (((slot - home_slot(index, slot)) & mask) < ((slot - hole) & mask))
 			continue;
 		index->slots[hole] = index->slots[slot];
+		index->tags[hole] = index->tags[slot];
 		hole = slot;
 	}
-	index->slots[hole] = 0;
+	index->tags[hole] = 0;
 	index->used--;
 	return true;
 }
 
 void bole_oid_index_replace(struct bole_oid_index *index, const uint8_t *key, uint32_t item)
 {
-	uint32_t slot = slot_of(index, key);
+	uint32_t slot = slot_of(index, key, key_hash(index, key));
 
-	BOLE_ASSERT(index->slots[slot] != 0);
-	index->slots[slot] = item + 1;
+	BOLE_ASSERT(index->tags[slot] != 0);
+	index->slots[slot] = item;
 }
 
 /* -- The map -- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Compact hash tables keyed by object ids, for sets of a million ids inside a budget.
  *
- * struct bole_oid_index is only the table: 4-byte slots that name items which live elsewhere (a
+ * struct bole_oid_index is only the table: slots of 5 bytes that name items which live elsewhere (a
  * row, a list head). struct bole_oid_map keeps the items too: raw id + a small value, in chunks, so
  * that growing never copies them. About id bytes + value bytes + 8 an item.
  *
@@ -25,6 +25,8 @@
 /* Shows the raw id of an item. */
 typedef const uint8_t *bole_oid_key_fn(const void *items, uint32_t item);
 
+enum { BOLE_OID_SLOT_BYTES = 5 };
+
 struct bole_oid_index {
 	struct bole_platform *platform;
 	struct bole_alloc *alloc;
@@ -32,7 +34,8 @@ struct bole_oid_index {
 	const void *items;
 	size_t key_bytes;
 	uint64_t secret[4];
-	uint32_t *slots; /* item + 1; 0 = empty */
+	uint32_t *slots; /* items */
+	uint8_t *tags;   /* of their hashes, so that others' keys are not looked at; 0 = empty */
 	uint32_t slot_count;
 	uint32_t used;
 };
@@ -44,6 +47,11 @@ void bole_oid_index_release(struct bole_oid_index *);
 uint32_t bole_oid_index_find(const struct bole_oid_index *, const uint8_t *key);
 /* Adds an item whose key is not there yet. BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_oid_index_add(struct bole_oid_index *, uint32_t item);
+/* Finds the item with the id of this one, or adds this one and is BOLE_OID_NONE. */
+BOLE_MUST_USE enum bole_status bole_oid_index_put(struct bole_oid_index *, uint32_t item,
+                                                  uint32_t *there);
+/* Says that the id will be looked for soon. */
+void bole_oid_index_prefetch(const struct bole_oid_index *, const uint8_t *key);
 /* Removes the item with this id; false when there is none. */
 bool bole_oid_index_remove(struct bole_oid_index *, const uint8_t *key);
 /* Makes the slot of key name another item with the same key. */
