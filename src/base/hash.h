@@ -70,7 +70,7 @@ struct bole_message {
 	size_t head_len;
 	struct bole_bytes data; /* borrowed until all are hashed */
 	struct bole_oid oid;
-	enum bole_status rc;
+	enum bole_status rc; /* BOLE_AGAIN: not begun */
 };
 /* That of an object: "type len\0" + data. */
 void bole_message_of_object(struct bole_message *, unsigned type, struct bole_bytes data);
@@ -90,7 +90,7 @@ struct bole_hash_many {
 	uint8_t algo;
 	struct bole_message *messages;
 	size_t count;
-	size_t next; /* message that has no lane yet */
+	size_t left; /* messages that have had no lane yet */
 	struct bole_hash_lane lanes[2];
 	size_t busy; /* lanes */
 	struct bole_sha1_suspect suspects[BOLE_SHA1_LANES_MAX];

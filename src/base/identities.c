@@ -34,16 +34,32 @@ void bole_hash_many_begin(struct bole_hash_many *many, uint8_t algo,
 	many->algo = algo;
 	many->messages = messages;
 	many->count = count;
-	many->next = 0;
+	many->left = count;
+	for (size_t i = 0; i < count; i++)
+		messages[i].rc = BOLE_AGAIN;
 	many->busy = 0;
 	many->suspect_count = 0;
 }
 
 /* -- Lanes -- */
 
+/* The longest one that is left, so that a lane is alone for a short one at the end. */
+static size_t next_message(const struct bole_hash_many *many)
+{
+	const struct bole_message *messages = many->messages;
+	size_t longest = many->count;
+
+	for (size_t i = 0; i < many->count; i++)
+		if (messages[i].rc == BOLE_AGAIN &&
+		    (longest == many->count || messages[i].data.len > messages[longest].data.len))
+			longest = i;
+	return longest;
+}
+
 static void lane_begin(struct bole_hash_many *many, struct bole_hash_lane *lane)
 {
-	struct bole_message *message = &many->messages[many->next];
+	size_t next = next_message(many);
+	struct bole_message *message = &many->messages[next];
 	uint64_t len = message->head_len + (uint64_t)message->data.len;
 	size_t rest = (size_t)(len % BLOCK_BYTES);
 	size_t blocks = rest < BLOCK_BYTES - LENGTH_BYTES ? 1 : 2;
@@ -52,7 +68,8 @@ static void lane_begin(struct bole_hash_many *many, struct bole_hash_lane *lane)
 
 	bole_hash_init(&start, many->algo);
 	memcpy(lane->state, start.state, sizeof lane->state);
-	lane->message = many->next++;
+	lane->message = next;
+	many->left--;
 	lane->at = 0;
 	lane->whole = len / BLOCK_BYTES;
 	lane->count = lane->whole + blocks;
@@ -183,7 +200,7 @@ static void fill_lanes(struct bole_hash_many *many)
 	bool pairs = many->algo == BOLE_HASH_SHA1 ? many->with->sha1_pair != NULL
 	                                          : many->with->sha256_pair != NULL;
 
-	while (many->busy < (pairs ? 2u : 1u) && many->next < many->count)
+	while (many->busy < (pairs ? 2u : 1u) && many->left > 0)
 		lane_begin(many, &many->lanes[many->busy++]);
 }
 
