@@ -155,6 +155,10 @@ struct bole_fsck {
  * others: what special returned. */
 BOLE_MUST_USE enum bole_status bole_fsck_object(struct bole_fsck *, const struct bole_oid *,
                                                 uint8_t type, struct bole_bytes content);
+/* The same for a tree that differs from a sound one only in the id of this entry, the first of
+ * `rest`, and of others that are checked as well. */
+BOLE_MUST_USE enum bole_status bole_fsck_tree_entry(struct bole_fsck *, const struct bole_oid *,
+                                                    struct bole_bytes rest);
 /* A blob that some tree calls .gitmodules. BOLE_E_NO_MEMORY as well. */
 BOLE_MUST_USE enum bole_status bole_fsck_modules(struct bole_fsck *, const struct bole_oid *,
                                                  struct bole_bytes content);

@@ -28,7 +28,6 @@ struct prefixes {
 };
 
 struct tree {
-	struct bole_fsck *f;
 	struct prefixes seen;
 	struct entry previous;
 	bool first;
@@ -115,10 +114,8 @@ static bool mode_known(uint32_t mode, bool strict)
 	       (mode == MODE_GROUP_WRITABLE && !strict);
 }
 
-static enum bole_status modules(struct tree *t, const struct entry *e)
+static enum bole_status modules(struct bole_fsck *f, const struct entry *e)
 {
-	struct bole_fsck *f = t->f;
-
 	if ((e->mode & MODE_TYPE) == BOLE_MODE_SYMLINK)
 		(void)bole_fsck_report(f, BOLE_FSCK_GITMODULES_SYMLINK,
 		                       ".gitmodules is a symbolic link");
@@ -133,13 +130,12 @@ static bool is_dot(struct bole_bytes name, enum bole_dot_name which)
 }
 
 /* Files that Git reads out of a work tree. */
-static enum bole_status check_special(struct tree *t, const struct entry *e)
+static enum bole_status check_special(struct bole_fsck *f, const struct entry *e)
 {
-	struct bole_fsck *f = t->f;
 	bool link = (e->mode & MODE_TYPE) == BOLE_MODE_SYMLINK;
 
 	if (is_dot(e->name, BOLE_DOT_MODULES))
-		BOLE_TRY(modules(t, e));
+		BOLE_TRY(modules(f, e));
 	if (is_dot(e->name, BOLE_DOT_ATTRIBUTES)) {
 		if (link)
 			(void)bole_fsck_report(f, BOLE_FSCK_GITATTRIBUTES_SYMLINK,
@@ -155,23 +151,22 @@ static enum bole_status check_special(struct tree *t, const struct entry *e)
 }
 
 /* Windows splits names at backslashes. */
-static enum bole_status check_parts(struct tree *t, const struct entry *e)
+static enum bole_status check_parts(struct bole_fsck *f, bool *found, const struct entry *e)
 {
 	struct bole_bytes rest = e->name;
 	const uint8_t *back;
 
 	while (rest.len > 0 && (back = memchr(rest.ptr, '\\', rest.len)) != NULL) {
 		rest = bole_bytes_of(back + 1, rest.len - (size_t)(back + 1 - rest.ptr));
-		t->found[BOLE_FSCK_HAS_DOTGIT] |= bole_ntfs_dot_git(rest);
+		found[BOLE_FSCK_HAS_DOTGIT] |= bole_ntfs_dot_git(rest);
 		if (bole_ntfs_dot(rest, BOLE_DOT_MODULES))
-			BOLE_TRY(modules(t, e));
+			BOLE_TRY(modules(f, e));
 	}
 	return BOLE_OK;
 }
 
-static enum bole_status check_entry(struct tree *t, const struct entry *e)
+static enum bole_status check_entry(struct bole_fsck *f, bool *found, const struct entry *e)
 {
-	bool *found = t->found;
 	struct bole_bytes name = e->name;
 
 	found[BOLE_FSCK_NULL_SHA1] |= bole_oid_is_null(&e->oid);
@@ -180,17 +175,17 @@ static enum bole_status check_entry(struct tree *t, const struct entry *e)
 	found[BOLE_FSCK_HAS_DOTDOT] |= name.len == 2 && memcmp(name.ptr, "..", 2) == 0;
 	found[BOLE_FSCK_ZERO_PADDED_FILEMODE] |= e->padded;
 	found[BOLE_FSCK_LARGE_PATHNAME] |= name.len > BOLE_FSCK_PATH_BYTES_MAX;
-	found[BOLE_FSCK_BAD_FILEMODE] |= !mode_known(e->mode, t->f->options->strict);
+	found[BOLE_FSCK_BAD_FILEMODE] |= !mode_known(e->mode, f->options->strict);
 	/* The names that matter begin with one of these, or with a byte that HFS+ ignores. */
 	uint8_t c = name.ptr[0];
 	if (c == '.' || c == 'g' || c == 'G' || c == 'm' || c == 'M' || c == '~' || c >= 0x80) {
 		found[BOLE_FSCK_HAS_DOTGIT] |= bole_hfs_dot_git(name) || bole_ntfs_dot_git(name);
-		BOLE_TRY(check_special(t, e));
+		BOLE_TRY(check_special(f, e));
 	}
-	return check_parts(t, e);
+	return check_parts(f, found, e);
 }
 
-static void report_found(struct tree *t)
+static void report_found(struct bole_fsck *f, const bool *found)
 {
 	static const struct {
 		enum bole_fsck_id id;
@@ -210,13 +205,13 @@ static void report_found(struct tree *t)
 	};
 
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-		if (t->found[texts[i].id])
-			(void)bole_fsck_report(t->f, texts[i].id, texts[i].text);
+		if (found[texts[i].id])
+			(void)bole_fsck_report(f, texts[i].id, texts[i].text);
 }
 
 enum bole_status bole_fsck_tree(struct bole_fsck *f, struct bole_bytes content)
 {
-	struct tree t = {.f = f, .first = true};
+	struct tree t = {.first = true};
 	struct bole_bytes rest = content;
 	struct entry e;
 
@@ -226,10 +221,24 @@ enum bole_status bole_fsck_tree(struct bole_fsck *f, struct bole_bytes content)
 			break;
 		}
 		check_order(&t, &e);
-		BOLE_TRY(check_entry(&t, &e));
+		BOLE_TRY(check_entry(f, t.found, &e));
 		t.previous = e;
 		t.first = false;
 	}
-	report_found(&t);
+	report_found(f, t.found);
 	return BOLE_OK;
+}
+
+enum bole_status bole_fsck_tree_entry(struct bole_fsck *f, const struct bole_oid *oid,
+                                      struct bole_bytes rest)
+{
+	bool found[BOLE_FSCK_IDS] = {0};
+	struct entry e;
+
+	bole_fsck_begin(f, oid);
+	if (!entry_next(&rest, f->algo, &e))
+		return bole_fsck_note(f, oid, BOLE_FSCK_BAD_TREE, "cannot be parsed as a tree");
+	BOLE_TRY(check_entry(f, found, &e));
+	report_found(f, found);
+	return f->failed ? BOLE_E_INVALID : BOLE_OK;
 }

@@ -238,7 +238,7 @@ static uint32_t next_root(struct ahead *a)
 	const struct intake *it = a->it;
 
 	for (; a->root < it->row_count; a->root++)
-		if ((it->rows[a->root].type & ~INTAKE_DUPLICATE) == a->type &&
+		if ((it->rows[a->root].type & ~(INTAKE_DUPLICATE | INTAKE_SOUND)) == a->type &&
 		    it->first_child[a->root] != BOLE_OID_NONE)
 			return a->root;
 	return BOLE_OID_NONE;

@@ -32,6 +32,13 @@ enum {
 	AHEAD_FIBERS_MAX = 16,
 };
 
+/* Where entries begin in a tree that have another id than in its base; the rest is the same. */
+enum { INTAKE_CHANGES_MAX = 7, INTAKE_CHANGES_UNKNOWN = 255 };
+struct intake_changes {
+	uint8_t count;
+	uint32_t at[INTAKE_CHANGES_MAX];
+};
+
 struct ahead_row {
 	uint32_t row;    /* of the intake */
 	uint32_t parent; /* in the job; BOLE_OID_NONE: whole */
@@ -44,6 +51,7 @@ struct ahead_row {
 	uint8_t *bytes;
 	size_t size;
 	struct bole_oid oid;
+	struct intake_changes changes; /* of a tree */
 };
 
 enum ahead_state { AHEAD_FREE, AHEAD_READY, AHEAD_TAKEN };

@@ -111,10 +111,13 @@ static bool must_wait(const struct ahead_shared *shared, const struct ahead_job 
 uint32_t bole_ahead_step(const struct ahead_shared *shared, struct ahead_worker *worker,
                          struct ahead_job *job, uint32_t at)
 {
+	size_t bytes_max = shared->held_max / 4;
 	uint32_t end = at;
 	size_t bytes = 0;
 
-	while (end < job->count && end - at < INTAKE_BATCH && bytes < INTAKE_BATCH_BYTES &&
+	if (bytes_max > INTAKE_BATCH_BYTES)
+		bytes_max = INTAKE_BATCH_BYTES;
+	while (end < job->count && end - at < INTAKE_BATCH && bytes < bytes_max &&
 	       !must_wait(shared, job, end)) {
 		struct ahead_row *row = &job->rows[end];
 

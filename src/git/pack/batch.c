@@ -59,6 +59,10 @@ static enum bole_status make_ids(struct intake *it)
 	bole_hash_many_begin(&hasher->many, it->algo, &it->hashing, hasher->messages, b->count);
 	while (bole_hash_many_step(&hasher->many, INTAKE_HASH_BYTES))
 		BOLE_TRY(bole_intake_spend(it, INTAKE_HASH_BYTES));
+	for (uint32_t i = 0; i < b->count; i++) {
+		bole_oid_index_prefetch(&it->known, hasher->messages[i].oid.bytes);
+		bole_oid_index_prefetch(&it->needed.index, hasher->messages[i].oid.bytes);
+	}
 	return bole_intake_spend(it, b->bytes % INTAKE_HASH_BYTES);
 }
 
@@ -71,10 +75,15 @@ static enum bole_status becomes_known(struct intake *it, const struct intake_wai
 		return bole_intake_fail(it, message->rc,
 		                        "the object at offset %llu is part of a collision attack",
 		                        (unsigned long long)it->rows[w->row].offset);
-	if (type == BOLE_ENTRY_OFS_DELTA || type == BOLE_ENTRY_REF_DELTA)
-		return bole_intake_resolved(it, w->row, w->base, w->type, &message->oid,
-		                            message->data);
-	return bole_intake_known(it, w->row, w->type, &message->oid, message->data);
+	bool delta = type == BOLE_ENTRY_OFS_DELTA || type == BOLE_ENTRY_REF_DELTA;
+	struct intake_object object = {.row = w->row,
+	                               .base = delta ? w->base : BOLE_OID_NONE,
+	                               .type = w->type,
+	                               .oid = message->oid,
+	                               .content = message->data,
+	                               .changes = delta ? &w->changes : NULL};
+
+	return delta ? bole_intake_resolved(it, &object) : bole_intake_known(it, &object);
 }
 
 static void drop(struct intake *it)

@@ -21,6 +21,7 @@ static void on_finding(void *ctx, const struct bole_oid *oid, enum bole_fsck_id 
 	char hex[BOLE_OID_HEX_MAX + 1];
 	char line[200];
 
+	it->findings++;
 	if (severity == BOLE_FSCK_ERROR) {
 		(void)bole_intake_fail(it, BOLE_E_INVALID, "object %s: %s: %s",
 		                       bole_oid_format(oid, hex), bole_fsck_name(id), text);
@@ -65,9 +66,14 @@ void bole_intake_fsck_init(struct intake *it)
 enum bole_status bole_intake_fsck(struct intake *it, uint32_t row, uint8_t type,
                                   struct bole_bytes content)
 {
+	uint64_t findings = it->findings;
+
 	if (type == BOLE_OBJECT_BLOB)
 		return BOLE_OK;
-	return bole_fsck_object(&it->fsck, &it->rows[row].oid, type, content);
+	BOLE_TRY(bole_fsck_object(&it->fsck, &it->rows[row].oid, type, content));
+	if (type == BOLE_OBJECT_TREE && it->findings == findings && !it->fsck.skip)
+		it->rows[row].type |= INTAKE_SOUND;
+	return BOLE_OK;
 }
 
 static enum bole_status check_content(struct intake *it, const struct bole_oid *oid, uint32_t kinds,

@@ -35,7 +35,7 @@ enum {
 	WORK_YIELD_BYTES = 16 * 1024, /* about a million instructions with collision detection */
 	WORK_OBJECT_BYTES = 192,      /* what one object costs beyond its bytes */
 	DELTA_PREFIX_BYTES = 32,      /* holds both sizes */
-	RECEIVED_BYTES_MAX = INTAKE_SCRATCH_BYTES + INTAKE_BATCH_BYTES,
+	RECEIVED_BYTES_MAX = 2 * INTAKE_SCRATCH_BYTES, /* that wait for their ids */
 	PROGRESS_NS = 250 * 1000 * 1000,
 };
 
@@ -124,34 +124,53 @@ uint32_t bole_intake_row_at(const struct intake *it, uint64_t offset)
 	return low < it->row_count && it->rows[low].offset == offset ? low : BOLE_OID_NONE;
 }
 
-enum bole_status bole_intake_known(struct intake *it, uint32_t row, uint8_t type,
-                                   const struct bole_oid *oid, struct bole_bytes content)
+static enum bole_status type_as_needed(struct intake *it, const struct bole_oid *oid, uint8_t type)
 {
 	char hex[BOLE_OID_HEX_MAX + 1];
-
-	uint8_t flags = it->rows[row].type == type ? 0 : INTAKE_DELTA;
-
-	if (bole_oid_index_find(&it->known, oid->bytes) != BOLE_OID_NONE)
-		flags |= INTAKE_DUPLICATE;
-	it->rows[row].oid = *oid;
-	it->rows[row].type = type | flags;
-	if ((flags & INTAKE_DUPLICATE) != 0)
-		return BOLE_OK;
-	BOLE_TRY(bole_oid_index_add(&it->known, row));
 	uint32_t need = bole_oid_map_find(&it->needed, oid->bytes);
 
-	if (need != BOLE_OID_NONE) {
-		const struct intake_need *value = bole_oid_map_value(&it->needed, need);
+	if (need == BOLE_OID_NONE)
+		return BOLE_OK;
+	const struct intake_need *value = bole_oid_map_value(&it->needed, need);
 
-		if (value->type != type)
-			return bole_intake_fail(it, BOLE_E_INVALID, "object %s is a %s, not a %s",
-			                        bole_oid_format(oid, hex),
-			                        bole_object_type_name(type),
-			                        bole_object_type_name(value->type));
-		bole_oid_map_remove(&it->needed, need);
+	if (value->type != type)
+		return bole_intake_fail(it, BOLE_E_INVALID, "object %s is a %s, not a %s",
+		                        bole_oid_format(oid, hex), bole_object_type_name(type),
+		                        bole_object_type_name(value->type));
+	bole_oid_map_remove(&it->needed, need);
+	return BOLE_OK;
+}
+
+static bool is_changed_tree(const struct intake *it, const struct intake_object *o)
+{
+	return o->changes != NULL && o->changes->count != INTAKE_CHANGES_UNKNOWN &&
+	       o->base != BOLE_OID_NONE && (it->rows[o->base].type & INTAKE_SOUND) != 0;
+}
+
+enum bole_status bole_intake_known(struct intake *it, const struct intake_object *o)
+{
+	struct bole_extent_row *row = &it->rows[o->row];
+	uint8_t flags = row->type == o->type ? 0 : INTAKE_DELTA;
+	uint32_t first;
+
+	row->oid = o->oid;
+	BOLE_TRY(bole_oid_index_put(&it->known, o->row, &first));
+	if (first != BOLE_OID_NONE)
+		flags |= INTAKE_DUPLICATE;
+	row->type = o->type | flags;
+	if (first != BOLE_OID_NONE)
+		return BOLE_OK;
+	BOLE_TRY(type_as_needed(it, &o->oid, o->type));
+	if (!is_changed_tree(it, o)) {
+		BOLE_TRY(bole_intake_fsck(it, o->row, o->type, o->content));
+		return bole_intake_links(it, o->row, o->type, o->content);
 	}
-	BOLE_TRY(bole_intake_fsck(it, row, type, content));
-	return bole_intake_links(it, row, type, content);
+	uint64_t findings = it->findings;
+
+	BOLE_TRY(bole_intake_changed_tree(it, o));
+	if (it->findings == findings && !it->fsck.skip)
+		row->type |= INTAKE_SOUND;
+	return BOLE_OK;
 }
 
 /* -- Reading the stream -- */
@@ -301,9 +320,16 @@ static enum bole_status receive_long(struct intake *it, uint32_t row, uint8_t ty
 		if (rc != BOLE_OK)
 			rc = collision(it, rc, it->rows[row].offset);
 	}
-	if (rc == BOLE_OK)
-		rc = bole_intake_known(it, row, type, &oid,
-		                       bole_bytes_of(pass.content.ptr, pass.content.len));
+	if (rc == BOLE_OK) {
+		struct intake_object object = {
+		        .row = row,
+		        .base = BOLE_OID_NONE,
+		        .type = type,
+		        .oid = oid,
+		        .content = bole_bytes_of(pass.content.ptr, pass.content.len)};
+
+		rc = bole_intake_known(it, &object);
+	}
 	bole_buffer_release(&pass.content);
 	return rc;
 }
@@ -312,8 +338,13 @@ static enum bole_status receive_whole(struct intake *it, uint32_t row, uint8_t t
 {
 	struct intake_waiting waiting = {.row = row, .type = type, .len = (size_t)size};
 
-	if (size <= INTAKE_SCRATCH_BYTES)
+	if (size <= INTAKE_SCRATCH_BYTES) {
 		waiting.bytes = bole_intake_content_try(it, size);
+		if (waiting.bytes == NULL) {
+			BOLE_TRY(bole_intake_flush(it));
+			waiting.bytes = bole_intake_content_try(it, size);
+		}
+	}
 	enum bole_status rc =
 	        waiting.bytes == NULL ? BOLE_AGAIN : inflate_at_once(it, size, waiting.bytes);
 

@@ -7,6 +7,7 @@
  *   pack_resolve.c  the delta phase
  *   ahead.c, ahead_job.c  deltas made ahead of it, beside it
  *   pack_big.c      deltas that do not fit memory
+ *   trees.c         trees that differ little from a sound one
  *   batch.c         contents in memory; objects whose ids are made together
  *   later.c         what other packs of the transaction are to bring
  *   prefix.c        what came whole of a pack that was cut off
@@ -31,11 +32,12 @@ enum {
 	INTAKE_SCRATCH_BYTES = 256 * 1024,
 	INTAKE_INPUT_BYTES = 256 * 1024, /* most entries lie whole in it */
 	INTAKE_BATCH = 16,               /* objects that are hashed together */
-	INTAKE_BATCH_BYTES = 256 * 1024,
+	INTAKE_BATCH_BYTES = 2 * 1024 * 1024,
 	INTAKE_HASH_BYTES = 16 * 1024, /* at a time */
 	/* In row.type until the table is handed over. */
 	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
 	INTAKE_DELTA = 0x40,     /* was resolved */
+	INTAKE_SOUND = 0x10,     /* a tree about which nothing was found */
 	INTAKE_WHOLE = 0x20,     /* and is kept whole, behind the pack (pack_big.c) */
 	INTAKE_TYPE_MASK = 0x07,
 };
@@ -60,6 +62,16 @@ struct intake_hasher {
 	struct bole_message messages[INTAKE_BATCH];
 };
 
+/* An object whose id is known now. */
+struct intake_object {
+	uint32_t row;
+	uint32_t base; /* row, of a delta; BOLE_OID_NONE: outside the pack */
+	uint8_t type;
+	struct bole_oid oid;
+	struct bole_bytes content;            /* ignored for blobs */
+	const struct intake_changes *changes; /* of a tree, from its base; may be NULL */
+};
+
 /* Objects whose contents are here, but not yet their ids. */
 struct intake_batch {
 	struct intake_hasher hasher;
@@ -69,6 +81,7 @@ struct intake_batch {
 		uint8_t type;
 		uint8_t *bytes;
 		size_t len;
+		struct intake_changes changes; /* of a delta that is a tree */
 	} list[INTAKE_BATCH];
 	uint32_t count;
 	size_t bytes;
@@ -114,6 +127,7 @@ struct intake {
 	struct bole_fsck fsck;
 	unsigned warnings;
 	bool ended; /* the stream did, before the pack */
+	uint64_t findings;
 
 	uint32_t *first_child;
 	struct intake_frame *frames;
@@ -144,11 +158,8 @@ enum bole_status bole_intake_fail(struct intake *, enum bole_status rc, const ch
 BOLE_MUST_USE enum bole_status bole_intake_spend(struct intake *, size_t bytes);
 /* Adds to the inflated total and compares it with the limit. */
 BOLE_MUST_USE enum bole_status bole_intake_inflated(struct intake *, uint64_t bytes);
-/* The object of a row is known: enters it, or marks it as a later copy, and checks its links
- * (content is ignored for blobs). */
-BOLE_MUST_USE enum bole_status bole_intake_known(struct intake *, uint32_t row, uint8_t type,
-                                                 const struct bole_oid *,
-                                                 struct bole_bytes content);
+/* The object of a row is known: enters it, or marks it as a later copy, and checks its links. */
+BOLE_MUST_USE enum bole_status bole_intake_known(struct intake *, const struct intake_object *);
 /* Begins the identity of an object that is hashed in pieces. */
 void bole_intake_identity_start(struct intake *, uint8_t type, uint64_t size);
 /* The row of the entry that starts at offset, or BOLE_OID_NONE. */
@@ -157,6 +168,9 @@ uint32_t bole_intake_row_at(const struct intake *, uint64_t offset);
 /* pack_links.c */
 BOLE_MUST_USE enum bole_status bole_intake_links(struct intake *, uint32_t row, uint8_t type,
                                                  struct bole_bytes content);
+/* The link of the first entry of what is left of a tree. */
+BOLE_MUST_USE enum bole_status bole_intake_entry_link(struct intake *, uint32_t row,
+                                                      struct bole_bytes rest);
 BOLE_MUST_USE enum bole_status bole_intake_closure(struct intake *);
 
 /* later.c: notes a link that leads nowhere yet. */
@@ -164,6 +178,13 @@ BOLE_MUST_USE enum bole_status bole_intake_later(struct intake *, const struct b
                                                  uint32_t type);
 /* The same for what a tree gave a meaning; false: it was not noted. */
 bool bole_intake_later_kinds(struct intake *, const struct bole_oid *, uint32_t kinds);
+
+/* trees.c */
+void bole_intake_changes(uint8_t algo, struct bole_bytes base, struct bole_bytes content,
+                         struct intake_changes *);
+/* Checks an object whose base is a sound tree with INTAKE_SOUND. */
+BOLE_MUST_USE enum bole_status bole_intake_changed_tree(struct intake *,
+                                                        const struct intake_object *);
 
 /* pack_fsck.c */
 void bole_intake_fsck_init(struct intake *);
@@ -183,9 +204,7 @@ void bole_intake_resolve_release(struct intake *);
 BOLE_MUST_USE enum bole_status bole_intake_content(struct intake *, uint64_t len, size_t keep,
                                                    uint8_t **out);
 /* A delta became an object that is known: what follows from it. */
-BOLE_MUST_USE enum bole_status bole_intake_resolved(struct intake *, uint32_t row, uint32_t base,
-                                                    uint8_t type, const struct bole_oid *,
-                                                    struct bole_bytes content);
+BOLE_MUST_USE enum bole_status bole_intake_resolved(struct intake *, const struct intake_object *);
 /* Accounts for bytes that were inflated again. */
 BOLE_MUST_USE enum bole_status bole_intake_rebuilt(struct intake *, uint64_t bytes);
 

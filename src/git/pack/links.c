@@ -74,20 +74,33 @@ static int mode_type(uint32_t mode)
 	return -1;
 }
 
+static enum bole_status entry_link(struct intake *it, uint32_t row,
+                                   const struct bole_tree_entry *entry)
+{
+	int type = mode_type(entry->mode);
+
+	if (type < 0)
+		return bad(it, row, "an entry has an unknown mode");
+	return type == 0 ? BOLE_OK : link_to(it, row, &entry->oid, (uint8_t)type);
+}
+
+enum bole_status bole_intake_entry_link(struct intake *it, uint32_t row, struct bole_bytes rest)
+{
+	struct bole_tree_entry entry;
+
+	if (bole_tree_next(&rest, it->algo, &entry) != BOLE_OK)
+		return bad(it, row, "malformed");
+	return entry_link(it, row, &entry);
+}
+
 /* Order, names and odd modes are the business of pack_fsck.c. */
 static enum bole_status tree_links(struct intake *it, uint32_t row, struct bole_bytes rest)
 {
 	struct bole_tree_entry entry;
 	enum bole_status rc;
 
-	while ((rc = bole_tree_next(&rest, it->algo, &entry)) == BOLE_OK) {
-		int type = mode_type(entry.mode);
-
-		if (type < 0)
-			return bad(it, row, "an entry has an unknown mode");
-		if (type > 0)
-			BOLE_TRY(link_to(it, row, &entry.oid, (uint8_t)type));
-	}
+	while ((rc = bole_tree_next(&rest, it->algo, &entry)) == BOLE_OK)
+		BOLE_TRY(entry_link(it, row, &entry));
 	return rc == BOLE_END ? BOLE_OK : bad(it, row, "malformed");
 }
 

@@ -24,8 +24,8 @@ enum {
 	HELD_BYTES_MIN = 256 * 1024,
 	/* Of memory, for each delta that is left: the table of ids that are known and, unless they
 	 * are blobs, the set of links may grow. */
-	KNOWN_RESERVE_BYTES = 16,
-	NEED_RESERVE_BYTES = 24,
+	KNOWN_RESERVE_BYTES = 20,
+	NEED_RESERVE_BYTES = 28,
 	OUTSIDE_CACHE_BYTES = 1 << 20,
 	REBUILT_FREE = 256 << 20,
 	HASH_SLICE = 64 * 1024,
@@ -372,14 +372,14 @@ static void adopt_waiting(struct intake *it, uint32_t row)
 	it->link[first] = head;
 }
 
-enum bole_status bole_intake_resolved(struct intake *it, uint32_t row, uint32_t base, uint8_t type,
-                                      const struct bole_oid *oid, struct bole_bytes content)
+enum bole_status bole_intake_resolved(struct intake *it, const struct intake_object *o)
 {
+	uint32_t row = o->row;
 	bool by_offset = it->rows[row].type == BOLE_ENTRY_OFS_DELTA;
 
-	BOLE_TRY(bole_intake_known(it, row, type, oid, content));
+	BOLE_TRY(bole_intake_known(it, o));
 	/* The row of the copy will be dropped (pack_store.c), and this delta needs it. */
-	if (by_offset && it->source.in_extent && (it->rows[base].type & INTAKE_DUPLICATE) != 0 &&
+	if (by_offset && it->source.in_extent && (it->rows[o->base].type & INTAKE_DUPLICATE) != 0 &&
 	    (it->rows[row].type & INTAKE_DUPLICATE) == 0)
 		return bole_intake_fail(
 		        it, BOLE_E_INVALID,
@@ -401,7 +401,7 @@ static bool is_whole(const struct intake *it, uint32_t row)
 static enum bole_status resolve_big(struct intake *it, size_t which, uint32_t child, uint8_t type)
 {
 	struct bole_bytes none = {0};
-	struct bole_oid oid;
+	struct intake_object object = {.row = child, .base = BOLE_OID_NONE, .type = type};
 
 	BOLE_TRY(bole_intake_flush(it));
 	if (!is_whole(it, it->frames[which].row))
@@ -414,10 +414,10 @@ static enum bole_status resolve_big(struct intake *it, size_t which, uint32_t ch
 	                         .content_len = frame->len,
 	                         .keep = which};
 
-	BOLE_TRY(bole_intake_big(it, &big, &oid));
+	BOLE_TRY(bole_intake_big(it, &big, &object.oid));
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
-	BOLE_TRY(bole_intake_known(it, child, type, &oid, none));
+	BOLE_TRY(bole_intake_known(it, &object));
 	it->rows[child].type |= INTAKE_WHOLE;
 	it->resolved++;
 	adopt_waiting(it, child);
@@ -437,9 +437,14 @@ static enum bole_status resolve_made(struct intake *it, size_t which, uint32_t c
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
 	BOLE_TRY(bole_intake_flush(it));
-	BOLE_TRY(bole_intake_resolved(
-	        it, child, frame->row, type, &made->oid,
-	        type == BOLE_OBJECT_BLOB ? none : bole_bytes_of(made->bytes, made->size)));
+	struct intake_object object = {
+	        .row = child, .base = frame->row, .type = type, .oid = made->oid};
+
+	if (type != BOLE_OBJECT_BLOB)
+		object.content = bole_bytes_of(made->bytes, made->size);
+	if (type == BOLE_OBJECT_TREE)
+		object.changes = &made->changes;
+	BOLE_TRY(bole_intake_resolved(it, &object));
 	BOLE_TRY(bole_intake_spend(it, type == BOLE_OBJECT_BLOB ? 0 : made->size));
 	bole_ahead_done(it->ahead);
 	uint32_t first = it->first_child[child];
@@ -493,6 +498,10 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	struct intake_waiting waiting = {.row = child, .base = frame->row, .type = type};
 
 	BOLE_TRY(apply_delta(it, child, bole_bytes_of(frame->bytes, frame->len), which, &content));
+	waiting.changes.count = INTAKE_CHANGES_UNKNOWN;
+	if (type == BOLE_OBJECT_TREE)
+		bole_intake_changes(it->algo, bole_bytes_of(frame->bytes, frame->len), content,
+		                    &waiting.changes);
 	if (!has_children_left(frame))
 		frame_unload(it, frame);
 	memcpy(&waiting.bytes, &content.ptr, sizeof waiting.bytes);
@@ -571,7 +580,7 @@ static enum bole_status resolve_type(struct intake *it, uint8_t type)
 {
 	for (uint32_t i = 0; i < it->row_count; i++) {
 		/* Rows that were resolved on the way have had their family. */
-		if ((it->rows[i].type & ~INTAKE_DUPLICATE) != type)
+		if ((it->rows[i].type & ~(INTAKE_DUPLICATE | INTAKE_SOUND)) != type)
 			continue;
 		adopt_waiting(it, i);
 		if ((i & 255) == 255)
