@@ -10,7 +10,13 @@
 #include "git/repack/delta_encode.h"
 #include "git/repack/repack.h"
 
-enum { STEP_BYTES = 64 * 1024, PACK_VERSION = 2, WHOLE_MAX = 4 << 20, LEVEL_WORK = 16 };
+enum {
+	STEP_BYTES = 64 * 1024,
+	PACK_VERSION = 2,
+	WHOLE_MAX = 4 << 20,
+	LEVEL_WORK = 16,
+	AGE_RANKS = 32768
+};
 
 static enum bole_status append(struct repack *r, struct bole_bytes bytes)
 {
@@ -169,12 +175,14 @@ static enum bole_status write_chain(struct repack *r, uint32_t number, uint32_t 
 struct place {
 	uint32_t item;
 	uint32_t rank;
+	uint32_t name;
 	uint8_t type;
 	bool turned;
 };
 
 /* What is in no other order goes from old to new, so that what a client fetches next lies together,
- * behind its bases. Bases of what is turned are newer. */
+ * behind its bases; in each stretch of AGE_RANKS the versions of a path lie together, so that a
+ * chain is read from few places. Bases of what is turned are newer. */
 static int by_age(const void *left, const void *right)
 {
 	const struct place *a = left;
@@ -184,6 +192,10 @@ static int by_age(const void *left, const void *right)
 		return a->type < b->type ? -1 : 1;
 	if (a->turned != b->turned)
 		return b->turned ? -1 : 1;
+	if (a->rank / AGE_RANKS != b->rank / AGE_RANKS && !a->turned)
+		return a->rank < b->rank ? -1 : 1;
+	if (a->name != b->name && !a->turned)
+		return a->name < b->name ? -1 : 1;
 	if (a->rank != b->rank)
 		return (a->rank < b->rank) == a->turned ? 1 : -1;
 	return a->item < b->item ? -1 : a->item > b->item;
@@ -196,7 +208,7 @@ static enum bole_status write_in_order(struct repack *r, struct place *places, u
 	for (uint32_t i = 0; i < r->map.count; i++) {
 		const struct repack_item *item = &r->items[i];
 
-		places[i] = (struct place){i, item->rank, item->type, item->turned};
+		places[i] = (struct place){i, item->rank, item->name, item->type, item->turned};
 		known |= item->rank != 0;
 	}
 	if (known)
