@@ -226,6 +226,9 @@ void bole_git_cache_collected(struct bole_git_cache *cache, uint32_t repo)
 		s->bitmap = NULL;
 		s->tried = true; /* what older snapshots see in the store is no better */
 		s->collected++;
+		/* Everybody walks until there is another one: no rest before it. */
+		s->rested_ns = 0;
+		s->due_ns = 0;
 		make_due(cache, s);
 	}
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);

@@ -32,12 +32,12 @@ static enum bole_status load(struct bole_bitmap **out)
 	return rc;
 }
 
-/* Until one is at hand. */
-static struct bole_bitmap *make(void)
+/* Until one is at hand, within so many seconds. */
+static struct bole_bitmap *make(int seconds)
 {
 	struct bole_bitmap *bitmap = NULL;
 
-	for (int i = 0; i < 1000 && bitmap == NULL; i++) {
+	for (int i = 0; i < seconds && bitmap == NULL; i++) {
 		w.test.now += UINT64_C(1000000000);
 		(void)!bole_git_cache_work(cache, w.store, NULL, NULL);
 		bitmap = cached();
@@ -77,7 +77,7 @@ Test(bitmap, sets_from_before_a_collection_are_gone)
 	cr_assert(dag_push(&w, true, 0, tip));
 	cr_assert(dag_push(&w, true, 1, w.nodes[tip].links[0]));
 	cr_assert_null(cached());
-	bitmap = make();
+	bitmap = make(2);
 	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
 	bole_bitmap_release(bitmap);
 	OK(load(&bitmap));
@@ -89,7 +89,7 @@ Test(bitmap, sets_from_before_a_collection_are_gone)
 	dag_bring_back(&w, tip);
 	cr_assert(dag_push(&w, false, 0, tip));
 	cr_assert_null(cached());
-	bole_bitmap_release(make());
+	bole_bitmap_release(make(2));
 	bole_git_cache_close(cache);
 	dag_close(&w);
 	bole_block_close(device);
