@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: ISC */
+/* Goal: wherever memory or power goes, and whoever else commits meanwhile, each link of a partial
+ * repository leads to an object or to a promise. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "bole/block_sim.h"
+#include "bole/gc.h"
+#include "bole/verify.h"
+#include "flash/checkpoint/anchor.h"
+#include "git/object/write.h"
+#include "git/promise.h"
+#include "support/client_script.h"
+#include "support/suite_help.h"
+
+static struct test_platform test;
+static const char content[] = "hello\n";
+
+static struct bole_oid blob_id(void)
+{
+	struct bole_oid oid;
+
+	OK(bole_object_id(test_algo(), BOLE_OBJECT_BLOB, bole_bytes_of(content, sizeof content - 1),
+	                  false, &oid));
+	return oid;
+}
+
+/* A commit with a tree that links to a blob, which is promised; the commit is to follow. */
+static enum bole_status prepare(struct bole_store *store, uint32_t repo, const char *message,
+                                struct bole_tx **out, struct bole_oid *commit)
+{
+	struct maker_bytes text = {NULL, 0, 0}, entry = {NULL, 0, 0};
+	const struct bole_origin origin = {
+	        .there = true, .url = "git://x/y", .filter = "blob:none"};
+	struct bole_object_writer *writer = NULL;
+	struct bole_oid blob = blob_id(), tree;
+
+	*out = NULL;
+	tree_entry(&entry, "100644", "file", &blob);
+	enum bole_status rc = bole_tx_begin(store, repo, out);
+	if (rc == BOLE_OK)
+		rc = bole_object_writer_open(*out, &test.alloc, 0, &writer);
+	if (rc == BOLE_OK)
+		rc = bole_object_write(writer, BOLE_OBJECT_TREE,
+		                       bole_bytes_of(entry.ptr, entry.len), &tree);
+	if (rc == BOLE_OK) {
+		commit_text(&text, &tree, NULL, 1700000000, message);
+		rc = bole_object_write(writer, BOLE_OBJECT_COMMIT,
+		                       bole_bytes_of(text.ptr, text.len), commit);
+	}
+	if (rc == BOLE_OK)
+		rc = bole_promise_stage(*out, &test.base, &test.alloc, BOLE_OBJECT_BLOB, &blob, 1);
+	if (rc == BOLE_OK)
+		rc = bole_origin_stage(&origin, &test.alloc, *out);
+	bole_object_writer_close(writer);
+	maker_release(&text);
+	maker_release(&entry);
+	if (rc != BOLE_OK) {
+		bole_tx_abort(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+static enum bole_status publish(struct bole_tx *tx, const char *name, const struct bole_oid *commit)
+{
+	struct bole_ref_update update = {
+	        .name = bole_bytes_z(name), .action = BOLE_REF_SET, .oid = *commit};
+	size_t failed;
+
+	return bole_tx_commit(tx, &update, 1, &failed);
+}
+
+static enum bole_status clone_part(struct bole_store *store, uint32_t repo)
+{
+	struct bole_oid commit;
+	struct bole_tx *tx;
+	enum bole_status rc = prepare(store, repo, "part", &tx, &commit);
+
+	return rc == BOLE_OK ? publish(tx, "refs/heads/main", &commit) : rc;
+}
+
+/* The blob comes. */
+static enum bole_status bring(struct bole_store *store, uint32_t repo)
+{
+	struct bole_object_writer *writer = NULL;
+	struct bole_oid oid;
+	struct bole_tx *tx;
+	size_t failed;
+
+	enum bole_status rc = bole_tx_begin(store, repo, &tx);
+	if (rc != BOLE_OK)
+		return rc;
+	rc = bole_object_writer_open(tx, &test.alloc, 0, &writer);
+	if (rc == BOLE_OK)
+		rc = bole_object_write(writer, BOLE_OBJECT_BLOB,
+		                       bole_bytes_of(content, sizeof content - 1), &oid);
+	bole_object_writer_close(writer);
+	if (rc == BOLE_OK)
+		return bole_tx_commit(tx, NULL, 0, &failed);
+	bole_tx_abort(tx);
+	return rc;
+}
+
+static enum bole_status fill(struct bole_store *store, uint32_t repo)
+{
+	uint64_t left = 9;
+	enum bole_status rc = bring(store, repo);
+
+	if (rc == BOLE_OK)
+		rc = bole_promises_tidy(&test.base, &test.alloc, store, repo, false, &left);
+	cr_assert(rc != BOLE_OK || left == 0);
+	return rc;
+}
+
+static struct bole_verify_result verified(struct bole_store *store, uint32_t repo, bool *partial)
+{
+	const struct bole_verify_report report = {.finding = NULL};
+	struct bole_verify_result result;
+	struct bole_snapshot *snapshot;
+
+	OK(bole_snapshot_open(store, repo, &snapshot));
+	OK(bole_verify(&test.base, snapshot, &test.alloc, &report, &result));
+	OK(bole_promise_any(snapshot, partial));
+	bole_snapshot_close(snapshot);
+	cr_assert_eq(result.errors, 0);
+	return result;
+}
+
+static void collect(struct bole_store *store, uint32_t repo)
+{
+	struct bole_gc_result result;
+
+	OK(bole_gc(&test.base, &test.alloc, store, repo, NULL, &result));
+}
+
+static bool knows_partial(struct bole_block *device)
+{
+	struct flash_anchor_place place;
+	struct flash_anchor anchor;
+
+	OK(bole_flash_anchor_load(device, &test.base, &test.alloc, &anchor, &place));
+	bole_flash_anchor_release(&test.alloc, &anchor);
+	return (anchor.ro_compat & FLASH_RO_COMPAT_PARTIAL) != 0;
+}
+
+Test(client_partial, a_promise_that_is_relied_on_outlives_one_who_tidies_up)
+{
+	struct bole_oid first, second;
+	struct bole_store *store;
+	struct bole_repo repo;
+	struct bole_tx *tx;
+	bool partial;
+
+	test_platform_init(&test, 5);
+	OK(bole_memory_store_open(&test.base, &test.alloc, &store));
+	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
+	OK(prepare(store, repo.id, "first", &tx, &first));
+	OK(publish(tx, "refs/heads/main", &first));
+	cr_assert_eq(verified(store, repo.id, &partial).promised, 1);
+	OK(prepare(store, repo.id, "second", &tx, &second));
+	OK(fill(store, repo.id));
+	cr_assert_eq(verified(store, repo.id, &partial).blobs, 1);
+	cr_assert(!partial);
+	OK(publish(tx, "refs/heads/side", &second));
+	(void)verified(store, repo.id, &partial);
+	cr_assert(partial);
+	/* The next one finds that nothing is missing. */
+	OK(fill(store, repo.id));
+	(void)verified(store, repo.id, &partial);
+	cr_assert(!partial);
+	collect(store, repo.id);
+	cr_assert_eq(verified(store, repo.id, &partial).blobs, 1);
+	OK(bole_store_close(store));
+	test_platform_release(&test);
+}
+
+Test(client_partial, what_a_collection_took_is_still_promised_to_who_relied_on_it)
+{
+	struct bole_ref_update gone = {.name = bole_bytes_z("refs/heads/main"),
+	                               .action = BOLE_REF_DELETE};
+	struct bole_oid first, second;
+	struct bole_store *store;
+	struct bole_repo repo;
+	struct bole_tx *tx, *other;
+	size_t failed;
+	bool partial;
+
+	test_platform_init(&test, 5);
+	OK(bole_memory_store_open(&test.base, &test.alloc, &store));
+	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
+	OK(prepare(store, repo.id, "first", &tx, &first));
+	OK(publish(tx, "refs/heads/main", &first));
+	OK(fill(store, repo.id));
+	OK(bole_tx_begin(store, repo.id, &other));
+	OK(bole_tx_commit(other, &gone, 1, &failed));
+	collect(store, repo.id);
+	OK(prepare(store, repo.id, "second", &tx, &second));
+	OK(publish(tx, "refs/heads/side", &second));
+	cr_assert_eq(verified(store, repo.id, &partial).promised, 1);
+	collect(store, repo.id);
+	cr_assert_eq(verified(store, repo.id, &partial).promised, 1);
+	OK(bole_store_close(store));
+	test_platform_release(&test);
+}
+
+/* -- Power -- */
+
+typedef enum bole_status step_fn(struct bole_store *, uint32_t repo);
+
+static bool cut_run(struct bole_block *base, uint32_t repo, step_fn *step, uint64_t n,
+                    enum bole_block_sim_tear tear, unsigned *after)
+{
+	struct bole_block *device;
+	struct bole_store *store;
+	bool partial;
+
+	OK(bole_block_sim_clone(&test.alloc, base, &device));
+	bole_block_sim_seed(device, n);
+	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+	bole_block_sim_cut_at(device, n, tear);
+	enum bole_status rc = step(store, repo);
+	bool cut = bole_block_sim_is_off(device);
+	(void)bole_store_close(store);
+	bole_block_sim_cut_at(device, 0, BOLE_SIM_TEAR_RANDOM);
+	bole_block_sim_power_on(device);
+	bool knows = knows_partial(device);
+	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
+	struct bole_verify_result is = verified(store, repo, &partial);
+	bool done = step == fill ? is.blobs == 1 && !partial : is.refs > 1;
+	cr_assert(knows || !partial);
+	cr_assert_eq(is.trees, is.commits);
+	cr_assert_eq(is.promised + is.blobs, is.commits);
+	cr_assert(step == fill || partial == (is.commits == 1));
+	cr_assert(done || rc != BOLE_OK);
+	*after += done;
+	collect(store, repo);
+	cr_assert_eq(verified(store, repo, &partial).promised, is.promised);
+	OK(bole_store_close(store));
+	bole_block_close(device);
+	return cut;
+}
+
+static void cut_everywhere(const char *geometry, step_fn *step, unsigned *cuts, unsigned *after)
+{
+	struct bole_block_sim_options options;
+	struct bole_block *base;
+	struct bole_store *store;
+	struct bole_repo repo;
+
+	test_platform_init(&test, 5);
+	test.quiet = true;
+	OK(bole_block_sim_geometry(geometry, &options));
+	options.seed = 3;
+	OK(bole_block_sim_open(&test.alloc, &options, &base));
+	OK(bole_flash_format(base, &test.base, NULL));
+	OK(bole_flash_open(base, &test.base, &test.alloc, NULL, &store));
+	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
+	if (step == fill)
+		OK(clone_part(store, repo.id));
+	OK(bole_store_close(store));
+	bool on = true;
+	for (uint64_t n = 1; on; n++)
+		for (int tear = 0; on && tear < BOLE_SIM_TEARS; tear++, ++*cuts)
+			on = cut_run(base, repo.id, step, n, (enum bole_block_sim_tear)tear, after);
+	bole_block_close(base);
+	test_platform_release(&test);
+}
+
+Test(client_partial, power_lost_at_any_operation_leaves_objects_with_their_promises_or_neither)
+{
+	unsigned cuts = 0, after = 0;
+
+	cut_everywhere("virtio", clone_part, &cuts, &after);
+	cut_everywhere("nor64k", clone_part, &cuts, &after);
+	cut_everywhere("virtio", fill, &cuts, &after);
+	printf("%u cuts, done after %u\n", cuts, after);
+	cr_assert(after > 0 && after < cuts);
+}
+
+/* -- Memory -- */
+
+Test(client_partial, without_memory_nothing_half_is_recorded)
+{
+	unsigned refused = 0;
+
+	for (uint64_t n = 1;; n++) {
+		struct bole_store *store;
+		struct bole_repo repo;
+		bool partial;
+
+		test_platform_init(&test, 5);
+		test.quiet = true;
+		OK(bole_memory_store_open(&test.base, &test.alloc, &store));
+		OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
+		test.fail_at = test.grows + n;
+		enum bole_status rc = clone_part(store, repo.id);
+		if (rc == BOLE_OK)
+			rc = fill(store, repo.id);
+		test.fail_at = 0;
+		struct bole_verify_result is = verified(store, repo.id, &partial);
+		cr_assert_eq(is.promised + is.blobs, is.commits);
+		OK(bole_store_close(store));
+		test_platform_release(&test);
+		if (rc == BOLE_OK)
+			break;
+		cr_assert_eq(rc, BOLE_E_NO_MEMORY);
+		refused++;
+	}
+	cr_assert(refused > 10);
+}
