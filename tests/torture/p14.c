@@ -79,39 +79,16 @@ static void hook(struct tap *tap, const struct tap_op *op)
 			flip(t);
 }
 
-static bool may_be_said(enum bole_status rc)
-{
-	return rc == BOLE_E_CORRUPT || rc == BOLE_E_IO || rc == BOLE_E_READ_ONLY;
-}
-
 /* sound: nothing may be wrong or missing. */
 static void look(struct attack *t, bool sound)
 {
-	struct world *w = &t->world;
-	struct model_reader reader = {
-	        .alloc = &w->lean.alloc, .thorough = true, .tolerant = !sound};
-	struct model_state seen;
-	char why[160];
-	enum bole_status rc = model_read(&reader, w->store, &seen);
-
-	if (reader.why[0] != 0) {
-		BAD(t, "reading %s: %s", reader.at, reader.why);
-		return;
-	}
-	if (rc != BOLE_OK || reader.errors != 0) {
-		t->noticed = true;
-		if (sound || !may_be_said(rc == BOLE_OK ? BOLE_E_CORRUPT : rc))
-			BAD(t, "reading %s: %s; log: %s", reader.at, bole_status_text(rc),
-			    w->lean.last_error);
-		return;
-	}
-	if (memcmp(&seen, &w->now, sizeof seen) == 0 || memcmp(&seen, &w->next, sizeof seen) == 0)
-		return;
+	char why[400];
 	/* A flush that was none, or another writer, may have lost anything; else it was said. */
-	if (!sound && (w->lost != 0 || t->about == ABOUT_LIES || t->about == ABOUT_TWICE))
-		return;
-	model_difference(&w->now, &seen, why, sizeof why);
-	BAD(t, "without an error: %s", why);
+	bool excused =
+	        !sound && (t->world.lost != 0 || t->about == ABOUT_LIES || t->about == ABOUT_TWICE);
+
+	if (!world_look(&t->world, sound, excused, &t->noticed, why, sizeof why))
+		BAD(t, "%s", why);
 }
 
 static bool open_world(struct attack *t, bool sound)
@@ -124,7 +101,7 @@ static bool open_world(struct attack *t, bool sound)
 		BAD(t, "mounting: %s, %llu lost; log: %s", bole_status_text(rc),
 		    (unsigned long long)t->world.lost, t->world.lean.last_error);
 	bool cut_short = t->about == ABOUT_TRUNCATED && rc == BOLE_E_NOT_FOUND;
-	if (rc != BOLE_OK && !may_be_said(rc) && !cut_short)
+	if (rc != BOLE_OK && !world_may_say(rc) && !cut_short)
 		BAD(t, "mounting: %s; log: %s", bole_status_text(rc), t->world.lean.last_error);
 	return rc == BOLE_OK;
 }
@@ -144,7 +121,7 @@ static void work(struct attack *t, uint64_t number)
 		/* After a new mount of its own it may go on from what the other one wrote. */
 		bool damaged = strstr(w->why, bole_status_text(BOLE_E_CORRUPT)) != NULL ||
 		               t->about == ABOUT_TWICE;
-		if (rc != BOLE_OK && ((w->why[0] != 0 && !damaged) || !may_be_said(rc)))
+		if (rc != BOLE_OK && ((w->why[0] != 0 && !damaged) || !world_may_say(rc)))
 			BAD(t, "%s: %s %s", work_names[op], bole_status_text(rc), w->why);
 		return; /* now or next */
 	}

@@ -37,40 +37,15 @@ struct trial {
 
 #define BAD(t, ...) torture_finding((t)->u, (t)->g->name, (t)->where, __VA_ARGS__)
 
-static bool may_be_said(enum bole_status rc)
-{
-	return rc == BOLE_E_CORRUPT || rc == BOLE_E_IO || rc == BOLE_E_READ_ONLY;
-}
-
-/* Everything is right, or an error; without an error nothing is lost. sound: no fault is left, so
- * there are no errors. */
+/* sound: nothing may be wrong or missing. */
 static void look(struct trial *t, bool sound)
 {
-	struct world *w = &t->world;
-	struct model_reader reader = {
-	        .alloc = &w->lean.alloc, .thorough = true, .tolerant = !sound};
-	struct model_state seen;
-	char why[160];
-	enum bole_status rc = model_read(&reader, w->store, &seen);
+	char why[400];
+	/* What the store has said when it was opened is excused. */
+	bool excused = !sound && t->world.lost != 0;
 
-	if (reader.why[0] != 0) {
-		BAD(t, "reading %s: %s", reader.at, reader.why);
-		return;
-	}
-	if (rc != BOLE_OK || reader.errors != 0) {
-		t->noticed = true;
-		if (sound || !may_be_said(rc == BOLE_OK ? BOLE_E_CORRUPT : rc))
-			BAD(t, "reading %s: %s; log: %s", reader.at, bole_status_text(rc),
-			    w->lean.last_error);
-		return;
-	}
-	if (memcmp(&seen, &w->now, sizeof seen) == 0 || memcmp(&seen, &w->next, sizeof seen) == 0)
-		return;
-	/* It was said when the store was opened. */
-	if (w->lost != 0 && !sound)
-		return;
-	model_difference(&w->now, &seen, why, sizeof why);
-	BAD(t, "without an error: %s", why);
+	if (!world_look(&t->world, sound, excused, &t->noticed, why, sizeof why))
+		BAD(t, "%s", why);
 }
 
 static bool open_world(struct trial *t, bool sound)
@@ -86,7 +61,7 @@ static bool open_world(struct trial *t, bool sound)
 	if (rc == BOLE_OK)
 		return true;
 	t->noticed = true;
-	if (sound || !may_be_said(rc))
+	if (sound || !world_may_say(rc))
 		BAD(t, "mounting: %s; log: %s", bole_status_text(rc), t->world.lean.last_error);
 	return false;
 }
@@ -107,7 +82,7 @@ static void work(struct trial *t, uint64_t number)
 		t->u->extra[2]++;
 		/* That something is damaged is a good answer here, for any operation. */
 		bool damaged = strstr(w->why, bole_status_text(BOLE_E_CORRUPT)) != NULL;
-		if ((w->why[0] != 0 && !damaged) || !may_be_said(rc))
+		if ((w->why[0] != 0 && !damaged) || !world_may_say(rc))
 			BAD(t, "%s: %s %s", work_names[op], bole_status_text(rc), w->why);
 		return; /* now or next */
 	}

@@ -216,6 +216,12 @@ void world_init(struct world *, struct bole_block *device, uint64_t seed);
  * lost says how much. */
 enum bole_status world_open(struct world *);
 enum bole_status world_close(struct world *);
+/* Damage has been found, a device has refused: what may be answered on one that was attacked. */
+bool world_may_say(enum bole_status);
+/* Is all that the store shows right, or an error? Without one nothing may be missing, unless that
+ * is excused; sound: no fault is left, so there are no errors. *noticed: there was one. False: why.
+ */
+bool world_look(struct world *, bool sound, bool excused, bool *noticed, char *why, size_t room);
 /* Does one operation. BOLE_OK: done or skipped, now == next. BOLE_E_CORRUPT with why: the store
  * answered wrongly. Anything else: the device or the memory failed within it. */
 enum bole_status world_do(struct world *, enum work_op);

@@ -55,6 +55,37 @@ enum bole_status world_close(struct world *w)
 	return bole_store_close(store);
 }
 
+bool world_may_say(enum bole_status rc)
+{
+	return rc == BOLE_E_CORRUPT || rc == BOLE_E_IO || rc == BOLE_E_READ_ONLY;
+}
+
+bool world_look(struct world *w, bool sound, bool excused, bool *noticed, char *why, size_t room)
+{
+	struct model_reader reader = {
+	        .alloc = &w->lean.alloc, .thorough = true, .tolerant = !sound};
+	struct model_state seen;
+	char what[160];
+	enum bole_status rc = model_read(&reader, w->store, &seen);
+
+	if (reader.why[0] != 0) {
+		(void)snprintf(why, room, "reading %s: %s", reader.at, reader.why);
+		return false;
+	}
+	if (rc != BOLE_OK || reader.errors != 0) {
+		*noticed = true;
+		(void)snprintf(why, room, "reading %s: %s; log: %s", reader.at,
+		               bole_status_text(rc), w->lean.last_error);
+		return !sound && world_may_say(rc == BOLE_OK ? BOLE_E_CORRUPT : rc);
+	}
+	if (excused || memcmp(&seen, &w->now, sizeof seen) == 0 ||
+	    memcmp(&seen, &w->next, sizeof seen) == 0)
+		return true;
+	model_difference(&w->now, &seen, what, sizeof what);
+	(void)snprintf(why, room, "without an error: %s", what);
+	return false;
+}
+
 enum bole_status work_wrong(struct world *w, const char *what, enum bole_status rc)
 {
 	(void)snprintf(w->why, sizeof w->why, "%s: %s", what, bole_status_text(rc));
