@@ -5,80 +5,48 @@
 # garbage is collected, against a list of what was acknowledged; raw sockets for everything rude.
 # BOLE names the program. SEED, ROUNDS (12) of each of 6 clients, LOOPS (4), IDLE (600) connections.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "crowd: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-server=
-trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b LC_ALL=C
-export no_proxy='*'
-git config --file config init.defaultBranch main
-store=$dir/disk.img rounds=${ROUNDS:-12} seed=${SEED:-1}
-
-die() {
-	echo "crowd: $*" >&2
-	tail -15 server.log >&2
-	exit 1
-}
-start() { # options...
-	: >server.out
-	(
-		[[ -z ${FILES:-} ]] || ulimit -n "$FILES"
-		exec "$bole" serve "$store" --http 127.0.0.1:0 --git 127.0.0.1:0 --push --create \
-			--set node.loops="${LOOPS:-4}" "$@" >server.out 2>>server.log
-	) &
-	server=$!
-	for _ in {1..100}; do
-		grep -q '^http port' server.out && break
-		kill -0 $server 2>/dev/null || die "the server ended"
-		sleep 0.1
-	done
-	read -r http git < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' server.out)
-	[[ -n $git ]] || die "the server does not say its ports"
-}
-stop() {
-	kill -INT $server
-	wait $server || die "the server's exit code is $?"
-	server=
-}
-url() { if [[ $(($1 % 2)) == 0 ]]; then echo "http://127.0.0.1:$http/main.git"; else echo "git://127.0.0.1:$git/main.git"; fi; }
+. "$(dirname "$0")/../support/service.sh"
+suite
+store=disk.img rounds=${ROUNDS:-12}
+export OBJECT_FORMAT=$format # for the scripts below
+serve() { start receive.enable=true receive.create=true node.loops="${LOOPS:-4}" "$@"; }
+at() { url "$( (($1 % 2)) && echo git || echo http)" main; } # number: an address of the repository
+# The same program with few descriptors.
+printf '#!/bin/bash\nulimit -n 100\nexec %q "$@"\n' "$bole" >few
+chmod +x few
 
 git init -q src
 for i in {1..40}; do
 	seq $((i * 7)) >src/f$((i % 5)) && git -C src add -A && git -C src commit -qm "$i"
 done
 head -c 12000000 /dev/urandom >src/large && git -C src add -A && git -C src commit -qm large
-"$bole" init "$store" --size 512M >init.log || die "init"
+passes "$bole" init "$store" --size 512M
 
 # -- everybody at once, with collections --
-start --set gc.delay=1 --set gc.share=0 --set gc.period=1
+serve gc.delay=1 gc.share=0 gc.period=1
 [[ $(ls /proc/$server/task | wc -l) -ge ${LOOPS:-4} ]] || die "fewer threads than loops"
-git -C src push -q "$(url 0)" main || die "push"
+git -C src push -q "$(at 0)" main || die "push"
 client() { # number
 	local n=$1 last='' i=0
-	RANDOM=$((seed * 100 + n))
-	git clone -q --depth 3 "$(url "$n")" w"$n" || return 1
+	RANDOM=$((SEED * 100 + n))
+	git clone -q --depth 3 "$(at "$n")" w"$n" || return 1
 	# A machine may be so quick that all is over before the first collection.
 	until [[ $((i += 1)) -gt $rounds ]] && { grep -q 'gc: ' server.log || [[ $i -gt $((rounds * 50)) ]]; }; do
 		case $((RANDOM % 5)) in
 		0 | 1)
 			echo "$n $i" >w"$n"/own"$n"
 			git -C w"$n" add -A && git -C w"$n" commit -qm "$n $i"
-			git -C w"$n" push -q --force "$(url $((n + i)))" HEAD:refs/heads/c"$n" || return 1
+			git -C w"$n" push -q --force "$(at $((n + i)))" HEAD:refs/heads/c"$n" || return 1
 			last=$(git -C w"$n" rev-parse HEAD)
 			;;
 		2)
-			[[ -z $last ]] || git -C w"$n" push -q "$(url $((n + i)))" :refs/heads/c"$n" || return 1
+			[[ -z $last ]] || git -C w"$n" push -q "$(at $((n + i)))" :refs/heads/c"$n" || return 1
 			last=''
 			;;
-		3) git -c protocol.version=$((i % 3)) -C w"$n" fetch -q "$(url $((n + i)))" main || return 1 ;;
+		3) git -c protocol.version=$((i % 3)) -C w"$n" fetch -q "$(at $((n + i)))" main || return 1 ;;
 		4)
 			# What was acknowledged shows, in every version of the protocol.
-			[[ $(git -c protocol.version=$((i % 3)) ls-remote "$(url $((n + i)))" refs/heads/c"$n" |
+			[[ $(git -c protocol.version=$((i % 3)) ls-remote "$(at $((n + i)))" refs/heads/c"$n" |
 				cut -f1) == "$last" ]] || { echo "client $n: c$n is not $last" >&2; return 1; }
 			;;
 		esac
@@ -87,7 +55,7 @@ client() { # number
 }
 for n in {1..6}; do client "$n" 2>client"$n".log & jobs[n]=$!; done
 for n in {1..6}; do wait "${jobs[n]}" || { cat client"$n".log >&2; die "client $n"; }; done
-git clone -q --mirror "$(url 0)" all || die "clone of all"
+git clone -q --mirror "$(at 0)" all || die "clone of all"
 git -C all fsck --full --strict 2>fsck.log || { cat fsck.log >&2; die "fsck"; }
 for n in {1..6}; do
 	[[ $(git -C all rev-parse -q --verify refs/heads/c"$n") == "$(cat last"$n")" ]] || die "c$n at the end"
@@ -99,6 +67,7 @@ cat >leave.py <<'PY'
 import os, random, re, socket, struct, subprocess, sys, time
 port, tries = int(sys.argv[1]), int(sys.argv[2])
 tip = subprocess.check_output(["git", "-C", "src", "rev-parse", "main"]).strip()
+form = b"object-format=" + os.environ["OBJECT_FORMAT"].encode()
 pack = subprocess.run(["git", "-C", "src", "pack-objects", "--revs", "--stdout", "-q"], input=b"main\n",
                       stdout=subprocess.PIPE, check=True).stdout
 random.seed(int(sys.argv[3]))
@@ -110,19 +79,29 @@ def call(service, more=b""):
     return s
 def fetch(*args):
     s = call(b"upload-pack", b"\0version=2\0")
-    s.sendall(pkt(b"command=fetch") + b"0001" + b"".join(map(pkt, args)) + pkt(b"want " + tip) + pkt(b"done") + b"0000")
+    s.sendall(pkt(b"command=fetch") + pkt(form) + b"0001" + b"".join(map(pkt, args)) + pkt(b"want " + tip) +
+              pkt(b"done") + b"0000")
     return s
 def push():
     s = call(b"receive-pack")
     while s.recv(65536)[-4:] != b"0000":
         pass
-    s.sendall(pkt(b"0" * 40 + b" " + tip + b" refs/heads/gone\0report-status") + b"0000")
+    s.sendall(pkt(b"0" * len(tip) + b" " + tip + b" refs/heads/gone\0report-status " + form) + b"0000")
     s.sendall(pack[:random.randrange(len(pack))])
     return s
 def archive():
     s = call(b"upload-archive")
     s.sendall(pkt(b"argument --format=tgz") + pkt(b"argument HEAD") + b"0000")
     return s
+def breath(): # what a small request takes now, beside all else that this machine does
+    took = []
+    for _ in range(5):
+        start = time.time()
+        s = call(b"upload-pack", b"\0version=2\0")
+        s.recv(14)
+        s.close()
+        took.append(time.time() - start)
+    return sorted(took)[2]
 for name, make, word in (("clone", lambda: fetch(b"ofs-delta"), b"upload-pack"), ("push", push, b"receive-pack"),
                          ("filter", lambda: fetch(b"deepen 30", b"filter tree:2"), b"upload-pack"),
                          ("archive", archive, b"upload-archive")):
@@ -143,14 +122,15 @@ for name, make, word in (("clone", lambda: fetch(b"ofs-delta"), b"upload-pack"),
             time.sleep(0.002)
         took.append(time.time() - start)
     took.sort()
-    assert took[len(took) // 2] < 0.1 and took[-1] < 1, (name, took)
+    usual = breath()
+    assert took[len(took) // 2] < 0.1 + usual * 4 and took[-1] < 1 + usual * 10, (name, usual, took)
 PY
-python3 leave.py "$git" 9 "$seed" || die "work for who has left"
-[[ -z $(git ls-remote "$(url 1)" refs/heads/gone) ]] || die "a push that broke off shows"
+python3 leave.py "$git" 9 "$SEED" || die "work for who has left"
+[[ -z $(git ls-remote "$(at 1)" refs/heads/gone) ]] || die "a push that broke off shows"
 stop
 
 # -- who only waits; and more than there are descriptors for --
-start --set node.headTimeout=60
+serve node.headTimeout=60
 cat >idle.py <<'PY'
 import socket, sys, time
 git, count = int(sys.argv[1]), int(sys.argv[2])
@@ -163,19 +143,20 @@ assert s.recv(14) == b"000eversion 2\n" and time.time() - start < 5, "no answer 
 PY
 python3 idle.py "$git" "${IDLE:-600}" || die "idle connections"
 stop
-FILES=100 start --set node.headTimeout=60
+bole=$dir/few serve node.headTimeout=60
 grep -q 'node.connections' server.log && die "a default was complained about"
 python3 idle.py "$git" 200 || die "more connections than descriptors"
 stop
-FILES=100 start --set node.headTimeout=60 --set node.connections=500
+bole=$dir/few serve node.headTimeout=60 node.connections=500
 grep -q 'warning: node.connections is 500' server.log || die "nothing says that 500 do not fit"
 stop
 
 # -- more than one address, or one repository, may have at once --
 cat >caps.py <<'PY'
-import http.client, socket, subprocess, sys, time
+import http.client, os, socket, subprocess, sys, time
 web, git, cap = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 tip = subprocess.check_output(["git", "-C", "src", "rev-parse", "main"]).strip()
+form = b"object-format=" + os.environ["OBJECT_FORMAT"].encode()
 def pkt(data):
     return b"%04x" % (len(data) + 4) + data
 def call():
@@ -183,7 +164,7 @@ def call():
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     s.settimeout(20)
     s.connect(("127.0.0.1", git))
-    s.sendall(pkt(b"git-upload-pack /main\0host=x\0\0version=2\0") + pkt(b"command=fetch") + b"0001" +
+    s.sendall(pkt(b"git-upload-pack /main\0host=x\0\0version=2\0") + pkt(b"command=fetch") + pkt(form) + b"0001" +
               pkt(b"ofs-delta") + pkt(b"want " + tip) + pkt(b"done") + b"0000")
     return s, s.recv(14)
 def ask():
@@ -206,10 +187,9 @@ while ask()[0] != 200:
     time.sleep(0.1)
 PY
 for cap in address repository; do
-	start --set limit.${cap}AtOnce=3
+	serve limit.${cap}AtOnce=3
 	python3 caps.py "$http" "$git" 3 || die "a cap for one $cap"
-	kill -9 $server && wait $server 2>/dev/null
-	server=
+	crash
 done
 
 # -- the server stops --
@@ -217,6 +197,7 @@ cat >stop.py <<'PY'
 import os, signal, socket, subprocess, sys, time
 port, pid, kind = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 tip = subprocess.check_output(["git", "-C", "src", "rev-parse", "main"]).strip()
+form = b"object-format=" + os.environ["OBJECT_FORMAT"].encode()
 def pkt(data):
     return b"%04x" % (len(data) + 4) + data
 def gone():
@@ -232,9 +213,10 @@ if kind == "push":
     s.sendall(pkt(b"git-receive-pack /main\0host=x\0"))
     while s.recv(65536)[-4:] != b"0000":
         pass
-    s.sendall(pkt(b"0" * 40 + b" " + tip + b" refs/heads/half\0report-status") + b"0000PACK\0\0\0\2\0\0\0\5")
+    s.sendall(pkt(b"0" * len(tip) + b" " + tip + b" refs/heads/half\0report-status " + form) +
+              b"0000PACK\0\0\0\2\0\0\0\5")
 else:
-    s.sendall(pkt(b"git-upload-pack /main\0host=x\0\0version=2\0") + pkt(b"command=fetch") + b"0001" +
+    s.sendall(pkt(b"git-upload-pack /main\0host=x\0\0version=2\0") + pkt(b"command=fetch") + pkt(form) + b"0001" +
               pkt(b"ofs-delta") + pkt(b"want " + tip) + pkt(b"done") + b"0000")
     data = s.recv(1000)
 time.sleep(0.3)
@@ -258,7 +240,7 @@ while not gone():
 PY
 for kind in slow deaf push; do
 	timeout=1; [[ $kind != slow ]] || timeout=20
-	start --set node.stopTimeout=$timeout
+	serve node.stopTimeout=$timeout
 	python3 stop.py "$git" $server $kind || die "stopping with a $kind client"
 	wait $server || die "the server's exit code is $? after a $kind client"
 	server=
@@ -272,14 +254,14 @@ for n in range(1, 3001):
     for k in range(3):
         print("M 100644 inline d%d/e%d/f%d\ndata %d\n%s" % (n % 7, n % 11, k, len(str(n * k)) , n * k))
 PY
-start
-git -C src push -q "$(url 0)" long || die "push of a long history"
+serve
+git -C src push -q "$(at 0)" long || die "push of a long history"
 stop
-start --set node.memory=12m
+serve node.memory=12m
 many() { # clones at once; prints how many failed
 	local pids=() failed=0 p i
 	for i in $(seq "$1"); do
-		git clone -q --bare --filter=blob:limit=1g --single-branch -b long "$(url "$i")" "m$i" 2>>many.log &
+		git clone -q --bare --filter=blob:limit=1g --single-branch -b long "$(at "$i")" "m$i" 2>>many.log &
 		pids+=($!)
 	done
 	for p in "${pids[@]}"; do wait "$p" || failed=$((failed + 1)); done
@@ -290,8 +272,8 @@ failed=$(many 12)
 [[ $failed == 0 ]] || { cat many.log >&2; die "$failed of 12 clones found no memory"; }
 stop
 "$bole" fsck "$store" >fsck.out 2>&1 || { cat fsck.out >&2; die "fsck of the volume"; }
-start
-[[ $(git ls-remote "$(url 1)" refs/heads/main | cut -f1) == "$(git -C src rev-parse main)" ]] || die "main"
-[[ -z $(git ls-remote "$(url 1)" refs/heads/half) ]] || die "half a push shows"
+serve
+[[ $(git ls-remote "$(at 1)" refs/heads/main | cut -f1) == "$(git -C src rev-parse main)" ]] || die "main"
+[[ -z $(git ls-remote "$(at 1)" refs/heads/half) ]] || die "half a push shows"
 stop
 echo "crowd: all right"

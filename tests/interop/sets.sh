@@ -3,7 +3,7 @@
 # Goal: the sets of what commits reach are made before anybody asks, after an import, a push and a
 # start, and what is sent by them is what stock git sends: clones and fetches of depth 1 and more,
 # with filters, with pushes, a repack and restarts between, and when what is kept of them is damaged.
-# Also: sha256
+# Also: sha256 image-long
 set -uo pipefail
 . "$(dirname "$0")/../support/service.sh"
 suite
