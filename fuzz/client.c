@@ -3,11 +3,13 @@
  * mean and not with lengths. First byte: what the client wants (list, clone, fetch, push, by turns
  * of 8) and bit 3: the rest are raw bytes; bit 4: over HTTP; bit 5: with a depth of 1, bit 6: one
  * more than there is; bit 7: there is a second byte, of which bit 0: by a proxy, bit 1: with packs
- * from elsewhere, bit 2: without blobs. In a line "$" is the id of a commit that "P", alone, sends
- * as a pack in band 1, "R" as it is; "%" that of one whose parent "`" is not in its pack "Q" but in
- * "S" (as it is "T", with the checksum "^"); "0" alone is a flush, "1" a delimiter, "-" begins the
- * next HTTP answer; "<" opens packets in a packet of band 1 (a report). Invariants: what fails
- * leaves nothing behind, what does not has verified objects, memory comes back. */
+ * from elsewhere, bit 2: without blobs, bit 3: with bundles and packs from elsewhere, and then "=",
+ * alone, begins the answer of another connection, a file over HTTP, in which "B" is a bundle and
+ * lines that begin with "&" stand as they are. In a line "$" is the id of a commit that "P", alone,
+ * sends as a pack in band 1, "R" as it is; "%" that of one whose parent "`" is not in its pack "Q"
+ * but in "S" (as it is "T", with the checksum "^"); "0" alone is a flush, "1" a delimiter, "-"
+ * begins the next HTTP answer; "<" opens packets in a packet of band 1 (a report). Invariants: what
+ * fails leaves nothing behind, what does not has verified objects, memory comes back. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,6 +89,16 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 		say_band(out, 1, part->pack.ptr, part->pack.len);
 		return;
 	}
+	if (len == 1 && line[0] == 'B') {
+		maker_text(out, "# v2 git bundle\n%s refs/heads/main\n\n", hex(&o.commit));
+		maker_append(out, o.pack.ptr, o.pack.len);
+		return;
+	}
+	if (len > 0 && line[0] == '&') {
+		maker_append(out, line + 1, len - 1);
+		maker_append(out, "\n", 1);
+		return;
+	}
 	if (len == 1 && (line[0] == 'R' || line[0] == 'T')) {
 		const struct offer *whole = line[0] == 'R' ? &o : &older;
 
@@ -121,6 +133,16 @@ static void add_line(struct maker_bytes *out, const char *line, size_t len)
 	maker_release(&inner);
 }
 
+static void next_answer(size_t *count, bool file, bool http, unsigned what)
+{
+	if (file)
+		maker_text(&answers[(*count)++], "HTTP/1.1 200 OK\r\n\r\n");
+	else if (http)
+		http_head(&answers[(*count)++], false, what);
+	else
+		++*count;
+}
+
 static size_t build(const uint8_t *data, size_t size, bool raw, bool http, unsigned what)
 {
 	const char *rest = (const char *)data;
@@ -138,8 +160,9 @@ static size_t build(const uint8_t *data, size_t size, bool raw, bool http, unsig
 		const char *end = memchr(rest, '\n', size);
 		size_t len = end == NULL ? size : (size_t)(end - rest);
 
-		if (http && len == 1 && rest[0] == '-' && count < ANSWERS)
-			http_head(&answers[count++], false, what);
+		if ((http || c.elsewhere) && len == 1 && (rest[0] == '-' || rest[0] == '=') &&
+		    count < ANSWERS)
+			next_answer(&count, rest[0] == '=' && c.elsewhere, http, what);
 		else
 			add_line(&answers[count - 1], rest, len);
 		len += end != NULL;
@@ -211,6 +234,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before = c.test.bytes;
 	if (what >= 2)
 		prepare();
+	c.elsewhere = (more & 8) != 0;
 	c.answer_count = build(data + from, size - from, (data[0] & 8) != 0, http, what);
 	for (size_t i = 0; i < c.answer_count; i++)
 		c.answers[i] = &answers[i];
@@ -223,6 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	c.deepen = (struct bole_client_deepen){.depth = 0};
 	c.options.http_proxy = c.filter = NULL;
 	c.packfile_uris = false;
+	c.elsewhere = false;
 	check_closed();
 	c.answer_count = 0;
 	script_rewind(&c);

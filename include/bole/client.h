@@ -189,6 +189,13 @@ struct bole_client_fetch {
 	/* Takes commits of a server whose history ends where that of the repository does not. A
 	 * repository that is made takes them always. */
 	bool update_shallow;
+	/* Bundles before the fetch, which goes on from what they brought: from a URL (http://,
+	 * https://), from a reader, or those that the server recommends. Each may be a list of
+	 * bundles as well (git-bundle(1), "bundle.*"). Who names them is trusted no more than the
+	 * server; one that cannot be used is a warning. From https:// nothing leads to http://. */
+	const char *bundle_uri;
+	struct bole_reader *bundle;
+	bool bundles;
 	/* Lets the server leave packs to others: they come over https://, or http:// as well where
 	 * the server is not reached over https://, from wherever it says (BOLE_E_INVALID: not with
 	 * the checksum that it told). */

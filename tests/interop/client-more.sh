@@ -52,6 +52,7 @@ port=$((20000 + RANDOM % 20000))
 git daemon --reuseaddr --export-all --base-path="$dir/srv" --listen=127.0.0.1 --port=$port >daemon.log 2>&1 &
 pids+=($!)
 tls=$top/tests/support/tls
+: >http.out
 python3 "$top/tests/support/http_backend.py" srv $tls/good.pem >http.out 2>>http.log &
 pids+=($!)
 for _ in {1..100}; do [[ $(wc -l <http.out) == 2 ]] && break; sleep 0.1; done
@@ -276,6 +277,123 @@ elsewhere "from https:// to http://" sha1 d.img#pdown 0 "$url" --packfile-uris -
 configure sha1 "https://localhost:$sfiles/down/pack-$pack.pack"
 refused 'from https:// to http://' "$bole" clone "$url" d.img#bad --packfile-uris --cacert $tls/ca.pem
 gone d.img#bad "a redirect to http://"
+
+# -- bundles: a file, a URL, lists, what our server recommends --
+for format in sha1 sha256; do # three of each: every one needs the one before
+	repo=srv/bundled-$format.git version=2
+	[[ $format == sha1 ]] || version=3
+	git clone -q --mirror "src-$format" "$repo"
+	git -C "$repo" branch old main~8
+	git -C "$repo" bundle create -q --version=$version "$dir/www/$format-1" old
+	git -C "$repo" branch -f old main~5
+	git -C "$repo" bundle create -q --version=$version "$dir/www/$format-2" main~8..old
+	git -C "$repo" branch -f old main~2
+	git -C "$repo" bundle create -q --version=3 "$dir/www/$format-3" main~5..old v1
+	git -C "$repo" branch -q -D old
+done
+git -C srv/bundled-sha1.git bundle create -q --version=3 "$dir/www/filtered" --filter=blob:none main
+: >www/empty
+printf 'hello, this is no list\n' >www/text
+{ cat www/sha1-1 && echo more; } >www/behind
+head -c 2000 www/sha1-1 >www/short
+list() { # name, mode, entries...: a list of bundles; an entry is "id uri [key value]..."
+	local file=www/$1 entry words
+	printf '[bundle]\n\tversion = 1\n\tmode = %s\n\theuristic = creationToken\n' "$2" >"$file"
+	shift 2
+	for entry; do
+		read -ra words <<<"$entry"
+		printf '[bundle "%s"]\n\turi = %s\n' "${words[0]}" "${words[1]}" >>"$file"
+		[[ -z ${words[2]:-} ]] || printf '\t%s = %s\n' "${words[2]}" "${words[3]}" >>"$file"
+	done
+}
+"$bole" init bundled.img --size 64M >/dev/null || die init
+for format in sha1 sha256; do bo import "bundled.img#$format" "srv/bundled-$format.git" >/dev/null || die import; done
+base=http://127.0.0.1:$files
+: >bundled.out
+config=()
+for name in sha1-1 sha1-2 nix; do config+=(--set "repo.sha1.uploadpack.bundleURI=$base/$name"); done
+"$bole" serve bundled.img --http 127.0.0.1:0 --git 127.0.0.1:0 "${config[@]}" >bundled.out 2>>bundled.log &
+pids+=($!)
+for _ in {1..100}; do grep -q '^http port' bundled.out && break; sleep 0.1; done
+read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' bundled.out)
+bundled() { # what, format, downloads, objects that the server still sends, options...
+	local what=$1 format=$2 gets=$3 most=$4 sent
+	shift 4
+	for url in "git://127.0.0.1:$bgit/$format" "http://127.0.0.1:$bhttp/$format.git"; do
+		: >files.log
+		: >bundled.log
+		bo clone "$url" "d.img#b$((++n))" "$@" >clone.out 2>clone.log || die "$what: $(<clone.log)"
+		same "srv/bundled-$format.git" "d.img#b$n" "$what" # no reference of a bundle stays
+		sent=$(sed -nE 's/.*: sent ([0-9]+) objects.*/\1/p' bundled.log | tail -n 1)
+		((sent <= most)) || die "$what: the server sent $sent objects, more than $most: $(<clone.log)"
+		[[ $(gets '') == "$gets" ]] || die "$what: $(gets '') downloads, not $gets: $(<files.log)"
+	done
+}
+n=0
+all=$(git -C srv/bundled-sha1.git rev-list --objects --all | wc -l)
+for format in sha1 sha256; do
+	rest=$(git -C srv/bundled-$format.git rev-list --objects --all ^main~2 ^v1 | wc -l)
+	most=$(git -C srv/bundled-$format.git rev-list --objects --all ^main~8 | wc -l)
+	bundled "a bundle in a file $format" $format 0 "$most" --bundle-uri www/$format-1
+	! grep -q 'passed over' clone.log || die "a warning: $(<clone.log)"
+	bundled "a bundle $format" $format 1 "$most" --bundle-uri "$base/$format-1"
+	part=$(($(stat -c %s www/$format-1) * 2 / 3))
+	bundled "a bundle that is cut $format" $format 2 "$most" --bundle-uri "$base/cut/$part/$format-1"
+	list l$format all "c $format-3 creationToken 3" "a ./$format-1 creationToken 1" "b /$format-2 creationToken 2"
+	bundled "a list $format" $format 4 "$rest" --bundle-uri "$base/l$format"
+	! grep -q 'passed over' clone.log || die "a warning: $(<clone.log)"
+	list l$format all "c $base/$format-3" "a $base/$format-1" "b $base/moved/$format-2"
+	bundled "a list in a file, out of order $format" $format 5 "$rest" --bundle-uri www/l$format
+	list any$format any "x nix" "a $format-1" "b $format-2"
+	bundled "one of a list $format" $format 3 "$most" --bundle-uri "$base/any$format"
+	list outer all "in any$format" "b $format-2"
+	bundled "a list in a list $format" $format 6 "$most" --bundle-uri "$base/outer"
+done
+most=$(git -C srv/bundled-sha1.git rev-list --objects --all ^main~5 | wc -l)
+bundled "what the server recommends" sha1 3 "$most" --bundles
+grep -q "the bundle at $base/nix is passed over: 127.0.0.1 answers 404" clone.log || die "no warning: $(<clone.log)"
+bundled "no recommendation" sha256 0 1000 --bundles
+bundled "not asked for" sha1 0 1000
+# What cannot be used is a warning, and the clone goes on.
+list ring all "me ring"
+list filters all "f sha1-1 filter blob:none" "n ssh://h/x" "g git://h/x"
+list escape all "u ../../../x" "p http://a:b@127.0.0.1:$files/sha1-1"
+printf '[bundle]\n\tversion = 2\n\tmode = all\n' >www/version
+printf '[bundle]\n\tversion = 1\n[bundle "a"]\n\turi = x\n' >www/mode
+while read -r gets path words; do
+	bundled "$path" sha1 "$gets" 1000 --bundle-uri "$base/$path"
+	grep -q "passed over.*$words" clone.log || die "$path: no '$words' in: $(<clone.log)"
+done <<END
+1 nix 404
+1 empty nothing in it
+1 text neither a bundle nor a list
+1 version kind of list is not known
+1 mode neither a bundle
+1 filtered filter
+1 sha256-1 another format
+1 sha1-2 needs commits that no other
+1 behind more behind its pack
+1 short the pack ends early
+1 filters a filter
+1 escape no URI that can be used
+21 loop/x redirects without end
+1 huge too long
+5 ring too many lists
+END
+bundled "nobody there" sha1 0 1000 --bundle-uri http://127.0.0.1:1/x
+grep -q 'passed over: 127.0.0.1:1 cannot be reached' clone.log || die "nobody there: $(<clone.log)"
+bundled "from https:// to http://" sha1 1 1000 --bundle-uri "https://localhost:$sfiles/down/sha1-1" --cacert $tls/ca.pem
+refused 'cannot\|No such file' "$bole" clone "$url" d.img#bad --bundle-uri www/nix
+gone d.img#bad "a file that is not there"
+# A clone that fails leaves nothing of them; a fetch takes them, too, and prunes nothing of them.
+refused 'no such repository' "$bole" clone "http://127.0.0.1:$bhttp/nix.git" d.img#bad --bundle-uri www/sha1-1
+gone d.img#bad "a clone that fails after bundles"
+git init -q --bare little
+bo import d.img#little little >/dev/null || die "import"
+bo fetch d.img#little "git://127.0.0.1:$bgit/sha1" 'refs/*:refs/*' --prune --bundle-uri www/sha1-1 >fetch.out ||
+	die "fetch"
+! grep -q bundles fetch.out || die "tips of bundles are told: $(<fetch.out)"
+same srv/bundled-sha1.git d.img#little "a fetch with a bundle"
 
 # -- what is no refspec is a mistake of the command line --
 url=git://127.0.0.1:$port/done.git

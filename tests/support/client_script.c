@@ -221,7 +221,8 @@ static enum bole_status take(struct script *c, const char *url, enum bole_fetch_
 	                                .memory_bytes_max = 16 << 20,
 	                                .deepen = c->deepen,
 	                                .filter = c->filter,
-	                                .packfile_uris = c->packfile_uris,
+	                                .bundles = c->elsewhere,
+	                                .packfile_uris = c->elsewhere || c->packfile_uris,
 	                                .change = note,
 	                                .ctx = c};
 	enum bole_status rc = open_client(c, url, &client);

@@ -19,6 +19,7 @@ struct script {
 	struct bole_client_deepen deepen; /* of clones and fetches */
 	const char *filter;               /* the same */
 	bool packfile_uris;               /* the same */
+	bool elsewhere;                   /* bundles, and packs, may come from elsewhere */
 	/* What each connection says; after the last one nobody answers. */
 	const struct maker_bytes *answers[SCRIPT_CONNECTIONS];
 	size_t answer_count;

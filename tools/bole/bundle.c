@@ -177,19 +177,19 @@ static int run_create(struct bole_cli *cli, const struct bole_cli_args *args)
 
 /* -- unbundle -- */
 
-struct file_reader {
-	struct bole_reader reader;
-	FILE *file;
-};
-
 static enum bole_status file_read(struct bole_reader *self, void *dst, size_t cap, size_t *got)
 {
-	FILE *file = ((struct file_reader *)self)->file;
+	FILE *file = ((struct bole_cli_file_reader *)self)->file;
 
 	*got = fread(dst, 1, cap, file);
 	if (*got > 0)
 		return BOLE_OK;
 	return ferror(file) ? BOLE_E_IO : BOLE_END;
+}
+
+void bole_cli_file_reader_init(struct bole_cli_file_reader *r, FILE *file)
+{
+	*r = (struct bole_cli_file_reader){{file_read}, file};
 }
 
 struct unbundling {
@@ -216,7 +216,7 @@ static void show_unbundling(void *ctx, const char *phase, uint64_t done, uint64_
 int bole_cli_unbundle(struct bole_cli *cli, struct bole_store *store, const char *repo, FILE *file,
                       const char *path, bool verify)
 {
-	struct file_reader reader = {{file_read}, file};
+	struct bole_cli_file_reader reader = {{file_read}, file};
 	struct unbundling u = {.cli = cli, .verify = verify};
 	struct bole_unbundle_report report;
 	struct bole_unbundle_options options = {.repo = repo,

@@ -5,6 +5,12 @@
 
 #include "cli.h"
 
+struct bole_cli_file_reader {
+	struct bole_reader reader;
+	FILE *file;
+};
+void bole_cli_file_reader_init(struct bole_cli_file_reader *, FILE *);
+
 /* Takes a bundle in, or with verify only looks whether it could; prints figures or what is wrong.
  * Returns an exit code. */
 int bole_cli_unbundle(struct bole_cli *, struct bole_store *, const char *repo, FILE *,

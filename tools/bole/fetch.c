@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /* bole clone, bole fetch, bole mirror: from another server into a repository of a store. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "bundle.h"
 #include "client.h"
 
 #define DEEPEN_HELP                                                                      \
@@ -70,6 +72,8 @@ struct fetch_settings {
 	bool dry_run;
 	bool lenient;
 	bool packfile_uris;
+	bool bundles;
+	const char *bundle_uri;
 	const char *batch;
 	struct bole_cli_values filters;
 	bool unshallow;
@@ -141,11 +145,34 @@ static int take_deepen(const struct fetch_settings *s, struct bole_client_deepen
 	return BOLE_EXIT_OK;
 }
 
+/* A URL, or a file to be closed. */
+static int take_bundle(const char *text, struct bole_cli_file_reader *reader,
+                       struct bole_client_fetch *job)
+{
+	if (text == NULL)
+		return BOLE_EXIT_OK;
+	if (strncmp(text, "file://", 7) == 0)
+		text += 7;
+	if (strstr(text, "://") != NULL) {
+		job->bundle_uri = text;
+		return BOLE_EXIT_OK;
+	}
+	FILE *file = fopen(text, "rb");
+	if (file == NULL) {
+		fprintf(stderr, "bole: %s: %s\n", text, strerror(errno));
+		return BOLE_EXIT_NOT_FOUND;
+	}
+	bole_cli_file_reader_init(reader, file);
+	job->bundle = &reader->reader;
+	return BOLE_EXIT_OK;
+}
+
 static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_spec *spec,
                  const struct fetch_settings *settings, struct bole_client_fetch *job)
 {
 	struct bole_cli_client c;
 	struct bole_cli_store store = {.store = NULL};
+	struct bole_cli_file_reader bundle = {.file = NULL};
 
 	uint64_t batch = 0;
 	if (settings->batch != NULL &&
@@ -168,7 +195,10 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	job->lenient = settings->lenient;
 	job->packfile_uris = settings->packfile_uris;
 	job->resume = true;
+	job->bundles = settings->bundles;
 	code = bole_cli_client_open(cli, url, &settings->client, false, &c);
+	if (code == BOLE_EXIT_OK)
+		code = take_bundle(settings->bundle_uri, &bundle, job);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, spec, BOLE_CLI_WRITE, &store);
 	if (code == BOLE_EXIT_OK) {
@@ -182,6 +212,8 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 		code = bole_cli_client_done(&c, rc, &store, &done);
 	}
 	bole_cli_client_close(&c);
+	if (bundle.file != NULL)
+		fclose(bundle.file);
 	return code;
 }
 
@@ -198,6 +230,8 @@ static int run_clone(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--depth", NULL, &s.depth},
 	                                        {"--shallow-since", NULL, &s.since},
 	                                        {"--packfile-uris", &s.packfile_uris, NULL},
+	                                        {"--bundles", &s.bundles, NULL},
+	                                        {"--bundle-uri", NULL, &s.bundle_uri},
 	                                        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--shallow-exclude", &s.excludes);
 	if (argc > 0)
@@ -239,6 +273,8 @@ static int run_fetch(struct bole_cli *cli, int argc, char **argv)
 	                                        {"--dry-run", &s.dry_run, NULL},
 	                                        {"--batch", NULL, &s.batch},
 	                                        {"--packfile-uris", &s.packfile_uris, NULL},
+	                                        {"--bundles", &s.bundles, NULL},
+	                                        {"--bundle-uri", NULL, &s.bundle_uri},
 	                                        {"--lenient", &s.lenient, NULL},
 	                                        {"--depth", NULL, &s.depth},
 	                                        {"--deepen", NULL, &s.deepen},
@@ -282,11 +318,11 @@ static int run_mirror(struct bole_cli *cli, int argc, char **argv)
 	struct bole_cli_args args;
 	struct bole_cli_spec spec;
 
-	const struct bole_cli_option known[] = {BOLE_CLI_CLIENT_OPTIONS(s.client),
-	                                        {"--dry-run", &s.dry_run, NULL},
-	                                        {"--batch", NULL, &s.batch},
-	                                        {"--packfile-uris", &s.packfile_uris, NULL},
-	                                        {"--lenient", &s.lenient, NULL}};
+	const struct bole_cli_option known[] = {
+	        BOLE_CLI_CLIENT_OPTIONS(s.client), {"--dry-run", &s.dry_run, NULL},
+	        {"--batch", NULL, &s.batch},       {"--packfile-uris", &s.packfile_uris, NULL},
+	        {"--bundles", &s.bundles, NULL},   {"--bundle-uri", NULL, &s.bundle_uri},
+	        {"--lenient", &s.lenient, NULL}};
 	argc = bole_cli_take_values(argc, argv, "--server-option", &s.client.server_options);
 	if (argc < 0)
 		return BOLE_EXIT_USAGE;

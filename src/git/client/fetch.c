@@ -109,7 +109,7 @@ static void tell(struct fetching *f, bool first, bool again)
 	}
 }
 
-static enum bole_status course(struct fetching *f)
+enum bole_status bole_fetch_begin(struct fetching *f)
 {
 	BOLE_TRY(bole_fetch_specs(f));
 	BOLE_TRY(bole_remote_connect(f->r, "git-upload-pack",
@@ -117,7 +117,12 @@ static enum bole_status course(struct fetching *f)
 	                                     ? 2
 	                                     : (int)f->r->options->protocol - 1));
 	BOLE_TRY(bole_fetch_list(f));
-	BOLE_TRY(find_repo(f));
+	return find_repo(f);
+}
+
+static enum bole_status course(struct fetching *f)
+{
+	BOLE_TRY(bole_fetch_begin(f));
 	BOLE_TRY(bole_tx_begin(f->store, f->repo.id, &f->tx));
 	bole_fetch_lists_open(f);
 	bole_fetch_session_open(f);
@@ -151,9 +156,14 @@ static void release(struct fetching *f)
 }
 
 static enum bole_status run(struct bole_remote *r, struct bole_store *store,
-                            struct bole_client_fetch *job, bool first, bool *again)
+                            struct bole_client_fetch *job, const struct bole_bundled *bundled,
+                            bool first, bool *again)
 {
-	struct fetching f = {.r = r, .store = store, .job = job};
+	struct fetching f = {.r = r,
+	                     .store = store,
+	                     .job = job,
+	                     .bundled = bundled->prefix,
+	                     .created = first && bundled->created};
 
 	job->refs_refused = 0;
 	bole_arena_init(&f.text, r->alloc, TEXT_CHUNK_BYTES);
@@ -166,15 +176,17 @@ static enum bole_status run(struct bole_remote *r, struct bole_store *store,
 	release(&f);
 	if (rc == BOLE_OK && f.cut_off)
 		return bole_fetch_tell_kept(r, job->objects);
+	uint32_t repo = first && bundled->created ? bundled->repo : f.repo.id;
 	if ((rc != BOLE_OK || job->dry_run) && f.created &&
-	    bole_repo_remove(store, f.repo.id) != BOLE_OK)
+	    bole_repo_remove(store, repo) != BOLE_OK)
 		bole_log(r->platform, BOLE_LOG_WARN, "fetch: %s stays behind, empty", job->repo);
 	return rc;
 }
 
 /* Another conversation, for the next step; its failure is told in r. */
 static enum bole_status run_next(struct bole_remote *r, struct bole_store *store,
-                                 struct bole_client_fetch *job, bool *again)
+                                 struct bole_client_fetch *job, const struct bole_bundled *bundled,
+                                 bool *again)
 {
 	struct bole_remote next = {.version = 0};
 
@@ -185,7 +197,7 @@ static enum bole_status run_next(struct bole_remote *r, struct bole_store *store
 	next.url = r->url;
 	next.download = r->download;
 	if (rc == BOLE_OK)
-		rc = run(&next, store, job, false, again);
+		rc = run(&next, store, job, bundled, false, again);
 	if (rc != BOLE_OK)
 		(void)bole_remote_fail(r, rc, "%s; what came before is kept, a fetch goes on there",
 		                       next.error);
@@ -243,22 +255,30 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 {
 	const struct bole_client_deepen deepen = job->deepen;
 	enum bole_fetch_mode mode = job->mode;
+	struct bole_bundled bundled;
 	bool again = false;
 
 	job->objects = job->pack_bytes = job->refs_changed = job->haves = job->ends = 0;
 	job->promised = 0;
 	job->rounds = 0;
-	enum bole_status rc = run(r, store, job, true, &again);
+	enum bole_status rc = bole_bundles_fetch(r, store, job, &bundled);
+	if (rc != BOLE_OK)
+		return rc;
+	if (bundled.created)
+		job->mode = BOLE_FETCH_UPDATE;
+	rc = run(r, store, job, &bundled, true, &again);
 	/* Steps, and tags whose target has come while they did not. */
 	for (uint32_t i = 0; again && i < BOLE_REMOTE_REFS_MAX; i++) {
 		uint64_t before = job->refs_changed;
 
 		job->mode = BOLE_FETCH_UPDATE;
 		job->deepen = (struct bole_client_deepen){.depth = 0}; /* done by the first */
-		rc = run_next(r, store, job, &again);
+		rc = run_next(r, store, job, &bundled, &again);
 		again = again && job->refs_changed > before;
 	}
 	job->mode = mode;
 	job->deepen = deepen;
+	if (bole_bundles_drop(r, store, &bundled) != BOLE_OK)
+		bole_remote_warn(r, "references of bundles stay behind: %s", bundled.prefix);
 	return rc == BOLE_OK && !job->dry_run ? complete(r, store, job) : rc;
 }

@@ -7,6 +7,7 @@
  *   ends.c     where history ends
  *   partial.c  what the server may leave out
  *   backfill.c what it left out, later
+ *   bundles.c  what comes before it from elsewhere (bundles.h)
  *   settle.c   what may move, and the commit */
 #ifndef BOLE_GIT_CLIENT_FETCH_H
 #define BOLE_GIT_CLIENT_FETCH_H
@@ -38,8 +39,9 @@ struct fetching {
 	struct bole_client_fetch *job;
 	struct bole_repo repo;
 	bool created;
-	bool again; /* tags are missing that a second fetch would bring */
-	bool more;  /* there are later steps */
+	const char *bundled; /* where tips of bundles are kept meanwhile, "refs/bundles/..." */
+	bool again;          /* tags are missing that a second fetch would bring */
+	bool more;           /* there are later steps */
 	struct bole_tx *tx;
 	struct bole_tx *dropped; /* before, of the pack that was cut off */
 	struct bole_tx *kept;    /* with what came of it */
@@ -81,6 +83,8 @@ BOLE_MUST_USE enum bole_status bole_fetch_batch(struct fetching *);
 
 /* receive.c: a pack with what is wanted and not here. */
 BOLE_MUST_USE enum bole_status bole_fetch_receive(struct fetching *);
+/* For the ingestion of one pack. */
+size_t bole_fetch_memory(const struct bole_client_fetch *);
 /* A pack with the wants alone; filter may be NULL. */
 BOLE_MUST_USE enum bole_status bole_fetch_pack(struct fetching *, const char *filter);
 
@@ -93,6 +97,21 @@ BOLE_MUST_USE enum bole_status bole_fetch_ends(struct fetching *);
 
 /* partial.c: the filter that goes to the server, and whether it is the origin. */
 BOLE_MUST_USE enum bole_status bole_fetch_partial(struct fetching *);
+
+/* bundles.c */
+struct bole_bundled {
+	char prefix[48]; /* of the tips; "": there were no bundles */
+	uint32_t repo;
+	bool created; /* the repository, for them */
+};
+/* Before the fetch, in a conversation of its own: what the job asks for of bundles. Only what would
+ * fail the fetch too fails it. */
+BOLE_MUST_USE enum bole_status bole_bundles_fetch(struct bole_remote *, struct bole_store *,
+                                                  struct bole_client_fetch *,
+                                                  struct bole_bundled *out);
+/* After it, unless the repository is gone: their tips. */
+BOLE_MUST_USE enum bole_status bole_bundles_drop(struct bole_remote *, struct bole_store *,
+                                                 const struct bole_bundled *);
 
 /* settle.c */
 BOLE_MUST_USE enum bole_status bole_fetch_judge(struct fetching *);
@@ -108,6 +127,8 @@ BOLE_MUST_USE enum bole_status bole_remote_backfill(struct bole_remote *, struct
 enum bole_status bole_fetch_tell_kept(struct bole_remote *, uint64_t objects);
 void bole_fetch_lists_open(struct fetching *);
 void bole_fetch_lists_release(struct fetching *);
+/* Up to the server's list and the repository. */
+BOLE_MUST_USE enum bole_status bole_fetch_begin(struct fetching *);
 /* But for its boundary, which stays. */
 void bole_fetch_session_open(struct fetching *);
 void bole_fetch_session_close(struct fetching *);

@@ -298,7 +298,9 @@ static enum bole_status add_deletions(struct fetching *f)
 
 	while ((rc = bole_ref_next(f->tx->view, bole_bytes_z("refs/"), after, &ref)) == BOLE_OK) {
 		after = ref.name;
-		if (ref.symbolic || has_item(f, sorted, ref.name) || !covered(f, ref.name))
+		if (ref.symbolic || has_item(f, sorted, ref.name) || !covered(f, ref.name) ||
+		    (f->bundled != NULL && f->bundled[0] != '\0' &&
+		     bole_bytes_start(ref.name, bole_bytes_z(f->bundled))))
 			continue;
 		BOLE_TRY(add_item(f, NULL, ref.name, true));
 	}

@@ -112,13 +112,19 @@ static void on_warning(void *ctx, const char *line)
 	bole_remote_warn(((struct fetching *)ctx)->r, "%s", line);
 }
 
+size_t bole_fetch_memory(const struct bole_client_fetch *job)
+{
+	return job->memory_bytes_max == 0 ? MEMORY_BYTES_MAX : job->memory_bytes_max;
+}
+
 /* What is missing the server must be able to send by its id. */
 static bool may_keep(const struct fetching *f)
 {
 	return f->job->resume && !f->job->atomic && !f->job->dry_run && f->r->version == 2 &&
 	       f->r->caps.filter && f->r->url != NULL && strlen(f->r->url) <= BOLE_ORIGIN_URL_MAX &&
 	       (!f->origin.there || f->promisor) && !bole_fetch_deepens(f) &&
-	       f->session.boundary.ends.count == 0 && f->shallow.count == 0 && f->later == NULL;
+	       f->session.boundary.ends.count == 0 && f->shallow.count == 0 && f->later == NULL &&
+	       (f->bundled == NULL || f->bundled[0] == '\0'); /* they would go with their tips */
 }
 
 static struct bole_ingest ingest_job(struct fetching *f, struct bole_tx *tx,
@@ -136,8 +142,7 @@ static struct bole_ingest ingest_job(struct fetching *f, struct bole_tx *tx,
 	                   .object_bytes_max = job->object_bytes_max,
 	                   .objects_max = UINT32_MAX,
 	                   .time_ns_max = UINT64_MAX,
-	                   .memory_bytes_max = job->memory_bytes_max == 0 ? MEMORY_BYTES_MAX
-	                                                                  : job->memory_bytes_max},
+	                   .memory_bytes_max = bole_fetch_memory(job)},
 	        .progress = on_progress,
 	        .progress_ctx = f,
 	        .fsck = fsck,
