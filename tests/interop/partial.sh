@@ -78,7 +78,7 @@ serve() { # image: sets bhttp bgit served
 	served=$!
 	pids+=($served)
 	for _ in {1..100}; do
-		grep -q '^http port' serve.out && break
+		grep -qs 'git port [0-9]' serve.out && break
 		sleep 0.1
 	done
 	read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)

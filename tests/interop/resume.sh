@@ -39,7 +39,7 @@ pids+=($!)
 "$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push --set receive.create=true >serve.out 2>serve.log &
 pids+=($!)
 for _ in {1..200}; do
-	grep -q '^http port' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
+	grep -qs 'git port [0-9]' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
 	sleep 0.1
 done
 read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)

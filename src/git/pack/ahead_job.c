@@ -60,8 +60,15 @@ static bool make_delta(const struct ahead_shared *shared, struct ahead_worker *w
 		return false;
 	row->bytes = content_new(shared, job, size);
 	row->size = (size_t)size;
-	return row->bytes != NULL && bole_delta_apply((struct bole_bytes){base->bytes, base->size},
-	                                              delta, row->bytes, row->size) == BOLE_OK;
+	const struct bole_bytes before = {base->bytes, base->size};
+
+	row->changes.count = INTAKE_CHANGES_UNKNOWN;
+	if (row->bytes == NULL || bole_delta_apply(before, delta, row->bytes, row->size) != BOLE_OK)
+		return false;
+	if (job->type == BOLE_OBJECT_TREE)
+		bole_intake_changes(shared->algo, before,
+		                    (struct bole_bytes){row->bytes, row->size}, &row->changes);
+	return true;
 }
 
 static void unmake(const struct ahead_shared *shared, struct ahead_job *job, struct ahead_row *row)
