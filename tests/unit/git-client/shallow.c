@@ -133,17 +133,35 @@ static const struct bole_client_deepen plain, one = {.depth = 1}, all = {.unshal
 static const char *const nothing[] = {NULL};
 static const char *const ends_here[] = {"shallow $c", NULL};
 
+static struct script c;
+static struct cut_offer o;
+static struct maker_bytes words;
+
+static void begin(void)
+{
+	script_open(&c, test_algo());
+	cut_offer_open(&o);
+}
+
+static void end(void)
+{
+	maker_release(&words);
+	cut_offer_close(&o);
+	script_close(&c);
+}
+
+/* Its one commit is an end. */
+static void clone_one(void)
+{
+	answer(&o, ends_here, &o.younger.pack, &words);
+	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
+}
+
 Test(client_shallow, an_end_is_recorded_kept_and_given_up_with_its_parents)
 {
 	static const char *const goes_on[] = {"unshallow $c", NULL};
-	struct maker_bytes words = {NULL, 0, 0};
-	struct cut_offer o;
-	struct script c;
-
-	script_open(&c, test_algo());
-	cut_offer_open(&o);
-	answer(&o, ends_here, &o.younger.pack, &words);
-	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
+	begin();
+	clone_one();
 	cr_assert(memmem(c.asked.ptr, c.asked.len, "deepen 1", 8) != NULL);
 	for (int i = 0; i < 2; i++, collect(&c)) {
 		struct bole_verify_result result = verified(&c);
@@ -163,9 +181,7 @@ Test(client_shallow, an_end_is_recorded_kept_and_given_up_with_its_parents)
 	collect(&c);
 	result = verified(&c);
 	cr_assert(result.ends == 1 && result.cut == 1 && result.commits == 1);
-	maker_release(&words);
-	cut_offer_close(&o);
-	script_close(&c);
+	end();
 }
 
 Test(client_shallow, lies_about_ends_change_nothing)
@@ -184,19 +200,13 @@ Test(client_shallow, lies_about_ends_change_nothing)
 	        {{"shallow "}, false, &more, "where history ends"},
 	        {{"deepen 3"}, false, &more, "where history ends"},
 	};
-	struct maker_bytes words = {NULL, 0, 0};
-	struct cut_offer o;
-	struct script c;
-
-	script_open(&c, test_algo());
-	cut_offer_open(&o);
+	begin();
 	/* Who asks for nothing shorter gets what is whole, or nothing. */
 	answer(&o, nothing, &o.younger.pack, &words);
 	cr_assert(take(&c, &words, BOLE_FETCH_CLONE, &plain) < 0);
 	cr_assert(strstr(c.error, "missing commit") != NULL, "%s", c.error);
 	cr_assert(script_clean(&c));
-	answer(&o, ends_here, &o.younger.pack, &words);
-	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
+	clone_one();
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		answer(&o, cases[i].ends, cases[i].whole ? &o.rest : &o.none, &words);
 		cr_assert(take(&c, &words, BOLE_FETCH_UPDATE, cases[i].deepen) < 0, "case %zu", i);
@@ -204,9 +214,7 @@ Test(client_shallow, lies_about_ends_change_nothing)
 		struct bole_verify_result result = verified(&c);
 		cr_assert(result.ends == 1 && result.cut == 1, "case %zu", i);
 	}
-	maker_release(&words);
-	cut_offer_close(&o);
-	script_close(&c);
+	end();
 }
 
 Test(client_shallow, a_deepening_ends_no_history_that_is_here)
@@ -214,14 +222,8 @@ Test(client_shallow, a_deepening_ends_no_history_that_is_here)
 	static const char *const goes_on[] = {"unshallow $c", NULL};
 	static const char *const both[] = {"shallow $c", NULL};
 	const struct bole_client_deepen *const ways[] = {&more, &all};
-	struct maker_bytes words = {NULL, 0, 0};
-	struct cut_offer o;
-	struct script c;
-
-	script_open(&c, test_algo());
-	cut_offer_open(&o);
-	answer(&o, ends_here, &o.younger.pack, &words);
-	cr_assert_eq(take(&c, &words, BOLE_FETCH_CLONE, &one), BOLE_OK, "%s", c.error);
+	begin();
+	clone_one();
 	cr_assert_eq(take(&c, &words, BOLE_FETCH_UPDATE, ways[1]), BOLE_OK); /* stays an end */
 	cr_assert_eq(verified(&c).ends, 1);
 	answer(&o, goes_on, &o.rest, &words);
@@ -230,19 +232,12 @@ Test(client_shallow, a_deepening_ends_no_history_that_is_here)
 	answer(&o, both, &o.none, &words);
 	cr_assert_eq(take(&c, &words, BOLE_FETCH_UPDATE, ways[0]), BOLE_OK, "%s", c.error);
 	cr_assert_eq(verified(&c).ends, 0);
-	maker_release(&words);
-	cut_offer_close(&o);
-	script_close(&c);
+	end();
 }
 
 Test(client_shallow, a_cut_at_any_byte_and_memory_gone_at_any_call_leave_all_or_nothing)
 {
-	struct maker_bytes words = {NULL, 0, 0};
-	struct cut_offer o;
-	struct script c;
-
-	script_open(&c, test_algo());
-	cut_offer_open(&o);
+	begin();
 	answer(&o, ends_here, &o.younger.pack, &words);
 	for (c.cut = 0; c.cut < words.len; c.cut++) {
 		cr_assert(take(&c, &words, BOLE_FETCH_CLONE, &one) < 0, "cut at %zu", c.cut);
@@ -260,9 +255,7 @@ Test(client_shallow, a_cut_at_any_byte_and_memory_gone_at_any_call_leave_all_or_
 	}
 	cr_assert_gt(failures, 20);
 	cr_assert_eq(verified(&c).ends, 1);
-	maker_release(&words);
-	cut_offer_close(&o);
-	script_close(&c);
+	end();
 }
 
 /* -- On a volume -- */
