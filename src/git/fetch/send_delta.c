@@ -22,7 +22,7 @@ enum {
 	GAIN_PART = 8,           /* of what would be sent, that a delta must save */
 	WORK_OBJECT = 1024,      /* beside its bytes, of a comparison */
 	WORK_FIRST = 128 * 1024, /* before anything must have been saved */
-	WORK_SAVED = 8,         /* for each byte that was saved */
+	WORK_SAVED = 8,          /* for each byte that was saved */
 	WORK_BYTE = 8,           /* of fairness, for a byte that is compared */
 	SEND_MAX = 1 << 20,      /* objects; what is more is a clone or nearly one */
 	SCAN_MIN = 64 * 1024,    /* positions that are looked at */
