@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Deltas made by several fibers: what is stored and what is refused is the same as with one. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,4 +120,48 @@ Test(ahead, stops_when_the_client_has_gone_and_when_memory_ends)
 		packworld_close(&world);
 	}
 	families_release(&f);
+}
+
+/* As many versions of a tree as are worth fibers, each a delta; the last names a blob that is
+ * nowhere. */
+Test(ahead, a_tree_that_several_fibers_made_is_looked_into)
+{
+	enum { VERSIONS = 200 };
+	struct maker_bytes tree = {0}, delta = {0};
+	struct bole_oid blob, nowhere;
+	struct packworld world;
+	struct packmaker maker;
+	uint64_t base;
+
+	packmaker_init(&maker, test_algo());
+	packmaker_object(&maker, BOLE_OBJECT_BLOB, "x", 1, &blob);
+	tree_entry(&tree, "100644", "file", &blob);
+	base = packmaker_object(&maker, BOLE_OBJECT_TREE, tree.ptr, tree.len, NULL);
+	for (unsigned i = 0; i < VERSIONS; i++) {
+		char text[16];
+		int len = snprintf(text, sizeof text, "%u", i);
+
+		if (i + 1 < VERSIONS)
+			packmaker_object(&maker, BOLE_OBJECT_BLOB, text, (size_t)len, &nowhere);
+		else
+			memset(nowhere.bytes, 0x77, sizeof nowhere.bytes);
+		size_t before = tree.len;
+		maker_release(&tree);
+		tree = (struct maker_bytes){0};
+		tree_entry(&tree, "100644", "file", &nowhere);
+		delta_begin(&delta, before, tree.len);
+		delta_insert(&delta, tree.ptr, (uint8_t)tree.len);
+		(void)packmaker_ofs(&maker, base, &delta);
+		maker_release(&delta);
+		delta = (struct maker_bytes){0};
+	}
+	packmaker_finish(&maker);
+	open_world(&world, 4, 0, test_algo());
+	cr_assert_eq(packworld_push(&world, maker.out.ptr, maker.out.len, NULL, NULL),
+	             BOLE_E_INVALID);
+	cr_assert_not_null(strstr(world.report.error, "missing blob 7777"), "%s",
+	                   world.report.error);
+	packworld_close(&world);
+	packmaker_release(&maker);
+	maker_release(&tree);
 }
