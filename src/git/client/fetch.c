@@ -155,9 +155,15 @@ static void release(struct fetching *f)
 	bole_arena_release(&f->text);
 }
 
+/* What is left to do after a conversation. */
+struct rest {
+	bool again; /* another one */
+	bool due;   /* what the origin promised because an earlier one was cut off */
+};
+
 static enum bole_status run(struct bole_remote *r, struct bole_store *store,
                             struct bole_client_fetch *job, const struct bole_bundled *bundled,
-                            bool first, bool *again)
+                            bool first, struct rest *rest)
 {
 	struct fetching f = {.r = r,
 	                     .store = store,
@@ -170,9 +176,10 @@ static enum bole_status run(struct bole_remote *r, struct bole_store *store,
 	enum bole_status rc = course(&f);
 	if (rc < 0)
 		(void)bole_remote_fail(r, rc, "%s", bole_status_text(rc));
-	*again = rc == BOLE_OK && !f.cut_off && (f.again || f.more) && !job->dry_run;
+	rest->again = rc == BOLE_OK && !f.cut_off && (f.again || f.more) && !job->dry_run;
+	rest->due = f.promisor && f.origin.filter[0] == '\0';
 	if (rc == BOLE_OK || rc == BOLE_E_CONFLICT)
-		tell(&f, first, *again);
+		tell(&f, first, rest->again);
 	release(&f);
 	if (rc == BOLE_OK && f.cut_off)
 		return bole_fetch_tell_kept(r, job->objects);
@@ -186,39 +193,22 @@ static enum bole_status run(struct bole_remote *r, struct bole_store *store,
 /* Another conversation, for the next step; its failure is told in r. */
 static enum bole_status run_next(struct bole_remote *r, struct bole_store *store,
                                  struct bole_client_fetch *job, const struct bole_bundled *bundled,
-                                 bool *again)
+                                 struct rest *rest)
 {
 	struct bole_remote next = {.version = 0};
 
-	*again = false;
+	rest->again = false;
 	r->transport->ops->end(r->transport);
 	enum bole_status rc =
 	        bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
 	next.url = r->url;
 	next.download = r->download;
 	if (rc == BOLE_OK)
-		rc = run(&next, store, job, bundled, false, again);
+		rc = run(&next, store, job, bundled, false, rest);
 	if (rc != BOLE_OK)
 		(void)bole_remote_fail(r, rc, "%s; what came before is kept, a fetch goes on there",
 		                       next.error);
 	bole_remote_close(&next);
-	return rc;
-}
-
-static enum bole_status is_due(struct bole_remote *r, struct bole_store *store, const char *name,
-                               bool *due)
-{
-	struct bole_origin origin;
-	struct bole_snapshot *view;
-	struct bole_repo repo;
-
-	*due = false;
-	BOLE_TRY(bole_repo_find(store, name, &repo));
-	BOLE_TRY(bole_snapshot_open(store, repo.id, &view));
-	enum bole_status rc = bole_origin_load(view, r->alloc, &origin);
-	bole_snapshot_close(view);
-	*due = rc == BOLE_OK && origin.there && origin.filter[0] == '\0' && r->url != NULL &&
-	       strcmp(origin.url, r->url) == 0;
 	return rc;
 }
 
@@ -232,13 +222,10 @@ static enum bole_status complete(struct bole_remote *r, struct bole_store *store
 	                                    .object_bytes_max = job->object_bytes_max,
 	                                    .memory_bytes_max = job->memory_bytes_max};
 	struct bole_remote next = {.version = 0};
-	bool due;
 
-	enum bole_status rc = is_due(r, store, job->repo, &due);
-	if (rc != BOLE_OK || !due)
-		return rc;
 	r->transport->ops->end(r->transport);
-	rc = bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
+	enum bole_status rc =
+	        bole_remote_open(&next, r->platform, r->alloc, r->transport, r->options);
 	next.url = r->url;
 	if (rc == BOLE_OK)
 		rc = bole_remote_backfill(&next, store, &fill);
@@ -256,7 +243,7 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 	const struct bole_client_deepen deepen = job->deepen;
 	enum bole_fetch_mode mode = job->mode;
 	struct bole_bundled bundled;
-	bool again = false;
+	struct rest rest = {.again = false};
 
 	job->objects = job->pack_bytes = job->refs_changed = job->haves = job->ends = 0;
 	job->promised = 0;
@@ -266,19 +253,19 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 		return rc;
 	if (bundled.created)
 		job->mode = BOLE_FETCH_UPDATE;
-	rc = run(r, store, job, &bundled, true, &again);
+	rc = run(r, store, job, &bundled, true, &rest);
 	/* Steps, and tags whose target has come while they did not. */
-	for (uint32_t i = 0; again && i < BOLE_REMOTE_REFS_MAX; i++) {
+	for (uint32_t i = 0; rest.again && i < BOLE_REMOTE_REFS_MAX; i++) {
 		uint64_t before = job->refs_changed;
 
 		job->mode = BOLE_FETCH_UPDATE;
 		job->deepen = (struct bole_client_deepen){.depth = 0}; /* done by the first */
-		rc = run_next(r, store, job, &bundled, &again);
-		again = again && job->refs_changed > before;
+		rc = run_next(r, store, job, &bundled, &rest);
+		rest.again = rest.again && job->refs_changed > before;
 	}
 	job->mode = mode;
 	job->deepen = deepen;
 	if (bole_bundles_drop(r, store, &bundled) != BOLE_OK)
 		bole_remote_warn(r, "references of bundles stay behind: %s", bundled.prefix);
-	return rc == BOLE_OK && !job->dry_run ? complete(r, store, job) : rc;
+	return rc == BOLE_OK && rest.due && !job->dry_run ? complete(r, store, job) : rc;
 }
