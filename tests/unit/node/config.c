@@ -179,6 +179,31 @@ Test(config, every_value_of_a_key_keeps_its_order)
 	close_config(&f);
 }
 
+/* A false answer is what lookups are spared by: it must never be wrong. */
+Test(config, sections_that_have_keys_are_known)
+{
+	struct fixture f;
+	unsigned line = 0;
+
+	open_config(&f);
+	cr_assert_not(bole_config_section(f.config, "repo"));
+	cr_assert_not(bole_config_section(NULL, "repo"));
+	cr_assert_eq(bole_config_set(f.config, "node.loops=1"), BOLE_OK);
+	cr_assert(bole_config_section(f.config, "node"));
+	cr_assert_not(bole_config_section(f.config, "repo"));
+	cr_assert_eq(bole_config_parse(f.config,
+	                               bole_bytes_z("[Repo \"a.b\"]\nx.y = 1\n[Http]\nx\n"), &line),
+	             BOLE_E_INVALID);
+	cr_assert_eq(bole_config_parse(f.config, bole_bytes_z("[Repo \"a.b\"]\nx = 1\n[Http]\nx\n"),
+	                               &line),
+	             BOLE_OK);
+	cr_assert(bole_config_section(f.config, "repo"));
+	cr_assert(bole_config_section(f.config, "http"));
+	cr_assert_eq(bole_config_set(f.config, "RECEIVE.enable=true"), BOLE_OK);
+	cr_assert(bole_config_section(f.config, "receive"));
+	close_config(&f);
+}
+
 Test(config, booleans_and_numbers_are_gits)
 {
 	static const struct {
