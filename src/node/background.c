@@ -29,7 +29,7 @@ enum {
 	LISTED_MAX = 32, /* repositories whose references are listed at the start */
 	KINDS = BOLE_MAINTAIN_SCRUB + 1,
 };
-#define LIST_NS     (NODE_SECOND_NS / 2)  /* after a push: they come in bursts */
+#define LIST_NS     (2 * NODE_SECOND_NS)  /* after a push: they come in bursts */
 #define IDLE_NS     NODE_SECOND_NS        /* between two looks */
 #define RETRY_NS    (60 * NODE_SECOND_NS) /* after what failed */
 #define REPORT_NS   (60 * NODE_SECOND_NS) /* between two lines about the store */
