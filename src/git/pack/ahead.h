@@ -32,8 +32,9 @@ enum {
 	AHEAD_FIBERS_MAX = 16,
 };
 
-/* Where entries begin in a tree that have another id than in its base; the rest is the same. */
-enum { INTAKE_CHANGES_MAX = 7, INTAKE_CHANGES_UNKNOWN = 255 };
+/* Where entries begin in a tree that have another id than in its base; the rest is the same.
+ * None: nothing is known, so that what nobody looked at is checked whole. */
+enum { INTAKE_CHANGES_MAX = 7 };
 struct intake_changes {
 	uint8_t count;
 	uint32_t at[INTAKE_CHANGES_MAX];

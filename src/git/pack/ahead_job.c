@@ -62,7 +62,7 @@ static bool make_delta(const struct ahead_shared *shared, struct ahead_worker *w
 	row->size = (size_t)size;
 	const struct bole_bytes before = {base->bytes, base->size};
 
-	row->changes.count = INTAKE_CHANGES_UNKNOWN;
+	row->changes.count = 0;
 	if (row->bytes == NULL || bole_delta_apply(before, delta, row->bytes, row->size) != BOLE_OK)
 		return false;
 	if (job->type == BOLE_OBJECT_TREE)

@@ -143,8 +143,8 @@ static enum bole_status type_as_needed(struct intake *it, const struct bole_oid 
 
 static bool is_changed_tree(const struct intake *it, const struct intake_object *o)
 {
-	return o->changes != NULL && o->changes->count != INTAKE_CHANGES_UNKNOWN &&
-	       o->base != BOLE_OID_NONE && (it->rows[o->base].type & INTAKE_SOUND) != 0;
+	return o->changes != NULL && o->changes->count > 0 && o->base != BOLE_OID_NONE &&
+	       (it->rows[o->base].type & INTAKE_SOUND) != 0;
 }
 
 enum bole_status bole_intake_known(struct intake *it, const struct intake_object *o)

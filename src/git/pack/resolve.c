@@ -498,7 +498,7 @@ static enum bole_status resolve_child(struct intake *it, size_t which, uint32_t 
 	struct intake_waiting waiting = {.row = child, .base = frame->row, .type = type};
 
 	BOLE_TRY(apply_delta(it, child, bole_bytes_of(frame->bytes, frame->len), which, &content));
-	waiting.changes.count = INTAKE_CHANGES_UNKNOWN;
+	waiting.changes.count = 0;
 	if (type == BOLE_OBJECT_TREE)
 		bole_intake_changes(it->algo, bole_bytes_of(frame->bytes, frame->len), content,
 		                    &waiting.changes);

@@ -34,7 +34,7 @@ void bole_intake_changes(uint8_t algo, struct bole_bytes base, struct bole_bytes
 	const size_t hash = bole_hash_bytes(algo);
 	size_t at = 0;
 
-	out->count = INTAKE_CHANGES_UNKNOWN;
+	out->count = 0;
 	if (base.len != content.len || content.len > UINT32_MAX)
 		return;
 	uint8_t count = 0;

@@ -10,7 +10,7 @@
 #include "git/pack/intake.h"
 #include "support/packworld.h"
 
-enum { BLOBS = 6, ENTRIES_MAX = 30, VERSIONS = 4 };
+enum { BLOBS = 6, ENTRIES_MAX = 30, VERSIONS = 4, MANY = 70 };
 
 struct version {
 	struct maker_bytes bytes;
@@ -96,6 +96,30 @@ static void next_version(struct rooted *r, size_t n, uint64_t *random)
 		v->bytes.ptr[below(random, v->bytes.len)] ^= (uint8_t)(1 << below(random, 8));
 }
 
+/* So many trees that are deltas that fibers make them ahead, where there are processors. */
+static void many_deltas(struct packmaker *maker, const struct bole_oid *folder)
+{
+	uint64_t base = 0;
+
+	for (unsigned i = 0; i <= MANY; i++) {
+		struct maker_bytes tree = {0};
+		struct maker_bytes delta = {0};
+		char name[16];
+
+		snprintf(name, sizeof name, "many%02u", i);
+		tree_entry(&tree, "40000", name, folder);
+		if (i == 0) {
+			base = packmaker_object(maker, BOLE_OBJECT_TREE, tree.ptr, tree.len, NULL);
+		} else {
+			delta_begin(&delta, tree.len, tree.len);
+			delta_insert(&delta, tree.ptr, (uint8_t)tree.len);
+			packmaker_ofs(maker, base, &delta);
+		}
+		maker_release(&delta);
+		maker_release(&tree);
+	}
+}
+
 static void make_pack(struct rooted *r, struct packmaker *maker, bool deltas)
 {
 	static const char *const texts[BLOBS] = {
@@ -111,6 +135,7 @@ static void make_pack(struct rooted *r, struct packmaker *maker, bool deltas)
 	for (size_t i = 0; i < BLOBS; i++)
 		packmaker_object(maker, BOLE_OBJECT_BLOB, texts[i], strlen(texts[i]), &r->blobs[i]);
 	packmaker_object(maker, BOLE_OBJECT_TREE, "", 0, &r->folder);
+	many_deltas(maker, &r->folder);
 	for (size_t i = 0; i < VERSIONS; i++) {
 		struct maker_bytes *bytes = &r->versions[i].bytes;
 		struct maker_bytes delta = {0};
@@ -222,20 +247,20 @@ Test(trees, changes_are_entries_whose_ids_differ)
 
 		bole_intake_changes(test_algo(), bole_bytes_of(a->ptr, a->len),
 		                    bole_bytes_of(b->ptr, b->len), &changes);
-		known += changes.count != INTAKE_CHANGES_UNKNOWN;
+		known += changes.count > 0;
 		for (size_t i = 0; i < r.entries; i++) {
 			size_t id = r.versions[0].ids[i];
 			bool name = memcmp(a->ptr + at, b->ptr + at, id - at) == 0;
 			bool same = memcmp(a->ptr + id, b->ptr + id, hash) == 0;
 
-			if (changes.count != INTAKE_CHANGES_UNKNOWN) {
+			if (changes.count > 0) {
 				cr_assert(name);
 				cr_assert(same || changes.at[count] == at);
 			}
 			count += !same || !name;
 			at = id + hash;
 		}
-		cr_assert(changes.count == count || changes.count == INTAKE_CHANGES_UNKNOWN);
+		cr_assert(changes.count == count || changes.count == 0);
 		for (size_t i = 0; i < VERSIONS; i++)
 			maker_release(&r.versions[i].bytes);
 	}
