@@ -43,13 +43,11 @@ static const char *conflict_text(struct bole_push *p, const struct bole_command 
 	return as_expected ? "name conflicts with another reference (directory/file)" : text;
 }
 
-static const char *failure_text(enum bole_status rc)
+const char *bole_push_failure_text(enum bole_status rc)
 {
 	if (rc == BOLE_E_NO_SPACE)
 		return "no space on the volume";
-	if (rc == BOLE_E_IO)
-		return "storage failure; outcome unknown";
-	if (rc == BOLE_E_GONE)
+	if (rc == BOLE_E_GONE) /* a full volume takes back what readers hold */
 		return "no space for what this push reads meanwhile; try again";
 	return bole_status_text(rc);
 }
@@ -155,7 +153,8 @@ static enum bole_status commit_all(struct bole_push *p, struct batch *b)
 			rc = commit_batch(p, b, true);
 	}
 	if (rc != BOLE_OK)
-		bole_push_fail_all(p, failure_text(rc));
+		bole_push_fail_all(p, rc == BOLE_E_IO ? "storage failure; outcome unknown"
+		                                      : bole_push_failure_text(rc));
 	else
 		bole_push_fail_all(p, "too many conflicts in one push");
 	return rc;

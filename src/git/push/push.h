@@ -91,6 +91,8 @@ BOLE_MUST_USE enum bole_status bole_push_keep_cert(struct bole_push *);
 /* Judges every command on its own; sets error where there is an objection. Other results are
  * failures of the store. */
 BOLE_MUST_USE enum bole_status bole_push_check(struct bole_push *);
+/* What a client is told: a word for a volume that is full. Static. */
+const char *bole_push_failure_text(enum bole_status);
 /* Commits the commands without error; ends the transaction; sets error on those that failed. */
 BOLE_MUST_USE enum bole_status bole_push_commit(struct bole_push *);
 /* Gives every command that has none, and is not done, this error. */

@@ -63,8 +63,8 @@ static void note_failure(struct bole_push *p, enum bole_status rc, const char *w
 {
 	if (rc == BOLE_E_NO_SPACE)
 		why = "no space";
-	else if (rc == BOLE_E_GONE) /* a full volume takes back what readers hold (snapshot.c) */
-		why = "no space for what this push reads meanwhile; try again";
+	else if (rc == BOLE_E_GONE)
+		why = bole_push_failure_text(rc);
 	snprintf(p->unpack, sizeof p->unpack, "%s", why[0] != '\0' ? why : bole_status_text(rc));
 }
 
@@ -152,7 +152,7 @@ static enum bole_status apply(struct bole_push *p)
 	if (rc == BOLE_OK)
 		rc = bole_push_commit(p);
 	if (rc != BOLE_OK)
-		bole_push_fail_all(p, bole_status_text(rc));
+		bole_push_fail_all(p, bole_push_failure_text(rc));
 	count_changes(p);
 	return rc;
 }
@@ -163,8 +163,8 @@ static enum bole_status run(struct bole_push *p)
 	enum bole_status rc = bole_tx_begin(svc->store, svc->repo.id, &p->tx);
 
 	if (rc != BOLE_OK) {
-		snprintf(p->unpack, sizeof p->unpack, "%s", bole_status_text(rc));
-		bole_push_fail_all(p, bole_status_text(rc));
+		snprintf(p->unpack, sizeof p->unpack, "%s", bole_push_failure_text(rc));
+		bole_push_fail_all(p, bole_push_failure_text(rc));
 		return rc;
 	}
 	snprintf(p->unpack, sizeof p->unpack, "ok");

@@ -255,3 +255,31 @@ Test(faults, a_fetch_whose_snapshot_is_revoked_says_try_again)
 	cr_assert_lt(told, 60);
 	scene_close(&c);
 }
+
+Test(faults, a_push_whose_view_is_revoked_names_the_full_volume)
+{
+	struct bole_odb_ops gone;
+	unsigned told = 0;
+	struct scene c;
+
+	scene_open(&c);
+	real_odb = c.f.store->odb;
+	gone = *real_odb;
+	gone.find = find_gone;
+	gone.view = view_gone;
+	for (unsigned n = 0; n < 200; n++) {
+		reads_left = n;
+		c.f.store->odb = &gone;
+		const char *answer = push(&c, "report-status");
+
+		c.f.store->odb = real_odb;
+		if (strstr(answer, "ng ") == NULL)
+			break;
+		cr_assert_not_null(strstr(answer, "no space"), "%u: %s", n, answer);
+		nothing_moved(&c);
+		told++;
+	}
+	cr_assert_gt(told, 2);
+	cr_assert_lt(told, 200);
+	scene_close(&c);
+}
