@@ -182,6 +182,9 @@ expect 0 "$bole" --json fsck d.img
 same "no errors" "$(json 'd["errors"]')" 0
 expect 0 "$bole" --json scrub d.img
 same "nothing is damaged" "$(json 'd["damaged"]')" 0
+mkfifo fifo
+expect 1 "$bole" bundle create d.img fifo
+same "what is no file stays what it is" "$([[ -p fifo ]] && echo yes)" yes
 expect 0 "$bole" --json grow d.img
 same "it has not grown" "$(json 'd["capacity_after"] == d["capacity_before"]')" True
 expect 2 "$bole" grow d.img --size 1M

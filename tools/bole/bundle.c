@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bole/export.h"
@@ -143,6 +144,11 @@ static int create(struct bole_cli *cli, struct bole_snapshot *snapshot,
 
 	if (strcmp(path, "-") == 0)
 		return write_bundle(cli, snapshot, chosen, stdout, path);
+	struct stat there;
+	if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
+		fprintf(stderr, "bole: %s: is no regular file: write to - and redirect\n", path);
+		return BOLE_EXIT_FAILED;
+	}
 	int len = snprintf(hidden, sizeof hidden, "%s.new", path);
 	FILE *file = len > 0 && (size_t)len < sizeof hidden ? fopen(hidden, "wb") : NULL;
 	if (file == NULL) {
