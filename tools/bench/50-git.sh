@@ -402,6 +402,7 @@ push_commits() { # of one commit each; the advertisement's cost is taken off
 		[ "$kind" != bitmap ] || continue
 		git -C work checkout -q -B "p-$kind" origin/HEAD 2>/dev/null || git -C work checkout -q -B "p-$kind"
 		server_start "$kind"
+		sleep "${GIT_UP:-1}"
 		ns=$(server_ns "$kind")
 		for i in $(seq $n); do
 			echo "$i" >>work/pushed
