@@ -293,6 +293,17 @@ static void give_window(struct net_stream *stream, size_t len)
 	received(stream->pcb, len);
 }
 
+/* The peer may keep the rest of a request until it hears of what came (RFC 896), and nobody hurries
+ * to tell while an answer may carry the news: that would be 250 ms. */
+static void acknowledge(struct net_stream *stream)
+{
+	if (stream->pcb == NULL || !tcp_is_flag_set(stream->pcb, TF_ACK_DELAY))
+		return;
+	tcp_ack_now(stream->pcb);
+	tcp_output(stream->pcb);
+	net_flush();
+}
+
 static enum bole_status stream_read(struct bole_stream *base, void *dst, size_t cap, size_t *got)
 {
 	struct net_stream *stream = stream_of(base);
@@ -303,6 +314,7 @@ static enum bole_status stream_read(struct bole_stream *base, void *dst, size_t 
 			return BOLE_E_CLOSED;
 		if (stream->ended)
 			return BOLE_END;
+		acknowledge(stream);
 		if (!park(&stream->reader, stream->read_deadline))
 			return BOLE_E_TIMEOUT;
 	}

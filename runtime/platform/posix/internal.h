@@ -154,7 +154,8 @@ struct posix_stream {
 	struct bole_stream stream;
 	struct posix *platform;
 	int fd;
-	bool failed_read; /* sticky errors, of the one reader and the one writer */
+	_Atomic bool unanswered; /* something was read since the last write */
+	bool failed_read;        /* sticky errors, of the one reader and the one writer */
 	bool failed_write;
 	socklen_t peer_bytes; /* 0: to be asked for */
 	struct sockaddr_storage peer;

@@ -3,7 +3,10 @@
  * until the loop that has the socket reports an edge, a plain thread polls. */
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +129,17 @@ static bool past_deadline(struct posix_stream *s, bool write)
 	return deadline != BOLE_NEVER && posix_now_ns() >= deadline;
 }
 
+/* The rest of a request may wait for the peer to hear of what came (RFC 896: Nagle's algorithm,
+ * which git's client leaves on), and a kernel that expects an answer is in no hurry to tell (RFC
+ * 1122, 4.2.3.2): that would be 40 ms. */
+static void acknowledge(struct posix_stream *s)
+{
+	int on = 1;
+
+	if (atomic_exchange_explicit(&s->unanswered, false, memory_order_relaxed))
+		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
 static enum bole_status stream_read(struct bole_stream *stream, void *dst, size_t cap, size_t *got)
 {
 	struct posix_stream *s = stream_of(stream);
@@ -135,14 +149,18 @@ static enum bole_status stream_read(struct bole_stream *stream, void *dst, size_
 		ssize_t n = recv(s->fd, dst, cap, 0);
 		if (n > 0) {
 			*got = (size_t)n;
+			atomic_store_explicit(&s->unanswered, true, memory_order_relaxed);
 			return BOLE_OK;
 		}
 		if (n == 0)
 			return BOLE_END;
 		if (errno == EINTR)
 			continue;
-		enum bole_status rc =
-		        errno == EAGAIN ? posix_stream_wait(s, false) : status_of_errno(errno);
+		enum bole_status rc = status_of_errno(errno);
+		if (errno == EAGAIN) {
+			acknowledge(s);
+			rc = posix_stream_wait(s, false);
+		}
 		if (rc != BOLE_OK) {
 			s->failed_read = rc != BOLE_E_TIMEOUT;
 			return rc;
@@ -174,6 +192,7 @@ static enum bole_status send_all(struct posix_stream *s, struct iovec *vec, size
 		struct msghdr message = {.msg_iov = vec, .msg_iovlen = count};
 		ssize_t n = sendmsg(s->fd, &message, MSG_NOSIGNAL);
 		if (n >= 0) {
+			atomic_store_explicit(&s->unanswered, false, memory_order_relaxed);
 			vector_advance(&vec, &count, (size_t)n);
 			continue;
 		}
