@@ -19,13 +19,15 @@ enum {
 	CACHE_BYTES = 4 * 1024 * 1024,
 	REF_HEAD_BYTES = 24,     /* about, of a delta that names its base by its id */
 	DEFLATES_TO = 3,         /* an object, about: the part of its length */
+	TREE_PERCENT = 60,       /* the same of a tree, which is ids for the most part */
 	GAIN_PART = 8,           /* of what would be sent, that a delta must save */
 	WORK_OBJECT = 1024,      /* beside its bytes, of a comparison */
 	WORK_FIRST = 128 * 1024, /* before anything must have been saved */
 	WORK_SAVED = 8,          /* for each byte that was saved */
 	WORK_BYTE = 8,           /* of fairness, for a byte that is compared */
 	SEND_MAX = 1 << 20,      /* objects; what is more is a clone or nearly one */
-	SCAN_MIN = 64 * 1024,    /* positions that are looked at */
+	SCAN_MIN = 64 * 1024,    /* positions with names that are looked at */
+	SCAN_NAMED = 16,         /* without one: cheaper by this */
 	SCAN_EACH = 64,          /* the same, for each that is sent */
 	SCAN_MAX = 8 * 1024 * 1024,
 	SCAN_YIELD = 4096,
@@ -100,17 +102,19 @@ static enum bole_status list_names(struct send_deltas *sd)
 	return BOLE_OK;
 }
 
-/* Looks at one segment of what the receiver has, the newest first. */
-static enum bole_status scan(struct send_deltas *sd, const struct bitmap_segment *s, uint32_t count)
+/* Looks at one segment of what the receiver has, the newest first. Commits, of which packs have all
+ * before the rest, have no names and cost next to nothing. */
+static enum bole_status scan(struct send_deltas *sd, const struct bitmap_segment *s, uint64_t *left)
 {
 	const struct bole_bitmap *b = sd->pick->bitmap;
 
-	for (uint32_t i = 0; i < count && sd->waiting > 0; i++) {
+	for (uint32_t i = 0; i < s->count && sd->waiting > 0 && *left >= SCAN_NAMED; i++) {
 		uint32_t at = s->first + (s->extent != 0 ? i : s->count - 1 - i);
 		uint32_t name = b->names[at];
 
 		if (i % SCAN_YIELD == SCAN_YIELD - 1)
 			BOLE_TRY(bole_reach_spend(sd->em->plan, SCAN_YIELD));
+		*left -= name == 0 ? 1 : SCAN_NAMED;
 		if (name == 0 || !bitmap_has(&sd->pick->have, at))
 			continue;
 		struct kin *k = kin_of(sd, name);
@@ -127,15 +131,9 @@ static enum bole_status scan_all(struct send_deltas *sd)
 	const struct bole_bitmap *b = sd->pick->bitmap;
 	uint64_t left = sd->pick->count * SCAN_EACH;
 
-	left = left < SCAN_MIN ? SCAN_MIN : left > SCAN_MAX ? SCAN_MAX : left;
-	for (uint32_t i = b->segment_count; i-- > 0 && left > 0 && sd->waiting > 0;) {
-		uint32_t count = b->segments[i].count;
-
-		if (count > left)
-			count = (uint32_t)left;
-		BOLE_TRY(scan(sd, &b->segments[i], count));
-		left -= count;
-	}
+	left = (left < SCAN_MIN ? SCAN_MIN : left > SCAN_MAX ? SCAN_MAX : left) * SCAN_NAMED;
+	for (uint32_t i = b->segment_count; i-- > 0 && left >= SCAN_NAMED && sd->waiting > 0;)
+		BOLE_TRY(scan(sd, &b->segments[i], &left));
 	return BOLE_OK;
 }
 
@@ -281,8 +279,6 @@ static enum bole_status make(struct send_deltas *sd, struct bole_bytes base,
 {
 	struct bole_delta_index *index;
 
-	if (bytes == 0)
-		bytes = target.len / DEFLATES_TO;
 	size_t cap = bytes * 2 < target.len / 4 * 3 ? (size_t)bytes * 2 : target.len / 4 * 3;
 
 	sd->work += base.len + target.len;
@@ -308,7 +304,10 @@ static enum bole_status attempt(struct send_deltas *sd, const struct bole_entry 
 	sd->work += WORK_OBJECT;
 	BOLE_TRY(take_base(sd, out->base, entry->type, &out->oid, &base));
 	BOLE_TRY(bole_object_read_entry(sd->reader, entry, &target));
-	BOLE_TRY(make(sd, base, target, bytes, &out->len, &len));
+	uint64_t whole = bytes != 0                        ? bytes
+	                 : entry->type == BOLE_OBJECT_TREE ? target.len * TREE_PERCENT / 100
+	                                                   : target.len / DEFLATES_TO;
+	BOLE_TRY(make(sd, base, target, whole, &out->len, &len));
 	out->deflated = bole_bytes_of(sd->packed.ptr, len);
 	if (bytes != 0)
 		sd->saved += bytes - len - REF_HEAD_BYTES;
