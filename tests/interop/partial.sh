@@ -73,6 +73,7 @@ tls=$top/tests/support/tls
 python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
 pids+=($!)
 serve() { # image: sets bhttp bgit served
+	rm -f serve.out # of the server before
 	"$bole" serve "$1" --http 127.0.0.1:0 --git 127.0.0.1:0 --push --set receive.create=true \
 		--set uploadpack.packfileURIs=false >serve.out 2>serve.log &
 	served=$!
