@@ -310,14 +310,17 @@ static int base64_value(uint8_t c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* False: not base64. dst has room for three quarters of text. */
+/* False: not base64 (RFC 4648, section 4), padded and with no bits beyond the last byte, so that
+ * there is one text for each secret. dst has room for three quarters of text. */
 static bool base64_decode(struct bole_bytes text, uint8_t *dst, size_t *len)
 {
 	uint32_t bits = 0;
 	unsigned count = 0;
 
 	*len = 0;
-	while (text.len > 0 && text.ptr[text.len - 1] == '=')
+	if (text.len % 4 != 0)
+		return false;
+	for (unsigned pads = 0; pads < 2 && text.len > 0 && text.ptr[text.len - 1] == '='; pads++)
 		text.len--;
 	for (size_t i = 0; i < text.len; i++) {
 		int value = base64_value(text.ptr[i]);
@@ -331,7 +334,7 @@ static bool base64_decode(struct bole_bytes text, uint8_t *dst, size_t *len)
 			dst[(*len)++] = (uint8_t)(bits >> count);
 		}
 	}
-	return true;
+	return (bits & ((UINT32_C(1) << count) - 1)) == 0;
 }
 
 static bool scheme_is(struct bole_bytes *value, const char *scheme)

@@ -136,6 +136,8 @@ Test(access, names_and_tokens_are_recognised)
 	        "Basic Ym9iOnNlY3JldA==", /* bob:secret */
 	        "Basic Z2hvc3Q6c2VjcmV0", /* ghost:secret */
 	        "Basic YWxpY2U=",
+	        "Basic YWxpY2U6c2VjcmV0====", /* padded where nothing is missing */
+	        "Basic YWxpY2U6c2VjcmV0=",
 	        "Basic",
 	        "Basic ",
 	        "Basic !!!!",
