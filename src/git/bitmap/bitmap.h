@@ -212,8 +212,16 @@ BOLE_MUST_USE enum bole_status bole_bitmap_save(struct bole_bitmap *, struct bol
 /* The hash of a pack of one extent, by itself, in the same way. */
 BOLE_MUST_USE enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *, struct bole_store *,
                                                     uint32_t repo);
-/* Removes all that was saved of a repository's sets: something was collected, and what is gone may
- * come back elsewhere, at other positions than the sets have it at. */
+/* A collection: what it removes may come back elsewhere, at other positions than the sets have it
+ * at. Before it removes anything, it sets aside what was saved: from then on there is nothing to
+ * load, whatever fails. *value, *len: owned by the caller; NULL = nothing that could be put back.
+ * Afterwards it forgets the rest, or puts back what is as good as before. Nobody saves meanwhile.
+ */
+BOLE_MUST_USE enum bole_status bole_bitmap_set_aside(struct bole_store *, uint32_t repo,
+                                                     struct bole_alloc *, uint8_t **value,
+                                                     size_t *len);
+BOLE_MUST_USE enum bole_status bole_bitmap_put_back(struct bole_store *, uint32_t repo,
+                                                    struct bole_bytes value);
 BOLE_MUST_USE enum bole_status bole_bitmap_forget(struct bole_store *, uint32_t repo);
 /* BOLE_E_NOT_FOUND: there is none, or an extent of it is gone; BOLE_E_CORRUPT. */
 BOLE_MUST_USE enum bole_status bole_bitmap_load(struct bole_platform *, struct bole_alloc *,

@@ -189,27 +189,68 @@ enum bole_status bole_bitmap_save(struct bole_bitmap *b, struct bole_wholes *who
 	return BOLE_OK;
 }
 
-enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *b, struct bole_store *store,
-                                      uint32_t repo)
+/* By itself; value.ptr NULL removes. */
+static enum bole_status put_one(struct bole_store *store, uint32_t repo, uint8_t number,
+                                struct bole_bytes value)
 {
-	const uint8_t number = SUM_KEY;
 	const struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
-	uint8_t value[SUM_HEAD_BYTES + BOLE_OID_BYTES_MAX];
 	struct bole_tx *tx;
 	size_t failed;
 
-	bole_put_le32(value, SUM_MAGIC);
-	bole_put_le32(value + 4, (uint32_t)b->sum_extent);
-	bole_put_le32(value + 8, (uint32_t)(b->sum_extent >> 32));
-	memcpy(value + SUM_HEAD_BYTES, b->sum, b->key_bytes);
 	BOLE_TRY(bole_tx_begin(store, repo, &tx));
-	enum bole_status rc =
-	        store->aux->put(tx, &key, bole_bytes_of(value, SUM_HEAD_BYTES + b->key_bytes));
+	enum bole_status rc = store->aux->put(tx, &key, value);
 	if (rc != BOLE_OK) {
 		bole_tx_abort(tx);
 		return rc;
 	}
 	return bole_tx_commit(tx, NULL, 0, &failed);
+}
+
+enum bole_status bole_bitmap_save_sum(const struct bole_bitmap *b, struct bole_store *store,
+                                      uint32_t repo)
+{
+	uint8_t value[SUM_HEAD_BYTES + BOLE_OID_BYTES_MAX];
+
+	bole_put_le32(value, SUM_MAGIC);
+	bole_put_le32(value + 4, (uint32_t)b->sum_extent);
+	bole_put_le32(value + 8, (uint32_t)(b->sum_extent >> 32));
+	memcpy(value + SUM_HEAD_BYTES, b->sum, b->key_bytes);
+	return put_one(store, repo, SUM_KEY, bole_bytes_of(value, SUM_HEAD_BYTES + b->key_bytes));
+}
+
+/* -- A collection -- */
+
+enum bole_status bole_bitmap_set_aside(struct bole_store *store, uint32_t repo,
+                                       struct bole_alloc *alloc, uint8_t **value, size_t *len)
+{
+	const uint8_t number = 0;
+	const struct bole_aux_key key = {BOLE_AUX_DERIVED, KIND, {&number, 1}};
+	struct bole_snapshot *snapshot;
+
+	*value = NULL;
+	*len = 0;
+	if (store->aux == NULL)
+		return BOLE_OK;
+	BOLE_TRY(bole_snapshot_open(store, repo, &snapshot));
+	enum bole_status rc = store->aux->get(snapshot, &key, alloc, value, len);
+	bole_snapshot_close(snapshot);
+	if (rc == BOLE_E_NOT_FOUND)
+		return BOLE_OK;
+	if (rc != BOLE_OK) /* it goes, and another one is made */
+		*value = NULL;
+	/* Without the first piece there is no index. */
+	rc = put_one(store, repo, 0, (struct bole_bytes){NULL, 0});
+	if (rc != BOLE_OK) {
+		bole_alloc_free(alloc, *value, *value == NULL ? 0 : *len, 1);
+		*value = NULL;
+	}
+	return rc;
+}
+
+enum bole_status bole_bitmap_put_back(struct bole_store *store, uint32_t repo,
+                                      struct bole_bytes value)
+{
+	return put_one(store, repo, 0, value);
 }
 
 static enum bole_status forget_all(struct bole_tx *tx, bool *any)

@@ -67,6 +67,30 @@ static enum bole_status mark_roots(struct gc_walk *walk, uint64_t *count)
 	return rc == BOLE_END ? bole_gc_walk_finish(walk) : rc;
 }
 
+/* Sets are of objects where they are now: no cut may leave them when some of these are gone. */
+static enum bole_status set_sets_aside(struct gc_walk *walk)
+{
+	const struct bole_mark *mark = walk->mark;
+
+	return bole_bitmap_set_aside(mark->store, mark->view->repo.id, walk->alloc, &walk->sets,
+	                             &walk->sets_len);
+}
+
+static void settle_sets(struct gc_walk *walk, struct bole_store *store, uint32_t repo)
+{
+	enum bole_status rc = BOLE_OK;
+
+	if (walk->result->store.objects_dropped > 0)
+		rc = bole_bitmap_forget(store, repo);
+	else if (walk->sets != NULL)
+		rc = bole_bitmap_put_back(store, repo, bole_bytes_of(walk->sets, walk->sets_len));
+	if (rc != BOLE_OK)
+		bole_log(walk->platform, BOLE_LOG_WARN,
+		         "gc: what the store kept of sets is of no use any more: %s",
+		         bole_status_text(rc));
+	bole_alloc_free(walk->alloc, walk->sets, walk->sets == NULL ? 0 : walk->sets_len, 1);
+}
+
 /* Ends the mark; *ended = it is gone, whatever is returned. */
 static enum bole_status finish(struct gc_walk *walk, bool *ended)
 {
@@ -78,6 +102,7 @@ static enum bole_status finish(struct gc_walk *walk, bool *ended)
 
 	if (options->progress != NULL)
 		options->progress(options->ctx, "removing", walk->marked, 0);
+	BOLE_TRY(set_sets_aside(walk));
 	for (;;) {
 		uint64_t roots;
 
@@ -140,10 +165,7 @@ static enum bole_status collect(struct gc_walk *walk, struct bole_store *store, 
 		         "gc: the record of promised objects was not made shorter");
 	if (!ended)
 		bole_mark_abort(walk->mark);
-	if (rc == BOLE_OK && walk->result->store.objects_dropped > 0 &&
-	    bole_bitmap_forget(store, repo) != BOLE_OK)
-		bole_log(walk->platform, BOLE_LOG_WARN,
-		         "gc: sets of what is gone are still in the store");
+	settle_sets(walk, store, repo);
 	return rc;
 }
 

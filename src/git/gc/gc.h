@@ -52,7 +52,9 @@ struct gc_walk {
 	uint8_t algo;
 	struct bole_boundary boundary; /* as it was when the mark began; later ones are roots */
 	struct bole_promises promises; /* the same */
-	struct bole_oid at;            /* the object that is looked into, for messages */
+	uint8_t *sets;                 /* what was set aside of the saved ones */
+	size_t sets_len;
+	struct bole_oid at; /* the object that is looked into, for messages */
 	struct gc_block *top;
 	struct gc_block *spare; /* one empty block, so that a border costs nothing */
 	struct gc_blob *batch;

@@ -5,6 +5,7 @@
 
 #include "bole/block_sim.h"
 #include "bole/gc.h"
+#include "git/bitmap/bitmap.h"
 #include "git/bitmap/cache.h"
 #include "support/dagworld.h"
 #include "support/suite_help.h"
@@ -46,13 +47,92 @@ static struct bole_bitmap *make(int seconds)
 	return bitmap;
 }
 
-static void collect(void)
+static uint64_t collect(void)
 {
 	struct bole_gc_result result;
 
 	OK(bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, NULL, &result));
-	cr_assert_gt(result.store.objects_dropped, 0);
-	bole_git_cache_collected(cache, w.repo.id);
+	if (result.store.objects_dropped > 0)
+		bole_git_cache_collected(cache, w.repo.id);
+	return result.store.objects_dropped;
+}
+
+/* What was saved is gone when objects that it may know are: the tip, which it does. */
+static bool agree(int tip)
+{
+	struct bole_bitmap *bitmap;
+	enum bole_status rc = load(&bitmap);
+
+	cr_assert(rc == BOLE_OK || rc == BOLE_E_NOT_FOUND);
+	bole_bitmap_release(bitmap);
+	return rc == BOLE_E_NOT_FOUND || dag_has(&w, tip);
+}
+
+/* A collection of what is on a copy of the device, which loses power at the n-th operation, or
+ * (memory) gets none from the n-th allocation on. False: it ended before. */
+static bool collect_badly(struct bole_block *device, int tip, uint64_t n, bool memory)
+{
+	struct bole_gc_result result;
+
+	OK(bole_block_sim_clone(&w.test.alloc, device, &w.device));
+	OK(bole_flash_open(w.device, &w.test.base, &w.test.alloc, NULL, &w.store));
+	uint64_t grows = w.test.grows;
+	w.test.fail_after = memory;
+	w.test.fail_at = memory ? grows + n : 0;
+	bole_block_sim_cut_at(w.device, memory ? 0 : n, BOLE_SIM_TEAR_RANDOM);
+	(void)!bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, NULL, &result);
+	bool met = memory ? w.test.grows >= grows + n : bole_block_sim_is_off(w.device);
+	w.test.fail_after = false;
+	w.test.fail_at = 0;
+	if (!bole_block_sim_is_off(w.device))
+		cr_assert(agree(tip), "%s %d", memory ? "memory" : "power", (int)n);
+	bole_block_sim_cut_now(w.device, BOLE_SIM_TEAR_RANDOM);
+	(void)!bole_store_close(w.store);
+	bole_block_sim_power_on(w.device);
+	OK(bole_flash_open(w.device, &w.test.base, &w.test.alloc, NULL, &w.store));
+	cr_assert(agree(tip), "%s %d", memory ? "memory" : "power", (int)n);
+	OK(bole_store_close(w.store));
+	bole_block_close(w.device);
+	return met;
+}
+
+/* Goal: no cut and no lack of memory leaves sets of objects that are gone. */
+Test(bitmap, no_failure_leaves_sets_of_what_was_collected)
+{
+	struct bole_block_sim_options sim;
+	struct bole_bitmap *bitmap;
+	struct test_platform test;
+	struct bole_block *device;
+	struct bole_snapshot *snapshot;
+	int tip = DAG_NONE;
+
+	test_platform_init(&test, 1);
+	OK(bole_block_sim_geometry("virtio", &sim));
+	sim.size_bytes = 16 << 20;
+	OK(bole_block_sim_open(&test.alloc, &sim, &device));
+	dag_open(&w, device, test_algo(), 1);
+	for (int i = 0; i < 20; i++)
+		tip = dag_grow(&w, 4);
+	cr_assert(dag_push(&w, true, 0, tip));
+	cr_assert(dag_push(&w, true, 1, w.nodes[tip].links[0]));
+	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
+	struct bole_bitmap_job job = {
+	        .platform = &w.test.base, .alloc = &w.test.alloc, .snapshot = snapshot};
+	OK(bole_bitmap_build(&job, &bitmap));
+	bole_snapshot_close(snapshot);
+	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
+	bole_bitmap_release(bitmap);
+	cr_assert(dag_push(&w, true, 0, DAG_NONE));
+	OK(bole_store_close(w.store));
+	for (uint64_t n = 1; collect_badly(device, tip, n, false); n++)
+		;
+	for (uint64_t n = 1; collect_badly(device, tip, n, true); n += 1 + n / 16)
+		;
+	w.device = device;
+	OK(bole_flash_open(device, &w.test.base, &w.test.alloc, NULL, &w.store));
+	dag_close(&w);
+	bole_block_close(device);
+	test_platform_release(&test);
 }
 
 /* Goal: a branch goes, is collected and comes back, partly at other places. Nobody uses the sets of
@@ -76,14 +156,16 @@ Test(bitmap, sets_from_before_a_collection_are_gone)
 		tip = dag_grow(&w, 4);
 	cr_assert(dag_push(&w, true, 0, tip));
 	cr_assert(dag_push(&w, true, 1, w.nodes[tip].links[0]));
+	(void)collect();
 	cr_assert_null(cached());
 	bitmap = make(2);
 	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
 	bole_bitmap_release(bitmap);
+	cr_assert_eq(collect(), 0);
 	OK(load(&bitmap));
 	bole_bitmap_release(bitmap);
 	cr_assert(dag_push(&w, true, 0, DAG_NONE));
-	collect();
+	cr_assert_gt(collect(), 0);
 	cr_assert_null(cached());
 	cr_assert_eq(load(&bitmap), BOLE_E_NOT_FOUND);
 	dag_bring_back(&w, tip);
