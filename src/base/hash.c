@@ -10,7 +10,7 @@
 
 enum {
 	BLOCK_BYTES = 64,
-	/* Asking the processor traps in a virtual machine (4 us seen); below this many bytes the
+	/* Asking the processor traps in a virtual machine (25 us seen); below this many bytes the
 	 * generic code is done sooner. Nothing is cached between hashes: no global state. */
 	PROBE_BYTES = 16 * 1024,
 };
@@ -35,15 +35,16 @@ void bole_hash_init(struct bole_hash *hash, uint8_t algo)
 
 void bole_hashing_probe(struct bole_hashing *hashing)
 {
-	bole_sha_blocks_fn *sha1 = bole_sha_blocks_native(BOLE_HASH_SHA1);
-	bole_sha_blocks_fn *sha256 = bole_sha_blocks_native(BOLE_HASH_SHA256);
-	const struct bole_sha1_detector *detector = bole_sha1_detector_native();
+	uint64_t features = bole_sha_features();
+	bole_sha_blocks_fn *sha1 = bole_sha_blocks_native(features, BOLE_HASH_SHA1);
+	bole_sha_blocks_fn *sha256 = bole_sha_blocks_native(features, BOLE_HASH_SHA256);
+	const struct bole_sha1_detector *detector = bole_sha1_detector_native(features);
 
 	*hashing = (struct bole_hashing){
 	        .sha1 = sha1 != NULL ? sha1 : bole_sha1_blocks_generic,
 	        .sha256 = sha256 != NULL ? sha256 : bole_sha256_blocks_generic,
-	        .sha1_pair = bole_sha_pair_native(BOLE_HASH_SHA1),
-	        .sha256_pair = bole_sha_pair_native(BOLE_HASH_SHA256),
+	        .sha1_pair = bole_sha_pair_native(features, BOLE_HASH_SHA1),
+	        .sha256_pair = bole_sha_pair_native(features, BOLE_HASH_SHA256),
 	        .detector = detector != NULL ? detector : &bole_sha1_detector_generic,
 	};
 }
@@ -57,7 +58,7 @@ void bole_hash_init_with(struct bole_hash *hash, uint8_t algo, const struct bole
 
 static void hash_probe(struct bole_hash *hash)
 {
-	bole_sha_blocks_fn *native = bole_sha_blocks_native(hash->algo);
+	bole_sha_blocks_fn *native = bole_sha_blocks_native(bole_sha_features(), hash->algo);
 
 	hash->probed = true;
 	if (native != NULL)

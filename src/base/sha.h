@@ -48,10 +48,12 @@ extern const uint32_t bole_sha256_k[64];
 uint32_t bole_sha1_suspects_generic(const uint8_t *const *blocks, size_t count, uint32_t *masks);
 extern const struct bole_sha1_detector bole_sha1_detector_generic;
 
-/* What this processor does best for algo, asked anew at each call (which costs microseconds under
- * a hypervisor); NULL = nothing better than the generic code. One per architecture. */
-bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo);
-bole_sha_pair_fn *bole_sha_pair_native(uint8_t algo);
-const struct bole_sha1_detector *bole_sha1_detector_native(void);
+/* What this processor has: bits that mean something to the functions below. Asked anew at each
+ * call, which traps under a hypervisor (25 us seen). One per architecture. */
+uint64_t bole_sha_features(void);
+/* What a processor with these features does best; NULL = nothing better than the generic code. */
+bole_sha_blocks_fn *bole_sha_blocks_native(uint64_t features, uint8_t algo);
+bole_sha_pair_fn *bole_sha_pair_native(uint64_t features, uint8_t algo);
+const struct bole_sha1_detector *bole_sha1_detector_native(uint64_t features);
 
 #endif /* BOLE_BASE_SHA_H */

@@ -61,7 +61,8 @@ Test(hash, native_and_generic_blocks_agree)
 
 	for (unsigned round = 0; round < 200; round++) {
 		for (uint8_t algo = 1; algo <= 2; algo++) {
-			bole_sha_blocks_fn *native = bole_sha_blocks_native(algo);
+			bole_sha_blocks_fn *native =
+			        bole_sha_blocks_native(bole_sha_features(), algo);
 			bole_sha_blocks_fn *generic = algo == BOLE_HASH_SHA1
 			                                      ? bole_sha1_blocks_generic
 			                                      : bole_sha256_blocks_generic;

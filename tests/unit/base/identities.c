@@ -140,14 +140,14 @@ Test(identities, an_attack_is_noticed_among_many_messages)
 /* The lanes of a pair beside the function for one. */
 Test(identities, pairs_hash_as_one_at_a_time)
 {
-	uint64_t seed = test_seed(52);
+	uint64_t seed = test_seed(52), features = bole_sha_features();
 	static uint8_t data[DATA_BYTES];
 
 	test_random_bytes(&seed, data, sizeof data);
 	for (unsigned round = 0; round < 400; round++) {
 		uint8_t algo = round % 2 == 0 ? BOLE_HASH_SHA1 : BOLE_HASH_SHA256;
-		bole_sha_pair_fn *pair = bole_sha_pair_native(algo);
-		bole_sha_blocks_fn *one = bole_sha_blocks_native(algo);
+		bole_sha_pair_fn *pair = bole_sha_pair_native(features, algo);
+		bole_sha_blocks_fn *one = bole_sha_blocks_native(features, algo);
 		const size_t words = algo == BOLE_HASH_SHA1 ? 5 : 8;
 		uint32_t a[2][8], b[2][8], before[8][2][8];
 		uint32_t *states[2] = {a[0], a[1]};

@@ -65,7 +65,7 @@ static void compare(bole_sha1_suspects_fn *suspects, uint64_t seed)
 
 Test(hash, conditions_in_lanes_are_those_of_the_reference)
 {
-	const struct bole_sha1_detector *native = bole_sha1_detector_native();
+	const struct bole_sha1_detector *native = bole_sha1_detector_native(bole_sha_features());
 	uint64_t seed = test_seed(40);
 
 	compare(bole_sha1_suspects_generic, seed);
@@ -234,7 +234,7 @@ static void find_attacks(const struct bole_sha1_detector *detector, uint64_t see
 /* Goal: by every disturbance vector and in every lane, with a slow copy of SHA-1's steps beside. */
 Test(hash, the_block_that_would_collide_is_made_in_every_lane)
 {
-	const struct bole_sha1_detector *native = bole_sha1_detector_native();
+	const struct bole_sha1_detector *native = bole_sha1_detector_native(bole_sha_features());
 	uint64_t seed = test_seed(42);
 
 	find_attacks(&bole_sha1_detector_generic, seed);

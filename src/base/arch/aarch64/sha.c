@@ -82,20 +82,27 @@ static void sha256_blocks_ce(uint32_t *state, const uint8_t *src, size_t count)
 }
 
 /* Reading the register traps outside the kernel; Linux answers since 4.11. */
-bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
+uint64_t bole_sha_features(void)
 {
-	enum { SHA1_AT = 8, SHA2_AT = 12, FIELD = 15 };
 	uint64_t features;
 
 	__asm__("mrs %0, id_aa64isar0_el1" : "=r"(features));
+	return features;
+}
+
+bole_sha_blocks_fn *bole_sha_blocks_native(uint64_t features, uint8_t algo)
+{
+	enum { SHA1_AT = 8, SHA2_AT = 12, FIELD = 15 };
+
 	if (algo == BOLE_HASH_SHA1)
 		return (features >> SHA1_AT & FIELD) != 0 ? sha1_blocks_ce : NULL;
 	return (features >> SHA2_AT & FIELD) != 0 ? sha256_blocks_ce : NULL;
 }
 
 /* One message at a time is what was measured. */
-bole_sha_pair_fn *bole_sha_pair_native(uint8_t algo)
+bole_sha_pair_fn *bole_sha_pair_native(uint64_t features, uint8_t algo)
 {
+	(void)features;
 	(void)algo;
 	return NULL;
 }

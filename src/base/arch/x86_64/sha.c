@@ -5,8 +5,8 @@
 
 #include <cpuid.h>
 #include <immintrin.h>
-#include <stdbool.h>
 
+#include "base/arch/x86_64/features.h"
 #include "bole/oid.h"
 
 #define SHA_TARGET __attribute__((target("sha,sse4.1,ssse3")))
@@ -202,29 +202,42 @@ SHA_TARGET static void sha256_pair_ni(uint32_t *const *states, const uint8_t *co
 	sha256_store(states[l], abef[l], cdgh[l]);
 }
 
-static bool has_sha(void)
+/* Three leaves of cpuid, each of which traps (Intel SDM volume 2, CPUID; volume 1, 14.3 and 15.2:
+ * vectors can be used when the system keeps their registers). */
+uint64_t bole_sha_features(void)
 {
-	enum { SSSE3 = 1 << 9, SSE41 = 1 << 19, SHA = 1 << 29 };
-	unsigned a;
-	unsigned b;
-	unsigned c;
-	unsigned d;
+	enum { SSSE3 = 1 << 9, SSE41 = 1 << 19, OSXSAVE = 1 << 27, AVX = 1 << 28 };
+	enum { AVX2 = 1 << 5, SHA = 1 << 29, KEPT = 6, KEPT_512 = 0xe6 };
+	const unsigned f_and_bw = 1u << 16 | 1u << 30;
+	unsigned a, b, c, d, first, kept = 0;
+	uint64_t found = 0;
 
-	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & SSSE3) == 0 || (c & SSE41) == 0)
-		return false;
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & SHA) != 0;
+	__cpuid(0, a, b, c, d);
+	if (a < 7)
+		return 0;
+	__cpuid(1, a, b, first, d);
+	__cpuid_count(7, 0, a, b, c, d);
+	if ((first & OSXSAVE) != 0 && (first & AVX) != 0)
+		__asm__ volatile("xgetbv" : "=a"(kept), "=d"(d) : "c"(0));
+	if ((first & SSSE3) != 0 && (first & SSE41) != 0 && (b & SHA) != 0)
+		found |= X86_SHA;
+	if ((kept & KEPT) == KEPT && (b & AVX2) != 0)
+		found |= X86_AVX2;
+	if ((found & X86_AVX2) != 0 && (kept & KEPT_512) == KEPT_512 && (b & f_and_bw) == f_and_bw)
+		found |= X86_AVX512;
+	return found;
 }
 
-bole_sha_blocks_fn *bole_sha_blocks_native(uint8_t algo)
+bole_sha_blocks_fn *bole_sha_blocks_native(uint64_t features, uint8_t algo)
 {
-	if (!has_sha())
+	if ((features & X86_SHA) == 0)
 		return NULL;
 	return algo == BOLE_HASH_SHA1 ? sha1_blocks_ni : sha256_blocks_ni;
 }
 
-bole_sha_pair_fn *bole_sha_pair_native(uint8_t algo)
+bole_sha_pair_fn *bole_sha_pair_native(uint64_t features, uint8_t algo)
 {
-	if (!has_sha())
+	if ((features & X86_SHA) == 0)
 		return NULL;
 	return algo == BOLE_HASH_SHA1 ? sha1_pair_ni : sha256_pair_ni;
 }

@@ -3,9 +3,10 @@
  * within quarters of the registers, then the quarters. */
 #include "base/sha.h"
 
-#include <cpuid.h>
 #include <immintrin.h>
 #include <stdbool.h>
+
+#include "base/arch/x86_64/features.h"
 
 #define TARGET_AVX2   __attribute__((target("avx2")))
 #define TARGET_AVX512 __attribute__((target("avx512f,avx512bw")))
@@ -136,21 +137,9 @@ static bool attack_avx512(const struct bole_sha1_suspect *suspects, size_t count
 static const struct bole_sha1_detector avx2 = {suspects_avx2, sha1_eight_attack, EIGHT};
 static const struct bole_sha1_detector avx512 = {suspects_avx512, attack_avx512, SIXTEEN};
 
-/* What the processor has and the system keeps the registers of. */
-const struct bole_sha1_detector *bole_sha1_detector_native(void)
+const struct bole_sha1_detector *bole_sha1_detector_native(uint64_t features)
 {
-	enum { OSXSAVE = 1 << 27, AVX = 1 << 28, AVX2 = 1 << 5, KEPT = 6, KEPT_512 = 0xe6 };
-	const unsigned f_and_bw = 1u << 16 | 1u << 30;
-	unsigned a;
-	unsigned b;
-	unsigned c;
-	unsigned d;
-	unsigned kept;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & OSXSAVE) == 0 || (c & AVX) == 0)
-		return NULL;
-	__asm__ volatile("xgetbv" : "=a"(kept), "=d"(d) : "c"(0));
-	if ((kept & KEPT) != KEPT || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & AVX2) == 0)
-		return NULL;
-	return (kept & KEPT_512) == KEPT_512 && (b & f_and_bw) == f_and_bw ? &avx512 : &avx2;
+	if ((features & X86_AVX512) != 0)
+		return &avx512;
+	return (features & X86_AVX2) != 0 ? &avx2 : NULL;
 }
