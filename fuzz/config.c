@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	BOLE_ASSERT(rc == BOLE_OK || rc == BOLE_E_INVALID || rc == BOLE_E_LIMIT);
 	if (rc != BOLE_OK)
-		BOLE_ASSERT(bole_config_get_nth(config, "a.b", 0) == NULL);
+		BOLE_ASSERT(bole_config_get(config, "a.b") == NULL);
 	(void)bole_config_get(config, "repo.x.receive.enable");
 	bole_config_close(config);
 	return 0;

@@ -32,8 +32,8 @@ BOLE_MUST_USE enum bole_status bole_config_set(struct bole_config *, const char 
 BOLE_MUST_USE enum bole_status bole_config_command_line(struct bole_config *, const char *line);
 /* The last value or NULL; owned by the config. key: "http.listen". */
 const char *bole_config_get(const struct bole_config *, const char *key);
-/* The i-th value of a multi-valued key, or NULL. */
-const char *bole_config_get_nth(const struct bole_config *, const char *key, size_t i);
+/* Every value of a multi-valued key in order: start with *cursor 0. NULL: none is left. */
+const char *bole_config_next_value(const struct bole_config *, const char *key, size_t *cursor);
 /* False: no key begins with this section. Costs less than to look for one. */
 bool bole_config_section(const struct bole_config *, const char *section);
 /* Every entry in order: start with *cursor 0. key has section and key in lower case. False: none

@@ -499,45 +499,34 @@ static bool key_matches(const struct config_entry *e, struct bole_bytes key)
 	return true;
 }
 
-/* The next entry of a key, from a place of its chain on. */
-static const struct config_entry *find(const struct bole_config *c, struct bole_bytes key,
-                                       uint32_t hash, uint32_t at)
+static bool entry_is(const struct config_entry *e, struct bole_bytes key, uint32_t hash)
 {
-	for (; at != 0; at = c->entries[at - 1].before) {
-		const struct config_entry *e = &c->entries[at - 1];
-		if (e->hash == hash && e->key_len == key.len && key_matches(e, key))
-			return e;
-	}
-	return NULL;
+	return e->hash == hash && e->key_len == key.len && key_matches(e, key);
 }
 
 const char *bole_config_get(const struct bole_config *c, const char *key)
 {
 	struct bole_bytes wanted = bole_bytes_z(key);
 	uint32_t hash = hash_of(wanted);
-	const struct config_entry *e =
-	        c->count == 0 ? NULL : find(c, wanted, hash, c->heads[hash & (c->cap - 1)]);
+	uint32_t at = c->count == 0 ? 0 : c->heads[hash & (c->cap - 1)];
 
-	return e == NULL ? NULL : e->value;
+	for (; at != 0; at = c->entries[at - 1].before)
+		if (entry_is(&c->entries[at - 1], wanted, hash))
+			return c->entries[at - 1].value;
+	return NULL;
 }
 
-const char *bole_config_get_nth(const struct bole_config *c, const char *key, size_t n)
+const char *bole_config_next_value(const struct bole_config *c, const char *key, size_t *cursor)
 {
 	struct bole_bytes wanted = bole_bytes_z(key);
 	uint32_t hash = hash_of(wanted);
-	uint32_t head = c->count == 0 ? 0 : c->heads[hash & (c->cap - 1)];
-	const struct config_entry *e = NULL;
-	size_t count = 0;
 
-	/* Newest first: the n-th is found from the end. */
-	for (e = find(c, wanted, hash, head); e != NULL; e = find(c, wanted, hash, e->before))
-		count++;
-	if (n >= count)
-		return NULL;
-	e = find(c, wanted, hash, head);
-	for (size_t left = count - 1 - n; left > 0; left--)
-		e = find(c, wanted, hash, e->before);
-	return e->value;
+	while (*cursor < c->count) {
+		const struct config_entry *e = &c->entries[(*cursor)++];
+		if (entry_is(e, wanted, hash))
+			return e->value;
+	}
+	return NULL;
 }
 
 bool bole_config_next(const struct bole_config *c, size_t *cursor, const char **key,

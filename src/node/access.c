@@ -179,9 +179,9 @@ static bool parse_rule(const char *text, struct rule *out)
 
 static size_t count_values(const struct bole_config *config, const char *key, size_t max)
 {
-	size_t n = 0;
+	size_t n = 0, at = 0;
 
-	while (n <= max && bole_config_get_nth(config, key, n) != NULL)
+	while (n <= max && bole_config_next_value(config, key, &at) != NULL)
 		n++;
 	return n;
 }
@@ -198,11 +198,15 @@ static enum bole_status bad(struct bole_platform *platform, const char *key, siz
 static enum bole_status read_all(struct node_access *a, struct bole_platform *platform,
                                  const struct bole_config *config)
 {
+	size_t token_at = 0, rule_at = 0;
+
 	for (size_t i = 0; i < a->token_count; i++)
-		if (!parse_token(bole_config_get_nth(config, "auth.token", i), &a->tokens[i]))
+		if (!parse_token(bole_config_next_value(config, "auth.token", &token_at),
+		                 &a->tokens[i]))
 			return bad(platform, "auth.token", i, "name:sha256:salt:hash");
 	for (size_t i = 0; i < a->rule_count; i++)
-		if (!parse_rule(bole_config_get_nth(config, "access.rule", i), &a->rules[i]))
+		if (!parse_rule(bole_config_next_value(config, "access.rule", &rule_at),
+		                &a->rules[i]))
 			return bad(platform, "access.rule", i,
 			           "allow|deny rights users repository [reference]");
 	return BOLE_OK;

@@ -66,7 +66,7 @@ static enum bole_status check_uris(struct bole_platform *platform, const struct 
 	struct bole_packfile_uri row;
 	const char *value;
 
-	for (size_t i = 0; (value = bole_config_get_nth(config, key, i)) != NULL; i++) {
+	for (size_t at = 0; (value = bole_config_next_value(config, key, &at)) != NULL;) {
 		if (*value == '\0' || bole_packfile_uri_parse(value, &row))
 			continue;
 		bole_log(platform, BOLE_LOG_ERROR,
@@ -130,7 +130,7 @@ static enum bole_status add_all(const struct bole_config *config, const char *ke
 {
 	const char *value;
 
-	for (size_t i = 0; (value = bole_config_get_nth(config, key, i)) != NULL; i++) {
+	for (size_t at = 0; (value = bole_config_next_value(config, key, &at)) != NULL;) {
 		if (*count == LIST_MAX)
 			return BOLE_E_LIMIT;
 		if (*value != '\0')

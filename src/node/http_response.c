@@ -116,8 +116,8 @@ static void format_cors(const struct node_response *r, char *dst, size_t cap)
 	dst[0] = '\0';
 	if (origin.len == 0 || origin.len > ORIGIN_MAX)
 		return;
-	for (size_t i = 0; (allowed = bole_config_get_nth(config, "http.allowOrigin", i)) != NULL;
-	     i++) {
+	for (size_t at = 0;
+	     (allowed = bole_config_next_value(config, "http.allowOrigin", &at)) != NULL;) {
 		bool any = strcmp(allowed, "*") == 0;
 
 		if (!any && !bole_bytes_equal(origin, bole_bytes_z(allowed)))

@@ -286,13 +286,13 @@ void bole_node_webhook_close(struct bole_node *node)
 
 /* -- what a push leaves -- */
 
-/* The i-th URL of a repository, or NULL. */
-static const char *url_of(struct bole_node *node, const char *repo, size_t i)
+/* Every URL of a repository: start with *cursor 0. NULL: none is left. */
+static const char *next_url(struct bole_node *node, const char *repo, size_t *cursor)
 {
 	char full[NODE_KEY_MAX];
 
-	return bole_config_get_nth(node->config,
-	                           bole_node_repo_key(node->config, repo, global_key, full), i);
+	return bole_config_next_value(
+	        node->config, bole_node_repo_key(node->config, repo, global_key, full), cursor);
 }
 
 const char *bole_webhook_secret(struct bole_node *node, const char *repo)
@@ -437,9 +437,10 @@ void bole_node_webhook_stage(void *ctx, struct bole_tx *tx, const struct bole_re
 	struct node_webhook *hook = node->webhook;
 	struct bole_buffer value;
 	uint8_t head[WEBHOOK_HEAD_BYTES] = {VERSION};
+	size_t first = 0, at = 0;
 	int64_t now = 0;
 
-	if (hook == NULL || url_of(node, push->repo, 0) == NULL)
+	if (hook == NULL || next_url(node, push->repo, &first) == NULL)
 		return;
 	/* What is staged already is replaced, even by nothing. */
 	if (!push->staged && count_changes(updates, count) == 0)
@@ -455,7 +456,7 @@ void bole_node_webhook_stage(void *ctx, struct bole_tx *tx, const struct bole_re
 	put_body(&value, push, &tx->view->repo, head + ID_AT, now, updates, count);
 	enum bole_status rc = has_space(node) ? value.rc : BOLE_E_NO_SPACE;
 	const char *url;
-	for (size_t i = 0; rc == BOLE_OK && (url = url_of(node, push->repo, i)) != NULL; i++)
+	while (rc == BOLE_OK && (url = next_url(node, push->repo, &at)) != NULL)
 		if (*url != '\0')
 			rc = put_event(hook, tx, url, push->event, again, &value);
 	bole_buffer_release(&value);

@@ -191,7 +191,7 @@ static int list(struct bole_cli *cli, const char *path)
 		return BOLE_EXIT_USAGE;
 	if (cli->json)
 		putchar('[');
-	for (size_t i = 0; (value = bole_config_get_nth(config, "auth.token", i)) != NULL; i++) {
+	for (size_t at = 0; (value = bole_config_next_value(config, "auth.token", &at)) != NULL;) {
 		if (!split(value, name, id))
 			continue;
 		if (cli->json) {

@@ -172,10 +172,12 @@ Test(config, every_value_of_a_key_keeps_its_order)
 	cr_assert_eq(bole_config_parse(f.config, bole_bytes_z("[a]\nb=1\nc=x\nb=2\n"), &line),
 	             BOLE_OK);
 	cr_assert_eq(bole_config_set(f.config, "a.b=3"), BOLE_OK);
-	cr_assert_str_eq(bole_config_get_nth(f.config, "a.b", 0), "1");
-	cr_assert_str_eq(bole_config_get_nth(f.config, "a.b", 1), "2");
-	cr_assert_str_eq(bole_config_get_nth(f.config, "a.b", 2), "3");
-	cr_assert_null(bole_config_get_nth(f.config, "a.b", 3));
+	size_t at = 0;
+	cr_assert_str_eq(bole_config_next_value(f.config, "a.b", &at), "1");
+	cr_assert_str_eq(bole_config_next_value(f.config, "A.b", &at), "2");
+	cr_assert_str_eq(bole_config_next_value(f.config, "a.b", &at), "3");
+	cr_assert_null(bole_config_next_value(f.config, "a.b", &at));
+	cr_assert_null(bole_config_next_value(f.config, "a.b", &at));
 	close_config(&f);
 }
 
