@@ -187,4 +187,5 @@ cmp <(git -C dumb for-each-ref) <(git -C src for-each-ref) || die "dumb clone: r
 [[ $(status "$web/r/objects/00/00000000000000000000000000000000000000") == 404 ]] || die "no such object"
 [[ $(status "$web/r/objects/info/alternates") == 404 ]] || die "alternates"
 stop
+passes "$bole" fsck $store
 echo "archive: as git makes them"

@@ -181,4 +181,5 @@ post "0017command=object-info${form}00010008size$id ${blob}0000" | grep -a "$blo
 post "0017command=object-info${form}00010008size$id ${blob//[0-9]/1}0000" | grep -a "${blob//[0-9]/1} " >/dev/null ||
 	die "object-info of nothing"
 stop
+passes "$bole" fsck $store
 echo "fetch: stock git fetches all ways"

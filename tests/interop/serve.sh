@@ -4,10 +4,14 @@
 # Method: push and clone in every protocol version with small and large, chunked and packed bodies;
 # hold slow, silent and vanishing peers against it; look at refusals by raw sockets; restart it.
 # BOLE names the program, STORE what is served: mem:, or a file, which is made anew and on which the
-# server is restarted.
+# server is restarted; a host serves both, one after the other, unless it is given.
 # Also: sha256 image-long
 set -uo pipefail
 . "$(dirname "$0")/../support/service.sh"
+if [[ -z ${STORE:-} && ${WHERE:-host} == host ]]; then
+	for STORE in mem: disk.img; do STORE=$STORE "$0" || exit 1; done
+	exit 0
+fi
 suite
 
 # -- a history with small and large objects --
@@ -214,4 +218,4 @@ refused "rejected" git -C src push "$(url git open)" :topic
 [[ $(limit git ls-remote "$(url http open)" refs/heads/main | cut -f1) == "$(git -C src rev-parse main)" ]] ||
 	die "main moved"
 stop
-echo "serve: all right"
+echo "serve: all right on ${STORE:-disk.img}"

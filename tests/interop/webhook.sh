@@ -130,6 +130,14 @@ sleep 0.3
 grep -l '^forged' ./*.got && wrong "a request was not what it should be"
 stop
 
+# Nor does a push wait for who says nothing for half a minute.
+receive silent "" <<<hang
+hooks=("webhook.url=http://$host:$(<silent.port)/" webhook.timeout=60)
+serve
+push silent v1:refs/heads/main
+await silent hang 1
+crash
+
 # A queue that is full loses its oldest events, and a URL that is configured no more its own.
 hooks=("webhook.url=http://$host:$away2/" webhook.queue=2 webhook.timeout=3)
 serve
@@ -144,6 +152,7 @@ push full v5:refs/heads/main
 await late 200 3
 grep -q 'the queue is full' server.log || wrong "no word of what was lost"
 stop
+passes "$bole" fsck $store
 
 # A URL that cannot work is refused at the start, without its text.
 for url in https://x/ http://u:p@x/ ftp://x/ nonsense; do

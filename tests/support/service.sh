@@ -134,12 +134,14 @@ git_servers() {
 		until grep -q 'Ready to rumble' daemon.log || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
 		kill -0 $! 2>/dev/null && break
 	done
+	kill -0 $! 2>/dev/null || die "git daemon finds no port"
 	pids+=($!)
 	python3 "$top/tests/support/http_backend.py" srv "$certificates"/{good,other,expired}.pem \
 		>backend.out 2>backend.log &
 	pids+=($!)
 	for _ in {1..300}; do [[ $(wc -l <backend.out) == 4 ]] && break; sleep 0.05; done
 	{ read -r backend; mapfile -t tls; } <backend.out
+	((${#tls[@]} == 3)) || die "git http-backend does not say its ports"
 }
 url() { # transport repository
 	if [[ $1 == http ]]; then echo "http://127.0.0.1:$http/$2.git"; else echo "git://127.0.0.1:$git/$2.git"; fi
