@@ -143,6 +143,11 @@ static enum bole_status take_batch(struct filling *b)
 	if (rc == BOLE_OK)
 		rc = bole_fetch_pack(f, b->type == BOLE_OBJECT_TREE && f->r->caps.filter ? one_level
 		                                                                         : NULL);
+	/* No end of history is recorded here, so none may come. */
+	if (rc == BOLE_OK && f->cut.count > 0)
+		rc = bole_remote_fail(f->r, BOLE_E_INVALID,
+		                      "the server sends ends of history, and was asked for "
+		                      "single objects");
 	if (rc == BOLE_OK && !f->cut_off)
 		rc = check_came(b);
 	BOLE_TRY(rc);

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "bole/block_sim.h"
+#include "bole/client.h"
 #include "bole/gc.h"
 #include "bole/verify.h"
 #include "flash/checkpoint/anchor.h"
@@ -311,4 +312,77 @@ Test(client_partial, without_memory_nothing_half_is_recorded)
 		refused++;
 	}
 	cr_assert(refused > 10);
+}
+
+/* -- Servers -- */
+
+/* A pack with what is promised, and a commit whose parent the server says it has not. */
+static void cut_pack(struct maker_bytes *out, struct bole_oid *commit)
+{
+	struct maker_bytes text = {NULL, 0, 0};
+	struct bole_oid parent = {.algo = test_algo()}, tree;
+	struct packmaker maker;
+
+	memset(parent.bytes, 0x22, bole_hash_bytes(test_algo()));
+	packmaker_init(&maker, test_algo());
+	packmaker_object(&maker, BOLE_OBJECT_BLOB, content, sizeof content - 1, NULL);
+	packmaker_object(&maker, BOLE_OBJECT_TREE, "", 0, &tree);
+	commit_text(&text, &tree, &parent, 1700000000, "cut");
+	packmaker_object(&maker, BOLE_OBJECT_COMMIT, text.ptr, text.len, commit);
+	packmaker_finish(&maker);
+	*out = maker.out;
+	maker_release(&text);
+}
+
+static enum bole_status backfill(struct script *c)
+{
+	struct bole_client_backfill job = {.repo = "r", .memory_bytes_max = 16 << 20};
+	struct bole_client *client;
+
+	OK(bole_client_open(&c->platform, c->platform.alloc, "git://x/y", &c->options, c->error,
+	                    sizeof c->error, &client));
+	enum bole_status rc = bole_client_backfill(client, c->store, &job);
+	snprintf(c->error, sizeof c->error, "%s", bole_client_error(client));
+	bole_client_close(client);
+	return rc;
+}
+
+Test(client_partial, what_fills_a_repository_brings_no_ends_of_history)
+{
+	struct maker_bytes pack, answer = {NULL, 0, 0};
+	struct bole_snapshot *snapshot;
+	struct bole_oid commit;
+	struct bole_entry entry;
+	struct bole_repo repo;
+	struct script c;
+	bool partial;
+
+	script_open(&c, test_algo());
+	test_platform_init(&test, 5);
+	OK(bole_repo_create(c.store, "r", test_algo(), "refs/heads/main", &repo));
+	OK(clone_part(c.store, repo.id));
+	cut_pack(&pack, &commit);
+	say(&answer, "version 2\n");
+	say(&answer, "fetch=shallow filter\n");
+	say(&answer, "object-format=%s\n", bole_hash_name(test_algo()));
+	say_flush(&answer);
+	say(&answer, "shallow-info\n");
+	say(&answer, "shallow %s\n", hex(&commit));
+	say_delim(&answer);
+	say(&answer, "packfile\n");
+	say_band(&answer, 1, pack.ptr, pack.len);
+	say_flush(&answer);
+	c.answers[0] = &answer;
+	c.answer_count = 1;
+	cr_assert_eq(backfill(&c), BOLE_E_INVALID);
+	cr_assert(strstr(c.error, "ends"), "%s", c.error);
+	(void)verified(c.store, repo.id, &partial);
+	cr_assert(partial);
+	OK(bole_snapshot_open(c.store, repo.id, &snapshot));
+	cr_assert_eq(bole_odb_find(snapshot, &commit, &entry), BOLE_E_NOT_FOUND);
+	bole_snapshot_close(snapshot);
+	maker_release(&pack);
+	maker_release(&answer);
+	script_close(&c);
+	test_platform_release(&test);
 }
