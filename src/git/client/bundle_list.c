@@ -54,8 +54,13 @@ bool bole_bundle_uri_resolve(const char *base, struct bole_bytes uri, char *out,
 		while (keep > 0 && base[--keep] != '/')
 			;
 	}
-	n = snprintf(out, cap, "%.*s%s%.*s", (int)keep, base, len > 0 && text[0] == '/' ? "" : "/",
-	             (int)len, text);
+	/* What is in the base for who gave it is neither shown nor sent for others. */
+	size_t scheme = (size_t)(strstr(base, "://") + 3 - base);
+	size_t host = scheme;
+	for (size_t i = scheme; i < (size_t)(path - base); i++)
+		host = base[i] == '@' ? i + 1 : host;
+	n = snprintf(out, cap, "%.*s%.*s%s%.*s", (int)scheme, base, (int)(keep - host), base + host,
+	             len > 0 && text[0] == '/' ? "" : "/", (int)len, text);
 	return n > 0 && (size_t)n < cap;
 }
 

@@ -56,7 +56,8 @@ struct bundles {
  * BOLE_E_UNSUPPORTED, BOLE_E_LIMIT, BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_bundle_list_take(struct bundles *, const struct bole_config *,
                                                      const char *base, bool secure, int parent);
-/* A URI as written at base, into out. False: it leads nowhere, or is too long. */
+/* A URI as written at base, into out, without a password of base. False: it leads nowhere, or is
+ * too long. */
 bool bole_bundle_uri_resolve(const char *base, struct bole_bytes uri, char *out, size_t cap);
 
 #endif /* BOLE_GIT_CLIENT_BUNDLES_H */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "git/client/bundles.h"
 #include "git/client/remote.h"
 #include "git/object/object.h"
 #include "git/service/service_impl.h"
@@ -65,6 +66,42 @@ Test(client_parts, urls_mean_what_they_say_or_nothing)
 		cr_assert_str_eq(shown, cases[i].shown);
 		cr_assert_str_eq(url.auth, cases[i].auth);
 	}
+}
+
+Test(client_parts, a_bundle_is_where_its_list_says_and_takes_no_password_along)
+{
+	static const struct {
+		const char *base;
+		const char *uri;
+		const char *whole; /* NULL: nowhere */
+	} cases[] = {
+	        {"http://h/a/list", "b", "http://h/a/b"},
+	        {"http://h/a/list?x=/y", "b?c", "http://h/a/b?c"},
+	        {"http://h/a/list", "./b", "http://h/a/b"},
+	        {"http://h/a/b/list", "../c", "http://h/a/c"},
+	        {"http://h/a/list", "../../c", NULL},
+	        {"http://h/list", "../c", NULL},
+	        {"http://h/a/list", "/b", "http://h/b"},
+	        {"http://h/a/list", "//x/b", "http://h//x/b"},
+	        {"http://h/a/list", "https://x/b", "https://x/b"},
+	        {"https://ada:secret@h/a/list", "b", "https://h/a/b"},
+	        {"https://ada:s@cret@h/a/list", "/b", "https://h/b"},
+	        {"https://ada:secret@h/a/list", "../b", "https://h/b"},
+	        {"http://h/@a/list", "b", "http://h/@a/b"},
+	        {"git://h/a/list", "b", NULL},
+	        {NULL, "b", NULL},
+	        {"http://h/a/list", "", NULL},
+	};
+	char whole[100];
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		bool leads = bole_bundle_uri_resolve(cases[i].base, bole_bytes_z(cases[i].uri),
+		                                     whole, sizeof whole);
+		cr_expect_eq(leads, cases[i].whole != NULL, "%zu: %s", i, whole);
+		if (leads && cases[i].whole != NULL)
+			cr_expect_str_eq(whole, cases[i].whole);
+	}
+	cr_expect(!bole_bundle_uri_resolve("http://h/a/", bole_bytes_z("b"), whole, 12));
 }
 
 Test(client_parts, refspecs_are_read_as_git_reads_them)
