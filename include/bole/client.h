@@ -245,6 +245,7 @@ struct bole_client_backfill {
 	size_t id_count;            /* 0 = all that is missing */
 	bool resume;                /* keep what comes of a pack that is cut off */
 	bool lenient;
+	uint64_t pack_bytes_max; /* this and the next two as of bole_client_fetch */
 	uint64_t object_bytes_max;
 	size_t memory_bytes_max;
 	/* Out. */

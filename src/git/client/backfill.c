@@ -223,6 +223,7 @@ enum bole_status bole_remote_backfill(struct bole_remote *r, struct bole_store *
 	                              .tags = BOLE_TAGS_NONE,
 	                              .resume = job->resume,
 	                              .lenient = job->lenient,
+	                              .pack_bytes_max = job->pack_bytes_max,
 	                              .object_bytes_max = job->object_bytes_max,
 	                              .memory_bytes_max = job->memory_bytes_max}};
 

@@ -219,6 +219,7 @@ static enum bole_status complete(struct bole_remote *r, struct bole_store *store
 	struct bole_client_backfill fill = {.repo = job->repo,
 	                                    .resume = job->resume,
 	                                    .lenient = job->lenient,
+	                                    .pack_bytes_max = job->pack_bytes_max,
 	                                    .object_bytes_max = job->object_bytes_max,
 	                                    .memory_bytes_max = job->memory_bytes_max};
 	struct bole_remote next = {.version = 0};

@@ -347,6 +347,24 @@ static enum bole_status backfill(struct script *c)
 	return rc;
 }
 
+/* A server that has all of it; end: where it says that history ends, or NULL. */
+static void answer_fill(struct maker_bytes *out, const struct maker_bytes *pack,
+                        const struct bole_oid *end)
+{
+	say(out, "version 2\n");
+	say(out, "fetch=shallow filter\n");
+	say(out, "object-format=%s\n", bole_hash_name(test_algo()));
+	say_flush(out);
+	if (end != NULL) {
+		say(out, "shallow-info\n");
+		say(out, "shallow %s\n", hex(end));
+		say_delim(out);
+	}
+	say(out, "packfile\n");
+	say_band(out, 1, pack->ptr, pack->len);
+	say_flush(out);
+}
+
 Test(client_partial, what_fills_a_repository_brings_no_ends_of_history)
 {
 	struct maker_bytes pack, answer = {NULL, 0, 0};
@@ -362,16 +380,7 @@ Test(client_partial, what_fills_a_repository_brings_no_ends_of_history)
 	OK(bole_repo_create(c.store, "r", test_algo(), "refs/heads/main", &repo));
 	OK(clone_part(c.store, repo.id));
 	cut_pack(&pack, &commit);
-	say(&answer, "version 2\n");
-	say(&answer, "fetch=shallow filter\n");
-	say(&answer, "object-format=%s\n", bole_hash_name(test_algo()));
-	say_flush(&answer);
-	say(&answer, "shallow-info\n");
-	say(&answer, "shallow %s\n", hex(&commit));
-	say_delim(&answer);
-	say(&answer, "packfile\n");
-	say_band(&answer, 1, pack.ptr, pack.len);
-	say_flush(&answer);
+	answer_fill(&answer, &pack, &commit);
 	c.answers[0] = &answer;
 	c.answer_count = 1;
 	cr_assert_eq(backfill(&c), BOLE_E_INVALID);
@@ -383,6 +392,59 @@ Test(client_partial, what_fills_a_repository_brings_no_ends_of_history)
 	bole_snapshot_close(snapshot);
 	maker_release(&pack);
 	maker_release(&answer);
+	script_close(&c);
+	test_platform_release(&test);
+}
+
+/* Of a clone that was cut off only a blob is missing. */
+static void cut_off(struct script *c, struct bole_oid *commit)
+{
+	const struct bole_origin origin = {.there = true, .url = "git://x/y"};
+	struct bole_repo repo;
+	struct bole_tx *tx;
+
+	OK(bole_repo_create(c->store, "r", test_algo(), "refs/heads/main", &repo));
+	OK(prepare(c->store, repo.id, "part", &tx, commit));
+	OK(bole_origin_stage(&origin, &test.alloc, tx));
+	OK(publish(tx, "refs/heads/main", commit));
+}
+
+Test(client_partial, the_limit_of_a_fetch_is_one_of_what_completes_it)
+{
+	struct maker_bytes answers[2] = {{NULL, 0, 0}};
+	struct bole_client *client;
+	struct packmaker maker;
+	struct offer offer;
+	struct script c;
+
+	script_open(&c, test_algo());
+	test_platform_init(&test, 5);
+	cut_off(&c, &offer.commit);
+	packmaker_init(&maker, test_algo());
+	packmaker_object(&maker, BOLE_OBJECT_BLOB, content, sizeof content - 1, NULL);
+	packmaker_finish(&maker);
+	offer_list(&offer, &answers[0]);
+	answer_fill(&answers[1], &maker.out, NULL);
+	for (int limited = 1; limited >= 0; limited--) {
+		struct bole_client_fetch job = {.repo = "r",
+		                                .mode = BOLE_FETCH_UPDATE,
+		                                .memory_bytes_max = 16 << 20,
+		                                .pack_bytes_max = limited ? 20 : 0};
+
+		c.answers[0] = &answers[0];
+		c.answers[1] = &answers[1];
+		c.answer_count = 2;
+		c.connections = c.told = 0;
+		OK(bole_client_open(&c.platform, c.platform.alloc, "git://x/y", &c.options, c.error,
+		                    sizeof c.error, &client));
+		cr_assert_eq(bole_client_fetch(client, c.store, &job),
+		             limited ? BOLE_E_LIMIT : BOLE_OK, "%s", bole_client_error(client));
+		cr_assert(limited || job.objects == 1);
+		bole_client_close(client);
+	}
+	maker_release(&answers[0]);
+	maker_release(&answers[1]);
+	packmaker_release(&maker);
 	script_close(&c);
 	test_platform_release(&test);
 }
