@@ -57,7 +57,8 @@ wrong() { # words arguments...
 	same "lines about: $*" "$(wc -l <err) $(wc -l <out) $(grep -c "^bole.*$words" err)" '1 0 1'
 }
 lost=git://127.0.0.1:1/x
-for command in clone fetch push ls-remote mirror repack lfs token; do
+for command in clone fetch push ls-remote mirror repack lfs token backfill bundle export upload-pack receive-pack \
+	upload-archive; do
 	expect 0 "$bole" $command --help
 	wrong "no option --bogus; try: bole $command --help" $command --bogus
 	wrong 'an argument is missing; try' $command
@@ -103,8 +104,13 @@ truncate -s 1M blank.img
 for image in foreign blank; do
 	expect 3 "$bole" fsck $image.img
 	same "lines about a $image disk" "$(wc -l <err)" 1
-	same "a $image disk" "$(grep -c "$image.img: .*\(blank: format it first\|holds other data\)" err)" 1
+	same "a $image disk" "$(grep -c "^bole: $image.img: .*\(blank: format it first\|holds other data\)" err)" 1
 done
+# So is what was cut off, with one thing to do; the check itself does not advise to check.
+cp --sparse=always d.img cut.img && truncate -s 32M cut.img
+one 5 'cut.img: .*truncated; check it with: bole fsck' ls cut.img
+expect 5 "$bole" fsck cut.img
+same "the check of a cut disk" "$(grep -c 'bole fsck' err) $(grep -c '^bole: ' err)" "0 1"
 expect 3 "$bole" fsck nowhere.img
 same "no store" "$(<err)" "bole: there is no store at nowhere.img: make one with: bole init nowhere.img"
 
@@ -168,7 +174,26 @@ expect 0 "$bole" repo d.img
 same "repositories" "$(tr '\n' ' ' <out)" "else main work "
 expect 0 "$bole" repo d.img#else rm
 expect 3 "$bole" repo d.img#else rm
+# The name that is wrong is the one that is told, and none commands the terminal.
+one 2 "'../x' is not a repository name" repo d.img#main rename ../x
+one 4 'work: exists already' repo d.img#main rename work
+one 2 'a..b: malformed' repo d.img#new create --head a..b
+one 3 'nope: not found' repo d.img#nope rename new
+one 2 "'a?.31mred?b' is not a repository name" repo $'d.img#a\e[31mred\nb' rm
+one 3 'a?.31mred?b: not found' get d.img $'a\e[31mred\nb'
+one 2 'no option --?.31m' ls d.img $'--\e[31m'
+one 2 'takes one NAME' branch d.img one --delete two
+one 2 'd.img is there and has 268435456 bytes' init d.img --force --size 64M
 expect 0 "$bole" set mem: k v
+# What does not fit anywhere is told once, and is nobody's key.
+full() {
+	"$bole" "$@" 2>err >/dev/full
+	echo "$? $(<err)"
+}
+for command in 'get d.img big' 'get d.img k' '--json get d.img k' 'ls d.img' 'log d.img' 'bundle create d.img -' \
+	'get --help' help; do
+	same "a full standard output: $command" "$(full $command)" "1 bole: cannot write to standard output"
+done
 expect 0 "$bole" --json stats d.img
 same "repositories counted" "$(json 'd["repos"]')" 2
 for key in capacity_bytes live_bytes free_bytes segments_free programmed_per_byte erased_per_byte wear_max \

@@ -15,8 +15,8 @@ static int no_origin(const struct bole_cli_spec *spec, const struct bole_client_
 {
 	if (!origin->partial)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: it is not known where %s was cloned from: bole backfill %s#%s URL\n",
-	        spec->repo, spec->store, spec->repo);
+	bole_cli_say("it is not known where %s was cloned from: bole backfill %s#%s URL",
+	             spec->repo, spec->store, spec->repo);
 	return BOLE_EXIT_FAILED;
 }
 

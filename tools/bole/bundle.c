@@ -82,7 +82,7 @@ static int select_refs(struct bole_snapshot *snapshot, const char *const *texts,
 		}
 		if (!full_name(snapshot, text, out->names[i], sizeof out->names[i], &ref) ||
 		    (have && ref.symbolic)) {
-			fprintf(stderr, "bole: no reference %s\n", text);
+			bole_cli_say("no reference %s", text);
 			return BOLE_EXIT_NOT_FOUND;
 		}
 		if (have)
@@ -118,12 +118,11 @@ static int write_bundle(struct bole_cli *cli, struct bole_snapshot *snapshot,
 	if (rc == BOLE_OK && (fflush(file) != 0 || (file != stdout && fsync(fileno(file)) != 0)))
 		rc = BOLE_E_IO;
 	if (rc == BOLE_E_UNSUPPORTED) {
-		fprintf(stderr, "bole: %s is shallow, which a bundle cannot say\n",
-		        snapshot->repo.name);
+		bole_cli_say("%s is shallow, which a bundle cannot say", snapshot->repo.name);
 		return BOLE_EXIT_FAILED;
 	}
 	if (rc == BOLE_E_INVALID) {
-		fprintf(stderr, "bole: there is nothing to put into a bundle\n");
+		bole_cli_say("there is nothing to put into a bundle");
 		return BOLE_EXIT_FAILED;
 	}
 	if (rc != BOLE_OK)
@@ -146,13 +145,13 @@ static int create(struct bole_cli *cli, struct bole_snapshot *snapshot,
 		return write_bundle(cli, snapshot, chosen, stdout, path);
 	struct stat there;
 	if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-		fprintf(stderr, "bole: %s: is no regular file: write to - and redirect\n", path);
+		bole_cli_say("%s: is no regular file: write to - and redirect", path);
 		return BOLE_EXIT_FAILED;
 	}
 	int len = snprintf(hidden, sizeof hidden, "%s.new", path);
 	FILE *file = len > 0 && (size_t)len < sizeof hidden ? fopen(hidden, "wb") : NULL;
 	if (file == NULL) {
-		fprintf(stderr, "bole: %s: cannot be written: %s\n", path, strerror(errno));
+		bole_cli_say("%s: cannot be written: %s", path, strerror(errno));
 		return BOLE_EXIT_FAILED;
 	}
 	int code = write_bundle(cli, snapshot, chosen, file, path);
@@ -254,7 +253,7 @@ static int run_unbundle(struct bole_cli *cli, const struct bole_cli_args *args, 
 
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
 	if (file == NULL) {
-		fprintf(stderr, "bole: %s: %s\n", path, strerror(errno));
+		bole_cli_say("%s: %s", path, strerror(errno));
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	int code = bole_cli_spec_parse(args->at[1], &spec);
@@ -283,7 +282,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 		return run_unbundle(cli, &args, false);
 	if (args.count == 3 && strcmp(args.at[0], "verify") == 0)
 		return run_unbundle(cli, &args, true);
-	fprintf(stderr, "bole: bundle create, unbundle or verify; see: bole bundle --help\n");
+	bole_cli_say("bundle create, unbundle or verify; see: bole bundle --help");
 	return BOLE_EXIT_USAGE;
 }
 

@@ -6,15 +6,33 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PROGRESS_NS = 200 * 1000 * 1000, READ_FIRST = 64 * 1024 };
+enum { PROGRESS_NS = 200 * 1000 * 1000, READ_FIRST = 64 * 1024, LINE_MAX_BYTES = 16 * 1024 };
+
+static void error_line(const char *format, va_list args)
+{
+	char line[LINE_MAX_BYTES];
+
+	vsnprintf(line, sizeof line, format, args);
+	fputs("bole: ", stderr);
+	bole_cli_plain(stderr, bole_cli_bytes(line));
+}
+
+void bole_cli_say(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	error_line(format, args);
+	va_end(args);
+	putc('\n', stderr);
+}
 
 int bole_cli_usage(const char *command, const char *format, ...)
 {
 	va_list args;
 
-	fputs("bole: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	error_line(format, args);
 	va_end(args);
 	fprintf(stderr, "; try: bole %s --help\n", command);
 	return BOLE_EXIT_USAGE;
@@ -139,6 +157,26 @@ void bole_cli_json(FILE *to, struct bole_bytes text)
 		i += len;
 	}
 	putc('"', to);
+}
+
+/* U+0080 to U+009F command terminals, too, and as single bytes those that take no UTF-8. */
+static bool is_control(const uint8_t *p, size_t len)
+{
+	return p[0] < 0x20 || p[0] == 0x7f || (len == 1 && p[0] >= 0x80 && p[0] < 0xa0) ||
+	       (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+void bole_cli_plain(FILE *to, struct bole_bytes text)
+{
+	for (size_t i = 0, len; i < text.len; i += len) {
+		len = utf8_len(text.ptr + i, text.len - i);
+		if (len == 0)
+			len = 1;
+		if (is_control(text.ptr + i, len))
+			putc('?', to);
+		else
+			fwrite(text.ptr + i, 1, len, to);
+	}
 }
 
 bool bole_cli_is_utf8(struct bole_bytes text)

@@ -43,6 +43,8 @@ struct bole_config;
 int bole_cli_config_file(struct bole_config *, const char *path);
 int bole_cli_config_set(struct bole_config *, const char *text);
 
+/* Text that is not ours, for people: '?' for what could command a terminal or begin a new line. */
+void bole_cli_plain(FILE *, struct bole_bytes text);
 /* A JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD. */
 void bole_cli_json(FILE *, struct bole_bytes text);
 bool bole_cli_is_utf8(struct bole_bytes);

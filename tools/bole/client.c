@@ -44,7 +44,7 @@ static void show_warning(void *ctx, const char *line)
 	struct bole_cli_client *c = ctx;
 
 	bole_cli_progress_end(&c->progress);
-	fprintf(stderr, "bole: %s\n", line);
+	bole_cli_say("%s", line);
 }
 
 /* -- Settings -- */
@@ -60,7 +60,7 @@ static int read_secret(const char *path, char *dst, size_t cap)
 	dst[strcspn(dst, "\r\n")] = '\0';
 	if (dst[0] != '\0')
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: %s: no credentials could be read\n", path);
+	bole_cli_say("%s: no credentials could be read", path);
 	return BOLE_EXIT_USAGE;
 }
 
@@ -78,13 +78,13 @@ static int take_settings(struct bole_cli_client *c, const struct bole_cli_client
 	}
 	for (const char *p = c->options.credentials; p != NULL && *p != '\0'; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f) {
-			fputs("bole: the credentials hold control characters\n", stderr);
+			bole_cli_say("the credentials hold control characters");
 			return BOLE_EXIT_USAGE;
 		}
 	if (s->protocol == NULL)
 		return BOLE_EXIT_OK;
 	if (strlen(s->protocol) != 1 || s->protocol[0] < '0' || s->protocol[0] > '2') {
-		fputs("bole: --protocol is 0, 1 or 2\n", stderr);
+		bole_cli_say("--protocol is 0, 1 or 2");
 		return BOLE_EXIT_USAGE;
 	}
 	c->options.protocol = s->protocol[0] == '0'   ? BOLE_PROTOCOL_V0
@@ -146,7 +146,7 @@ int bole_cli_client_open(struct bole_cli *cli, const char *url,
 	if (rc == BOLE_OK)
 		return BOLE_EXIT_OK;
 	/* The URL is not shown: a password may be in it. */
-	fprintf(stderr, "bole: the URL cannot be used: %s\n", why);
+	bole_cli_say("the URL cannot be used: %s", why);
 	return rc == BOLE_E_INVALID || rc == BOLE_E_UNSUPPORTED ? BOLE_EXIT_USAGE
 	                                                        : BOLE_EXIT_FAILED;
 }
@@ -175,7 +175,7 @@ int bole_cli_client_fail(struct bole_cli_client *c, enum bole_status rc)
 	else if (rc == BOLE_E_DENIED && strstr(why, "(401)") != NULL)
 		next = ": --credentials FILE or BOLE_CREDENTIALS";
 	close_line(c);
-	fprintf(stderr, "bole: %s: %s%s\n", bole_client_url(c->client), why, next);
+	bole_cli_say("%s: %s%s", bole_client_url(c->client), why, next);
 	if (rc == BOLE_E_NOT_FOUND)
 		return BOLE_EXIT_NOT_FOUND;
 	if (rc == BOLE_E_CONFLICT || rc == BOLE_E_EXISTS || rc == BOLE_E_BUSY)
@@ -228,13 +228,19 @@ void bole_cli_client_change(void *ctx, const struct bole_client_change *change)
 		return;
 	}
 	c->shown++;
-	fprintf(to, "%-9s %.*s", words[change->what], (int)change->to.len,
-	        (const char *)change->to.ptr);
-	if (change->from.len > 0 && (change->from.len != change->to.len ||
-	                             memcmp(change->from.ptr, change->to.ptr, change->to.len) != 0))
-		fprintf(to, " (from %.*s)", (int)change->from.len, (const char *)change->from.ptr);
-	if (change->what == BOLE_CHANGE_REFUSED)
-		fprintf(to, ": %s", change->reason);
+	fprintf(to, "%-9s ", words[change->what]);
+	bole_cli_plain(to, change->to);
+	if (change->from.len > 0 &&
+	    (change->from.len != change->to.len ||
+	     memcmp(change->from.ptr, change->to.ptr, change->to.len) != 0)) {
+		fputs(" (from ", to);
+		bole_cli_plain(to, change->from);
+		putc(')', to);
+	}
+	if (change->what == BOLE_CHANGE_REFUSED) {
+		fputs(": ", to);
+		bole_cli_plain(to, bole_cli_bytes(change->reason));
+	}
 	putc('\n', to);
 }
 
@@ -304,7 +310,7 @@ int bole_cli_take_values(int argc, char **argv, const char *name, struct bole_cl
 			continue;
 		}
 		if (out->count == BOLE_CLI_VALUES_MAX) {
-			fprintf(stderr, "bole: %s is given too often\n", name);
+			bole_cli_say("%s is given too often", name);
 			return -1;
 		}
 		out->at[out->count++] = value;

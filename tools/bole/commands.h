@@ -76,6 +76,9 @@ struct bole_cli_spec {
 /* Says what is wrong on stderr and returns BOLE_EXIT_USAGE, or BOLE_EXIT_OK. */
 int bole_cli_spec_parse(const char *text, struct bole_cli_spec *out);
 
+/* BOLE_EXIT_OK, or BOLE_EXIT_USAGE after saying why it is no name of a repository. */
+int bole_cli_repo_name(const char *name, size_t len);
+
 /* BOLE_CLI_SERVE: for writing, and somebody does the background work. */
 enum bole_cli_access { BOLE_CLI_READ, BOLE_CLI_WRITE, BOLE_CLI_SERVE };
 
@@ -91,9 +94,26 @@ int bole_cli_store_open(struct bole_cli *, const struct bole_cli_spec *, enum bo
 /* BOLE_EXIT_OK, or BOLE_EXIT_FAILED after saying why. */
 int bole_cli_store_close(struct bole_cli_store *);
 
-/* Says why a store did not open, and what to do about it; owner: who holds it, or "". */
+/* Keeps the last error that is logged between begin and end in line, for a message that names it;
+ * what was kept before that, and what tell is called for, goes to the log. Not where other threads
+ * run. */
+struct bole_cli_catch {
+	struct bole_platform_ops ops; /* the platform's in between */
+	const struct bole_platform_ops *under;
+	struct bole_platform *platform;
+	char line[512];
+};
+void bole_cli_catch_begin(struct bole_cli_catch *, struct bole_platform *);
+void bole_cli_catch_end(struct bole_cli_catch *);
+void bole_cli_catch_tell(struct bole_cli_catch *);
+
+/* Says why a store did not open, and what to do about it; owner: who holds it, or ""; why: what the
+ * log had as the last error, or "". */
 int bole_cli_fail_open(const struct bole_cli *, const char *path, enum bole_status rc,
-                       const char *owner);
+                       const char *owner, const char *why);
+
+/* Prints "bole: " and a line of its own on stderr; control bytes in it become '?'. */
+void bole_cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Prints "bole: what: reason" and what to do next; returns the exit code for rc. */
 int bole_cli_fail(const char *what, enum bole_status rc);

@@ -13,7 +13,10 @@
 	"  --shallow-since DATE end it at commits before DATE: 2026-01-31, or seconds\n" \
 	"  --shallow-exclude REF  end it at what the server's REF reaches; may be repeated\n"
 
-#define ELSEWHERE_HELP "  --packfile-uris      let the server leave packs to other servers\n"
+#define ELSEWHERE_HELP                                                               \
+	"  --bundle-uri URL|FILE  take this bundle, or those of this list, before\n" \
+	"  --bundles            take those that the server recommends before\n"      \
+	"  --packfile-uris      let the server leave packs to other servers\n"
 
 static const char clone_help[] =
         "usage: bole clone URL STORE#REPO\n\n"
@@ -86,7 +89,7 @@ struct fetch_settings {
 
 static int bad_value(const char *option, const char *what)
 {
-	fprintf(stderr, "bole: %s takes %s\n", option, what);
+	bole_cli_say("%s takes %s", option, what);
 	return BOLE_EXIT_USAGE;
 }
 
@@ -137,9 +140,8 @@ static int take_deepen(const struct fetch_settings *s, struct bole_client_deepen
 	int ways = (out->depth > 0) + (out->deepen > 0) + out->unshallow +
 	           (out->since_s > 0 || out->exclude_count > 0);
 	if (ways > 1 || (ways == 1 && s->batch != NULL)) {
-		fputs("bole: --depth, --deepen, --unshallow, --shallow-since with "
-		      "--shallow-exclude, and --batch exclude each other\n",
-		      stderr);
+		bole_cli_say("--depth, --deepen, --unshallow, --shallow-since with "
+		             "--shallow-exclude, and --batch exclude each other");
 		return BOLE_EXIT_USAGE;
 	}
 	return BOLE_EXIT_OK;
@@ -159,7 +161,7 @@ static int take_bundle(const char *text, struct bole_cli_file_reader *reader,
 	}
 	FILE *file = fopen(text, "rb");
 	if (file == NULL) {
-		fprintf(stderr, "bole: %s: %s\n", text, strerror(errno));
+		bole_cli_say("%s: %s", text, strerror(errno));
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	bole_cli_file_reader_init(reader, file);
@@ -177,7 +179,7 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	uint64_t batch = 0;
 	if (settings->batch != NULL &&
 	    (!bole_cli_size(settings->batch, &batch) || batch == 0 || batch > UINT32_MAX)) {
-		fputs("bole: --batch takes a number of references\n", stderr);
+		bole_cli_say("--batch takes a number of references");
 		return BOLE_EXIT_USAGE;
 	}
 	job->batch_refs = (uint32_t)batch;
@@ -188,7 +190,7 @@ static int fetch(struct bole_cli *cli, const char *url, const struct bole_cli_sp
 	job->repo = spec->repo;
 	job->dry_run = settings->dry_run;
 	if (settings->filters.count > 1) {
-		fputs("bole: only one --filter is taken; combine:A+B joins several\n", stderr);
+		bole_cli_say("only one --filter is taken; combine:A+B joins several");
 		return BOLE_EXIT_USAGE;
 	}
 	job->filter = settings->filters.count == 0 ? NULL : settings->filters.at[0];

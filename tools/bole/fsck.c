@@ -20,6 +20,7 @@ static const char help[] =
 struct fsck {
 	struct bole_cli *cli;
 	struct bole_cli_progress progress;
+	struct bole_cli_catch log;
 	struct bole_flash_check_result volume;
 	struct bole_verify_result git; /* the sum over all repositories */
 	uint64_t repos;
@@ -28,8 +29,13 @@ struct fsck {
 
 static void volume_finding(void *ctx, bool error, const char *text)
 {
-	bole_cli_progress_end(&((struct fsck *)ctx)->progress);
-	fprintf(stderr, "%s: %s\n", error ? "error" : "warning", text);
+	struct fsck *fsck = ctx;
+
+	bole_cli_progress_end(&fsck->progress);
+	bole_cli_catch_tell(&fsck->log);
+	fputs(error ? "error: " : "warning: ", stderr);
+	bole_cli_plain(stderr, bole_cli_bytes(text));
+	putc('\n', stderr);
 }
 
 static void volume_progress(void *ctx, uint64_t done, uint64_t total)
@@ -61,13 +67,18 @@ static int volume_check(struct fsck *fsck, const struct bole_cli_spec *spec)
 	enum bole_status rc = bole_block_file_open(platform->alloc, spec->store, &file, owner,
 	                                           sizeof owner, &disk);
 	if (rc != BOLE_OK)
-		return bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
+		return bole_cli_fail_open(fsck->cli, spec->store, rc, owner, "");
+	bole_cli_catch_begin(&fsck->log, platform);
 	rc = fsck->repair
 	             ? bole_flash_repair(disk, platform, platform->alloc, &report, &fsck->volume)
 	             : bole_flash_check(disk, platform, platform->alloc, &report, &fsck->volume);
+	bole_cli_catch_end(&fsck->log);
 	bole_block_close(disk);
 	bole_cli_progress_end(&fsck->progress);
-	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail_open(fsck->cli, spec->store, rc, owner);
+	if (rc != BOLE_OK)
+		return bole_cli_fail_open(fsck->cli, spec->store, rc, owner, fsck->log.line);
+	bole_cli_catch_tell(&fsck->log);
+	return BOLE_EXIT_OK;
 }
 
 static enum bole_status repo_check(struct fsck *fsck, struct bole_store *store, uint32_t id)
@@ -175,8 +186,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	print(&fsck);
 	if (fsck.volume.errors + fsck.git.errors == 0)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: %s is damaged: restore what is named above from another copy\n",
-	        spec.store);
+	bole_cli_say("%s is damaged: restore what is named above from another copy", spec.store);
 	return BOLE_EXIT_DAMAGED;
 }
 

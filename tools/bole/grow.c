@@ -19,15 +19,15 @@ static int lengthen_locked(const char *path, uint64_t size)
 	struct stat st;
 
 	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
-		fprintf(stderr, "bole: %s is no file, so its size cannot be set\n", path);
+		bole_cli_say("%s is no file, so its size cannot be set", path);
 		return BOLE_EXIT_USAGE;
 	}
 	if ((uint64_t)st.st_size > size) {
-		fprintf(stderr, "bole: %s is longer than that: a store never shrinks\n", path);
+		bole_cli_say("%s is longer than that: a store never shrinks", path);
 		return BOLE_EXIT_USAGE;
 	}
 	if (size > INT64_MAX || truncate(path, (off_t)size) != 0) {
-		fprintf(stderr, "bole: cannot make %s longer: %s\n", path, strerror(errno));
+		bole_cli_say("cannot make %s longer: %s", path, strerror(errno));
 		return BOLE_EXIT_FAILED;
 	}
 	return BOLE_EXIT_OK;
@@ -41,13 +41,13 @@ static int lengthen(struct bole_cli *cli, const char *path, const char *text)
 	uint64_t size;
 
 	if (!bole_cli_size(text, &size)) {
-		fprintf(stderr, "bole: '%s' is no size; try 512M or 8G\n", text);
+		bole_cli_say("'%s' is no size; try 512M or 8G", text);
 		return BOLE_EXIT_USAGE;
 	}
 	enum bole_status rc =
 	        bole_block_file_open(cli->platform->alloc, path, &file, owner, sizeof owner, &disk);
 	if (rc != BOLE_OK)
-		return bole_cli_fail_open(cli, path, rc, owner);
+		return bole_cli_fail_open(cli, path, rc, owner, "");
 	int code = lengthen_locked(path, size);
 	bole_block_close(disk);
 	return code;
@@ -67,7 +67,7 @@ static int grow(struct bole_cli *cli, struct bole_store *store, const char *name
 	if (rc != BOLE_OK)
 		return bole_cli_fail(name, rc);
 	if (!grown)
-		fprintf(stderr, "bole: %s has not grown: nothing was changed\n", name);
+		bole_cli_say("%s has not grown: nothing was changed", name);
 	const struct bole_cli_figure rows[] = {
 	        {"capacity_before", before.capacity_bytes},
 	        {"capacity_after", after.capacity_bytes},

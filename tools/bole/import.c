@@ -55,7 +55,7 @@ static int import_bundle(struct bole_cli *cli, struct bole_store *store, const c
 	struct bole_repo repo;
 
 	if (bole_repo_find(store, name, &repo) == BOLE_OK) {
-		fprintf(stderr, "bole: import of %s: a repository %s exists already\n", path, name);
+		bole_cli_say("import of %s: a repository %s exists already", path, name);
 		return BOLE_EXIT_CONFLICT;
 	}
 	return bole_cli_unbundle(cli, store, name, file, path, false);

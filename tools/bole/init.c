@@ -11,8 +11,9 @@ static const char help[] =
         "usage: bole init STORE [--size N] [--force]\n\n"
         "Makes an empty store: a sparse file of N bytes (default 1G; k, M, G, T), which\n"
         "must not exist.\n\n"
-        "  --size N   its size\n"
-        "  --force    make the store on a file or disk that exists; what is on it is lost\n";
+        "  --size N   the size of a new file\n"
+        "  --force    make the store on a file or disk that exists, in its size; what is\n"
+        "             on it is lost\n";
 
 static int format(struct bole_cli *cli, const char *path, struct bole_block *disk)
 {
@@ -20,7 +21,7 @@ static int format(struct bole_cli *cli, const char *path, struct bole_block *dis
 	enum bole_status rc = bole_flash_format(disk, cli->platform, &options);
 
 	if (rc == BOLE_E_NO_SPACE) {
-		fprintf(stderr, "bole: %s is too small for a store: use a larger --size\n", path);
+		bole_cli_say("%s is too small for a store: use a larger --size", path);
 		return BOLE_EXIT_NO_SPACE;
 	}
 	if (rc != BOLE_OK)
@@ -58,27 +59,34 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 		return BOLE_EXIT_OK;
 	if (size_text != NULL &&
 	    (!bole_cli_size(size_text, &file.create_bytes) || file.create_bytes == 0)) {
-		fprintf(stderr, "bole: '%s' is not a size; try --size 8G\n", size_text);
+		bole_cli_say("'%s' is not a size; try --size 8G", size_text);
 		return BOLE_EXIT_USAGE;
 	}
 	struct bole_alloc *alloc = cli->platform->alloc;
 	enum bole_status rc =
 	        bole_block_file_open(alloc, spec.store, &file, owner, sizeof owner, &disk);
+	uint64_t wanted = file.create_bytes;
 	if (rc == BOLE_E_EXISTS && force) {
 		file.create_bytes = 0;
 		rc = bole_block_file_open(alloc, spec.store, &file, owner, sizeof owner, &disk);
 	}
 	if (rc == BOLE_E_EXISTS) {
-		fprintf(stderr, "bole: %s exists: use --force to make a store there\n", spec.store);
+		bole_cli_say("%s exists: use --force to make a store there", spec.store);
 		return BOLE_EXIT_CONFLICT;
 	}
 	if (rc == BOLE_E_BUSY)
-		fprintf(stderr, "bole: %s is in use%s%s: stop the other process first\n",
-		        spec.store, owner[0] == '\0' ? "" : " by ", owner);
+		bole_cli_say("%s is in use%s%s: stop the other process first", spec.store,
+		             owner[0] == '\0' ? "" : " by ", owner);
 	if (rc == BOLE_E_BUSY)
 		return BOLE_EXIT_CONFLICT;
 	if (rc != BOLE_OK)
 		return bole_cli_fail(spec.store, rc);
+	if (size_text != NULL && disk->info.size_bytes != wanted) {
+		bole_cli_say("%s is there and has %llu bytes: remove it, or leave --size out",
+		             spec.store, (unsigned long long)disk->info.size_bytes);
+		bole_block_close(disk);
+		return BOLE_EXIT_USAGE;
+	}
 	code = format(cli, spec.store, disk);
 	bole_block_close(disk);
 	return code;

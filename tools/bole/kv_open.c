@@ -21,8 +21,8 @@ int bole_cli_kv_open(struct bole_cli *cli, const char *text, enum bole_cli_acces
 	if (rc == BOLE_OK)
 		return BOLE_EXIT_OK;
 	if (rc == BOLE_E_NOT_FOUND) {
-		fprintf(stderr, "bole: no repository %s in %s; see: bole repo %s\n", out->spec.repo,
-		        out->spec.store, out->spec.store);
+		bole_cli_say("no repository %s in %s; see: bole repo %s", out->spec.repo,
+		             out->spec.store, out->spec.store);
 		code = BOLE_EXIT_NOT_FOUND;
 	} else {
 		code = bole_cli_fail(out->spec.repo, rc);
@@ -46,8 +46,8 @@ int bole_cli_kv_view(struct bole_cli_kv *kv, struct bole_kv_view **out)
 		return BOLE_EXIT_OK;
 	if (rc != BOLE_E_NOT_FOUND)
 		return bole_cli_fail(kv->spec.store, rc);
-	fprintf(stderr, "bole: no branch, tag or commit %s in %s; see: bole branch %s#%s\n",
-	        kv->spec.branch, kv->spec.repo, kv->spec.store, kv->spec.repo);
+	bole_cli_say("no branch, tag or commit %s in %s; see: bole branch %s#%s", kv->spec.branch,
+	             kv->spec.repo, kv->spec.store, kv->spec.repo);
 	return BOLE_EXIT_NOT_FOUND;
 }
 
@@ -58,8 +58,7 @@ bool bole_cli_author(const char *text, char *buf, size_t cap, struct bole_kv_inf
 	size_t len = strlen(text);
 	const char *open = strstr(text, " <");
 	if (open == NULL || open == text || text[len - 1] != '>' || len >= cap) {
-		fprintf(stderr, "bole: '%s' is no author; try: --author 'A U Thor <a@b.org>'\n",
-		        text);
+		bole_cli_say("'%s' is no author; try: --author 'A U Thor <a@b.org>'", text);
 		return false;
 	}
 	memcpy(buf, text, len);
@@ -78,15 +77,12 @@ int bole_cli_kv_done(struct bole_cli *cli, const char *key, enum bole_status rc,
 	switch ((int)rc) {
 	case BOLE_OK: break;
 	case BOLE_E_INVALID:
-		fprintf(stderr,
-		        "bole: '%s' is not a key, or the author is no author: a key has no "
-		        "empty part and none like '.', '..' or '.git'\n",
-		        key);
+		bole_cli_say("'%s' is not a key, or the author is no author: a key has no "
+		             "empty part and none like '.', '..' or '.git'",
+		             key);
 		return BOLE_EXIT_USAGE;
 	case BOLE_E_EXISTS:
-		fprintf(stderr,
-		        "bole: '%s' would be a value and a directory: remove the other first\n",
-		        key);
+		bole_cli_say("'%s' would be a value and a directory: remove the other first", key);
 		return BOLE_EXIT_CONFLICT;
 	default: return bole_cli_fail(key, rc);
 	}

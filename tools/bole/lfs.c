@@ -2,7 +2,6 @@
 /* bole lfs: the large files of a repository. */
 #include "bole/lfs.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,10 +80,8 @@ static int get(struct lfs *l)
 		pos += piece.len;
 		l->alloc->resize(l->alloc->ctx, block, block_len, 0, 1);
 	}
-	if (rc == BOLE_OK && (!written || fflush(stdout) != 0)) {
-		fprintf(stderr, "bole: writing: %s\n", strerror(errno));
-		return BOLE_EXIT_FAILED;
-	}
+	if (rc == BOLE_OK && !written)
+		rc = BOLE_E_IO;
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail("the large file", rc);
 }
 
@@ -105,7 +102,7 @@ static int put(struct lfs *l)
 	else
 		bole_lfs_upload_abort(up);
 	if (rc == BOLE_E_INVALID) {
-		fputs("bole: standard input does not have this id\n", stderr);
+		bole_cli_say("standard input does not have this id");
 		return BOLE_EXIT_USAGE;
 	}
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail("the large file", rc);
@@ -168,7 +165,7 @@ static int check(struct lfs *l, const struct bole_cli_args *args)
 	if (other ||
 	    bole_oid_parse(args->at[2], strlen(args->at[2]), BOLE_HASH_SHA256, &l->oid) == BOLE_OK)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: '%s' is no SHA-256 in hex\n", args->at[2]);
+	bole_cli_say("'%s' is no SHA-256 in hex", args->at[2]);
 	return BOLE_EXIT_USAGE;
 }
 

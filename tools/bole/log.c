@@ -23,13 +23,6 @@ static struct bole_bytes first_line(struct bole_bytes text)
 	return text;
 }
 
-/* Messages are anybody's: no control byte reaches the terminal. */
-static void print_plain(struct bole_bytes text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		putchar(text.ptr[i] < 0x20 || text.ptr[i] == 0x7f ? '?' : text.ptr[i]);
-}
-
 /* "Name <mail>" of "Name <mail> time zone". */
 static struct bole_bytes who(struct bole_bytes author)
 {
@@ -47,9 +40,9 @@ static void print_commit(const struct bole_cli *cli, const struct bole_kv_commit
 	bole_oid_format(&commit->oid, hex);
 	if (!cli->json) {
 		printf("%s %lld ", hex, (long long)commit->time);
-		print_plain(who(commit->author));
+		bole_cli_plain(stdout, who(commit->author));
 		fputs("  ", stdout);
-		print_plain(first_line(commit->message));
+		bole_cli_plain(stdout, first_line(commit->message));
 		putchar('\n');
 		return;
 	}
@@ -96,7 +89,7 @@ static int log_run(struct bole_cli *cli, int argc, char **argv)
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	if (count_text != NULL && !bole_cli_size(count_text, &count)) {
-		fprintf(stderr, "bole: '%s' is not a number\n", count_text);
+		bole_cli_say("'%s' is not a number", count_text);
 		return BOLE_EXIT_USAGE;
 	}
 	code = bole_cli_kv_open(cli, args.at[0], BOLE_CLI_READ, &kv);
@@ -137,7 +130,7 @@ static int list_branches(const struct bole_cli *cli, struct bole_cli_kv *kv)
 			continue;
 		}
 		printf("%c %s ", is_head ? '*' : ' ', hex);
-		print_plain(name);
+		bole_cli_plain(stdout, name);
 		putchar('\n');
 	}
 	if (cli->json)
@@ -152,12 +145,12 @@ static int change_branch(struct bole_cli_kv *kv, const char *name, const char *f
 	                             : bole_kv_branch_create(kv->kv, name, from);
 
 	if (rc == BOLE_E_DENIED) {
-		fprintf(stderr, "bole: %s is the branch that HEAD names: it stays\n", name);
+		bole_cli_say("%s is the branch that HEAD names: it stays", name);
 		return BOLE_EXIT_CONFLICT;
 	}
 	if (rc == BOLE_E_NOT_FOUND && !delete) {
-		fprintf(stderr, "bole: nothing to begin %s from: %s has no commit\n", name,
-		        from == NULL ? bole_kv_branch(kv->kv) : from);
+		bole_cli_say("nothing to begin %s from: %s has no commit", name,
+		             from == NULL ? bole_kv_branch(kv->kv) : from);
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail(name, rc);
@@ -174,10 +167,9 @@ static int branch_run(struct bole_cli *cli, int argc, char **argv)
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	bool listing = args.count == 1 && delete == NULL;
-	if (delete != NULL && args.count > 1) {
-		fputs(branch_help, stderr);
-		return BOLE_EXIT_USAGE;
-	}
+	if (delete != NULL && args.count > 1)
+		return bole_cli_usage("branch", "--delete takes one NAME and nothing beside it");
+
 	code = bole_cli_kv_open(cli, args.at[0], listing ? BOLE_CLI_READ : BOLE_CLI_WRITE, &kv);
 	if (code != BOLE_EXIT_OK)
 		return code;

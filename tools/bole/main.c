@@ -84,18 +84,11 @@ static int take_json(int argc, char **argv, bool *json)
 	return kept;
 }
 
-int main(int argc, char **argv)
+static int run(struct bole_cli *cli, int argc, char **argv)
 {
-	struct bole_cli cli = {0};
-
-	argc = take_json(argc, argv, &cli.json);
-	if (argc < 2)
-		return usage(stderr, BOLE_EXIT_USAGE);
-	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
-		return usage(stdout, BOLE_EXIT_OK);
 	const struct bole_command *command = command_find(argv[1]);
 	if (command == NULL) {
-		fprintf(stderr, "bole: no command '%s'; try: bole help\n", argv[1]);
+		bole_cli_say("no command '%s'; try: bole help", argv[1]);
 		return BOLE_EXIT_USAGE;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -104,13 +97,25 @@ int main(int argc, char **argv)
 	struct bole_posix_options options = {.log_level = 1 + (strcmp(argv[1], "serve") == 0
 	                                                               ? (int)BOLE_LOG_INFO
 	                                                               : (int)BOLE_LOG_WARN)};
-	enum bole_status rc = bole_posix_open(&options, &cli.platform);
+	enum bole_status rc = bole_posix_open(&options, &cli->platform);
 	if (rc != BOLE_OK)
 		return bole_cli_fail("cannot start", rc);
-	int code = command->run(&cli, argc - 1, argv + 1);
-	bole_posix_close(cli.platform);
+	int code = command->run(cli, argc - 1, argv + 1);
+	bole_posix_close(cli->platform);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct bole_cli cli = {0};
+
+	argc = take_json(argc, argv, &cli.json);
+	if (argc < 2)
+		return usage(stderr, BOLE_EXIT_USAGE);
+	bool help = strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0;
+	int code = help ? usage(stdout, BOLE_EXIT_OK) : run(&cli, argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fputs("bole: cannot write to standard output\n", stderr);
+		bole_cli_say("cannot write to standard output");
 		return code == BOLE_EXIT_OK ? BOLE_EXIT_FAILED : code;
 	}
 	return code;

@@ -17,6 +17,17 @@ struct settings {
 	const char *store;
 };
 
+static int show_help(const char *service)
+{
+	printf("usage: bole %s STORE#REPOSITORY [--config FILE] [--set KEY=VALUE]\n\n"
+	       "Serves one Git client on standard input and output, as a command behind sshd\n"
+	       "does. GIT_PROTOCOL and GIT_NAMESPACE count.\n\n"
+	       "  --config FILE    read settings from FILE, in git-config syntax\n"
+	       "  --set KEY=VALUE  one setting; docs/CONFIG.md lists all\n",
+	       service);
+	return BOLE_CLI_HELP_SHOWN;
+}
+
 /* Options, settings, and the namespace that gitnamespaces(7) takes from the environment. */
 static int take_options(struct settings *s, int argc, char **argv)
 {
@@ -25,24 +36,26 @@ static int take_options(struct settings *s, int argc, char **argv)
 	int code = BOLE_EXIT_OK;
 
 	for (int i = 1; i < argc && code == BOLE_EXIT_OK; i++) {
-		bool more = i + 1 < argc;
-		if (more && strcmp(argv[i], "--set") == 0)
-			code = bole_cli_config_set(s->config, argv[++i]);
-		else if (more && strcmp(argv[i], "--config") == 0)
-			code = bole_cli_config_file(s->config, argv[++i]);
-		else if (argv[i][0] == '-' || s->store != NULL)
-			code = BOLE_EXIT_USAGE;
-		else
+		bool set = strcmp(argv[i], "--set") == 0;
+		if (set || strcmp(argv[i], "--config") == 0) {
+			if (++i == argc)
+				return bole_cli_usage(argv[0], "%s needs a value", argv[i - 1]);
+			code = set ? bole_cli_config_set(s->config, argv[i])
+			           : bole_cli_config_file(s->config, argv[i]);
+		} else if (strcmp(argv[i], "--help") == 0) {
+			return show_help(argv[0]);
+		} else if (argv[i][0] == '-') {
+			code = bole_cli_usage(argv[0], "no option %s", argv[i]);
+		} else if (s->store != NULL) {
+			code = bole_cli_usage(argv[0], "'%s' is one argument too many", argv[i]);
+		} else {
 			s->store = argv[i];
+		}
 	}
-	if (s->store == NULL || code != BOLE_EXIT_OK) {
-		fprintf(stderr,
-		        "usage: bole %s STORE#REPOSITORY [--config FILE] [--set KEY=VALUE]\n",
-		        argv[0]);
-		return BOLE_EXIT_USAGE;
-	}
-	if (space == NULL || *space == '\0')
-		return BOLE_EXIT_OK;
+	if (code == BOLE_EXIT_OK && s->store == NULL)
+		code = bole_cli_usage(argv[0], "an argument is missing");
+	if (code != BOLE_EXIT_OK || space == NULL || *space == '\0')
+		return code;
 	int len = snprintf(text, sizeof text, "transfer.namespace=%s", space);
 	return bole_cli_config_set(s->config, len < (int)sizeof text ? text : "");
 }
@@ -94,7 +107,7 @@ static int run(struct bole_cli *cli, int argc, char **argv, enum bole_node_servi
 	if (code == BOLE_EXIT_OK)
 		code = open_and_serve(cli, &s, service);
 	bole_config_close(s.config);
-	return code;
+	return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 }
 
 static int run_upload_pack(struct bole_cli *cli, int argc, char **argv)

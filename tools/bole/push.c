@@ -36,7 +36,7 @@ static int parse_leases(struct push_settings *s, struct bole_push_lease *leases,
 		const char *colon = strrchr(lease, ':');
 
 		if (colon == NULL || strlen(lease) >= sizeof text[0]) {
-			fprintf(stderr, "bole: --force-with-lease takes REF:ID, not '%s'\n", lease);
+			bole_cli_say("--force-with-lease takes REF:ID, not '%s'", lease);
 			return BOLE_EXIT_USAGE;
 		}
 		memcpy(text[i], lease, strlen(lease) + 1);
@@ -52,7 +52,7 @@ static int parse_deletions(const struct bole_cli_args *args, const char **specs,
 {
 	for (int i = 2; i < args->count; i++) {
 		if (strlen(args->at[i]) > BOLE_REF_NAME_MAX || strchr(args->at[i], ':') != NULL) {
-			fprintf(stderr, "bole: --delete takes names, not '%s'\n", args->at[i]);
+			bole_cli_say("--delete takes names, not '%s'", args->at[i]);
 			return BOLE_EXIT_USAGE;
 		}
 		snprintf(text[i], sizeof text[i], ":%s", args->at[i]);
@@ -60,7 +60,7 @@ static int parse_deletions(const struct bole_cli_args *args, const char **specs,
 	}
 	if (args->count > 2)
 		return BOLE_EXIT_OK;
-	fputs("bole: --delete needs a name\n", stderr);
+	bole_cli_say("--delete needs a name");
 	return BOLE_EXIT_USAGE;
 }
 

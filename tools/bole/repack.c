@@ -135,10 +135,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	if (!take_number(window, 1000, &r.options.window) ||
-	    !take_number(depth, 250, &r.options.depth)) {
-		fprintf(stderr, "bole repack: --window takes 1 to 1000, --depth 1 to 250\n");
-		return BOLE_EXIT_USAGE;
-	}
+	    !take_number(depth, 250, &r.options.depth))
+		return bole_cli_usage("repack", "--window takes 1 to 1000, --depth 1 to 250");
 	code = bole_cli_spec_parse(args.at[0], &spec);
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, &spec, BOLE_CLI_WRITE, &store);

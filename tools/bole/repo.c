@@ -2,6 +2,7 @@
 /* bole repo: the repositories of a store. */
 #include <string.h>
 
+#include "bole/kv.h"
 #include "cli.h"
 
 static const char help[] =
@@ -31,32 +32,48 @@ static int list(const struct bole_cli *cli, struct bole_store *store)
 	return rc == BOLE_END ? BOLE_EXIT_OK : bole_cli_fail("listing repositories", rc);
 }
 
-static enum bole_status create(struct bole_store *store, const char *name, bool sha256,
-                               const char *branch)
+/* BOLE_E_INVALID: no name of a branch. */
+static enum bole_status create(struct bole_cli *cli, struct bole_store *store, const char *name,
+                               bool sha256, const char *branch)
 {
-	char head[BOLE_REF_NAME_MAX + 1];
-	struct bole_repo repo;
+	const struct bole_kv_options options = {
+	        .repo = name,
+	        .branch = branch,
+	        .create = true,
+	        .algo = sha256 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1,
+	};
+	struct bole_repo there;
+	struct bole_kv *kv;
 
-	int len = snprintf(head, sizeof head, "refs/heads/%s", branch);
-	if (len < 0 || (size_t)len >= sizeof head)
-		return BOLE_E_INVALID;
-	return bole_repo_create(store, name, sha256 ? BOLE_HASH_SHA256 : BOLE_HASH_SHA1, head,
-	                        &repo);
+	enum bole_status rc = bole_repo_find(store, name, &there);
+	if (rc != BOLE_E_NOT_FOUND)
+		return rc == BOLE_OK ? BOLE_E_EXISTS : rc;
+	rc = bole_kv_open(cli->platform, cli->platform->alloc, store, &options, &kv);
+	bole_kv_close(kv);
+	return rc;
 }
 
-static enum bole_status change(struct bole_store *store, const char *name,
-                               const struct bole_cli_args *args, bool sha256, const char *branch)
+/* BOLE_EXIT_OK, or says what about which name is wrong. */
+static int change(struct bole_cli *cli, struct bole_store *store, const char *name,
+                  const struct bole_cli_args *args, bool sha256, const char *branch)
 {
 	struct bole_repo repo;
+	enum bole_status rc;
 
-	if (strcmp(args->at[1], "create") == 0)
-		return create(store, name, sha256, branch);
-	enum bole_status rc = bole_repo_find(store, name, &repo);
+	if (strcmp(args->at[1], "create") == 0) {
+		rc = create(cli, store, name, sha256, branch);
+		return rc == BOLE_OK ? BOLE_EXIT_OK
+		                     : bole_cli_fail(rc == BOLE_E_INVALID ? branch : name, rc);
+	}
+	rc = bole_repo_find(store, name, &repo);
 	if (rc != BOLE_OK)
-		return rc;
-	if (strcmp(args->at[1], "rm") == 0)
-		return bole_repo_remove(store, repo.id);
-	return bole_repo_rename(store, repo.id, args->at[2]);
+		return bole_cli_fail(name, rc);
+	if (strcmp(args->at[1], "rm") == 0) {
+		rc = bole_repo_remove(store, repo.id);
+		return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail(name, rc);
+	}
+	rc = bole_repo_rename(store, repo.id, args->at[2]);
+	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail(args->at[2], rc);
 }
 
 static int run(struct bole_cli *cli, int argc, char **argv)
@@ -79,19 +96,15 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	     (strcmp(args.at[1], "create") != 0 && strcmp(args.at[1], "rm") != 0)))
 		return bole_cli_usage("repo", "only create, rename NAME and rm are known");
 	code = bole_cli_spec_parse(args.at[0], &spec);
+	if (code == BOLE_EXIT_OK && rename)
+		code = bole_cli_repo_name(args.at[2], strlen(args.at[2]));
 	if (code == BOLE_EXIT_OK)
 		code = bole_cli_store_open(cli, &spec, listing ? BOLE_CLI_READ : BOLE_CLI_WRITE,
 		                           &store);
 	if (code != BOLE_EXIT_OK)
 		return code;
-	if (listing) {
-		code = list(cli, store.store);
-	} else {
-		enum bole_status rc = change(store.store, spec.repo, &args, sha256, branch);
-
-		if (rc != BOLE_OK)
-			code = bole_cli_fail(spec.repo, rc);
-	}
+	code = listing ? list(cli, store.store)
+	               : change(cli, store.store, spec.repo, &args, sha256, branch);
 	int closed = bole_cli_store_close(&store);
 	return code == BOLE_EXIT_OK ? closed : code;
 }

@@ -16,7 +16,9 @@ struct scrub {
 static void finding(void *ctx, const char *text)
 {
 	bole_cli_progress_end(&((struct scrub *)ctx)->progress);
-	fprintf(stderr, "error: %s\n", text);
+	fputs("error: ", stderr);
+	bole_cli_plain(stderr, bole_cli_bytes(text));
+	putc('\n', stderr);
 }
 
 static enum bole_status scrub_all(struct bole_cli *cli, struct bole_store *store,
@@ -56,7 +58,7 @@ static int run_on(struct bole_cli *cli, struct bole_store *store, const char *na
 	bole_cli_figures(cli, rows, sizeof rows / sizeof rows[0]);
 	if (report.damaged == 0)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: %s is damaged: bole fsck names the objects\n", name);
+	bole_cli_say("%s is damaged: bole fsck names the objects", name);
 	return BOLE_EXIT_DAMAGED;
 }
 

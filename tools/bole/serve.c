@@ -65,11 +65,11 @@ static int take_option(struct server *s, int argc, char **argv, int *i)
 		return set(s, "receive.create", "true");
 	if (strcmp(name, "--http") != 0 && strcmp(name, "--git") != 0 &&
 	    strcmp(name, "--config") != 0 && strcmp(name, "--set") != 0) {
-		fprintf(stderr, "bole: no option %s; try: bole serve --help\n", name);
+		bole_cli_say("no option %s; try: bole serve --help", name);
 		return BOLE_EXIT_USAGE;
 	}
 	if (++*i >= argc) {
-		fprintf(stderr, "bole: %s needs a value\n", name);
+		bole_cli_say("%s needs a value", name);
 		return BOLE_EXIT_USAGE;
 	}
 	if (strcmp(name, "--http") == 0)
@@ -90,7 +90,7 @@ static int take_options(struct server *s, int argc, char **argv, const char **st
 		if (argv[i][0] == '-') {
 			code = take_option(s, argc, argv, &i);
 		} else if (*store != NULL) {
-			fprintf(stderr, "bole: one store only, not also '%s'\n", argv[i]);
+			bole_cli_say("one store only, not also '%s'", argv[i]);
 			code = BOLE_EXIT_USAGE;
 		} else {
 			*store = argv[i];
@@ -113,14 +113,13 @@ static int fit_process(struct server *s)
 	char text[32];
 
 	if (bole_config_u64(s->config, "node.loops", 0, &loops) != BOLE_OK || loops > LOOPS_MAX) {
-		fprintf(stderr, "bole: node.loops must be a number from 0 to %d\n", LOOPS_MAX);
+		bole_cli_say("node.loops must be a number from 0 to %d", LOOPS_MAX);
 		return BOLE_EXIT_USAGE;
 	}
 	if (bole_config_u64(s->config, "node.stopTimeout", STOP_SECONDS, &s->stop_seconds) !=
 	            BOLE_OK ||
 	    s->stop_seconds > STOP_SECONDS_MAX) {
-		fprintf(stderr, "bole: node.stopTimeout must be a number from 0 to %d\n",
-		        STOP_SECONDS_MAX);
+		bole_cli_say("node.stopTimeout must be a number from 0 to %d", STOP_SECONDS_MAX);
 		return BOLE_EXIT_USAGE;
 	}
 	bole_posix_set_loops(s->platform, (unsigned)loops);
@@ -128,11 +127,10 @@ static int fit_process(struct server *s)
 	if (bole_config_u64(s->config, "node.connections", CONNECTIONS, &connections) != BOLE_OK)
 		return BOLE_EXIT_OK;
 	if (connections > most && bole_config_get(s->config, "node.connections") != NULL)
-		fprintf(stderr,
-		        "bole: warning: node.connections is %llu, but %llu files may be open "
-		        "(ulimit -n): it is %llu\n",
-		        (unsigned long long)connections, (unsigned long long)files,
-		        (unsigned long long)most);
+		bole_cli_say("warning: node.connections is %llu, but %llu files may be open "
+		             "(ulimit -n): it is %llu",
+		             (unsigned long long)connections, (unsigned long long)files,
+		             (unsigned long long)most);
 	snprintf(text, sizeof text, "%llu",
 	         (unsigned long long)(connections > most ? most : connections));
 	return set(s, "node.connections", text);
@@ -151,10 +149,9 @@ static void warn_if_open(const struct server *s, const char *key, bool push)
 	const char *address = bole_config_get(s->config, key);
 
 	if (address != NULL && !is_loopback(address))
-		fprintf(stderr,
-		        "bole: warning: %s %s can be reached from other machines, without a "
-		        "password%s\n",
-		        key, address, push ? ", and it accepts pushes" : "");
+		bole_cli_say("warning: %s %s can be reached from other machines, without a "
+		             "password%s",
+		             key, address, push ? ", and it accepts pushes" : "");
 }
 
 static void show_repo(const struct bole_node *node, const char *name)
@@ -233,8 +230,8 @@ static int serve(struct server *s, struct bole_store *store)
 	while (!s->stop)
 		(void)ops->cond_wait(s->platform, &s->stopped, &s->lock, BOLE_NEVER);
 	ops->mutex_unlock(s->platform, &s->lock);
-	fprintf(stderr, "bole: stopping; requests in flight have %llu seconds\n",
-	        (unsigned long long)s->stop_seconds);
+	bole_cli_say("stopping; requests in flight have %llu seconds",
+	             (unsigned long long)s->stop_seconds);
 	bole_node_close(node, ops->now_ns(s->platform) + s->stop_seconds * UINT64_C(1000000000));
 	return BOLE_EXIT_OK;
 }

@@ -53,6 +53,11 @@ static int change_commit(struct bole_cli *cli, struct change *change, struct bol
 	return bole_cli_kv_done(cli, change->args.at[1], rc, &commit);
 }
 
+static int fail_branch(const struct bole_cli_kv *kv, enum bole_status rc)
+{
+	return bole_cli_fail(kv->spec.branch[0] == '\0' ? kv->spec.store : kv->spec.branch, rc);
+}
+
 static int set_value(struct bole_cli *cli, struct bole_cli_kv *kv, struct change *change,
                      struct bole_bytes value)
 {
@@ -60,7 +65,7 @@ static int set_value(struct bole_cli *cli, struct bole_cli_kv *kv, struct change
 
 	enum bole_status rc = bole_kv_begin(kv->kv, bole_cli_kv_branch(kv), &tx);
 	if (rc != BOLE_OK)
-		return bole_cli_fail(kv->spec.branch, rc);
+		return fail_branch(kv, rc);
 	rc = bole_kv_tx_set(tx, bole_cli_bytes(change->args.at[1]), value);
 	if (rc == BOLE_OK)
 		return change_commit(cli, change, tx, "set");
@@ -84,7 +89,7 @@ static int set_run(struct bole_cli *cli, int argc, char **argv)
 		size_t len;
 
 		if (!bole_cli_read_all(stdin, &input, &len)) {
-			fputs("bole: cannot read the value from standard input\n", stderr);
+			bole_cli_say("cannot read the value from standard input");
 			return BOLE_EXIT_FAILED;
 		}
 		value = (struct bole_bytes){input, len};
@@ -102,7 +107,7 @@ static int rm_keys(struct bole_cli *cli, struct bole_cli_kv *kv, struct change *
 
 	enum bole_status rc = bole_kv_begin(kv->kv, bole_cli_kv_branch(kv), &tx);
 	if (rc != BOLE_OK)
-		return bole_cli_fail(kv->spec.branch, rc);
+		return fail_branch(kv, rc);
 	for (int i = 1; i < change->args.count; i++) {
 		rc = bole_kv_tx_remove(tx, bole_cli_bytes(change->args.at[i]));
 		if (rc == BOLE_OK)

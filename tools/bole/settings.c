@@ -17,7 +17,7 @@ int bole_cli_config_file(struct bole_config *config, const char *path)
 	unsigned line = 0;
 
 	if (file == NULL || text == NULL) {
-		fprintf(stderr, "bole: cannot read %s: %s\n", path, strerror(errno));
+		bole_cli_say("cannot read %s: %s", path, strerror(errno));
 		if (file != NULL)
 			fclose(file);
 		free(text);
@@ -30,8 +30,8 @@ int bole_cli_config_file(struct bole_config *config, const char *path)
 	free(text);
 	if (rc == BOLE_OK)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: %s, line %u: %s\n", path, line,
-	        rc == BOLE_E_INVALID ? "not git-config syntax" : bole_status_text(rc));
+	bole_cli_say("%s, line %u: %s", path, line,
+	             rc == BOLE_E_INVALID ? "not git-config syntax" : bole_status_text(rc));
 	return BOLE_EXIT_USAGE;
 }
 
@@ -39,6 +39,6 @@ int bole_cli_config_set(struct bole_config *config, const char *text)
 {
 	if (*text != '\0' && bole_config_set(config, text) == BOLE_OK)
 		return BOLE_EXIT_OK;
-	fprintf(stderr, "bole: '%s' is not a setting; try --set node.connections=100\n", text);
+	bole_cli_say("'%s' is not a setting; try --set node.connections=100", text);
 	return BOLE_EXIT_USAGE;
 }

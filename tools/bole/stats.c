@@ -202,7 +202,7 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	if (code != BOLE_EXIT_OK)
 		return code == BOLE_CLI_HELP_SHOWN ? BOLE_EXIT_OK : code;
 	if (text != NULL && (!bole_cli_size(text, &wanted) || wanted == 0 || wanted > 1 << 24)) {
-		fprintf(stderr, "bole: --sample needs a number, not '%s'\n", text);
+		bole_cli_say("--sample needs a number, not '%s'", text);
 		return BOLE_EXIT_USAGE;
 	}
 	code = bole_cli_spec_parse(args.at[0], &spec);

@@ -13,8 +13,8 @@ int bole_cli_snapshot_open(struct bole_cli *cli, const char *text, struct bole_c
 	if (rc == BOLE_OK)
 		rc = bole_snapshot_open(out->store.store, out->repo.id, &out->snapshot);
 	if (rc == BOLE_E_NOT_FOUND) {
-		fprintf(stderr, "bole: no repository %s in %s; see: bole repo %s\n", out->spec.repo,
-		        out->spec.store, out->spec.store);
+		bole_cli_say("no repository %s in %s; see: bole repo %s", out->spec.repo,
+		             out->spec.store, out->spec.store);
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	return rc == BOLE_OK ? BOLE_EXIT_OK : bole_cli_fail(out->spec.repo, rc);

@@ -37,8 +37,8 @@ static int read_text(const char *path, bool must, char **text)
 	}
 	if (file == NULL || !bole_cli_read_all(file, &bytes, &len) || len > TEXT_MAX ||
 	    memchr(bytes, 0, len) != NULL) {
-		fprintf(stderr, "bole: cannot read %s: %s\n", path,
-		        file == NULL ? strerror(errno) : "not a file of settings");
+		bole_cli_say("cannot read %s: %s", path,
+		             file == NULL ? strerror(errno) : "not a file of settings");
 		if (file != NULL)
 			fclose(file);
 		free(bytes);
@@ -80,8 +80,8 @@ static int write_text(const char *path, const char *text)
 		return BOLE_EXIT_OK;
 	if (file != NULL)
 		unlink(other);
-	fprintf(stderr, "bole: cannot write %s: %s%s\n", path, strerror(why),
-	        file == NULL && why == EEXIST ? " (FILE.new is left from another one)" : "");
+	bole_cli_say("cannot write %s: %s%s", path, strerror(why),
+	             file == NULL && why == EEXIST ? " (FILE.new is left from another one)" : "");
 	return BOLE_EXIT_FAILED;
 }
 
@@ -95,7 +95,7 @@ static struct bole_config *parse(struct bole_cli *cli, const char *path, const c
 		return NULL;
 	if (bole_config_parse(config, bole_cli_bytes(text), &line) == BOLE_OK)
 		return config;
-	fprintf(stderr, "bole: %s, line %u: not git-config syntax\n", path, line);
+	bole_cli_say("%s, line %u: not git-config syntax", path, line);
 	bole_config_close(config);
 	return NULL;
 }
@@ -145,10 +145,9 @@ static int create(struct bole_cli *cli, const char *name, const char *path)
 	struct bole_node_token token;
 
 	if (bole_node_token_make(cli->platform, name, &token) != BOLE_OK) {
-		fprintf(stderr,
-		        "bole: nobody can be called '%s': up to 63 letters, digits and "
-		        "marks without blanks, commas, colons and stars\n",
-		        name);
+		bole_cli_say("nobody can be called '%s': up to 63 letters, digits and "
+		             "marks without blanks, commas, colons and stars",
+		             name);
 		return BOLE_EXIT_USAGE;
 	}
 	int code = path == NULL ? BOLE_EXIT_OK : append(cli, path, token.setting);
@@ -166,9 +165,8 @@ static int create(struct bole_cli *cli, const char *name, const char *path)
 		if (path == NULL)
 			printf("auth.token=%s\n", token.setting);
 		fflush(stdout);
-		fputs("bole: this token is not shown again; a server admits it from its next "
-		      "start on\n",
-		      stderr);
+		bole_cli_say(
+		        "this token is not shown again; a server admits it from its next start on");
 	}
 	return BOLE_EXIT_OK;
 }
@@ -303,8 +301,7 @@ static int cut_out(struct bole_cli *cli, const char *path, char *text, const cha
 	size_t all = count_entries(before, name, id, &matching);
 	bole_config_close(before);
 	if (matching == 0) {
-		fprintf(stderr, "bole: %s has no such token of %s; try: bole token list\n", path,
-		        name);
+		bole_cli_say("%s has no such token of %s; try: bole token list", path, name);
 		return BOLE_EXIT_NOT_FOUND;
 	}
 	size_t taken = take_lines(text, name, id);
@@ -313,17 +310,15 @@ static int cut_out(struct bole_cli *cli, const char *path, char *text, const cha
 	             count_entries(after, name, id, &left) == all - matching && left == 0;
 	bole_config_close(after);
 	if (!right) {
-		fprintf(stderr,
-		        "bole: %s is written in a way that this cannot change; remove the "
-		        "token by hand\n",
-		        path);
+		bole_cli_say("%s is written in a way that this cannot change; remove the "
+		             "token by hand",
+		             path);
 		return BOLE_EXIT_FAILED;
 	}
 	int code = write_text(path, text);
 	if (code == BOLE_EXIT_OK)
-		fprintf(stderr, "bole: %zu %s removed; a server forgets %s at its next start\n",
-		        matching, matching == 1 ? "token" : "tokens",
-		        matching == 1 ? "it" : "them");
+		bole_cli_say("%zu %s removed; a server forgets %s at its next start", matching,
+		             matching == 1 ? "token" : "tokens", matching == 1 ? "it" : "them");
 	return code;
 }
 

@@ -425,7 +425,7 @@ static enum bole_status check_size(const struct flash_anchor *a, const struct bo
 		         "%s: the volume needs %llu bytes, the device has only %llu: truncated%s",
 		         info->name, (unsigned long long)g->device_bytes,
 		         (unsigned long long)info->size_bytes,
-		         whole ? "; only anchors are missing, the second copies are gone" : "?");
+		         whole ? "; only anchors are missing, the second copies are gone" : "");
 	return whole ? BOLE_OK : BOLE_E_CORRUPT;
 }
 
