@@ -182,8 +182,9 @@ Test(repack, bases_come_first_and_chains_are_bounded)
 	cr_assert_eq(repack(&options, &result), BOLE_OK, "%s", result.error);
 	cr_assert_gt(result.kept, 0);
 	cr_assert_gt(result.records, 0);
-	/* Little of this deflates, and a base that lies further away takes a byte more. */
-	cr_assert_leq(result.bytes_after, result.bytes_before + result.bytes_before / 1000);
+	/* Nothing here has a shorter delta, and of those that stay some have their base further
+	 * away: less than a byte for each. */
+	cr_assert_lt(result.bytes_after, result.bytes_before + result.kept);
 	check_chains(3);
 	options.fresh = true;
 	options.depth = 0;
