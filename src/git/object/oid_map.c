@@ -327,5 +327,5 @@ size_t bole_oid_map_bytes(const struct bole_oid_map *map)
 {
 	return (size_t)map->chunk_count * CHUNK_ITEMS * map->stride +
 	       map->chunk_cap * sizeof *map->chunks +
-	       map->index.slot_count * sizeof *map->index.slots;
+	       (size_t)map->index.slot_count * BOLE_OID_SLOT_BYTES;
 }

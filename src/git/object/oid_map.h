@@ -3,7 +3,7 @@
  *
  * struct bole_oid_index is only the table: slots of 5 bytes that name items which live elsewhere (a
  * row, a list head). struct bole_oid_map keeps the items too: raw id + a small value, in chunks, so
- * that growing never copies them. About id bytes + value bytes + 8 an item.
+ * that growing never copies them. About id bytes + value bytes + 10 an item.
  *
  * Ids come from peers who may choose them, so the hash is keyed with random words: a crowd of ids
  * that falls into one slot cannot be prepared. Growing the table yields on the way. */

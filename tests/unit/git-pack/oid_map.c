@@ -112,6 +112,7 @@ Test(oid_map, keeps_a_million_ids_in_its_stated_memory)
 	}
 	/* 20 + 12 bytes, slots of 5 between 3/8 and 3/4 full, chunk pointers. */
 	cr_assert_leq(budget.used, (size_t)IDS * (32 + 14));
+	cr_assert_eq(bole_oid_map_bytes(&map), budget.used);
 	bole_oid_map_release(&map);
 	cr_assert_eq(budget.used, 0);
 	test_platform_release(&test);
