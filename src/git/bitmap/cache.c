@@ -108,12 +108,19 @@ static void make_due(const struct bole_git_cache *cache, struct slot *s)
 		s->due_ns = due > s->rested_ns ? due : s->rested_ns;
 }
 
-/* The first index since the start, from the store. */
-static struct bole_bitmap *load(struct bole_git_cache *cache, struct bole_snapshot *snapshot)
+/* The first index since the start, from the store as it is now: the snapshot that asks may be from
+ * before a collection. */
+static struct bole_bitmap *load(struct bole_git_cache *cache, struct bole_store *store,
+                                uint32_t repo)
 {
-	struct bole_bitmap *loaded;
-	enum bole_status rc = bole_bitmap_load(cache->platform, cache->alloc, snapshot, &loaded);
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *loaded = NULL;
+	enum bole_status rc = bole_snapshot_open(store, repo, &snapshot);
 
+	if (rc == BOLE_OK) {
+		rc = bole_bitmap_load(cache->platform, cache->alloc, snapshot, &loaded);
+		bole_snapshot_close(snapshot);
+	}
 	if (rc == BOLE_OK) {
 		atomic_store(&loaded->saved, loaded->positions);
 		return loaded;
@@ -121,7 +128,7 @@ static struct bole_bitmap *load(struct bole_git_cache *cache, struct bole_snapsh
 	if (rc != BOLE_E_NOT_FOUND)
 		bole_log(cache->platform, BOLE_LOG_WARN,
 		         "bitmaps: repository %" PRIu32 ": those in the store cannot be used: %s",
-		         snapshot->repo.id, bole_status_text(rc));
+		         repo, bole_status_text(rc));
 	return NULL;
 }
 
@@ -187,12 +194,12 @@ struct bole_bitmap *bole_git_cache_bitmap(struct bole_git_cache *cache,
 	ops->mutex_unlock(cache->platform, &cache->lock);
 	if (done)
 		return bitmap;
-	bitmap = load(cache, snapshot);
+	bitmap = load(cache, snapshot->store, repo);
 	ops->mutex_lock(cache->platform, &cache->lock);
 	struct slot *s = slot_of(cache, repo);
 	BOLE_ASSERT(s != NULL && s->loading);
 	s->loading = false;
-	/* The snapshot may be from before a collection. */
+	/* Something may have been collected since. */
 	if (bitmap != NULL && s->collected == collected) {
 		s->bitmap = bole_bitmap_retain(bitmap);
 		trim(cache, s);

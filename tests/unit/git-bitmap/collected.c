@@ -135,14 +135,22 @@ Test(bitmap, no_failure_leaves_sets_of_what_was_collected)
 	test_platform_release(&test);
 }
 
+/* Other repositories take all places of the cache. */
+static void forget_all(void)
+{
+	for (uint32_t i = 0; i < 100; i++)
+		bole_git_cache_changed(cache, 1000 + i);
+}
+
 /* Goal: a branch goes, is collected and comes back, partly at other places. Nobody uses the sets of
- * before, neither those in memory nor those in the store. */
+ * before, neither those in memory nor those in the store, where a snapshot of before sees them. */
 Test(bitmap, sets_from_before_a_collection_are_gone)
 {
 	struct bole_block_sim_options sim;
 	struct bole_bitmap *bitmap;
 	struct test_platform test;
 	struct bole_block *device;
+	struct bole_snapshot *before;
 	int tip = DAG_NONE;
 
 	test_platform_init(&test, 1);
@@ -164,14 +172,18 @@ Test(bitmap, sets_from_before_a_collection_are_gone)
 	cr_assert_eq(collect(), 0);
 	OK(load(&bitmap));
 	bole_bitmap_release(bitmap);
+	OK(bole_snapshot_open(w.store, w.repo.id, &before));
 	cr_assert(dag_push(&w, true, 0, DAG_NONE));
 	cr_assert_gt(collect(), 0);
 	cr_assert_null(cached());
 	cr_assert_eq(load(&bitmap), BOLE_E_NOT_FOUND);
+	forget_all();
+	cr_assert_null(bole_git_cache_bitmap(cache, before));
+	bole_snapshot_close(before);
 	dag_bring_back(&w, tip);
 	cr_assert(dag_push(&w, false, 0, tip));
 	cr_assert_null(cached());
-	bole_bitmap_release(make(2));
+	bole_bitmap_release(make(100));
 	bole_git_cache_close(cache);
 	dag_close(&w);
 	bole_block_close(device);
