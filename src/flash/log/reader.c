@@ -88,13 +88,10 @@ enum bole_status bole_flash_fetch(struct flash_volume *v, struct flash_reader *r
 	uint64_t end = v->segment[segment].written;
 	bole_flash_unlock(v);
 	r->clock++;
-	struct flash_window *w = at_hand(r, segment, offset, len);
-	/* Of an earlier life of the segment. */
-	if (w != NULL && w->sequence != sequence) {
-		w->len = 0;
-		w->sound_len = 0;
-		w = NULL;
-	}
+	struct flash_window *w;
+	/* Those of an earlier life of the segment go. */
+	while ((w = at_hand(r, segment, offset, len)) != NULL && w->sequence != sequence)
+		w->len = w->sound_len = 0;
 	if (w != NULL) {
 		w->used = r->clock;
 		*out = w->buf + (offset - w->offset);
