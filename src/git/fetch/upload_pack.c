@@ -262,7 +262,8 @@ static enum bole_status send_plan(struct bole_fetch *f, struct bole_pack_plan *p
 	bole_pack_tee_init(&tee, packs, writer);
 	enum bole_status rc = bole_pack_emit(plan, &tee.writer);
 	if (rc == BOLE_OK && !tee.lost)
-		bole_pack_cache_keep(packs, f->s->svc->repo.id, key, objects, &tee.kept);
+		bole_pack_cache_keep(packs, f->s->svc->repo.id, f->s->changes, key, objects,
+		                     &tee.kept);
 	else
 		bole_pack_cache_forget(packs, key);
 	bole_buffer_release(&tee.kept);

@@ -11,6 +11,7 @@
 enum {
 	MAKING_MAX = 64, /* packs under way that others may wait for */
 	PART_MAX = 4,    /* of the cache that one pack may take */
+	COUNTERS = 256,  /* of changes; repositories share them */
 };
 #define WAIT_NS UINT64_C(300000000)
 
@@ -23,6 +24,7 @@ struct bole_pack_cache {
 	struct bole_cached_pack *packs;
 	size_t bytes;
 	uint64_t clock;
+	uint32_t changes[COUNTERS];
 	uint8_t making[MAKING_MAX][PACK_CACHE_KEY_BYTES];
 	size_t making_count;
 };
@@ -195,8 +197,8 @@ static void trim(struct bole_pack_cache *cache)
 	}
 }
 
-void bole_pack_cache_keep(struct bole_pack_cache *cache, uint32_t repo, const uint8_t *key,
-                          uint64_t objects, struct bole_buffer *bytes)
+void bole_pack_cache_keep(struct bole_pack_cache *cache, uint32_t repo, uint32_t changes,
+                          const uint8_t *key, uint64_t objects, struct bole_buffer *bytes)
 {
 	struct bole_cached_pack *pack = bole_alloc_zeroed(cache->alloc, 1, sizeof *pack);
 
@@ -212,7 +214,7 @@ void bole_pack_cache_keep(struct bole_pack_cache *cache, uint32_t repo, const ui
 	bole_buffer_init(bytes, cache->alloc, 0);
 	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
 	struct bole_cached_pack *other = find(cache, key);
-	if (other == NULL) {
+	if (other == NULL && cache->changes[repo % COUNTERS] == changes) {
 		pack->used = ++cache->clock;
 		pack->next = cache->packs;
 		cache->packs = pack;
@@ -231,6 +233,7 @@ void bole_pack_cache_changed(struct bole_pack_cache *cache, uint32_t repo)
 	if (cache == NULL)
 		return;
 	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	cache->changes[repo % COUNTERS]++;
 	for (struct bole_cached_pack **at = &cache->packs; *at != NULL;) {
 		struct bole_cached_pack *pack = *at;
 
@@ -243,6 +246,16 @@ void bole_pack_cache_changed(struct bole_pack_cache *cache, uint32_t repo)
 		bole_cached_pack_release(cache, pack);
 	}
 	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+}
+
+uint32_t bole_pack_cache_changes(struct bole_pack_cache *cache, uint32_t repo)
+{
+	if (cache == NULL)
+		return 0;
+	cache->platform->ops->mutex_lock(cache->platform, &cache->lock);
+	uint32_t changes = cache->changes[repo % COUNTERS];
+	cache->platform->ops->mutex_unlock(cache->platform, &cache->lock);
+	return changes;
 }
 
 /* -- The tee -- */

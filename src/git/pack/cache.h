@@ -38,11 +38,15 @@ bool bole_pack_cache_key(const struct bole_reach *, uint32_t repo, uint8_t *key)
 /* The pack, retained, or NULL: then the caller makes it, and says so by keep or forget; others who
  * come for the same meanwhile wait for a moment. cache may be NULL. */
 struct bole_cached_pack *bole_pack_cache_get(struct bole_pack_cache *, const uint8_t *key);
-/* A pack that was made; takes over what the buffer holds. */
-void bole_pack_cache_keep(struct bole_pack_cache *, uint32_t repo, const uint8_t *key,
-                          uint64_t objects, struct bole_buffer *);
-/* References of a repository were deleted or set to something else. cache may be NULL. */
+/* A pack that was made of a snapshot; takes over what the buffer holds. changes: asked before that
+ * was opened. What has changed since is kept for nobody. */
+void bole_pack_cache_keep(struct bole_pack_cache *, uint32_t repo, uint32_t changes,
+                          const uint8_t *key, uint64_t objects, struct bole_buffer *);
+/* References of a repository were deleted or set to something else, and who opens a snapshot now
+ * sees it. cache may be NULL. */
 void bole_pack_cache_changed(struct bole_pack_cache *, uint32_t repo);
+/* How often, about. cache may be NULL. */
+uint32_t bole_pack_cache_changes(struct bole_pack_cache *, uint32_t repo);
 /* It was not made after all. cache may be NULL. */
 void bole_pack_cache_forget(struct bole_pack_cache *, const uint8_t *key);
 void bole_cached_pack_release(struct bole_pack_cache *, struct bole_cached_pack *);

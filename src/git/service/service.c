@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "git/object/object.h"
+#include "git/pack/cache.h"
 #include "git/service/service_impl.h"
 
 enum {
@@ -22,6 +23,7 @@ enum bole_status bole_session_open_view(struct bole_session *s, struct bole_serv
 	bole_pkt_reader_init(&s->pkt, svc->in, svc->alloc);
 	if (svc->repo.id == 0 && svc->advertise) /* not there yet: nothing to look at */
 		return BOLE_OK;
+	s->changes = bole_pack_cache_changes(svc->packs, svc->repo.id);
 	enum bole_status rc = bole_snapshot_open(svc->store, svc->repo.id, &s->snapshot);
 	if (rc == BOLE_OK)
 		rc = bole_promise_any(s->snapshot, &s->partial);

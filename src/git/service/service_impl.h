@@ -43,6 +43,7 @@ struct bole_session {
 	uint32_t lines; /* packets read */
 	uint32_t ticks;
 	uint32_t peel_steps;
+	uint32_t changes; /* of the references, as the cache of packs counts, before the snapshot */
 	bool band_open;
 	bool band_all; /* sideband-all: what comes before the pack goes through the side-band too */
 	bool refused;  /* the client has been told why */

@@ -10,6 +10,7 @@
 
 static struct test_platform test;
 static struct bole_pack_cache *cache;
+static uint32_t changes; /* as it was when what is kept was begun */
 
 static void keep(const uint8_t *key, size_t len)
 {
@@ -19,7 +20,7 @@ static void keep(const uint8_t *key, size_t len)
 	cr_assert_not_null(bole_buffer_reserve(&bytes, len));
 	memset(bytes.ptr, key[0], len);
 	bytes.len = len;
-	bole_pack_cache_keep(cache, key[0], key, 1, &bytes);
+	bole_pack_cache_keep(cache, key[0], changes, key, 1, &bytes);
 	bole_buffer_release(&bytes);
 }
 
@@ -99,6 +100,13 @@ Test(pack_cache, packs_go_when_references_of_their_repository_change)
 	cr_assert_not_null(pack);
 	bole_pack_cache_changed(cache, 2);
 	cr_assert_eq(pack->bytes.ptr[0], 2); /* who has it may still send it */
+	bole_cached_pack_release(cache, pack);
+	keep(two, 1000); /* made of what there was before */
+	cr_assert_null(bole_pack_cache_get(cache, two));
+	changes = bole_pack_cache_changes(cache, 2);
+	keep(two, 1000);
+	pack = bole_pack_cache_get(cache, two);
+	cr_assert_not_null(pack);
 	bole_cached_pack_release(cache, pack);
 	bole_pack_cache_close(cache);
 	test_platform_release(&test);
