@@ -4,40 +4,14 @@
 # no-done), bundles, packs from elsewhere, proxies. Method: servers of git and our own, with a
 # program between that moves references or cuts connections; git compares what came.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "client-more: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C
+. "$(dirname "$0")/../support/service.sh"
+export GIT_DEFAULT_HASH=sha1 # where none is named; both have their turn
+suite
+configure safe.directory='*' uploadpack.allowSidebandAll=true
 unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
-git config --file config init.defaultBranch main
-git config --file config safe.directory '*'
-git config --file config uploadpack.allowSidebandAll true
+ca=$top/tests/support/tls/ca.pem
 
-die() { echo "client-more: $*" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@"; }
-refused() { # words command...: it must fail and say the words
-	local words=$1
-	shift
-	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
-}
-objects() { git -C "$1" rev-list --objects --all | cut -d' ' -f1 | sort; }
-refs() { git -C "$1" for-each-ref --format='%(refname) %(objectname)' | sort; }
-same() { # git folder, STORE#REPO, what: equal objects and references, and sound
-	rm -rf out
-	bo export "$2" out >/dev/null || die "$3: export"
-	git -C out fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck"; }
-	cmp -s <(objects "$1") <(objects out) || die "$3: the objects differ"
-	cmp -s <(refs "$1") <(refs out) || { diff <(refs "$1") <(refs out) >&2; die "$3: the references differ"; }
-}
 gone() { # STORE#REPO, what: nothing of it is left
 	[[ -z $(bo repo "${1%#*}" | grep "^${1#*#} ") ]] || die "$2 leaves a repository"
 }
@@ -47,28 +21,9 @@ first_line() { # file: waits for it
 }
 
 # -- the servers --
-mkdir srv
-port=$((20000 + RANDOM % 20000))
-git daemon --reuseaddr --export-all --base-path="$dir/srv" --listen=127.0.0.1 --port=$port >daemon.log 2>&1 &
-pids+=($!)
-tls=$top/tests/support/tls
-: >http.out
-python3 "$top/tests/support/http_backend.py" srv $tls/good.pem >http.out 2>>http.log &
-pids+=($!)
-for _ in {1..100}; do [[ $(wc -l <http.out) == 2 ]] && break; sleep 0.1; done
-{ read -r plain; read -r secure; } <http.out
+git_servers
+secure=${tls[0]}
 "$bole" init d.img --size 512M >/dev/null || die init
-history() { # folder, format, commits
-	git init -q --object-format="$2" "$1"
-	for i in $(seq "$3"); do
-		mkdir -p "$1/d$((i % 4))"
-		seq $((i * 37 % 500)) >>"$1/d$((i % 4))/f$((i % 7))"
-		git -C "$1" add -A
-		GIT_COMMITTER_DATE="$((1700000000 + i * 60)) +0000" git -C "$1" commit -qm "commit $i"
-	done
-	git -C "$1" tag -a v1 -m one HEAD~3
-	git -C "$1" branch topic HEAD~7
-}
 history src-sha1 sha1 40
 history src-sha256 sha256 12
 
@@ -87,28 +42,28 @@ moving() { # format, ref-in-want, port of the server, scheme, repository on the 
 }
 n=0
 for format in sha1 sha256; do
-	for server in git:$port http:$plain; do
+	for peer in git:$daemon http:$backend; do
 		n=$((n + 1))
-		moving $format true "${server#*:}" "${server%:*}" moving$n.git srv/moving$n.git
-		bo clone "$way" "d.img#moving$n" >/dev/null || die "$server: clone while main moves"
-		[[ $(git -C srv/moving$n.git rev-parse main) == "$new" ]] || die "$server: main did not move"
+		moving $format true "${peer#*:}" "${peer%:*}" moving$n.git srv/moving$n.git
+		bo clone "$way" "d.img#moving$n" >/dev/null || die "$peer: clone while main moves"
+		[[ $(git -C srv/moving$n.git rev-parse main) == "$new" ]] || die "$peer: main did not move"
 		git -C srv/moving$n.git gc -q --prune=now # what was listed is not there any more
-		same srv/moving$n.git "d.img#moving$n" "$server: clone while main moves"
+		stored srv/moving$n.git "d.img#moving$n" "$peer: clone while main moves"
 	done
 done
 # a fetch: the branch that is here moves on there, and again meanwhile
 git clone -q --mirror src-sha1 srv/again.git
 git -C srv/again.git config uploadpack.allowRefInWant true
-bo clone "git://127.0.0.1:$port/again.git" 'd.img#again' >/dev/null || die "clone"
+bo clone "git://127.0.0.1:$daemon/again.git" 'd.img#again' >/dev/null || die "clone"
 next=$(git -C srv/again.git commit-tree -p main -m next 'main^{tree}')
 git -C srv/again.git update-ref refs/heads/main "$next"
 then=$(git -C srv/again.git commit-tree -p "$next" -m then 'main^{tree}')
-python3 "$top/tests/support/between.py" "$port" command=fetch \
+python3 "$top/tests/support/between.py" "$daemon" command=fetch \
 	"git -C '$dir/srv/again.git' update-ref refs/heads/main $then" >between.port &
 pids+=($!)
 bo fetch 'd.img#again' "git://127.0.0.1:$(first_line between.port)/again.git" >fetch.out || die "fetch while main moves"
 grep -q '^forward *refs/heads/main' fetch.out || die "fetch while main moves: $(<fetch.out)"
-same srv/again.git 'd.img#again' "fetch while main moves"
+stored srv/again.git 'd.img#again' "fetch while main moves"
 # -- no-done: over HTTP in version 0 the pack follows the word "ready" --
 git clone -q --mirror src-sha1 srv/done.git
 base=$(git -C srv/done.git rev-parse main~10)
@@ -120,12 +75,12 @@ for i in {1..40}; do # older than what is common, so that they are named last
 	git -C ours update-ref "refs/heads/mine$i" "$(<id)"
 done
 bo import 'd.img#done' ours >/dev/null || die "import"
-: >http.log
-bo fetch 'd.img#done' "http://127.0.0.1:$plain/done.git" --protocol 0 >fetch.out || die "no-done"
-[[ $(grep -c coded http.log) == 1 ]] || die "no-done: $(grep -c coded http.log) requests"
+: >backend.log
+bo fetch 'd.img#done' "http://127.0.0.1:$backend/done.git" --protocol 0 >fetch.out || die "no-done"
+[[ $(grep -c coded backend.log) == 1 ]] || die "no-done: $(grep -c coded backend.log) requests"
 grep -q '^[1-9][0-9]* objects' fetch.out || die "no-done: $(<fetch.out)"
 git -C ours fetch -q "$dir/srv/done.git" '+refs/*:refs/*'
-same ours 'd.img#done' "no-done"
+stored ours 'd.img#done' "no-done"
 
 # -- proxies --
 python3 "$top/tests/support/proxy.py" >proxy.port 2>>proxy.log &
@@ -134,17 +89,17 @@ python3 "$top/tests/support/proxy.py" ada:s3cret >guarded.port 2>guarded.log &
 pids+=($!)
 open=127.0.0.1:$(first_line proxy.port) guarded=127.0.0.1:$(first_line guarded.port)
 asked() { grep -c "$2" "$1"; }
-url=http://127.0.0.1:$plain/done.git
+url=http://127.0.0.1:$backend/done.git
 http_proxy=http://$open bo clone "$url" 'd.img#p1' >/dev/null || die "http over a proxy"
-same srv/done.git 'd.img#p1' "http over a proxy"
+stored srv/done.git 'd.img#p1' "http over a proxy"
 [[ $(asked proxy.log "^GET $url/info/refs") == 1 && $(asked proxy.log "^POST $url/git-upload-pack") -ge 2 ]] ||
 	die "the proxy was not asked: $(<proxy.log)"
-https_proxy=$open bo clone "https://localhost:$secure/done.git" 'd.img#p2' --cacert $tls/ca.pem >/dev/null ||
+https_proxy=$open bo clone "https://localhost:$secure/done.git" 'd.img#p2' --cacert $ca >/dev/null ||
 	die "https over a proxy"
-same srv/done.git 'd.img#p2' "https over a proxy"
+stored srv/done.git 'd.img#p2' "https over a proxy"
 grep -q "^CONNECT localhost:$secure -" proxy.log || die "no tunnel: $(<proxy.log)"
 bo ls-remote "$url" --proxy "http://ada:s3cret@$guarded/" >/dev/null || die "a proxy with credentials"
-bo ls-remote "https://localhost:$secure/done.git" --proxy "ada:s3cret@$guarded" --cacert $tls/ca.pem >/dev/null ||
+bo ls-remote "https://localhost:$secure/done.git" --proxy "ada:s3cret@$guarded" --cacert $ca >/dev/null ||
 	die "a tunnel with credentials"
 for way in "$url" "https://localhost:$secure/done.git"; do
 	refused "the proxy 127.0.0.1 wants credentials (407)" "$bole" ls-remote "$way" --proxy "$guarded"
@@ -155,7 +110,7 @@ done
 refused 'only http:// proxies' "$bole" ls-remote "$url" --proxy "socks5://$open"
 refused 'proxy cannot be used: its host' "$bole" ls-remote "$url" --proxy "http://a b"
 # Credentials of the server and of the proxy go each their way.
-auth=http://ada:s3cret@127.0.0.1:$plain/auth/done.git
+auth=http://ada:s3cret@127.0.0.1:$backend/auth/done.git
 bo ls-remote "$auth" --proxy "ada:s3cret@$guarded" >/dev/null || die "both credentials"
 bo ls-remote "${auth/http:/https:}" --proxy "$open" >/dev/null 2>&1 # no TLS there: only what CONNECT tells counts
 ! grep -q '^CONNECT.*Basic' proxy.log guarded.log || die "the tunnel was told the server's credentials"
@@ -166,7 +121,7 @@ for list in '*' 127.0.0.1 'x, 127.0.0.1' 'localhost,.0.0.1'; do
 done
 http_proxy=$open bo ls-remote "$url" --proxy '' >/dev/null || die "an empty proxy"
 HTTP_PROXY=$open bo ls-remote "$url" >/dev/null || die "HTTP_PROXY"
-all_proxy=$open bo ls-remote "git://127.0.0.1:$port/done.git" >/dev/null || die "git:// and a proxy"
+all_proxy=$open bo ls-remote "git://127.0.0.1:$daemon/done.git" >/dev/null || die "git:// and a proxy"
 [[ ! -s proxy.log ]] || die "a proxy was asked all the same: $(<proxy.log)"
 http_proxy=$open no_proxy='27.0.0.1,7.0.0.1' bo ls-remote "$url" >/dev/null || die "other names"
 ALL_PROXY=$open bo ls-remote "$url" >/dev/null || die "ALL_PROXY"
@@ -175,7 +130,7 @@ ALL_PROXY=$open bo ls-remote "$url" >/dev/null || die "ALL_PROXY"
 # -- packs from elsewhere: a server of git, and ours --
 mkdir www
 : >files.port
-python3 "$top/tests/support/file_server.py" www $tls/good.pem >files.port 2>>files.log &
+python3 "$top/tests/support/file_server.py" www "${ca/ca.pem/good.pem}" >files.port 2>>files.log &
 pids+=($!)
 for _ in {1..100}; do [[ $(wc -l <files.port) == 2 ]] && break; sleep 0.1; done
 { read -r files; read -r sfiles; } <files.port
@@ -192,7 +147,7 @@ uris() { # format: a repository whose blobs big and .gitmodules come from elsewh
 	big=$(git -C "elsewhere-$1" rev-parse HEAD:big) modules=$(git -C "elsewhere-$1" rev-parse HEAD:.gitmodules)
 	pack=$(printf '%s\n' "$big" "$modules" | git -C "elsewhere-$1" pack-objects -q "$dir/www/pack")
 }
-configure() { # format, uri
+announce() { # format, uri
 	git -C "srv/elsewhere-$1.git" config --unset-all uploadpack.blobPackfileUri
 	for blob in "$big" "$modules"; do
 		git -C "srv/elsewhere-$1.git" config --add uploadpack.blobPackfileUri "$blob $pack $2"
@@ -204,50 +159,47 @@ elsewhere() { # what, format, STORE#REPO, packs expected, url, options...: a clo
 	: >files.log
 	bo clone "$url" "$repo" "$@" >clone.out 2>clone.log || die "$what: $(<clone.log)"
 	[[ $(gets '') == "$count" ]] || die "$what: $(gets '') requests for packs, not $count: $(<files.log)"
-	same "srv/elsewhere-$format.git" "$repo" "$what"
+	stored "srv/elsewhere-$format.git" "$repo" "$what"
 }
 for format in sha1 sha256; do
 	uris $format
 	file=http://127.0.0.1:$files/pack-$pack.pack
-	configure $format "$file"
+	announce $format "$file"
 	n=0
-	servers="git://127.0.0.1:$port http://127.0.0.1:$plain"
-	for server in $servers; do
+	for peer in "git://127.0.0.1:$daemon" "http://127.0.0.1:$backend"; do
 		n=$((n + 1)) repo=d.img#else-$format-$n
-		url=$server/elsewhere-$format.git
-		elsewhere "packfile-uris $server $format" $format "$repo" 1 "$url" --packfile-uris
-		elsewhere "not asked for $server $format" $format "$repo-no" 0 "$url"
-		elsewhere "version 0 $server $format" $format "$repo-0" 0 "$url" --packfile-uris --protocol 0
+		url=$peer/elsewhere-$format.git
+		elsewhere "packfile-uris $peer $format" $format "$repo" 1 "$url" --packfile-uris
+		elsewhere "not asked for $peer $format" $format "$repo-no" 0 "$url"
+		elsewhere "version 0 $peer $format" $format "$repo-0" 0 "$url" --packfile-uris --protocol 0
 	done
 	"$bole" init own-$format.img --size 64M >/dev/null || die init
 	bo import "own-$format.img#one" "srv/elsewhere-$format.git" >/dev/null || die import
-	"$bole" serve own-$format.img --http 127.0.0.1:0 --git 127.0.0.1:0 \
-		--set "repo.one.uploadpack.blobPackfileUri=$big $pack $file" \
-		--set "repo.one.uploadpack.blobPackfileUri=$modules $pack $file" >own-$format.out 2>own-$format.log &
-	pids+=($!)
-	for _ in {1..100}; do grep -q '^http port' own-$format.out && break; sleep 0.1; done
-	own=$(sed -nE 's/^http port ([0-9]+).*/\1/p' own-$format.out)
-	elsewhere "packfile-uris of ours $format" $format d.img#else-$format-own 1 "http://127.0.0.1:$own/one.git" \
+	store=own-$format.img
+	start "repo.one.uploadpack.blobPackfileUri=$big $pack $file" \
+		"repo.one.uploadpack.blobPackfileUri=$modules $pack $file"
+	elsewhere "packfile-uris of ours $format" $format d.img#else-$format-own 1 "$(url http one)" \
 		--packfile-uris
+	stop
 done
 # The connection is cut, again and again: it goes on where it was. Else nothing stays.
 uris sha1
-url=git://127.0.0.1:$port/elsewhere-sha1.git
-configure sha1 "http://127.0.0.1:$files/cut/70000/pack-$pack.pack"
+url=git://127.0.0.1:$daemon/elsewhere-sha1.git
+announce sha1 "http://127.0.0.1:$files/cut/70000/pack-$pack.pack"
 elsewhere "a pack that is cut" sha1 d.img#cut 5 "$url" --packfile-uris
 grep -q 'bytes=280000-' files.log || die "it does not go on where it was cut: $(<files.log)"
-configure sha1 "http://127.0.0.1:$files/moved/query/pack-$pack.pack?key=1"
+announce sha1 "http://127.0.0.1:$files/moved/query/pack-$pack.pack?key=1"
 ! bo clone "$url" d.img#moved --packfile-uris >/dev/null 2>&1 || die "a query was lost, and it came all the same"
-configure sha1 "http://127.0.0.1:$files/query/pack-$pack.pack?key=1"
+announce sha1 "http://127.0.0.1:$files/query/pack-$pack.pack?key=1"
 elsewhere "a URL with a query" sha1 d.img#query 1 "$url" --packfile-uris
-configure sha1 "http://127.0.0.1:$files/moved/pack-$pack.pack"
+announce sha1 "http://127.0.0.1:$files/moved/pack-$pack.pack"
 elsewhere "a pack that has moved" sha1 d.img#pmoved 2 "$url" --packfile-uris
 printf 'x' >www/none && head -c 1000 www/pack-$pack.pack >www/half
 cp www/pack-$pack.pack www/more && printf 'x' >>www/more
 small=$(git -C elsewhere-sha1 rev-parse HEAD:numbers)
 wrong=$(printf '%s\n' "$small" | git -C elsewhere-sha1 pack-objects -q "$dir/www/wrong")
 while read -r path words; do
-	configure sha1 "http://127.0.0.1:$files/$path"
+	announce sha1 "http://127.0.0.1:$files/$path"
 	refused "$words" "$bole" clone "$url" d.img#bad --packfile-uris
 	grep -q "the pack at http://127.0.0.1:$files/$path" refused.log || die "$path is not named: $(<refused.log)"
 	gone d.img#bad "$path"
@@ -262,20 +214,20 @@ never/70000/pack-$pack.pack does not go on there
 changes/70000/pack-$pack.pack does not go on there
 loop/x redirects without end
 END
-configure sha1 "http://127.0.0.1:1/x"
+announce sha1 "http://127.0.0.1:1/x"
 refused 'cannot be reached' "$bole" clone "$url" d.img#bad --packfile-uris
-configure sha1 "http://ada:s3cret@127.0.0.1:$files/pack-$pack.pack"
+announce sha1 "http://ada:s3cret@127.0.0.1:$files/pack-$pack.pack"
 refused 'has a password in it' "$bole" clone "$url" d.img#bad --packfile-uris
 gone d.img#bad "a password"
 # From https:// only https://, also by a redirect; credentials stay where they are.
-configure sha1 "https://localhost:$sfiles/pack-$pack.pack"
+announce sha1 "https://localhost:$sfiles/pack-$pack.pack"
 url=https://ada:s3cret@localhost:$secure/auth/elsewhere-sha1.git
-elsewhere "over TLS" sha1 d.img#ptls 1 "$url" --packfile-uris --cacert $tls/ca.pem
+elsewhere "over TLS" sha1 d.img#ptls 1 "$url" --packfile-uris --cacert $ca
 ! grep -q Basic files.log || die "credentials went elsewhere: $(<files.log)"
-configure sha1 "http://127.0.0.1:$files/pack-$pack.pack"
-elsewhere "from https:// to http://" sha1 d.img#pdown 0 "$url" --packfile-uris --cacert $tls/ca.pem
-configure sha1 "https://localhost:$sfiles/down/pack-$pack.pack"
-refused 'from https:// to http://' "$bole" clone "$url" d.img#bad --packfile-uris --cacert $tls/ca.pem
+announce sha1 "http://127.0.0.1:$files/pack-$pack.pack"
+elsewhere "from https:// to http://" sha1 d.img#pdown 0 "$url" --packfile-uris --cacert $ca
+announce sha1 "https://localhost:$sfiles/down/pack-$pack.pack"
+refused 'from https:// to http://' "$bole" clone "$url" d.img#bad --packfile-uris --cacert $ca
 gone d.img#bad "a redirect to http://"
 
 # -- bundles: a file, a URL, lists, what our server recommends --
@@ -309,22 +261,19 @@ list() { # name, mode, entries...: a list of bundles; an entry is "id uri [key v
 "$bole" init bundled.img --size 64M >/dev/null || die init
 for format in sha1 sha256; do bo import "bundled.img#$format" "srv/bundled-$format.git" >/dev/null || die import; done
 base=http://127.0.0.1:$files
-: >bundled.out
 config=()
-for name in sha1-1 sha1-2 nix; do config+=(--set "repo.sha1.uploadpack.bundleURI=$base/$name"); done
-"$bole" serve bundled.img --http 127.0.0.1:0 --git 127.0.0.1:0 "${config[@]}" >bundled.out 2>>bundled.log &
-pids+=($!)
-for _ in {1..100}; do grep -q '^http port' bundled.out && break; sleep 0.1; done
-read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' bundled.out)
+for name in sha1-1 sha1-2 nix; do config+=("repo.sha1.uploadpack.bundleURI=$base/$name"); done
+store=bundled.img
+start "${config[@]}"
 bundled() { # what, format, downloads, objects that the server still sends, options...
 	local what=$1 format=$2 gets=$3 most=$4 sent
 	shift 4
-	for url in "git://127.0.0.1:$bgit/$format" "http://127.0.0.1:$bhttp/$format.git"; do
+	for url in "git://127.0.0.1:$git/$format" "http://127.0.0.1:$http/$format.git"; do
 		: >files.log
-		: >bundled.log
+		: >server.log
 		bo clone "$url" "d.img#b$((++n))" "$@" >clone.out 2>clone.log || die "$what: $(<clone.log)"
-		same "srv/bundled-$format.git" "d.img#b$n" "$what" # no reference of a bundle stays
-		sent=$(sed -nE 's/.*: sent ([0-9]+) objects.*/\1/p' bundled.log | tail -n 1)
+		stored "srv/bundled-$format.git" "d.img#b$n" "$what" # no reference of a bundle stays
+		sent=$(sed -nE 's/.*: sent ([0-9]+) objects.*/\1/p' server.log | tail -n 1)
 		((sent <= most)) || die "$what: the server sent $sent objects, more than $most: $(<clone.log)"
 		[[ $(gets '') == "$gets" ]] || die "$what: $(gets '') downloads, not $gets: $(<files.log)"
 	done
@@ -382,24 +331,25 @@ done <<END
 END
 bundled "nobody there" sha1 0 1000 --bundle-uri http://127.0.0.1:1/x
 grep -q 'passed over: 127.0.0.1:1 cannot be reached' clone.log || die "nobody there: $(<clone.log)"
-bundled "from https:// to http://" sha1 1 1000 --bundle-uri "https://localhost:$sfiles/down/sha1-1" --cacert $tls/ca.pem
+bundled "from https:// to http://" sha1 1 1000 --bundle-uri "https://localhost:$sfiles/down/sha1-1" --cacert $ca
 refused 'cannot\|No such file' "$bole" clone "$url" d.img#bad --bundle-uri www/nix
 gone d.img#bad "a file that is not there"
 # A clone that fails leaves nothing of them; a fetch takes them, too, and prunes nothing of them.
-refused 'no such repository' "$bole" clone "http://127.0.0.1:$bhttp/nix.git" d.img#bad --bundle-uri www/sha1-1
+refused 'no such repository' "$bole" clone "http://127.0.0.1:$http/nix.git" d.img#bad --bundle-uri www/sha1-1
 gone d.img#bad "a clone that fails after bundles"
 git init -q --bare little
 bo import d.img#little little >/dev/null || die "import"
-bo fetch d.img#little "git://127.0.0.1:$bgit/sha1" 'refs/*:refs/*' --prune --bundle-uri www/sha1-1 >fetch.out ||
+bo fetch d.img#little "git://127.0.0.1:$git/sha1" 'refs/*:refs/*' --prune --bundle-uri www/sha1-1 >fetch.out ||
 	die "fetch"
 ! grep -q bundles fetch.out || die "tips of bundles are told: $(<fetch.out)"
-same srv/bundled-sha1.git d.img#little "a fetch with a bundle"
+stored srv/bundled-sha1.git d.img#little "a fetch with a bundle"
 
 # -- what is no refspec is a mistake of the command line --
-url=git://127.0.0.1:$port/done.git
+url=git://127.0.0.1:$daemon/done.git
 for words in "fetch d.img#done $url a:b:c" "push d.img#done $url a:"; do
 	# shellcheck disable=SC2086
 	bo $words >usage.log 2>&1
 	[[ $? == 2 ]] && grep -q 'is no refspec' usage.log || die "$words: $(<usage.log)"
 done
+stop
 echo "client-more: ok"

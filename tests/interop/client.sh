@@ -5,83 +5,27 @@
 # same steps run against each, in every protocol version and both object formats, and after each
 # the objects and references on both sides are compared by git.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "client: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-git config --file config init.defaultBranch main
-git config --file config advice.detachedHead false
-git config --file config http.receivepack true
-git config --file config receive.advertisePushOptions true
-git config --file config uploadpack.allowFilter true
-git config --file config safe.directory '*'
+. "$(dirname "$0")/../support/service.sh"
+export GIT_DEFAULT_HASH=sha1 # where none is named; both have their turn
+suite
+configure http.receivepack=true receive.advertisePushOptions=true uploadpack.allowFilter=true safe.directory='*'
+ca=$top/tests/support/tls/ca.pem
 
-die() { echo "client: $*" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@"; }
-refused() { # words command...: it must fail and say the words in one line
-	local words=$1
-	shift
-	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
-}
-objects() { git -C "$1" rev-list --objects --all | cut -d' ' -f1 | sort; }
-refs() { git -C "$1" for-each-ref --format='%(refname) %(objectname)' | sort; }
-same() { # git folder, STORE#REPO, what: equal objects and references, and sound
-	rm -rf out
-	bo export "$2" out >/dev/null || die "$3: export"
-	git -C out fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck"; }
-	cmp -s <(objects "$1") <(objects out) || die "$3: the objects differ"
-	cmp -s <(refs "$1") <(refs out) || { diff <(refs "$1") <(refs out) >&2; die "$3: the references differ"; }
-}
 
 # -- the servers --
-mkdir srv
-port=$((20000 + RANDOM % 20000))
-GIT_TRACE_PACKET=$dir/packets git daemon --reuseaddr --export-all --enable=receive-pack \
-	--base-path="$dir/srv" --listen=127.0.0.1 \
-	--port=$port >daemon.log 2>&1 &
-pids+=($!)
-tls=$top/tests/support/tls
-python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
-pids+=($!)
+GIT_TRACE_PACKET=$dir/packets git_servers
+read -r secure strange expired <<<"${tls[*]}"
 "$bole" init own.img --size 256M >/dev/null || die init
 for name in sha1 push-sha1-bhttp push-sha1-bgit; do "$bole" repo "own.img#$name" create >/dev/null || die repo; done
 for name in sha256 push-sha256-bhttp push-sha256-bgit; do
 	"$bole" repo "own.img#$name" create --sha256 >/dev/null || die repo
 done
-"$bole" serve own.img --http 127.0.0.1:0 --git 127.0.0.1:0 --push >serve.out 2>serve.log &
-pids+=($!)
-for _ in {1..100}; do
-	grep -q '^http port' serve.out && [[ $(wc -l <http.out) == 4 ]] && break
-	sleep 0.1
-done
-read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
-[[ -n $bgit ]] || die "the server does not say its ports"
-{ read -r plain; read -r secure; read -r other; read -r expired; } <http.out
-declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$plain
-	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
+store=own.img
+start receive.enable=true
+declare -A base=([daemon]=git://127.0.0.1:$daemon [backend]=http://127.0.0.1:$backend
+	[bhttp]=http://127.0.0.1:$http [bgit]=git://127.0.0.1:$git)
 "$bole" init d.img --size 512M >/dev/null || die init
-
-history() { # folder, format, commits
-	git init -q --object-format="$2" "$1"
-	for i in $(seq "$3"); do
-		mkdir -p "$1/d$((i % 4))"
-		seq $((i * 37 % 500)) >>"$1/d$((i % 4))/f$((i % 7))"
-		git -C "$1" add -A
-		GIT_COMMITTER_DATE="$((1700000000 + i * 60)) +0000" git -C "$1" commit -qm "commit $i"
-	done
-	git -C "$1" tag -a v1 -m one HEAD~3
-	git -C "$1" tag light HEAD~5
-	git -C "$1" branch topic HEAD~7
-}
 
 declare -A old=([sha1]=1 [sha256]=) # servers that are asked for version 1, too
 declare -A pushed=([sha1]='daemon backend bhttp bgit' [sha256]='backend bgit')
@@ -91,17 +35,17 @@ for format in sha1 sha256; do
 	history "$src" $format 40
 	git clone -q --mirror "$src" "srv/$format.git"
 	bo import "d.img#seed-$format" "$src" >/dev/null || die import
-	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git" >/dev/null 2>push.log ||
+	git -C "$src" push -q --mirror "http://127.0.0.1:$http/$format.git" >/dev/null 2>push.log ||
 		die "push to bole: $format"
-	for server in daemon backend bhttp bgit; do
+	for peer in daemon backend bhttp bgit; do
 		for version in 2 ${old[$format]} 0; do
-			name=$format-$server-$version
-			url=${base[$server]}/$format.git
+			name=$format-$peer-$version
+			url=${base[$peer]}/$format.git
 			cmp -s <(git ls-remote "$url" 2>/dev/null) \
 				<(bo ls-remote --protocol $version "$url" | grep -v '^ref:') ||
 				die "ls-remote $name"
 			bo clone --protocol $version "$url" "d.img#$name" >/dev/null || die "clone $name"
-			same "$src" "d.img#$name" "clone $name"
+			stored "$src" "d.img#$name" "clone $name"
 		done
 	done
 	# new commits on both sides of a merge, a tag, a branch that is gone
@@ -112,14 +56,14 @@ for format in sha1 sha256; do
 	git -C "$src" tag -a v2 -m two
 	git -C "$src" tag on-old HEAD~20
 	git -C "$src" push -q --mirror "$dir/srv/$format.git"
-	git -C "$src" push -q --mirror "http://127.0.0.1:$bhttp/$format.git"
-	for server in daemon backend bhttp bgit; do
+	git -C "$src" push -q --mirror "http://127.0.0.1:$http/$format.git"
+	for peer in daemon backend bhttp bgit; do
 		for version in 2 ${old[$format]} 0; do
-			name=$format-$server-$version
-			bo fetch --protocol $version "d.img#$name" "${base[$server]}/$format.git" >fetch.out ||
+			name=$format-$peer-$version
+			bo fetch --protocol $version "d.img#$name" "${base[$peer]}/$format.git" >fetch.out ||
 				die "fetch $name"
 			grep -q '^5 objects' fetch.out || { cat fetch.out; die "fetch $name brings too much"; }
-			same "$src" "d.img#$name" "fetch $name"
+			stored "$src" "d.img#$name" "fetch $name"
 		done
 	done
 done
@@ -143,14 +87,14 @@ grep -q '^new .*b40' dry || die "dry run: $(<dry)"
 rm -rf out && bo export 'd.img#told' out >/dev/null && ! git -C out rev-parse -q --verify b40 >/dev/null ||
 	die "a dry run changed something"
 bo fetch 'd.img#told' "${base[backend]}/many.git" >/dev/null || die "a long request"
-same many 'd.img#told' "a long request"
-grep -q 'coded gzip' http.log || die "the long request was not packed"
+stored many 'd.img#told' "a long request"
+grep -q 'coded gzip' backend.log || die "the long request was not packed"
 
 # -- mirror: goes back, prunes, follows HEAD --
 src=src-sha1
 url=${base[daemon]}/sha1.git
 bo mirror "$url" 'd.img#m' >/dev/null || die "first mirror"
-same "$src" 'd.img#m' "first mirror"
+stored "$src" 'd.img#m' "first mirror"
 git -C "$src" update-ref refs/pull/1/head HEAD~2
 git -C "$src" branch -f topic HEAD~9
 git -C "$src" tag -d light >/dev/null
@@ -163,7 +107,7 @@ for words in 'forced *refs/heads/topic' 'deleted *refs/tags/light' 'forced *refs
 	'new *refs/pull/1/head'; do
 	grep -q "$words" mirror.out || { cat mirror.out >&2; die "mirror does not say: $words"; }
 done
-same "$src" 'd.img#m' "second mirror"
+stored "$src" 'd.img#m' "second mirror"
 [[ $(cat out/HEAD) == "ref: refs/heads/next" ]] || die "HEAD did not follow"
 bo mirror "$url" 'd.img#m' | grep -q '^0 objects, 0 references' || die "a third mirror does something"
 
@@ -173,14 +117,14 @@ bo clone "$url" 'd.img#whole' >whole.out || die "clone"
 cmp -s <(cut -d, -f1-3 steps.out) <(cut -d, -f1-3 whole.out) ||
 	die "steps bring something else: $(cat steps.out whole.out)"
 rm -rf expect && git clone -q --mirror "$src" expect && git -C expect update-ref -d refs/pull/1/head
-same expect 'd.img#steps' "clone in steps"
-python3 "$top/tests/support/few_connections.py" "$port" 3 >proxy.port &
+stored expect 'd.img#steps' "clone in steps"
+python3 "$top/tests/support/few_connections.py" "$daemon" 3 >proxy.port &
 pids+=($!)
 for _ in {1..50}; do [[ -s proxy.port ]] && break; sleep 0.1; done
 refused 'what came before is kept' "$bole" clone "git://127.0.0.1:$(cat proxy.port)/sha1.git" 'd.img#half' --batch 1
 bo fetch 'd.img#half' "$url" --tags >half.out || die "going on"
 (($(tail -n 1 half.out | cut -d' ' -f1) < $(cut -d' ' -f1 whole.out))) || die "nothing was kept"
-same expect 'd.img#half' "going on"
+stored expect 'd.img#half' "going on"
 
 # -- fetch: refspecs, what is refused, tags, pruning --
 name=d.img#sha1-daemon-2
@@ -202,7 +146,7 @@ git clone -q --bare --depth 3 "file://$dir/$src" srv/shallow.git
 for version in 2 0; do
 	bo clone --protocol $version "${base[daemon]}/shallow.git" "d.img#sh$version" >/dev/null 2>&1 ||
 		die "shallow server"
-	same srv/shallow.git "d.img#sh$version" "shallow server"
+	stored srv/shallow.git "d.img#sh$version" "shallow server"
 done
 git init -q --bare srv/empty.git
 git -C srv/empty.git symbolic-ref HEAD refs/heads/trunk
@@ -213,41 +157,41 @@ refused 'not exported' "$bole" clone "${base[daemon]}/nix.git" 'd.img#nix'
 [[ -z $(bo repo d.img | grep '^nix ') ]] || die "a refused clone leaves a repository"
 
 # -- HTTP: credentials, redirects, what is no Git server --
-http=${base[backend]}
-cred=${http/:\/\//:\/\/ada:s3cret@}
+web=${base[backend]}
+cred=${web/:\/\//:\/\/ada:s3cret@}
 bo ls-remote "$cred/auth/sha1.git" >/dev/null || die "credentials of the URL"
 echo 'ada:s3cret' >secret
-bo clone "$http/auth/sha1.git" 'd.img#auth' --credentials secret >/dev/null || die "credentials of a file"
-BOLE_CREDENTIALS='Bearer t0ken' bo ls-remote "$http/token/sha1.git" >/dev/null || die "a token"
-refused 'wants credentials.*--credentials FILE' "$bole" ls-remote "$http/auth/sha1.git"
-refused 'not these' "$bole" ls-remote "${http/:\/\//:\/\/eve:x1y2z3@}/auth/sha1.git"
+bo clone "$web/auth/sha1.git" 'd.img#auth' --credentials secret >/dev/null || die "credentials of a file"
+BOLE_CREDENTIALS='Bearer t0ken' bo ls-remote "$web/token/sha1.git" >/dev/null || die "a token"
+refused 'wants credentials.*--credentials FILE' "$bole" ls-remote "$web/auth/sha1.git"
+refused 'not these' "$bole" ls-remote "${web/:\/\//:\/\/eve:x1y2z3@}/auth/sha1.git"
 ! grep -q x1y2z3 refused.log || die "a password is shown"
-bo clone "$http/moved/sha1.git" 'd.img#moved' >/dev/null || die "a redirect"
+bo clone "$web/moved/sha1.git" 'd.img#moved' >/dev/null || die "a redirect"
 bo ls-remote "${cred/127.0.0.1/127.0.0.1}/far/sha1.git" >/dev/null || die "a redirect to another host"
-! grep -q '^sha1.git Basic' http.log || die "credentials went to another host"
-refused 'leads away' "$bole" ls-remote "$http/away/sha1.git"
-refused 'without end' "$bole" ls-remote "$http/loop/sha1.git"
-refused 'no Git server' "$bole" ls-remote "$http/plain/sha1.git"
-refused 'busy (429), retry after 17' "$bole" ls-remote "$http/busy/sha1.git"
+! grep -q '^sha1.git Basic' backend.log || die "credentials went to another host"
+refused 'leads away' "$bole" ls-remote "$web/away/sha1.git"
+refused 'without end' "$bole" ls-remote "$web/loop/sha1.git"
+refused 'no Git server' "$bole" ls-remote "$web/plain/sha1.git"
+refused 'busy (429), retry after 17' "$bole" ls-remote "$web/busy/sha1.git"
 for host in localhost 127.0.0.1; do
-	bo clone "https://$host:$secure/sha1.git" "d.img#tls-$host" --cacert $tls/ca.pem >/dev/null || die "https $host"
+	bo clone "https://$host:$secure/sha1.git" "d.img#tls-$host" --cacert $ca >/dev/null || die "https $host"
 done
-SSL_CERT_FILE=$tls/ca.pem bo push 'd.img#tls-localhost' "https://localhost:$secure/sha1.git" main:over-tls >/dev/null ||
+SSL_CERT_FILE=$ca bo push 'd.img#tls-localhost' "https://localhost:$secure/sha1.git" main:over-tls >/dev/null ||
 	die "push over https"
-refused 'not trusted' "$bole" ls-remote "https://localhost:$secure/sha1.git" --cacert $tls/good.pem
-refused 'not trusted.*Common Name' "$bole" ls-remote "https://localhost:$other/sha1.git" --cacert $tls/ca.pem
-refused 'not trusted.*expired' "$bole" ls-remote "https://localhost:$expired/sha1.git" --cacert $tls/ca.pem
+refused 'not trusted' "$bole" ls-remote "https://localhost:$secure/sha1.git" --cacert ${ca/ca.pem/good.pem}
+refused 'not trusted.*Common Name' "$bole" ls-remote "https://localhost:$strange/sha1.git" --cacert $ca
+refused 'not trusted.*expired' "$bole" ls-remote "https://localhost:$expired/sha1.git" --cacert $ca
 refused 'no certificates' "$bole" ls-remote "https://localhost:$secure/sha1.git" --cacert config
-refused 'TLS with localhost fails' "$bole" ls-remote "https://localhost:$plain/sha1.git" --cacert $tls/ca.pem
+refused 'TLS with localhost fails' "$bole" ls-remote "https://localhost:$backend/sha1.git" --cacert $ca
 refused 'ssh is not' "$bole" ls-remote ssh://a@b/c
 
 # -- push: into each server, both formats --
 for format in sha1 sha256; do
 	src=src-$format
 	bo import "d.img#push-$format" "$src" >/dev/null || die "import"
-	for server in daemon backend bhttp bgit; do
-		name=push-$format-$server
-		[[ $server == b[hg]* ]] || git init -q --bare --object-format=$format "srv/$name.git"
+	for peer in daemon backend bhttp bgit; do
+		name=push-$format-$peer
+		[[ $peer == b[hg]* ]] || git init -q --bare --object-format=$format "srv/$name.git"
 	done
 done
 check_push() { # server, format, what: the server holds what the folder expect does
@@ -261,9 +205,9 @@ check_push() { # server, format, what: the server holds what the folder expect d
 for format in sha1 sha256; do
 	src=src-$format
 	repo=d.img#push-$format
-	for server in ${pushed[$format]}; do
-		url=${base[$server]}/push-$format-$server.git
-		what="push $server $format"
+	for peer in ${pushed[$format]}; do
+		url=${base[$peer]}/push-$format-$peer.git
+		what="push $peer $format"
 		rm -rf expect
 		git init -q --bare --object-format=$format expect
 		# a part, then the rest; --all and tags
@@ -271,12 +215,12 @@ for format in sha1 sha256; do
 		old=$(git -C "$src" rev-parse main~10)
 		bo push "$repo" "$url" "$old:refs/heads/main" >/dev/null || die "$what: an id"
 		git -C "$src" push -q "$dir/expect" "$old:refs/heads/main"
-		check_push "$server" "$format" "$what: first"
+		check_push "$peer" "$format" "$what: first"
 		bo push "$repo" "$url" >push.out || die "$what: HEAD"
 		grep -q '^forward *refs/heads/main' push.out || { cat push.out; die "$what: HEAD goes elsewhere"; }
 		bo push "$repo" "$url" --all --tags >/dev/null || die "$what: --all --tags"
 		git -C "$src" push -q "$dir/expect" --all && git -C "$src" push -q "$dir/expect" --tags
-		check_push "$server" "$format" "$what: all"
+		check_push "$peer" "$format" "$what: all"
 		bo push "$repo" "$url" --all | grep -q '^0 objects, 0 references' || die "$what: again"
 		# rewinds, leases, deletions, atomicity
 		back=$(git -C "$src" rev-parse main~5) now=$(git -C "$src" rev-parse main)
@@ -291,14 +235,14 @@ for format in sha1 sha256; do
 		bo push "$repo" "$url" --delete topic more >/dev/null || die "$what: delete"
 		git -C expect update-ref -d refs/heads/topic
 		git -C expect update-ref -d refs/tags/more
-		check_push "$server" "$format" "$what: moved"
+		check_push "$peer" "$format" "$what: moved"
 		refused 'no such reference' "$bole" push "$repo" "$url" :nix
 		# a mirror
 		bo push "$repo" "$url" --mirror --push-option ci.skip >/dev/null || die "$what: mirror"
 		git -C "$src" push -q --mirror "$dir/expect"
 		rm -rf out
 		bo export "$repo" out >/dev/null && rm -rf expect && mv out expect
-		check_push "$server" "$format" "$what: mirror"
+		check_push "$peer" "$format" "$what: mirror"
 	done
 done
 
@@ -311,7 +255,7 @@ url=${base[daemon]}/hooked.git
 refused 'refs/heads/bad.*: hook declined' "$bole" push 'd.img#push-sha1' "$url" main main:bad
 grep -q 'remote: no such thing' refused.log || die "the hook is not heard"
 bo ls-remote "$url" | grep -q 'refs/heads/main$' || die "the other reference did not move"
-refused '40[034])\|answers 400' "$bole" push 'd.img#push-sha1' "http://127.0.0.1:$bhttp/../x.git"
+refused '40[034])\|answers 400' "$bole" push 'd.img#push-sha1' "http://127.0.0.1:$http/../x.git"
 refused 'those of' "$bole" push 'd.img#push-sha256' "$url"
 git init -q --bare srv/noatomic.git
 git -C srv/noatomic.git config receive.advertiseAtomic false
@@ -320,8 +264,9 @@ refused 'all at once' "$bole" push 'd.img#push-sha1' "${base[daemon]}/noatomic.g
 head -c 3000000 /dev/urandom >$src/large && git -C src-sha1 checkout -q main && cp $src/large src-sha1/ &&
 	git -C src-sha1 add -A && git -C src-sha1 commit -qm large
 bo import 'd.img#large' src-sha1 --all >/dev/null || die "import"
-for server in backend bhttp daemon; do
-	bo push 'd.img#large' "${base[$server]}/push-sha1-$server.git" --mirror >/dev/null || die "large push $server"
-	rm -rf expect && git clone -q --mirror src-sha1 expect && check_push $server sha1 "large push $server"
+for peer in backend bhttp daemon; do
+	bo push 'd.img#large' "${base[$peer]}/push-sha1-$peer.git" --mirror >/dev/null || die "large push $peer"
+	rm -rf expect && git clone -q --mirror src-sha1 expect && check_push $peer sha1 "large push $peer"
 done
+stop
 echo "client: ok"

@@ -6,35 +6,14 @@
 # Method: random histories (SEED); every filter against git daemon, git http-backend and Bole, both
 # formats; objects compared with `git rev-list --filter` and `--missing=print` over an export.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-top=$PWD
-bole=${BOLE:-$top/build/asan/bole}
-[[ -x $bole ]] || { echo "partial: $bole is not built" >&2; exit 1; }
-dir=$(mktemp -d)
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-export GIT_CONFIG_GLOBAL=$dir/config GIT_CONFIG_SYSTEM=/dev/null GIT_TERMINAL_PROMPT=0 HOME=$dir
-export GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@b
-export LC_ALL=C no_proxy='*'
-for pair in init.defaultBranch=main http.receivepack=true safe.directory='*' gc.auto=0 \
-	maintenance.auto=false uploadpack.allowFilter=true uploadpack.allowAnySHA1InWant=true; do
-	git config --file config "${pair%%=*}" "${pair#*=}"
-done
-SEED=${SEED:-$RANDOM}
+. "$(dirname "$0")/../support/service.sh"
+export GIT_DEFAULT_HASH=sha1 # where none is named; both have their turn
+suite
+configure http.receivepack=true safe.directory='*' maintenance.auto=false uploadpack.allowFilter=true \
+	uploadpack.allowAnySHA1InWant=true
 ROUNDS=${ROUNDS:-3}
-RANDOM=$SEED
-echo "SEED=$SEED"
 
-die() { echo "partial: $* (SEED=$SEED)" >&2; tail -n 5 "$dir"/*.log >&2; exit 1; }
 bo() { timeout 60 "$bole" "$@" >bo.log 2>&1; }
-refused() { # words command...: it must fail and say the words
-	local words=$1
-	shift
-	if timeout 60 "$@" >refused.log 2>&1; then die "not refused: $*"; fi
-	grep -q -- "$words" refused.log || { cat refused.log >&2; die "refused without '$words': $*"; }
-	! grep -q 'ERROR: AddressSanitizer\|runtime error' refused.log || die "sanitizer: $*"
-}
 listed() { git -C "$1" rev-list --objects --all --no-object-names "${@:2}" 2>missing.log | sort -u; }
 present() { git -C "$1" cat-file --batch-all-objects --batch-check='%(objectname)' 2>missing.log | sort; }
 count() { sed -n "s/^$1 *//p" bo.log; }
@@ -64,43 +43,15 @@ tidy() { # STORE, what
 }
 
 # -- the servers --
-mkdir srv
-port=$((20000 + RANDOM % 20000))
-git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" --listen=127.0.0.1 \
-	--port=$port >daemon.log 2>&1 &
-pids+=($!)
-tls=$top/tests/support/tls
-python3 "$top/tests/support/http_backend.py" srv $tls/good.pem $tls/other.pem $tls/expired.pem >http.out 2>http.log &
-pids+=($!)
-serve() { # image: sets bhttp bgit served
-	rm -f serve.out # of the server before
-	"$bole" serve "$1" --http 127.0.0.1:0 --git 127.0.0.1:0 --push --set receive.create=true \
-		--set uploadpack.packfileURIs=false >serve.out 2>serve.log &
-	served=$!
-	pids+=($served)
-	for _ in {1..100}; do
-		grep -qs 'git port [0-9]' serve.out && break
-		sleep 0.1
-	done
-	read -r bhttp bgit < <(sed -n 's/^http port \([0-9]*\), git port \([0-9]*\).*/\1 \2/p' serve.out)
-	[[ -n $bgit ]] || die "the server does not say its ports"
+git_servers
+serve() { # image
+	store=$1
+	start receive.enable=true receive.create=true uploadpack.packfileURIs=false
 }
-stop() { kill "$served" && wait "$served"; }
-"$bole" init own.img --size 256M >/dev/null || die init
+passes "$bole" init own.img --size 256M
 serve own.img
-for _ in {1..100}; do
-	[[ $(wc -l <http.out) == 4 ]] && break
-	sleep 0.1
-done
-read -r plain <http.out
-declare -A base=([daemon]=git://127.0.0.1:$port [backend]=http://127.0.0.1:$plain
-	[bhttp]=http://127.0.0.1:$bhttp [bgit]=git://127.0.0.1:$bgit)
-
-grow() { # folder, seed, first, count
-	python3 "$top/tests/interop/shallow.py" "$2" "$3" "$4" |
-		git -C "$1" fast-import --quiet --import-marks-if-exists=marks --export-marks=marks ||
-		die "fast-import"
-}
+declare -A base=([daemon]=git://127.0.0.1:$daemon [backend]=http://127.0.0.1:$backend
+	[bhttp]=http://127.0.0.1:$http [bgit]=git://127.0.0.1:$git)
 
 # -- every filter --
 filters=(blob:none blob:limit=60 tree:0 tree:1 tree:2 object:type=commit combine:tree:2+blob:limit=100)
@@ -108,22 +59,22 @@ servers=(daemon backend bhttp bgit)
 "$bole" init d.img --size 256M >/dev/null || die init
 for round in $(seq $ROUNDS); do
 	format=$([[ $((round % 3)) == 2 ]] && echo sha256 || echo sha1)
-	server=${servers[$(((round + SEED) % 4))]}
-	[[ $format == sha1 ]] || server=${servers[$(((round + SEED) % 2))]}
+	peer=${servers[$(((round + SEED) % 4))]}
+	[[ $format == sha1 ]] || peer=${servers[$(((round + SEED) % 2))]}
 	src=src$round
 	git init -q --bare --object-format=$format $src
 	grow $src $((SEED + round)) 1 40
 	git -C $src tag -a -m t annotated main
-	if [[ $server == b[hg]* ]]; then
+	if [[ $peer == b[hg]* ]]; then
 		git -C $src push -q --mirror "${base[bhttp]}/r$round.git" >push.log 2>&1 || die push
 	else
 		git clone -q --mirror $src srv/r$round.git
 	fi
-	url=${base[$server]}/r$round.git
+	url=${base[$peer]}/r$round.git
 	for filter in $(shuf -n ${FILTERS:-3} --random-source=<(yes $RANDOM) -e "${filters[@]}"); do
 		rm -f d.img
 		"$bole" init d.img --size 256M >/dev/null || die init
-		what="round $round, $server $format $filter"
+		what="round $round, $peer $format $filter"
 		bo clone --filter="$filter" "$url" 'd.img#p' || die "$what: clone"
 		sound $src 'd.img#p' "$filter" "$what"
 		tidy d.img "$what"
@@ -146,13 +97,13 @@ for round in $(seq $ROUNDS); do
 	rm -f d.img
 	"$bole" init d.img --size 256M >/dev/null || die init
 	filter=${filters[$((RANDOM % 5))]}
-	what="round $round, $server $format $filter, later"
+	what="round $round, $peer $format $filter, later"
 	bo clone --filter "$filter" "$url" 'd.img#p' || die "$what: clone"
 	at=41
 	for step in 1 2 3; do
 		grow $src $((SEED + round)) $at 5
 		at=$((at + 5))
-		if [[ $server == b[hg]* ]]; then
+		if [[ $peer == b[hg]* ]]; then
 			git -C $src push -q --mirror "${base[bhttp]}/r$round.git" >push.log 2>&1 || die push
 		else
 			git -C $src push -q --mirror "$dir/srv/r$round.git" >push.log 2>&1 || die push
@@ -195,7 +146,7 @@ refused 'filter' "$bole" clone --filter nonsense "$url" 'd.img#none'
 stop
 serve d.img
 for proto in 0 2; do
-	for at in git://127.0.0.1:$bgit http://127.0.0.1:$bhttp; do
+	for at in git://127.0.0.1:$git http://127.0.0.1:$http; do
 		rm -rf w
 		refused "$away" git -c protocol.version=$proto clone -q --bare $at/pblobnone.git w
 		rm -rf w
@@ -213,14 +164,14 @@ done
 git clone -q srv/whole.git work 2>git.log
 cd work || exit 1
 echo more >more && git add more && git commit -q -m more
-git push -q http://127.0.0.1:$bhttp/pblobnone.git main 2>../push.log || die "a push into a partial clone"
+git push -q http://127.0.0.1:$http/pblobnone.git main 2>../push.log || die "a push into a partial clone"
 blob=$(echo other | git hash-object -w --stdin)
 tree=$(printf '100644 blob %s\tx\n' "$blob" | git mktree)
 commit=$(git commit-tree -p main -m bad "$tree")
 rm ".git/objects/${blob:0:2}/${blob:2}"
 git update-ref refs/heads/bad "$commit"
 cd ..
-python3 - "$dir/work" "$commit" "$tree" "http://127.0.0.1:$bhttp/pblobnone.git" <<'PY' || die "a push that lacks a blob was taken"
+python3 - "$dir/work" "$commit" "$tree" "http://127.0.0.1:$http/pblobnone.git" <<'PY' || die "a push that lacks a blob was taken"
 import subprocess, sys, urllib.request
 repo, commit, tree, url = sys.argv[1:]
 pack = subprocess.run(["git", "-C", repo, "pack-objects", "--stdout", "-q"],

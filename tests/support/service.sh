@@ -57,8 +57,7 @@ leave() {
 }
 die() {
 	echo "$suite: $* (SEED=$SEED GIT_DEFAULT_HASH=$format WHERE=$where)" >&2
-	echo "--- the server's last lines:" >&2
-	tail -n 15 "$dir/server.log" >&2
+	tail -n 15 "$dir"/*.log >&2
 	exit 1
 }
 
@@ -76,6 +75,32 @@ objects() { git -C "$1" rev-list --objects --all | cut -d' ' -f1 | sort; }
 same() { # folder folder what: the second is sound and has the objects of the first
 	git -C "$2" fsck --full --strict >fsck.log 2>&1 || { cat fsck.log >&2; die "$3: fsck fails"; }
 	cmp -s <(objects "$1") <(objects "$2") || die "$3: the objects differ"
+}
+refs() { git -C "$1" for-each-ref --format='%(refname) %(objectname)' | sort; }
+stored() { # folder STORE#REPOSITORY what: what is stored is the same, and so are its references
+	rm -rf out
+	passes "$bole" export "$2" out
+	same "$1" out "$3"
+	cmp -s <(refs "$1") <(refs out) || { diff <(refs "$1") <(refs out) >&2; die "$3: the references differ"; }
+}
+
+# -- histories --
+history() { # folder format commits: one line of them, a tag, a branch
+	git init -q --object-format="$2" "$1"
+	for i in $(seq "$3"); do
+		mkdir -p "$1/d$((i % 4))"
+		seq $((i * 37 % 500)) >>"$1/d$((i % 4))/f$((i % 7))"
+		git -C "$1" add -A
+		GIT_COMMITTER_DATE="$((1700000000 + i * 60)) +0000" git -C "$1" commit -qm "commit $i"
+	done
+	git -C "$1" tag -a v1 -m one HEAD~3
+	git -C "$1" tag light HEAD~5
+	git -C "$1" branch topic HEAD~7
+}
+grow() { # folder seed first count: commits of a random one, which goes on where it was
+	python3 "$top/tests/interop/shallow.py" "$2" "$3" "$4" |
+		git -C "$1" fast-import --quiet --import-marks-if-exists=marks --export-marks=marks ||
+		die "fast-import"
 }
 
 # -- the server --
@@ -127,6 +152,7 @@ crash() {
 git_servers() {
 	local certificates=$top/tests/support/tls
 	mkdir srv
+	: >daemon.log >backend.out
 	for _ in {1..20}; do
 		daemon=$((20000 + RANDOM % 12000)) # below what the system gives to callers
 		git daemon --reuseaddr --export-all --enable=receive-pack --base-path="$dir/srv" \
