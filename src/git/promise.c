@@ -9,14 +9,19 @@
 #include "base/sort.h"
 #include "bole/aux.h"
 #include "bole/store.h"
+#include "git/fsck/fsck.h"
+#include "git/negotiate.h"
 #include "git/object/object.h"
 
 enum {
 	KIND_IDS = BOLE_AUX_KIND_BINDING | BOLE_AUX_KIND_PARTIAL | 1,
 	KIND_ORIGIN = BOLE_AUX_KIND_BINDING | BOLE_AUX_KIND_PARTIAL | 2,
+	KIND_SPECIAL = BOLE_AUX_KIND_BINDING | BOLE_AUX_KIND_PARTIAL | 3,
+	SPECIAL_MAX = BOLE_FSCK_MODULES | BOLE_FSCK_ATTRIBUTES,
 	VERSION = 1,
-	/* Of a record of ids: version, type, two zeros, the ids in order. */
-	TYPE_AT = 1,
+	/* Of a record of ids: version, what they are (a type; of special ones fsck's kinds), two
+	 * zeros, the ids in order. */
+	WHAT_AT = 1,
 	HEAD_BYTES = 4,
 	NUMBER_AT = 8, /* in a key, behind 8 random bytes */
 	KEY_BYTES = 10,
@@ -124,16 +129,22 @@ enum bole_status bole_promise_any(struct bole_snapshot *view, bool *out)
 	return BOLE_OK;
 }
 
+static bool may_be(uint16_t kind, uint8_t what)
+{
+	return kind == KIND_IDS ? what == BOLE_OBJECT_TREE || what == BOLE_OBJECT_BLOB
+	                        : what > 0 && what <= SPECIAL_MAX;
+}
+
 /* A record that reads; the caller frees it. */
-static enum bole_status get(struct bole_snapshot *view, struct bole_alloc *alloc,
+static enum bole_status get(struct bole_snapshot *view, struct bole_alloc *alloc, uint16_t kind,
                             struct bole_bytes key, uint8_t **value, size_t *len)
 {
-	const struct bole_aux_key k = {BOLE_AUX_DURABLE, KIND_IDS, key};
+	const struct bole_aux_key k = {BOLE_AUX_DURABLE, kind, key};
 	size_t width = bole_hash_bytes(view->repo.algo);
 
 	BOLE_TRY(view->store->aux->get(view, &k, alloc, value, len));
 	if (*len >= HEAD_BYTES && (*value)[0] == VERSION && (*len - HEAD_BYTES) % width == 0 &&
-	    ((*value)[TYPE_AT] == BOLE_OBJECT_TREE || (*value)[TYPE_AT] == BOLE_OBJECT_BLOB))
+	    may_be(kind, (*value)[WHAT_AT]))
 		return BOLE_OK;
 	bole_alloc_free(alloc, *value, *len, 1);
 	return BOLE_E_CORRUPT;
@@ -172,10 +183,10 @@ enum bole_status bole_promise_one(struct bole_snapshot *view, struct bole_alloc 
 		uint8_t *value;
 		size_t len;
 
-		BOLE_TRY(get(view, alloc, key, &value, &len));
+		BOLE_TRY(get(view, alloc, KIND_IDS, key, &value, &len));
 		bool found =
 		        search(value + HEAD_BYTES, (len - HEAD_BYTES) / width, width, oid->bytes);
-		*type = value[TYPE_AT];
+		*type = value[WHAT_AT];
 		bole_alloc_free(alloc, value, len, 1);
 		if (found)
 			return BOLE_OK;
@@ -200,7 +211,7 @@ void bole_promises_release(struct bole_promises *p)
 static enum bole_status take(struct bole_promises *p, const uint8_t *value, size_t len)
 {
 	size_t width = bole_hash_bytes(p->view->repo.algo);
-	uint32_t type = value[TYPE_AT];
+	uint32_t type = value[WHAT_AT];
 	uint32_t item;
 	bool added;
 
@@ -230,7 +241,7 @@ enum bole_status bole_promises_load(struct bole_promises *p)
 		uint8_t *value;
 		size_t len;
 
-		BOLE_TRY(get(p->view, p->alloc, key, &value, &len));
+		BOLE_TRY(get(p->view, p->alloc, KIND_IDS, key, &value, &len));
 		rc = take(p, value, len);
 		bole_alloc_free(p->alloc, value, len, 1);
 		BOLE_TRY(rc);
@@ -253,6 +264,44 @@ enum bole_status bole_promises_find(struct bole_promises *p, const struct bole_o
 	return type == 0 || *held == type ? BOLE_OK : BOLE_E_NOT_FOUND;
 }
 
+static enum bole_status take_special(struct bole_oid_map *map, const uint8_t *value, size_t len,
+                                     size_t width)
+{
+	uint32_t item;
+	bool added;
+
+	for (size_t at = HEAD_BYTES; at < len; at += width) {
+		BOLE_TRY(bole_oid_map_put(map, value + at, &item, &added));
+		uint32_t *kinds = bole_oid_map_value(map, item);
+
+		*kinds = (added ? 0 : *kinds) | value[WHAT_AT];
+		if (map->count > BOLE_PROMISES_MAX)
+			return BOLE_E_LIMIT;
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_promise_special(struct bole_snapshot *view, struct bole_alloc *alloc,
+                                      struct bole_oid_map *out)
+{
+	const struct bole_aux_ops *aux = view->store->aux;
+	size_t width = bole_hash_bytes(view->repo.algo);
+	struct bole_bytes key = {NULL, 0};
+	enum bole_status rc = BOLE_END;
+
+	while (aux != NULL &&
+	       (rc = aux->next(view, BOLE_AUX_DURABLE, KIND_SPECIAL, key, &key)) == BOLE_OK) {
+		uint8_t *value;
+		size_t len;
+
+		BOLE_TRY(get(view, alloc, KIND_SPECIAL, key, &value, &len));
+		rc = take_special(out, value, len, width);
+		bole_alloc_free(alloc, value, len, 1);
+		BOLE_TRY(rc);
+	}
+	return rc == BOLE_END ? BOLE_OK : rc;
+}
+
 /* -- Writing them -- */
 
 static int compare(const void *a, const void *b)
@@ -260,12 +309,12 @@ static int compare(const void *a, const void *b)
 	return bole_oid_compare(a, b);
 }
 
-static enum bole_status put_part(struct bole_tx *tx, struct bole_alloc *alloc, uint8_t type,
-                                 const uint8_t key[KEY_BYTES], const struct bole_oid *ids,
-                                 size_t count)
+static enum bole_status put_part(struct bole_tx *tx, struct bole_alloc *alloc, uint16_t kind,
+                                 uint8_t what, const uint8_t key[KEY_BYTES],
+                                 const struct bole_oid *ids, size_t count)
 {
-	const struct bole_aux_key k = {BOLE_AUX_DURABLE, KIND_IDS, {key, KEY_BYTES}};
-	const uint8_t head[HEAD_BYTES] = {VERSION, type};
+	const struct bole_aux_key k = {BOLE_AUX_DURABLE, kind, {key, KEY_BYTES}};
+	const uint8_t head[HEAD_BYTES] = {VERSION, what};
 	size_t width = bole_hash_bytes(tx->view->repo.algo);
 	struct bole_buffer value;
 
@@ -280,13 +329,13 @@ static enum bole_status put_part(struct bole_tx *tx, struct bole_alloc *alloc, u
 	return rc;
 }
 
-enum bole_status bole_promise_stage(struct bole_tx *tx, struct bole_platform *platform,
-                                    struct bole_alloc *alloc, uint8_t type, struct bole_oid *ids,
-                                    size_t count)
+static enum bole_status stage_ids(struct bole_tx *tx, struct bole_platform *platform,
+                                  struct bole_alloc *alloc, uint16_t kind, uint8_t what,
+                                  struct bole_oid *ids, size_t count)
 {
 	uint8_t key[KEY_BYTES];
 
-	BOLE_ASSERT(type == BOLE_OBJECT_TREE || type == BOLE_OBJECT_BLOB);
+	BOLE_ASSERT(may_be(kind, what));
 	if (count == 0)
 		return BOLE_OK;
 	if (tx->store->aux == NULL)
@@ -299,10 +348,49 @@ enum bole_status bole_promise_stage(struct bole_tx *tx, struct bole_platform *pl
 		size_t left = count - from;
 
 		bole_put_be16(key + NUMBER_AT, (uint16_t)(from / IDS_MAX));
-		BOLE_TRY(put_part(tx, alloc, type, key, ids + from,
+		BOLE_TRY(put_part(tx, alloc, kind, what, key, ids + from,
 		                  left < IDS_MAX ? left : IDS_MAX));
 		platform->ops->yield(platform);
 	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_promise_stage(struct bole_tx *tx, struct bole_platform *platform,
+                                    struct bole_alloc *alloc, uint8_t type, struct bole_oid *ids,
+                                    size_t count)
+{
+	return stage_ids(tx, platform, alloc, KIND_IDS, type, ids, count);
+}
+
+/* Those of the same kinds, in records of their own. */
+static enum bole_status stage_kinds(struct bole_tx *tx, struct bole_platform *platform,
+                                    struct bole_alloc *alloc, const struct bole_oid_map *special,
+                                    uint32_t kinds)
+{
+	enum bole_status rc = BOLE_OK;
+	struct bole_id_list ids;
+	struct bole_oid oid;
+
+	bole_id_list_init(&ids, platform, alloc, tx->view->repo.algo);
+	for (uint32_t i = 0; i < special->count && rc == BOLE_OK; i++) {
+		if (*(const uint32_t *)bole_oid_map_value(special, i) != kinds)
+			continue;
+		bole_oid_from_raw(bole_oid_map_key(special, i), tx->view->repo.algo, &oid);
+		rc = bole_id_list_add(&ids, &oid);
+	}
+	if (rc == BOLE_OK)
+		rc = stage_ids(tx, platform, alloc, KIND_SPECIAL, (uint8_t)kinds, ids.ids,
+		               ids.count);
+	bole_id_list_release(&ids);
+	return rc;
+}
+
+enum bole_status bole_promise_stage_special(struct bole_tx *tx, struct bole_platform *platform,
+                                            struct bole_alloc *alloc,
+                                            const struct bole_oid_map *special)
+{
+	for (uint32_t kinds = 1; kinds <= SPECIAL_MAX; kinds++)
+		BOLE_TRY(stage_kinds(tx, platform, alloc, special, kinds));
 	return BOLE_OK;
 }
 
@@ -339,25 +427,57 @@ static enum bole_status collect(struct tidying *t, uint8_t type, struct bole_oid
 	return BOLE_OK;
 }
 
-static enum bole_status remove_read(struct tidying *t)
+static enum bole_status remove_read(struct tidying *t, uint16_t kind)
 {
 	const struct bole_aux_ops *aux = t->tx->store->aux;
 	struct bole_bytes key = {NULL, 0};
 	enum bole_status rc;
 
-	while ((rc = aux->next(t->tx->view, BOLE_AUX_DURABLE, KIND_IDS, key, &key)) == BOLE_OK) {
-		const struct bole_aux_key k = {BOLE_AUX_DURABLE, KIND_IDS, key};
+	while ((rc = aux->next(t->tx->view, BOLE_AUX_DURABLE, kind, key, &key)) == BOLE_OK) {
+		const struct bole_aux_key k = {BOLE_AUX_DURABLE, kind, key};
 
 		BOLE_TRY(aux->put(t->tx, &k, bole_bytes_of(NULL, 0)));
 	}
 	return rc == BOLE_END ? BOLE_OK : rc;
 }
 
+static enum bole_status drop_special(struct tidying *t, struct bole_oid_map *special)
+{
+	struct bole_promises *p = &t->all;
+	struct bole_entry entry;
+	struct bole_oid oid;
+
+	BOLE_TRY(bole_promise_special(p->view, p->alloc, special));
+	for (uint32_t i = special->count; i-- > 0;) {
+		bole_oid_from_raw(bole_oid_map_key(special, i), p->view->repo.algo, &oid);
+		enum bole_status rc = bole_odb_find(p->view, &oid, &entry);
+
+		if (rc == BOLE_OK)
+			bole_oid_map_remove(special, i);
+		else if (rc != BOLE_E_NOT_FOUND)
+			return rc;
+	}
+	BOLE_TRY(remove_read(t, KIND_SPECIAL));
+	return bole_promise_stage_special(t->tx, p->platform, p->alloc, special);
+}
+
+static enum bole_status rewrite_special(struct tidying *t)
+{
+	struct bole_promises *p = &t->all;
+	struct bole_oid_map special;
+
+	bole_oid_map_init(&special, p->platform, p->alloc, p->view->repo.algo, sizeof(uint32_t));
+	enum bole_status rc = drop_special(t, &special);
+	bole_oid_map_release(&special);
+	return rc;
+}
+
 static enum bole_status rewrite(struct tidying *t)
 {
 	struct bole_promises *p = &t->all;
 
-	BOLE_TRY(remove_read(t));
+	BOLE_TRY(rewrite_special(t));
+	BOLE_TRY(remove_read(t, KIND_IDS));
 	BOLE_TRY(bole_promise_stage(t->tx, p->platform, p->alloc, BOLE_OBJECT_TREE, t->ids,
 	                            t->trees));
 	return bole_promise_stage(t->tx, p->platform, p->alloc, BOLE_OBJECT_BLOB, t->ids + t->trees,

@@ -65,6 +65,15 @@ BOLE_MUST_USE enum bole_status bole_promise_stage(struct bole_tx *, struct bole_
                                                   struct bole_alloc *, uint8_t type,
                                                   struct bole_oid *ids, size_t count);
 
+/* Promised blobs to which a tree gives a meaning, so that they are judged when they come: ids ->
+ * kinds of them (BOLE_FSCK_MODULES, ...), u32. Staged by who brings the tree. */
+BOLE_MUST_USE enum bole_status bole_promise_stage_special(struct bole_tx *, struct bole_platform *,
+                                                          struct bole_alloc *,
+                                                          const struct bole_oid_map *);
+/* Adds all that are recorded. */
+BOLE_MUST_USE enum bole_status bole_promise_special(struct bole_snapshot *, struct bole_alloc *,
+                                                    struct bole_oid_map *);
+
 /* Takes promises of what is here away and makes few records of many, in a transaction of its own;
  * a repository that lacks nothing any more is whole again and forgets its origin, unless that one
  * has a filter and keep_origin is set. *left: what is still missing. */

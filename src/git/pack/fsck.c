@@ -34,18 +34,67 @@ static void on_finding(void *ctx, const struct bole_oid *oid, enum bole_fsck_id 
 	it->job->warning(it->job->warning_ctx, line);
 }
 
-static enum bole_status on_special(void *ctx, const struct bole_oid *blob, unsigned kinds)
+static enum bole_status add_special(struct bole_oid_map *map, const uint8_t *raw, uint32_t kinds)
 {
-	struct intake *it = ctx;
 	uint32_t item;
 	bool added;
 
-	BOLE_TRY(bole_oid_map_put(&it->special, blob->bytes, &item, &added));
-	uint32_t *value = bole_oid_map_value(&it->special, item);
+	BOLE_TRY(bole_oid_map_put(map, raw, &item, &added));
+	uint32_t *value = bole_oid_map_value(map, item);
 
 	*value = added ? kinds : *value | kinds;
 	return BOLE_OK;
 }
+
+static enum bole_status on_special(void *ctx, const struct bole_oid *blob, unsigned kinds)
+{
+	struct intake *it = ctx;
+
+	return add_special(&it->special, blob->bytes, kinds);
+}
+
+/* -- What is promised -- */
+
+enum bole_status bole_intake_special_later(struct intake *it, const struct bole_oid *oid)
+{
+	uint32_t item = bole_oid_map_find(&it->special, oid->bytes);
+	uint32_t kinds;
+
+	if (item == BOLE_OID_NONE)
+		return BOLE_OK;
+	memcpy(&kinds, bole_oid_map_value(&it->special, item), sizeof kinds);
+	bole_oid_map_remove(&it->special, item);
+	return add_special(&it->special_missing, oid->bytes, kinds);
+}
+
+/* Those of an earlier transaction that came now. */
+static enum bole_status take_due(struct intake *it, struct bole_oid_map *due)
+{
+	BOLE_TRY(bole_promise_special(it->job->tx->view, it->alloc, due));
+	for (uint32_t i = 0; i < due->count; i++) {
+		const uint8_t *raw = bole_oid_map_key(due, i);
+
+		if (bole_oid_index_find(&it->known, raw) != BOLE_OID_NONE)
+			BOLE_TRY(add_special(&it->special, raw,
+			                     *(const uint32_t *)bole_oid_map_value(due, i)));
+		BOLE_TRY(bole_intake_spend(it, 0));
+	}
+	return BOLE_OK;
+}
+
+enum bole_status bole_intake_special_due(struct intake *it)
+{
+	struct bole_oid_map due;
+
+	if (it->fsck.special == NULL)
+		return BOLE_OK;
+	bole_oid_map_init(&due, it->job->platform, it->alloc, it->algo, sizeof(uint32_t));
+	enum bole_status rc = take_due(it, &due);
+	bole_oid_map_release(&due);
+	return rc;
+}
+
+/* -- What they say -- */
 
 void bole_intake_fsck_init(struct intake *it)
 {

@@ -613,6 +613,8 @@ static enum bole_status intake_open(struct intake *it)
 	bole_oid_map_init(&it->needed, job->platform, it->alloc, it->algo,
 	                  sizeof(struct intake_need));
 	bole_oid_map_init(&it->special, job->platform, it->alloc, it->algo, sizeof(uint32_t));
+	bole_oid_map_init(&it->special_missing, job->platform, it->alloc, it->algo,
+	                  sizeof(uint32_t));
 	bole_promises_init(&it->promises, job->platform, it->alloc, job->tx->view);
 	for (size_t i = 0; i < 2; i++)
 		bole_id_list_init(&it->missing[i], job->platform, it->alloc, it->algo);
@@ -638,6 +640,7 @@ static void intake_close(struct intake *it)
 	for (size_t i = 0; i < 2; i++)
 		bole_id_list_release(&it->missing[i]);
 	bole_oid_map_release(&it->special);
+	bole_oid_map_release(&it->special_missing);
 	bole_alloc_free(it->alloc, it->rows, it->row_cap, sizeof(*it->rows));
 	bole_alloc_free(it->alloc, it->link, it->link_cap, sizeof(*it->link));
 	bole_alloc_free(it->alloc, it->whole, it->whole_cap, sizeof(*it->whole));
@@ -666,6 +669,8 @@ enum bole_status bole_pack_ingest(const struct bole_ingest *job, struct bole_inp
 		bole_intake_cut_off(it);
 	if (rc == BOLE_OK)
 		rc = bole_intake_resolve(it);
+	if (rc == BOLE_OK)
+		rc = bole_intake_special_due(it);
 	if (rc == BOLE_OK)
 		rc = bole_intake_closure(it);
 	if (rc == BOLE_OK)

@@ -122,6 +122,7 @@ struct intake {
 	struct bole_promises promises;
 	struct bole_id_list missing[2]; /* trees and blobs that are promised, and linked to */
 	struct bole_oid_map special; /* blobs that are read at the end -> BOLE_FSCK_MODULES, ... */
+	struct bole_oid_map special_missing; /* or when they come */
 
 	struct bole_fsck_options fsck_default;
 	struct bole_fsck fsck;
@@ -192,6 +193,10 @@ BOLE_MUST_USE enum bole_status bole_intake_fsck(struct intake *, uint32_t row, u
                                                 struct bole_bytes content);
 /* Reads what trees gave a meaning, once everything is findable. */
 BOLE_MUST_USE enum bole_status bole_intake_special(struct intake *);
+/* Before: what trees of earlier packs gave a meaning and this one brings, too; and a promised blob
+ * is left to a later one. */
+BOLE_MUST_USE enum bole_status bole_intake_special_due(struct intake *);
+BOLE_MUST_USE enum bole_status bole_intake_special_later(struct intake *, const struct bole_oid *);
 
 /* pack_resolve.c */
 BOLE_MUST_USE enum bole_status bole_intake_head(struct intake *, uint32_t row,

@@ -225,10 +225,7 @@ static enum bole_status is_missing(struct intake *it, const struct bole_oid *oid
 		                        bole_oid_format(oid, hex),
 		                        bole_oid_format(&it->rows[need->referrer].oid, from));
 	BOLE_TRY(rc);
-	/* Its content is judged when it comes. */
-	uint32_t special = bole_oid_map_find(&it->special, oid->bytes);
-	if (special != BOLE_OID_NONE)
-		bole_oid_map_remove(&it->special, special);
+	BOLE_TRY(bole_intake_special_later(it, oid));
 	return bole_id_list_add(&it->missing[need->type == BOLE_OBJECT_BLOB], oid);
 }
 
@@ -241,7 +238,8 @@ static enum bole_status record_missing(struct intake *it)
 		BOLE_TRY(bole_promise_stage(it->job->tx, it->job->platform, it->alloc, types[i],
 		                            it->missing[i].ids, it->missing[i].count));
 	}
-	return BOLE_OK;
+	return bole_promise_stage_special(it->job->tx, it->job->platform, it->alloc,
+	                                  &it->special_missing);
 }
 
 enum bole_status bole_intake_closure(struct intake *it)

@@ -334,9 +334,10 @@ static void cut_pack(struct maker_bytes *out, struct bole_oid *commit)
 	maker_release(&text);
 }
 
-static enum bole_status backfill(struct script *c)
+static enum bole_status backfill(struct script *c, bool lenient)
 {
-	struct bole_client_backfill job = {.repo = "r", .memory_bytes_max = 16 << 20};
+	struct bole_client_backfill job = {
+	        .repo = "r", .lenient = lenient, .memory_bytes_max = 16 << 20};
 	struct bole_client *client;
 
 	OK(bole_client_open(&c->platform, c->platform.alloc, "git://x/y", &c->options, c->error,
@@ -383,7 +384,7 @@ Test(client_partial, what_fills_a_repository_brings_no_ends_of_history)
 	answer_fill(&answer, &pack, &commit);
 	c.answers[0] = &answer;
 	c.answer_count = 1;
-	cr_assert_eq(backfill(&c), BOLE_E_INVALID);
+	cr_assert_eq(backfill(&c, false), BOLE_E_INVALID);
 	cr_assert(strstr(c.error, "ends"), "%s", c.error);
 	(void)verified(c.store, repo.id, &partial);
 	cr_assert(partial);
@@ -445,6 +446,101 @@ Test(client_partial, the_limit_of_a_fetch_is_one_of_what_completes_it)
 	maker_release(&answers[0]);
 	maker_release(&answers[1]);
 	packmaker_release(&maker);
+	script_close(&c);
+	test_platform_release(&test);
+}
+
+/* A clone without blobs, of a tree with one that is named .gitmodules; the blob comes later. */
+static void modules_answers(const char *modules, struct maker_bytes answers[2])
+{
+	struct maker_bytes tree = {NULL, 0, 0}, text = {NULL, 0, 0};
+	struct bole_oid blob, tree_id, commit;
+	struct packmaker first, later;
+
+	packmaker_init(&first, test_algo());
+	packmaker_init(&later, test_algo());
+	packmaker_object(&later, BOLE_OBJECT_BLOB, modules, strlen(modules), &blob);
+	tree_entry(&tree, "100644", ".gitmodules", &blob);
+	packmaker_object(&first, BOLE_OBJECT_TREE, tree.ptr, tree.len, &tree_id);
+	commit_text(&text, &tree_id, NULL, 1700000000, "first");
+	packmaker_object(&first, BOLE_OBJECT_COMMIT, text.ptr, text.len, &commit);
+	packmaker_finish(&first);
+	packmaker_finish(&later);
+	answers[0].len = answers[1].len = 0;
+	say(&answers[0], "version 2\n");
+	say(&answers[0], "fetch=shallow filter\n");
+	say(&answers[0], "object-format=%s\n", bole_hash_name(test_algo()));
+	say_flush(&answers[0]);
+	say(&answers[0], "%s refs/heads/main\n", hex(&commit));
+	say_flush(&answers[0]);
+	say(&answers[0], "packfile\n");
+	say_band(&answers[0], 1, first.out.ptr, first.out.len);
+	say_flush(&answers[0]);
+	answer_fill(&answers[1], &later.out, NULL);
+	packmaker_release(&first);
+	packmaker_release(&later);
+	maker_release(&tree);
+	maker_release(&text);
+}
+
+static uint32_t to_be_judged(struct script *c, uint32_t repo)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_oid_map map;
+
+	OK(bole_snapshot_open(c->store, repo, &snapshot));
+	bole_oid_map_init(&map, &test.base, &test.alloc, test_algo(), sizeof(uint32_t));
+	OK(bole_promise_special(snapshot, &test.alloc, &map));
+	uint32_t count = map.count;
+	bole_oid_map_release(&map);
+	bole_snapshot_close(snapshot);
+	return count;
+}
+
+static void play(struct script *c, const struct maker_bytes *answer)
+{
+	c->answers[0] = answer;
+	c->answer_count = 1;
+	c->connections = c->told = 0;
+}
+
+Test(client_partial, what_comes_later_than_its_tree_is_judged_when_it_comes)
+{
+	static const struct {
+		const char *modules;
+		bool sound, lenient;
+	} cases[] = {
+	        {"[submodule \"a\"]\n\tpath = a\n\turl = git://h/a\n", true, false},
+	        {"[submodule \"../a\"]\n\tpath = a\n\turl = git://h/a\n", false, false},
+	        {"[submodule \"a\"]\n\tpath = a\n\turl = -evil\n", false, false},
+	        {"[submodule \"a\"]\n\tpath = a\n\turl = -evil\n", true, true},
+	};
+	struct maker_bytes answers[2] = {{NULL, 0, 0}};
+	struct bole_repo repo;
+	struct script c;
+	bool partial;
+
+	script_open(&c, test_algo());
+	test_platform_init(&test, 5);
+	c.filter = "blob:none";
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		modules_answers(cases[i].modules, answers);
+		script_rewind(&c);
+		play(&c, &answers[0]);
+		cr_assert_eq(script_clone(&c, "git://x/y"), BOLE_OK, "%s", c.error);
+		OK(bole_repo_find(c.store, "r", &repo));
+		cr_assert_eq(to_be_judged(&c, repo.id), 1);
+		collect(c.store, repo.id);
+		play(&c, &answers[1]);
+		enum bole_status rc = backfill(&c, cases[i].lenient);
+		cr_assert_eq(rc, cases[i].sound ? BOLE_OK : BOLE_E_INVALID, "%zu: %s", i, c.error);
+		cr_assert(rc == BOLE_OK || strstr(c.error, "gitmodules") != NULL, "%s", c.error);
+		cr_assert_eq(verified(c.store, repo.id, &partial).blobs, cases[i].sound);
+		cr_assert_eq(partial, !cases[i].sound);
+		cr_assert_eq(to_be_judged(&c, repo.id), !cases[i].sound);
+	}
+	maker_release(&answers[0]);
+	maker_release(&answers[1]);
 	script_close(&c);
 	test_platform_release(&test);
 }
