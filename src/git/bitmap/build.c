@@ -116,9 +116,11 @@ static enum bole_status new_extents(struct build *build, struct bole_snapshot *s
 
 /* An object that has its position by its id lies in an extent that is new: records were packed, or
  * it was collected and came back. Walks meet it at another position than the sets have it at. */
-static enum bole_status ids_moved(const struct bole_bitmap *b, struct bole_snapshot *snapshot,
+static enum bole_status ids_moved(const struct build *build, struct bole_snapshot *snapshot,
                                   bool *moved)
 {
+	const struct bole_bitmap *b = build->b;
+	const struct bole_bitmap_job *job = build->job;
 	uint32_t count = (uint32_t)(b->ids.len / b->key_bytes);
 	struct bole_entry entry;
 	struct bole_oid oid;
@@ -136,8 +138,11 @@ static enum bole_status ids_moved(const struct bole_bitmap *b, struct bole_snaps
 			*moved = position != BITMAP_NONE &&
 			         bole_bitmap_segment(b, position)->extent != 0;
 		}
-		if (i % 256 == 255)
+		if (i % 256 == 255) {
 			b->platform->ops->yield(b->platform);
+			if (job->tick != NULL)
+				BOLE_TRY(job->tick(job->tick_ctx));
+		}
 	}
 	return BOLE_OK;
 }
@@ -161,7 +166,7 @@ static enum bole_status begin(struct build *build, struct bole_snapshot *snapsho
 		BOLE_TRY(new_extents(build, snapshot));
 		moved = false;
 		if (build->old != NULL && build->b->segment_count != segments)
-			BOLE_TRY(ids_moved(build->b, snapshot, &moved));
+			BOLE_TRY(ids_moved(build, snapshot, &moved));
 	} while (moved);
 	return BOLE_OK;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* Which version the receiver has: newest first means extents from the last to the first, in each in
- * the order of its entries (clients write what is new first), objects by their ids the other way
- * round. The first one with the right name is taken, and no other is looked at. Work ends when it
- * does not save enough: a fetch must not cost more than it would without. */
+ * the order of its entries (clients write what is new first, as a repack does with long files; what
+ * it writes the other way round is seldom left whole), objects by their ids the other way round.
+ * The first one with the right name is taken, and no other is looked at. Work ends when it does not
+ * save enough: a fetch must not cost more than it would without. */
 #include "git/fetch/send_delta.h"
 
 #include <string.h>
