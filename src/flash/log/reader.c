@@ -19,7 +19,7 @@ enum {
 
 static bool covers(const struct flash_window *w, uint32_t segment, uint32_t offset, size_t len)
 {
-	return w->segment == segment && offset >= w->offset &&
+	return w->len != 0 && w->segment == segment && offset >= w->offset &&
 	       bole_in_bounds(offset - w->offset, len, w->len);
 }
 
