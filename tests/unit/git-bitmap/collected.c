@@ -96,6 +96,48 @@ static bool collect_badly(struct bole_block *device, int tip, uint64_t n, bool m
 	return met;
 }
 
+/* Goal: what a volume without room keeps of sets does not keep it from being collected. */
+Test(bitmap, sets_of_a_full_volume_go_with_what_is_collected)
+{
+	struct bole_block_sim_options sim;
+	struct bole_bitmap *bitmap;
+	struct test_platform test;
+	struct bole_block *device;
+	struct bole_snapshot *snapshot;
+	struct bole_gc_result result;
+	int tip = DAG_NONE;
+	int pushes = 0;
+
+	test_platform_init(&test, 1);
+	OK(bole_block_sim_geometry("virtio", &sim));
+	sim.size_bytes = 8 << 20;
+	OK(bole_block_sim_open(&test.alloc, &sim, &device));
+	dag_open(&w, device, test_algo(), 1);
+	for (int i = 0; i < 20; i++)
+		tip = dag_grow(&w, 4);
+	cr_assert(dag_push(&w, true, 0, tip));
+	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
+	struct bole_bitmap_job job = {
+	        .platform = &w.test.base, .alloc = &w.test.alloc, .snapshot = snapshot};
+	OK(bole_bitmap_build(&job, &bitmap));
+	bole_snapshot_close(snapshot);
+	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
+	bole_bitmap_release(bitmap);
+	do {
+		for (int i = 0; i < 20; i++)
+			tip = dag_grow(&w, 4);
+		pushes++;
+	} while (dag_push(&w, pushes % 2 == 0, 1, tip));
+	cr_assert_gt(pushes, 4);
+	cr_assert(dag_push(&w, true, 1, DAG_NONE));
+	OK(bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, NULL, &result));
+	cr_assert_gt(result.store.objects_dropped, 0);
+	cr_assert_eq(load(&bitmap), BOLE_E_NOT_FOUND);
+	dag_close(&w);
+	bole_block_close(device);
+	test_platform_release(&test);
+}
+
 /* Goal: no cut and no lack of memory leaves sets of objects that are gone. */
 Test(bitmap, no_failure_leaves_sets_of_what_was_collected)
 {
