@@ -94,8 +94,16 @@ static enum bole_status read_options(struct bole_node *node)
 
 static enum bole_status check_words(struct bole_node *node)
 {
-	static const char *const keys[] = {"receive.enable", "receive.create",
-	                                   "receive.denyNonFastForwards", "receive.denyDeletes"};
+	static const char *const keys[] = {
+	        "receive.enable",
+	        "receive.create",
+	        "receive.denyNonFastForwards",
+	        "receive.denyDeletes",
+	        "receive.shallowUpdate",
+	        "receive.denyDeleteCurrent",
+	        "receive.fsckObjects",
+	        "receive.advertisePushOptions",
+	};
 	bool value = false;
 
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {

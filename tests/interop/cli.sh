@@ -207,6 +207,13 @@ expect 0 "$bole" --json fsck d.img
 same "no errors" "$(json 'd["errors"]')" 0
 expect 0 "$bole" --json scrub d.img
 same "nothing is damaged" "$(json 'd["damaged"]')" 0
+expect 0 "$bole" bundle create d.img#work work.bundle
+expect 0 "$bole" --json bundle verify d.img#work work.bundle
+same "a bundle's references" "$(json '[r["name"] for r in d["refs"]], d["objects"] > 0')" \
+	"['HEAD', 'refs/heads/trunk', 'refs/tags/v1'] True"
+one 3 'work.bundle: there is no repository new$' bundle verify --json d.img#new work.bundle
+mkdir -p full/x
+one 4 'is no empty folder' export d.img#work full
 mkfifo fifo
 expect 1 "$bole" bundle create d.img fifo
 same "what is no file stays what it is" "$([[ -p fifo ]] && echo yes)" yes
@@ -241,6 +248,12 @@ server=
 expect 0 "$bole" get d.img pushed/k
 same "a key that git pushed" "$(<out)" by-git
 expect 0 "$bole" fsck d.img
+# A setting that cannot be read is an error at the start.
+for key in receive.{enable,create,denyDeletes,denyNonFastForwards,denyDeleteCurrent,shallowUpdate,fsckObjects} \
+	receive.advertisePushOptions http.getanyfile gc.auto; do
+	expect 2 timeout 20 "$bole" serve mem: --http off --git 127.0.0.1:0 --set $key=maybe
+	same "what is wrong with $key" "$(grep -c "config: $key must be true or false" err)" 1
+done
 
 # Large files: stored by their ids, listed, read, removed, pruned unless something points to them.
 head -c 700000 big >large

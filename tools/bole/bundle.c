@@ -201,16 +201,25 @@ struct unbundling {
 	struct bole_cli *cli;
 	struct bole_cli_progress progress;
 	bool verify;
+	FILE *refs; /* in JSON, until it is known that there is no error; else NULL */
+	uint64_t count;
 };
 
 static void show_ref(void *ctx, struct bole_bytes name, const struct bole_oid *oid)
 {
-	const struct unbundling *u = ctx;
+	struct unbundling *u = ctx;
 	char hex[BOLE_OID_HEX_MAX + 1];
 
-	if (u->verify && !u->cli->json)
-		printf("%s %.*s\n", bole_oid_format(oid, hex), (int)name.len,
-		       (const char *)name.ptr);
+	bole_oid_format(oid, hex);
+	if (u->refs != NULL) {
+		fprintf(u->refs, "%s{\"name\":", u->count++ == 0 ? "" : ",");
+		bole_cli_json(u->refs, name);
+		fprintf(u->refs, ",\"oid\":\"%s\"}", hex);
+	} else if (u->verify) {
+		printf("%s ", hex);
+		bole_cli_plain(stdout, name);
+		putchar('\n');
+	}
 }
 
 static void show_unbundling(void *ctx, const char *phase, uint64_t done, uint64_t total)
@@ -229,16 +238,26 @@ int bole_cli_unbundle(struct bole_cli *cli, struct bole_store *store, const char
 	                                        .reference = show_ref,
 	                                        .progress = show_unbundling,
 	                                        .ctx = &u};
-	char what[512];
+	char *refs = NULL;
+	size_t refs_len = 0;
 
+	bool list = verify && cli->json;
+	if (list && (u.refs = open_memstream(&refs, &refs_len)) == NULL)
+		return bole_cli_fail(path, BOLE_E_NO_MEMORY);
 	bole_cli_progress_init(&u.progress, cli->platform);
 	enum bole_status rc = bole_bundle_take(cli->platform, cli->platform->alloc, store,
 	                                       &reader.reader, &options, &report);
 	bole_cli_progress_end(&u.progress);
-	if (rc != BOLE_OK) {
-		snprintf(what, sizeof what, "%s: %s", path, report.error);
-		return bole_cli_fail(what, rc);
-	}
+	if (list && fclose(u.refs) != 0 && rc == BOLE_OK)
+		rc = BOLE_E_NO_MEMORY;
+	if (list && rc == BOLE_OK)
+		printf("{\"objects\":%llu,\"refs\":[%s]}\n", (unsigned long long)report.objects,
+		       refs);
+	free(refs);
+	if (rc != BOLE_OK)
+		return bole_cli_fail_why(path, report.error, rc);
+	if (list)
+		return BOLE_EXIT_OK;
 	const struct bole_cli_figure figures[] = {{"objects", report.objects},
 	                                          {"references", report.refs}};
 	bole_cli_figures(cli, figures, verify ? 1 : 2);

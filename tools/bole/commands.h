@@ -117,5 +117,7 @@ void bole_cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)))
 
 /* Prints "bole: what: reason" and what to do next; returns the exit code for rc. */
 int bole_cli_fail(const char *what, enum bole_status rc);
+/* The same with words of its own for the reason, unless they are "". */
+int bole_cli_fail_why(const char *what, const char *why, enum bole_status rc);
 
 #endif /* BOLE_TOOLS_COMMANDS_H */

@@ -26,7 +26,7 @@ static int export(struct bole_cli *cli, const struct bole_cli_snapshot *from, co
 	enum bole_status rc = bole_host_folder_open(alloc, dir, true, &folder);
 	if (rc == BOLE_E_EXISTS) {
 		bole_cli_say("%s is there already and is no empty folder", dir);
-		return BOLE_EXIT_FAILED;
+		return BOLE_EXIT_CONFLICT;
 	}
 	if (rc != BOLE_OK)
 		return bole_cli_fail(dir, rc);

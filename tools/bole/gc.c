@@ -35,13 +35,10 @@ static int collect(struct gc *gc, struct bole_store *store, const struct bole_re
 	        bole_gc(platform, platform->alloc, store, repo->id, &options, &result);
 	bole_cli_progress_end(&gc->progress);
 	if (rc != BOLE_OK) {
-		char what[sizeof repo->name + sizeof result.error + 32];
+		char why[sizeof result.error + 32];
 
-		if (strcmp(result.error, bole_status_text(rc)) == 0)
-			return bole_cli_fail(repo->name, rc);
-		snprintf(what, sizeof what, "%s: %s (nothing was removed)", repo->name,
-		         result.error);
-		return bole_cli_fail(what, rc);
+		snprintf(why, sizeof why, "%s (nothing was removed)", result.error);
+		return bole_cli_fail_why(repo->name, why, rc);
 	}
 	gc->repos++;
 	gc->sum.roots += result.roots;

@@ -96,12 +96,8 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	enum bole_status rc = bole_import_git(cli->platform, cli->platform->alloc, store.store,
 	                                      args.at[1], &options, &report);
 	bole_cli_progress_end(&progress);
-	if (rc != BOLE_OK) {
-		char what[512];
-
-		snprintf(what, sizeof what, "import of %s: %s", args.at[1], report.error);
-		code = bole_cli_fail(what, rc);
-	}
+	if (rc != BOLE_OK)
+		code = bole_cli_fail_why(args.at[1], report.error, rc);
 	int closed = bole_cli_store_close(&store);
 	if (code == BOLE_EXIT_OK)
 		code = closed;

@@ -41,13 +41,10 @@ static int repack_one(struct repack *r, struct bole_store *store, const struct b
 	if (rc == BOLE_END)
 		return BOLE_EXIT_OK;
 	if (rc != BOLE_OK) {
-		char what[sizeof repo->name + sizeof result.error + 32];
+		char why[sizeof result.error + 32];
 
-		if (strcmp(result.error, bole_status_text(rc)) == 0)
-			return bole_cli_fail(repo->name, rc);
-		snprintf(what, sizeof what, "%s: %s (everything is as it was)", repo->name,
-		         result.error);
-		return bole_cli_fail(what, rc);
+		snprintf(why, sizeof why, "%s (everything is as it was)", result.error);
+		return bole_cli_fail_why(repo->name, why, rc);
 	}
 	r->repos++;
 	r->sum.packs += result.packs;

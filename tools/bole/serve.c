@@ -224,7 +224,7 @@ static int serve(struct server *s, struct bole_store *store)
 	if (rc == BOLE_OK)
 		rc = bole_node_start(s->platform, store, s->config, &node);
 	if (rc != BOLE_OK)
-		return bole_cli_fail("cannot serve", rc);
+		return bole_cli_fail("cannot serve, as the log says", rc);
 	show(s, node, store);
 	ops->mutex_lock(s->platform, &s->lock);
 	while (!s->stop)

@@ -89,7 +89,13 @@ int bole_cli_fail(const char *what, enum bole_status rc)
 	/* It was not `what`, and main says so. */
 	if (rc == BOLE_E_IO && ferror(stdout) != 0)
 		return BOLE_EXIT_FAILED;
-	bole_cli_say("%s: %s%s", what, bole_status_text(rc), advice(rc));
+	return bole_cli_fail_why(what, bole_status_text(rc), rc);
+}
+
+int bole_cli_fail_why(const char *what, const char *why, enum bole_status rc)
+{
+	bole_cli_say("%s: %s%s", what, why[0] == '\0' ? bole_status_text(rc) : why,
+	             strstr(why, "fsck") == NULL ? advice(rc) : "");
 	return exit_code(rc);
 }
 

@@ -96,6 +96,8 @@ static enum bole_status find_repo(struct taking *t)
 		rc = bole_repo_create(t->store, t->options->repo, t->head.algo, head, &t->repo);
 		t->created = rc == BOLE_OK;
 	}
+	if (rc == BOLE_E_NOT_FOUND)
+		return failed(t, rc, "there is no repository %s", t->options->repo);
 	if (rc != BOLE_OK)
 		return failed(t, rc, "repository %s: %s", t->options->repo, bole_status_text(rc));
 	if (t->repo.algo != t->head.algo)
