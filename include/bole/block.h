@@ -81,6 +81,9 @@ struct bole_block {
 	struct bole_block_info info;
 };
 
+/* As the members of struct bole_block_ops, whose contract they assert: positions and lengths are
+ * multiples of the units of info, and lie on the device. BOLE_E_IO; BOLE_E_READ_ONLY of what
+ * changes a device that is. */
 BOLE_MUST_USE enum bole_status bole_block_read(struct bole_block *, uint64_t off, void *dst,
                                                size_t len);
 /* Never waits: BOLE_AGAIN when the bytes are not at hand, or the device cannot tell. */
@@ -96,6 +99,7 @@ BOLE_MUST_USE enum bole_status bole_block_discard(struct bole_block *, uint64_t 
 /* Everything programmed before the call is durable when it returns BOLE_OK (unless
  * info.durability is BOLE_DURABLE_HOST). After a failure nothing is known: do not retry. */
 BOLE_MUST_USE enum bole_status bole_block_flush(struct bole_block *);
+/* Never bad, and BOLE_E_UNSUPPORTED to mark, where the device knows no bad blocks. */
 BOLE_MUST_USE enum bole_status bole_block_is_bad(struct bole_block *, uint64_t off, bool *bad);
 BOLE_MUST_USE enum bole_status bole_block_mark_bad(struct bole_block *, uint64_t off);
 /* BOLE_END also where the device cannot tell. */

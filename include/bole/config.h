@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Configuration in git-config syntax (git-config(1), "CONFIGURATION FILE"): a file, a config
  * partition, or words "section.key=value" of a command line. Section and key are case-insensitive,
- * the subsection is not; the last value wins, get_all sees every one. */
+ * the subsection is not; the last value wins, bole_config_next_value sees every one. Nothing here
+ * blocks; a config that nobody changes may be read by many threads. */
 #ifndef BOLE_CONFIG_H
 #define BOLE_CONFIG_H
 
@@ -19,13 +20,16 @@ extern "C" {
 
 struct bole_config;
 
+/* An empty one; alloc is borrowed until close. BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_config_open(struct bole_alloc *, struct bole_config **out);
+/* NULL is fine. */
 void bole_config_close(struct bole_config *);
 /* Adds a whole file. BOLE_E_INVALID: *line is the line at fault (1-based). Nothing is added then.
  */
 BOLE_MUST_USE enum bole_status bole_config_parse(struct bole_config *, struct bole_bytes text,
                                                  unsigned *line);
-/* Adds one "section.key=value" or "section.subsection.key=value"; "section.key" alone is true. */
+/* Adds one "section.key=value" or "section.subsection.key=value"; "section.key" alone is true.
+ * BOLE_E_INVALID (no such thing), BOLE_E_LIMIT (docs/CONFIG.md), BOLE_E_NO_MEMORY. */
 BOLE_MUST_USE enum bole_status bole_config_set(struct bole_config *, const char *assignment);
 /* Splits a kernel command line at spaces (double quotes group) and adds each word that has a dot
  * before any '='; other words are ignored. */
@@ -44,7 +48,8 @@ bool bole_config_next(const struct bole_config *, size_t *cursor, const char **k
  * key: missing. Anything else: missing and BOLE_E_INVALID. */
 enum bole_status bole_config_bool(const struct bole_config *, const char *key, bool missing,
                                   bool *out);
-/* Integers with k, m, g suffixes. */
+/* Integers with k, m, g suffixes (1024 each). No such key: missing. Anything else: missing and
+ * BOLE_E_INVALID. */
 enum bole_status bole_config_u64(const struct bole_config *, const char *key, uint64_t missing,
                                  uint64_t *out);
 

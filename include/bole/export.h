@@ -50,7 +50,8 @@ struct bole_bundle_options {
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	void *progress_ctx;
 };
-/* BOLE_E_NOT_FOUND: no such reference or prerequisite; BOLE_E_INVALID: nothing to put in. */
+/* BOLE_E_NOT_FOUND: no such reference or prerequisite; BOLE_E_INVALID: nothing to put in;
+ * BOLE_E_UNSUPPORTED: the repository is shallow, which a bundle cannot say. */
 BOLE_MUST_USE enum bole_status bole_bundle_create(struct bole_platform *, struct bole_alloc *,
                                                   struct bole_snapshot *,
                                                   const struct bole_bundle_options *,

@@ -50,8 +50,9 @@ BOLE_MUST_USE enum bole_status bole_kv_open(struct bole_platform *, struct bole_
                                             struct bole_kv **out);
 /* NULL is fine. Views, cursors, logs and transactions are closed before. */
 void bole_kv_close(struct bole_kv *);
+/* Borrowed from the handle. */
 const struct bole_repo *bole_kv_repo(const struct bole_kv *);
-/* The default branch, short. */
+/* The default branch, short; borrowed from the handle. */
 const char *bole_kv_branch(const struct bole_kv *);
 
 /* -- Views -- */
@@ -99,6 +100,7 @@ BOLE_MUST_USE enum bole_status bole_kv_cursor_open(struct bole_kv_view *,
                                                    struct bole_kv_cursor **out);
 /* The next key in byte order; item->key is borrowed until the next call. BOLE_END. */
 BOLE_MUST_USE enum bole_status bole_kv_cursor_next(struct bole_kv_cursor *, struct bole_kv_item *);
+/* NULL is fine; so it is below. */
 void bole_kv_cursor_close(struct bole_kv_cursor *);
 
 /* -- History -- */

@@ -8,7 +8,9 @@
  *
  * Content is kept in chunks, each a durable auxiliary record that checks itself. Chunks belong to
  * the upload that brought them, and are not seen before its last transaction, which publishes the
- * object; what an upload leaves behind that did not end is removed by bole_lfs_sweep. */
+ * object; what an upload leaves behind that did not end is removed by bole_lfs_sweep.
+ *
+ * Calls may block on the device. */
 #ifndef BOLE_LFS_H
 #define BOLE_LFS_H
 
@@ -126,6 +128,7 @@ struct bole_lfs_lock {
 BOLE_MUST_USE enum bole_status bole_lfs_lock_create(struct bole_platform *, struct bole_alloc *,
                                                     struct bole_store *, uint32_t repo,
                                                     struct bole_lfs_lock *lock);
+/* BOLE_E_NOT_FOUND. */
 BOLE_MUST_USE enum bole_status bole_lfs_lock_by_path(struct bole_store *, uint32_t repo,
                                                      struct bole_alloc *, const char *path,
                                                      struct bole_lfs_lock *out);
@@ -137,6 +140,7 @@ BOLE_MUST_USE enum bole_status bole_lfs_lock_by_id(struct bole_store *, uint32_t
 BOLE_MUST_USE enum bole_status bole_lfs_lock_next(struct bole_store *, uint32_t repo,
                                                   struct bole_alloc *, const char *after,
                                                   struct bole_lfs_lock *out);
+/* BOLE_E_NOT_FOUND, BOLE_E_READ_ONLY, BOLE_E_IO. */
 BOLE_MUST_USE enum bole_status bole_lfs_lock_remove(struct bole_store *, uint32_t repo,
                                                     struct bole_alloc *, const char *id);
 

@@ -78,6 +78,7 @@ struct bole_mark_ops {
 	                            size_t count);
 };
 
+/* As the members of struct bole_mark_ops; BOLE_E_UNSUPPORTED from a store that has none. */
 BOLE_MUST_USE enum bole_status bole_mark_begin(struct bole_store *, uint32_t repo,
                                                struct bole_mark **out);
 BOLE_MUST_USE enum bole_status bole_mark_object(struct bole_mark *, const struct bole_oid *,
@@ -86,6 +87,7 @@ BOLE_MUST_USE enum bole_status bole_mark_root(struct bole_mark *, struct bole_oi
 BOLE_MUST_USE enum bole_status bole_mark_replace(struct bole_mark *, uint64_t keep,
                                                  const uint64_t *extents, size_t count);
 BOLE_MUST_USE enum bole_status bole_mark_end(struct bole_mark *, struct bole_mark_result *out);
+/* NULL is fine. */
 void bole_mark_abort(struct bole_mark *);
 
 #ifdef __cplusplus

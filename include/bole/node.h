@@ -28,7 +28,7 @@ struct bole_node;
  *   receive.…           limits, fsck, options, certificates of pushes
  *   auth.token, access.rule   who may read and write what
  *   limit.…             how often a peer may ask
- *   repo.<name>.…       the receive keys for one repository
+ *   repo.<name>.…       the keys of pushes and fetches for one repository
  *   node.…              limits: connections, requests, memory, timeouts
  *   gc.…                when garbage is collected
  */

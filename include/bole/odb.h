@@ -91,6 +91,8 @@ struct bole_tx_token {
 };
 
 struct bole_odb_ops {
+	/* BOLE_E_NOT_FOUND (no such repository), BOLE_E_NO_MEMORY, or an error of reading. Later
+	 * calls return BOLE_E_GONE once a full volume has revoked it. */
 	enum bole_status (*snapshot_open)(struct bole_store *, uint32_t repo,
 	                                  struct bole_snapshot **out);
 	void (*snapshot_close)(struct bole_snapshot *);
@@ -133,6 +135,7 @@ struct bole_odb_ops {
 };
 
 struct bole_tx_ops {
+	/* BOLE_E_NOT_FOUND (no such repository), BOLE_E_READ_ONLY, BOLE_E_NO_MEMORY. */
 	enum bole_status (*begin)(struct bole_store *, uint32_t repo, struct bole_tx **out);
 	/* Adds one object as a record: entry is the concatenation of count pieces in pack entry
 	 * encoding, at most record_bytes_max (store info); never an offset delta. An id that is
@@ -172,6 +175,8 @@ struct bole_tx_ops {
 	void (*abort)(struct bole_tx *);
 };
 
+/* What follows is as the members of the same names above. Calls may block on the device. */
+
 BOLE_MUST_USE enum bole_status bole_snapshot_open(struct bole_store *, uint32_t repo,
                                                   struct bole_snapshot **out);
 /* NULL is fine. */
@@ -186,7 +191,7 @@ BOLE_MUST_USE enum bole_status bole_odb_view(struct bole_snapshot *, const struc
 BOLE_MUST_USE enum bole_status bole_odb_next(struct bole_snapshot *, uint64_t *cursor,
                                              struct bole_oid *oid, struct bole_entry *out);
 
-/* BOLE_END, BOLE_E_NOT_FOUND in a store without extents. */
+/* In a store without extents bole_extent_next is BOLE_END, the others are BOLE_E_NOT_FOUND. */
 BOLE_MUST_USE enum bole_status bole_extent_next(struct bole_snapshot *, uint64_t after,
                                                 struct bole_extent_info *out);
 BOLE_MUST_USE enum bole_status bole_extent_rows(struct bole_snapshot *, uint64_t extent,
@@ -214,6 +219,7 @@ BOLE_MUST_USE enum bole_status bole_tx_resume(struct bole_store *, const struct 
 BOLE_MUST_USE enum bole_status bole_tx_commit(struct bole_tx *,
                                               const struct bole_ref_update *updates, size_t count,
                                               size_t *failed);
+/* NULL is fine. */
 void bole_tx_abort(struct bole_tx *);
 
 #ifdef __cplusplus

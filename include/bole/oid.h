@@ -51,6 +51,7 @@ BOLE_MUST_USE enum bole_status bole_oid_parse(const char *hex, size_t len, uint8
 char *bole_oid_format(const struct bole_oid *oid, char *hex);
 /* Fills *out from raw bytes (bole_hash_bytes(algo) of them). */
 void bole_oid_from_raw(const uint8_t *raw, uint8_t algo, struct bole_oid *out);
+/* Below, at or above 0, by the bytes of the ids. */
 int bole_oid_compare(const struct bole_oid *a, const struct bole_oid *b);
 bool bole_oid_equal(const struct bole_oid *a, const struct bole_oid *b);
 /* All id bytes are zero (whatever the algorithm). */

@@ -123,7 +123,7 @@ struct bole_platform_ops {
 	unsigned (*processors)(struct bole_platform *);
 };
 
-/* alloc is the platform's root allocator (wrap it in a budget, base/budget.h). */
+/* alloc is the platform's root allocator (wrap it in a budget, base/memory.h). */
 struct bole_platform {
 	const struct bole_platform_ops *ops;
 	struct bole_alloc *alloc;

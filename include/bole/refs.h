@@ -86,6 +86,7 @@ struct bole_ref_update {
 	struct bole_bytes target;
 };
 
+/* As the members of struct bole_refs_ops. */
 BOLE_MUST_USE enum bole_status bole_ref_get(struct bole_snapshot *, struct bole_bytes name,
                                             struct bole_ref *out);
 BOLE_MUST_USE enum bole_status bole_ref_next(struct bole_snapshot *, struct bole_bytes prefix,

@@ -33,11 +33,14 @@ struct bole_repos_ops {
 	 * BOLE_E_NO_SPACE, BOLE_E_IO, BOLE_E_READ_ONLY. */
 	enum bole_status (*create)(struct bole_store *, const char *name, uint8_t algo,
 	                           const char *head, struct bole_repo *out);
+	/* BOLE_E_NOT_FOUND. */
 	enum bole_status (*find)(struct bole_store *, const char *name, struct bole_repo *out);
 	/* The first repository with a name after `after` ("" = first) in byte order; BOLE_END. */
 	enum bole_status (*next)(struct bole_store *, const char *after, struct bole_repo *out);
+	/* BOLE_E_EXISTS (another one has the name), BOLE_E_NOT_FOUND, and as create. */
 	enum bole_status (*rename)(struct bole_store *, uint32_t repo, const char *name);
-	/* Snapshots that are open keep working until they are closed. */
+	/* With its objects, references and aux records. Snapshots that are open keep working until
+	 * they are closed. BOLE_E_NOT_FOUND, and as create. */
 	enum bole_status (*remove)(struct bole_store *, uint32_t repo);
 };
 
@@ -45,6 +48,8 @@ struct bole_repos_ops {
  * with '.'; at most BOLE_REPO_NAME_MAX bytes. */
 bool bole_repo_name_valid(const char *name, size_t len);
 
+/* As the members of struct bole_repos_ops. A name that is not valid is BOLE_E_INVALID to create and
+ * rename, BOLE_E_NOT_FOUND to find; head is not looked at beyond its length. */
 BOLE_MUST_USE enum bole_status bole_repo_create(struct bole_store *, const char *name, uint8_t algo,
                                                 const char *head, struct bole_repo *out);
 BOLE_MUST_USE enum bole_status bole_repo_find(struct bole_store *, const char *name,

@@ -15,7 +15,7 @@
  * much again while a table grows; 1 MiB of buffers, 1.5 MiB for reading back an extent; the rest of
  * memory_bytes_max holds bases of deltas, which give way and are inflated again when it is little.
  * A delta that fits memory is resolved with base, instructions and result
- * in it; an object that does not is streamed, and kept whole instead of as a delta (pack_big.c).
+ * in it; an object that does not is streamed, and kept whole instead of as a delta (big.c).
  *
  * Where the platform has several processors, fibers of its own inflate, apply and hash deltas ahead
  * of the caller's fiber, in half of the memory for bases. Nothing that is stored, refused or said
@@ -35,8 +35,9 @@
 #include "git/fsck/fsck.h"
 #include "git/object/oid_map.h"
 
-/* 0 = the default named in pack_ingest.c. */
 struct bole_id_list;
+
+/* 0 = the default named in ingest.c. */
 struct bole_ingest_limits {
 	uint64_t pack_bytes_max;     /* received */
 	uint64_t object_bytes_max;   /* one object, inflated */

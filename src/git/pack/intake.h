@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /* The state of one ingestion, shared by its parts:
- *   pack_ingest.c   limits, header, first pass over the stream, trailer
- *   pack_source.c   the bytes of the pack, kept and read back
- *   pack_links.c    links of trees, commits and tags; the closure check
- *   pack_fsck.c     whether objects are sound, beyond their links
- *   pack_resolve.c  the delta phase
+ *   ingest.c    limits, header, first pass over the stream, trailer
+ *   source.c    the bytes of the pack, kept and read back
+ *   links.c     links of trees, commits and tags; the closure check
+ *   fsck.c      whether objects are sound, beyond their links
+ *   resolve.c   the delta phase
  *   ahead.c, ahead_job.c  deltas made ahead of it, beside it
- *   pack_big.c      deltas that do not fit memory
- *   trees.c         trees that differ little from a sound one
- *   batch.c         contents in memory; objects whose ids are made together
- *   later.c         what other packs of the transaction are to bring
- *   prefix.c        what came whole of a pack that was cut off
- *   pack_store.c    the table into the store: rows of an extent, or records
+ *   big.c       deltas that do not fit memory
+ *   trees.c     trees that differ little from a sound one
+ *   batch.c     contents in memory; objects whose ids are made together
+ *   later.c     what other packs of the transaction are to bring
+ *   prefix.c    what came whole of a pack that was cut off
+ *   store.c     the table into the store: rows of an extent, or records
  */
 #ifndef BOLE_GIT_PACK_INTAKE_H
 #define BOLE_GIT_PACK_INTAKE_H
@@ -38,7 +38,7 @@ enum {
 	INTAKE_DUPLICATE = 0x80, /* a later copy of an object of this pack */
 	INTAKE_DELTA = 0x40,     /* was resolved */
 	INTAKE_SOUND = 0x10,     /* a tree about which nothing was found */
-	INTAKE_WHOLE = 0x20,     /* and is kept whole, behind the pack (pack_big.c) */
+	INTAKE_WHOLE = 0x20,     /* and is kept whole, behind the pack (big.c) */
 	INTAKE_TYPE_MASK = 0x07,
 };
 
@@ -54,7 +54,7 @@ struct intake_parent {
 	struct bole_oid oid;
 };
 
-struct intake_frame; /* pack_resolve.c */
+struct intake_frame; /* resolve.c */
 
 /* What hashes objects together; a few kilobytes. */
 struct intake_hasher {
@@ -166,7 +166,7 @@ void bole_intake_identity_start(struct intake *, uint8_t type, uint64_t size);
 /* The row of the entry that starts at offset, or BOLE_OID_NONE. */
 uint32_t bole_intake_row_at(const struct intake *, uint64_t offset);
 
-/* pack_links.c */
+/* links.c */
 BOLE_MUST_USE enum bole_status bole_intake_links(struct intake *, uint32_t row, uint8_t type,
                                                  struct bole_bytes content);
 /* The link of the first entry of what is left of a tree. */
@@ -187,7 +187,7 @@ void bole_intake_changes(uint8_t algo, struct bole_bytes base, struct bole_bytes
 BOLE_MUST_USE enum bole_status bole_intake_changed_tree(struct intake *,
                                                         const struct intake_object *);
 
-/* pack_fsck.c */
+/* fsck.c */
 void bole_intake_fsck_init(struct intake *);
 BOLE_MUST_USE enum bole_status bole_intake_fsck(struct intake *, uint32_t row, uint8_t type,
                                                 struct bole_bytes content);
@@ -198,7 +198,7 @@ BOLE_MUST_USE enum bole_status bole_intake_special(struct intake *);
 BOLE_MUST_USE enum bole_status bole_intake_special_due(struct intake *);
 BOLE_MUST_USE enum bole_status bole_intake_special_later(struct intake *, const struct bole_oid *);
 
-/* pack_resolve.c */
+/* resolve.c */
 BOLE_MUST_USE enum bole_status bole_intake_head(struct intake *, uint32_t row,
                                                 struct bole_entry_head *);
 BOLE_MUST_USE enum bole_status bole_intake_resolve(struct intake *);
@@ -224,7 +224,7 @@ BOLE_MUST_USE enum bole_status bole_intake_flush(struct intake *);
 /* Drops what is waiting. */
 void bole_intake_batch_release(struct intake *);
 
-/* pack_big.c */
+/* big.c */
 struct intake_big {
 	uint32_t row;           /* a delta */
 	uint8_t type;           /* of the object */
@@ -242,7 +242,7 @@ BOLE_MUST_USE enum bole_status bole_intake_big(struct intake *, const struct int
 /* prefix.c: shows it to the job. */
 void bole_intake_cut_off(struct intake *);
 
-/* pack_store.c */
+/* store.c */
 BOLE_MUST_USE enum bole_status bole_intake_store(struct intake *);
 
 #endif /* BOLE_GIT_PACK_INTAKE_H */

@@ -93,7 +93,7 @@ enum bole_status bole_intake_entry_link(struct intake *it, uint32_t row, struct 
 	return entry_link(it, row, &entry);
 }
 
-/* Order, names and odd modes are the business of pack_fsck.c. */
+/* Order, names and odd modes are the business of fsck.c. */
 static enum bole_status tree_links(struct intake *it, uint32_t row, struct bole_bytes rest)
 {
 	struct bole_tree_entry entry;

@@ -378,7 +378,7 @@ enum bole_status bole_intake_resolved(struct intake *it, const struct intake_obj
 	bool by_offset = it->rows[row].type == BOLE_ENTRY_OFS_DELTA;
 
 	BOLE_TRY(bole_intake_known(it, o));
-	/* The row of the copy will be dropped (pack_store.c), and this delta needs it. */
+	/* The row of the copy will be dropped (store.c), and this delta needs it. */
 	if (by_offset && it->source.in_extent && (it->rows[o->base].type & INTAKE_DUPLICATE) != 0 &&
 	    (it->rows[row].type & INTAKE_DUPLICATE) == 0)
 		return bole_intake_fail(
