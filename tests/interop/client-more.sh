@@ -13,7 +13,7 @@ ca=$top/tests/support/tls/ca.pem
 
 bo() { timeout 60 "$bole" "$@"; }
 gone() { # STORE#REPO, what: nothing of it is left
-	[[ -z $(bo repo "${1%#*}" | grep "^${1#*#} ") ]] || die "$2 leaves a repository"
+	[[ -z $(bo repo "${1%#*}" | grep -x "${1#*#}") ]] || die "$2 leaves a repository"
 }
 first_line() { # file: waits for it
 	for _ in {1..100}; do [[ -s $1 ]] && break; sleep 0.1; done
@@ -62,6 +62,7 @@ python3 "$top/tests/support/between.py" "$daemon" command=fetch \
 	"git -C '$dir/srv/again.git' update-ref refs/heads/main $then" >between.port &
 pids+=($!)
 bo fetch 'd.img#again' "git://127.0.0.1:$(first_line between.port)/again.git" >fetch.out || die "fetch while main moves"
+[[ $(git -C srv/again.git rev-parse main) == "$then" ]] || die "main did not move during the fetch"
 grep -q '^forward *refs/heads/main' fetch.out || die "fetch while main moves: $(<fetch.out)"
 stored srv/again.git 'd.img#again' "fetch while main moves"
 # -- no-done: over HTTP in version 0 the pack follows the word "ready" --
@@ -113,6 +114,7 @@ refused 'proxy cannot be used: its host' "$bole" ls-remote "$url" --proxy "http:
 auth=http://ada:s3cret@127.0.0.1:$backend/auth/done.git
 bo ls-remote "$auth" --proxy "ada:s3cret@$guarded" >/dev/null || die "both credentials"
 bo ls-remote "${auth/http:/https:}" --proxy "$open" >/dev/null 2>&1 # no TLS there: only what CONNECT tells counts
+grep -q "^CONNECT 127.0.0.1:$backend -" proxy.log || die "no tunnel: $(<proxy.log)"
 ! grep -q '^CONNECT.*Basic' proxy.log guarded.log || die "the tunnel was told the server's credentials"
 # Who is asked directly.
 : >proxy.log

@@ -154,7 +154,7 @@ bo clone "${base[backend]}/empty.git" 'd.img#empty' >/dev/null || die "clone of 
 refused 'no such repository' "$bole" ls-remote "${base[bhttp]}/nix.git"
 refused 'not exported' "$bole" ls-remote "${base[daemon]}/nix.git"
 refused 'not exported' "$bole" clone "${base[daemon]}/nix.git" 'd.img#nix'
-[[ -z $(bo repo d.img | grep '^nix ') ]] || die "a refused clone leaves a repository"
+[[ -z $(bo repo d.img | grep -x nix) ]] || die "a refused clone leaves a repository"
 
 # -- HTTP: credentials, redirects, what is no Git server --
 web=${base[backend]}

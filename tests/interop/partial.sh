@@ -91,7 +91,7 @@ for round in $(seq $ROUNDS); do
 		bo backfill 'd.img#p' || die "$what: backfill"
 		grep -q ' 0 missing' bo.log || die "$what: backfill left something"
 		sound $src 'd.img#p' '' "$what, whole"
-		[[ ! -e $(echo out/objects/pack/*.promisor) ]] || die "$what: still partial"
+		! compgen -G 'out/objects/pack/*.promisor' >/dev/null || die "$what: still partial"
 	done
 	# later fetches use the filter
 	rm -f d.img
@@ -110,7 +110,7 @@ for round in $(seq $ROUNDS); do
 		fi
 		bo fetch --force 'd.img#p' "$url" || { cat bo.log; die "$what: fetch $step"; }
 		bo fsck d.img || { cat bo.log; die "$what: fsck $step"; }
-		[[ $(count promised) != 0 ]] || die "$what: whole after fetch $step"
+		(($(count promised) > 0)) || die "$what: whole after fetch $step"
 		[[ $step != 2 ]] || tidy d.img "$what"
 	done
 	bo backfill 'd.img#p' || die "$what: backfill"
