@@ -15,7 +15,10 @@ static const struct {
                {"http://", CLIENT_HTTP, 80},
                {"https://", CLIENT_HTTPS, 443}};
 
-enum { SCHEMES = sizeof schemes / sizeof schemes[0] };
+enum {
+	SCHEMES = sizeof schemes / sizeof schemes[0],
+	CODED_BYTES = 3, /* %xx */
+};
 
 static int hex_value(char c)
 {
@@ -206,7 +209,14 @@ void bole_client_url_format(const struct client_url *url, char *dst, size_t cap)
 		if (schemes[i].scheme == url->scheme)
 			prefix = schemes[i].prefix;
 	bole_client_url_host(url, host, sizeof host);
-	snprintf(dst, cap, "%s%s%s", prefix, host, url->path);
+	snprintf(dst, cap, "%s%s", prefix, host);
+	size_t n = strlen(dst);
+	/* A path that was decoded is to be read again. */
+	for (const char *c = url->path; *c != '\0' && cap - n > CODED_BYTES; c++) {
+		bool coded = url->scheme == CLIENT_GIT && (*c == ' ' || *c == '%');
+
+		n += (size_t)snprintf(dst + n, cap - n, coded ? "%%%02x" : "%c", (uint8_t)*c);
+	}
 }
 
 static bool same_word(const char *a, const char *b)

@@ -22,7 +22,8 @@ Test(client_parts, urls_mean_what_they_say_or_nothing)
 	} cases[] = {
 	        {"git://h/a", "git://h/a", ""},
 	        {"git://h:9418/a/", "git://h/a", ""},
-	        {"git://h:1/~u/a%20b", "git://h:1/~u/a b", ""},
+	        {"git://h:1/~u/a%20b", "git://h:1/~u/a%20b", ""},
+	        {"git://h/%61%2541%2fb", "git://h/a%2541/b", ""},
 	        {"http://h:80/a.git", "http://h/a.git", ""},
 	        {"https://h:444/a/b", "https://h:444/a/b", ""},
 	        {"http://[::1]:8080/a", "http://[::1]:8080/a", ""},
@@ -65,6 +66,10 @@ Test(client_parts, urls_mean_what_they_say_or_nothing)
 		bole_client_url_format(&url, shown, sizeof shown);
 		cr_assert_str_eq(shown, cases[i].shown);
 		cr_assert_str_eq(url.auth, cases[i].auth);
+		/* What is kept of it leads to the same place. */
+		struct client_url again;
+		cr_assert_eq(bole_client_url_parse(shown, &again, &why), BOLE_OK, "%s", shown);
+		cr_assert_str_eq(again.path, url.path);
 	}
 }
 
