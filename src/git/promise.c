@@ -54,9 +54,12 @@ static enum bole_status take_origin(const uint8_t *value, size_t len, struct bol
 	size_t filter = bole_get_le16(value + FILTER_BYTES_AT);
 
 	if (url > BOLE_ORIGIN_URL_MAX || filter > BOLE_ORIGIN_FILTER_MAX ||
-	    url + filter != len - ORIGIN_HEAD_BYTES ||
-	    memchr(value + ORIGIN_HEAD_BYTES, '\0', url + filter) != NULL)
+	    url + filter != len - ORIGIN_HEAD_BYTES)
 		return BOLE_E_CORRUPT;
+	/* They are shown, and go into files. */
+	for (size_t i = ORIGIN_HEAD_BYTES; i < len; i++)
+		if (value[i] < ' ' || value[i] == 0x7f)
+			return BOLE_E_CORRUPT;
 	memcpy(out->url, value + ORIGIN_HEAD_BYTES, url);
 	out->url[url] = '\0';
 	memcpy(out->filter, value + ORIGIN_HEAD_BYTES + url, filter);

@@ -208,6 +208,34 @@ Test(client_partial, what_a_collection_took_is_still_promised_to_who_relied_on_i
 	test_platform_release(&test);
 }
 
+Test(client_partial, an_origin_that_could_not_have_been_recorded_does_not_read)
+{
+	static const char *const urls[] = {"git://x/\033[2J", "git://x/\nurl = evil"};
+	struct bole_snapshot *snapshot;
+	struct bole_store *store;
+	struct bole_repo repo;
+	struct bole_tx *tx;
+	size_t failed;
+
+	test_platform_init(&test, 5);
+	OK(bole_memory_store_open(&test.base, &test.alloc, &store));
+	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		struct bole_origin origin = {.there = true};
+
+		snprintf(origin.url, sizeof origin.url, "%s", urls[i]);
+		OK(bole_tx_begin(store, repo.id, &tx));
+		OK(bole_origin_stage(&origin, &test.alloc, tx));
+		OK(bole_tx_commit(tx, NULL, 0, &failed));
+		OK(bole_snapshot_open(store, repo.id, &snapshot));
+		cr_assert_eq(bole_origin_load(snapshot, &test.alloc, &origin), BOLE_E_CORRUPT);
+		cr_assert(!origin.there);
+		bole_snapshot_close(snapshot);
+	}
+	OK(bole_store_close(store));
+	test_platform_release(&test);
+}
+
 /* -- Power -- */
 
 typedef enum bole_status step_fn(struct bole_store *, uint32_t repo);
