@@ -15,8 +15,13 @@ enum {
 	TEXT_CHUNK_BYTES = 4096,
 	SIGNATURE_BYTES = 3, /* "# v" */
 	PREFIX_MAX = 40,
+	PREFIX_HEX = 16, /* digits of it: seconds since 1970 (0: not known), and random ones */
+	STALE_S = 24 * 60 * 60, /* so old are only those of a fetch that never came to its end */
+	STALE_MAX = 16,         /* of these go at a time */
 	REFS_AT_ONCE = 1000,
 };
+
+static const char bundles_at[] = "refs/bundles/";
 
 /* A bundle at hand. */
 struct taking {
@@ -411,7 +416,8 @@ enum bole_status bole_bundles_fetch(struct bole_remote *r, struct bole_store *st
 {
 	struct bole_remote own = {.version = 0};
 	struct fetching f = {.r = &own, .store = store, .job = job, .bundled = ""};
-	uint8_t number[8];
+	uint8_t number[4];
+	int64_t now;
 
 	*out = (struct bole_bundled){.prefix = ""};
 	if ((job->bundle_uri == NULL && job->bundle == NULL && !job->bundles) || job->dry_run)
@@ -420,8 +426,10 @@ enum bole_status bole_bundles_fetch(struct bole_remote *r, struct bole_store *st
 	if (b == NULL)
 		return BOLE_E_NO_MEMORY;
 	r->platform->ops->random(r->platform, number, sizeof number);
-	snprintf(out->prefix, sizeof out->prefix, "refs/bundles/%016llx/",
-	         (unsigned long long)bole_get_be64(number));
+	if (r->platform->ops->wall_s(r->platform, &now) != BOLE_OK || now < 0 || now > UINT32_MAX)
+		now = 0;
+	snprintf(out->prefix, sizeof out->prefix, "%s%08lx%08lx/", bundles_at, (unsigned long)now,
+	         (unsigned long)bole_get_be32(number));
 	b->f = &f;
 	b->prefix = out->prefix;
 	bole_arena_init(&f.text, r->alloc, TEXT_CHUNK_BYTES);
@@ -507,4 +515,65 @@ enum bole_status bole_bundles_drop(struct bole_remote *r, struct bole_store *sto
 	}
 	bole_alloc_free(r->alloc, updates, REFS_AT_ONCE, sizeof *updates);
 	return rc;
+}
+
+/* -- What others left behind -- */
+
+static bool is_stale(struct bole_bytes name, int64_t now)
+{
+	size_t at = sizeof bundles_at - 1;
+	int64_t then = 0;
+
+	if (name.len <= at + PREFIX_HEX || name.ptr[at + PREFIX_HEX] != '/')
+		return false;
+	for (size_t i = 0; i < PREFIX_HEX; i++) {
+		uint8_t c = name.ptr[at + i];
+		bool digit = c >= '0' && c <= '9';
+
+		if (!digit && (c < 'a' || c > 'f'))
+			return false;
+		if (i < PREFIX_HEX / 2)
+			then = then << 4 | (digit ? c - '0' : c - 'a' + 10);
+	}
+	return then > 0 && then < now - STALE_S;
+}
+
+/* BOLE_END: there is none. */
+static enum bole_status find_stale(struct bole_store *store, int64_t now, struct bole_bundled *out)
+{
+	struct bole_bytes after = {NULL, 0};
+	struct bole_snapshot *view;
+	struct bole_ref ref;
+
+	BOLE_TRY(bole_snapshot_open(store, out->repo, &view));
+	enum bole_status rc;
+	while ((rc = bole_ref_next(view, bole_bytes_z(bundles_at), after, &ref)) == BOLE_OK &&
+	       !is_stale(ref.name, now))
+		after = ref.name;
+	if (rc == BOLE_OK)
+		snprintf(out->prefix, sizeof out->prefix, "%.*s",
+		         (int)(sizeof bundles_at + PREFIX_HEX), (const char *)ref.name.ptr);
+	bole_snapshot_close(view);
+	return rc;
+}
+
+enum bole_status bole_bundles_drop_stale(struct bole_remote *r, struct bole_store *store,
+                                         const char *name)
+{
+	struct bole_bundled old = {.prefix = ""};
+	enum bole_status rc;
+	struct bole_repo repo;
+	int64_t now;
+
+	if (r->platform->ops->wall_s(r->platform, &now) != BOLE_OK)
+		return BOLE_OK;
+	BOLE_TRY(bole_repo_find(store, name, &repo));
+	old.repo = repo.id;
+	for (unsigned i = 0; i < STALE_MAX; i++) {
+		rc = find_stale(store, now, &old);
+		if (rc != BOLE_OK)
+			return rc == BOLE_END ? BOLE_OK : rc;
+		BOLE_TRY(bole_bundles_drop(r, store, &old));
+	}
+	return BOLE_OK;
 }

@@ -2,7 +2,8 @@
 /* Bundles before a fetch (git-bundle(1), "bundle-uri" of gitprotocol-v2(5) and of Git's technical
  * documentation): what they bring is negotiated about as if it had always been here. Each bundle is
  * a transaction of its own; its tips are kept below refs/bundles/<number>/ until the fetch has
- * ended. What is wrong with lists and bundles is a warning. Private to src/git/client.
+ * ended; what one that was killed leaves there a fetch takes away that comes a day later. What is
+ * wrong with lists and bundles is a warning. Private to src/git/client.
  *   bundle_list.c  lists, and what their URIs mean
  *   bundles.c      the course of it, one bundle */
 #ifndef BOLE_GIT_CLIENT_BUNDLES_H

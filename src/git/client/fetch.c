@@ -268,5 +268,8 @@ enum bole_status bole_remote_fetch(struct bole_remote *r, struct bole_store *sto
 	job->deepen = deepen;
 	if (bole_bundles_drop(r, store, &bundled) != BOLE_OK)
 		bole_remote_warn(r, "references of bundles stay behind: %s", bundled.prefix);
+	if (rc == BOLE_OK && !job->dry_run &&
+	    bole_bundles_drop_stale(r, store, job->repo) != BOLE_OK)
+		bole_remote_warn(r, "references of bundles of an earlier fetch stay behind");
 	return rc == BOLE_OK && rest.due && !job->dry_run ? complete(r, store, job) : rc;
 }

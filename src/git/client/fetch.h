@@ -112,6 +112,9 @@ BOLE_MUST_USE enum bole_status bole_bundles_fetch(struct bole_remote *, struct b
 /* After it, unless the repository is gone: their tips. */
 BOLE_MUST_USE enum bole_status bole_bundles_drop(struct bole_remote *, struct bole_store *,
                                                  const struct bole_bundled *);
+/* Tips that a fetch left behind which was killed before its end, some of them. */
+BOLE_MUST_USE enum bole_status bole_bundles_drop_stale(struct bole_remote *, struct bole_store *,
+                                                       const char *repo);
 
 /* settle.c */
 BOLE_MUST_USE enum bole_status bole_fetch_judge(struct fetching *);

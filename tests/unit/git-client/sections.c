@@ -372,3 +372,73 @@ Test(client_sections, a_clone_with_bundles_and_without_memory_leaves_nothing_or_
 	offer_close(&o);
 	script_close(&c);
 }
+
+Test(client_sections, tips_that_a_killed_fetch_left_go_with_one_a_day_later)
+{
+	static const struct {
+		const char *before;
+		int64_t age; /* seconds; in the name */
+		const char *after;
+		bool goes;
+	} cases[] = {
+	        {"refs/bundles/", 2 * 86400, "0000000a/0/0", true},
+	        {"refs/bundles/", 2 * 86400, "0000000a/0/1", true},
+	        {"refs/bundles/", 86401, "ffffffff/3/0", true},
+	        {"refs/bundles/", 86399, "0000000b/0/0", false},
+	        {"refs/bundles/", -86400, "0000000c/0/0", false},
+	        {"refs/bundles/00000000", 2 * 86400, "/0/0", false},
+	        {"refs/bundles/", 2 * 86400, "0000000g/0/0", false},
+	        {"refs/bundles/", 2 * 86400, "0000000/0", false},
+	        {"refs/bundles/", 2 * 86400, "0000000ab/0", false},
+	        {"refs/bundles/heads/", 2 * 86400, "", false},
+	        {"refs/heads/", 2 * 86400, "0000000a/0", false},
+	};
+	enum { CASES = sizeof cases / sizeof cases[0] };
+	struct maker_bytes answers[2] = {{NULL, 0, 0}};
+	struct bole_ref_update updates[CASES];
+	struct bole_snapshot *snapshot;
+	struct bole_client *client;
+	char names[CASES][80];
+	struct bole_repo repo;
+	struct bole_tx *tx;
+	struct script c;
+	struct offer o;
+	size_t failed;
+
+	script_open(&c, BOLE_HASH_SHA1);
+	offer_open(&o, BOLE_HASH_SHA1);
+	c.test.wall = 1800000000;
+	offer_v2(&o, &answers[0]);
+	cr_assert_eq(cloned(&c, &answers[0]), BOLE_OK, "%s", c.error);
+	for (size_t i = 0; i < CASES; i++) {
+		snprintf(names[i], sizeof names[i], "%s%08llx%s", cases[i].before,
+		         (unsigned long long)(c.test.wall - cases[i].age), cases[i].after);
+		updates[i] = (struct bole_ref_update){
+		        .name = bole_bytes_z(names[i]), .action = BOLE_REF_SET, .oid = o.commit};
+	}
+	cr_assert_eq(bole_repo_find(c.store, "r", &repo), BOLE_OK);
+	cr_assert_eq(bole_tx_begin(c.store, repo.id, &tx), BOLE_OK);
+	cr_assert_eq(bole_tx_commit(tx, updates, CASES, &failed), BOLE_OK);
+	offer_list(&o, &answers[1]);
+	c.answers[0] = &answers[1];
+	c.connections = c.told = 0;
+	struct bole_client_fetch job = {.repo = "r", .memory_bytes_max = 16 << 20};
+	cr_assert_eq(bole_client_open(&c.platform, c.platform.alloc, "git://host/x", &c.options,
+	                              c.error, sizeof c.error, &client),
+	             BOLE_OK);
+	cr_assert_eq(bole_client_fetch(client, c.store, &job), BOLE_OK, "%s",
+	             bole_client_error(client));
+	bole_client_close(client);
+	cr_assert_eq(bole_snapshot_open(c.store, repo.id, &snapshot), BOLE_OK);
+	for (size_t i = 0; i < CASES; i++) {
+		struct bole_ref ref;
+
+		cr_expect_eq(bole_ref_get(snapshot, bole_bytes_z(names[i]), &ref),
+		             cases[i].goes ? BOLE_E_NOT_FOUND : BOLE_OK, "%s", names[i]);
+	}
+	bole_snapshot_close(snapshot);
+	maker_release(&answers[0]);
+	maker_release(&answers[1]);
+	offer_close(&o);
+	script_close(&c);
+}
