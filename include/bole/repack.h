@@ -35,8 +35,8 @@ extern "C" {
 
 /* Zeroed = the defaults. */
 struct bole_repack_options {
-	/* phase: "reading", "comparing", "writing", "verifying", "marking", "removing". Now and
-	 * then, may be NULL. */
+	/* phase: "reading", "naming", "comparing", "writing", "verifying", "marking", "removing".
+	 * Now and then, may be NULL. */
 	void (*progress)(void *ctx, const char *phase, uint64_t done, uint64_t total);
 	/* True ends the repack: BOLE_E_CLOSED. May be NULL. */
 	bool (*cancelled)(void *ctx);
