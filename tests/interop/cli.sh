@@ -194,6 +194,15 @@ for command in 'get d.img big' 'get d.img k' '--json get d.img k' 'ls d.img' 'lo
 	'get --help' help; do
 	same "a full standard output: $command" "$(full $command)" "1 bole: cannot write to standard output"
 done
+"$bole" get d.img big 2>err | head -c 1 >out
+same "a reader that has enough" "${PIPESTATUS[0]} $(<err)" "1 "
+# A terminal gets no bytes that command it, a file all.
+"$bole" set d.img#tty $'\e[31mred' 1
+expect 0 script -qec "'$bole' ls d.img#tty" /dev/null
+same "a key on a terminal" "$(tr -d '\r\n' <out)" '?[31mred'
+expect 0 "$bole" ls d.img#tty
+same "a key in a file" "$(<out)" $'\e[31mred'
+expect 0 "$bole" repo d.img#tty rm
 expect 0 "$bole" --json stats d.img
 same "repositories counted" "$(json 'd["repos"]')" 2
 for key in capacity_bytes live_bytes free_bytes segments_free programmed_per_byte erased_per_byte wear_max \

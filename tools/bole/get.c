@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* bole get, bole ls: reading keys. */
 #include <string.h>
+#include <unistd.h>
 
 #include "backfill.h"
 #include "kv_open.h"
@@ -146,7 +147,11 @@ static void print_item(const struct bole_cli *cli, const struct bole_kv_item *it
 	}
 	if (full)
 		printf("%06o %s ", (unsigned)item->mode, hex);
-	fwrite(item->key.ptr, 1, item->key.len, stdout);
+	/* Scripts get the bytes. */
+	if (isatty(STDOUT_FILENO) == 1)
+		bole_cli_plain(stdout, item->key);
+	else
+		fwrite(item->key.ptr, 1, item->key.len, stdout);
 	putchar('\n');
 }
 

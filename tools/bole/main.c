@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* bole: the command line. Finds the command in the table and runs it on the posix platform. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bole/posix.h"
 #include "commands.h"
@@ -105,6 +107,14 @@ static int run(struct bole_cli *cli, int argc, char **argv)
 	return code;
 }
 
+/* Who pipes into head has read what it wanted. */
+static bool reader_is_gone(void)
+{
+	struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct bole_cli cli = {0};
@@ -115,7 +125,8 @@ int main(int argc, char **argv)
 	bool help = strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0;
 	int code = help ? usage(stdout, BOLE_EXIT_OK) : run(&cli, argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		bole_cli_say("cannot write to standard output");
+		if (!reader_is_gone())
+			bole_cli_say("cannot write to standard output");
 		return code == BOLE_EXIT_OK ? BOLE_EXIT_FAILED : code;
 	}
 	return code;
