@@ -11,10 +11,11 @@
 #include "bole/client.h"
 #include "bole/gc.h"
 #include "bole/verify.h"
-#include "flash/checkpoint/anchor.h"
+#include "flash/volume/flash_format.h"
 #include "git/object/write.h"
 #include "git/promise.h"
 #include "support/client_script.h"
+#include "support/power_cuts.h"
 #include "support/suite_help.h"
 
 static struct test_platform test;
@@ -138,16 +139,6 @@ static void collect(struct bole_store *store, uint32_t repo)
 	OK(bole_gc(&test.base, &test.alloc, store, repo, NULL, &result));
 }
 
-static bool knows_partial(struct bole_block *device)
-{
-	struct flash_anchor_place place;
-	struct flash_anchor anchor;
-
-	OK(bole_flash_anchor_load(device, &test.base, &test.alloc, &anchor, &place));
-	bole_flash_anchor_release(&test.alloc, &anchor);
-	return (anchor.ro_compat & FLASH_RO_COMPAT_PARTIAL) != 0;
-}
-
 Test(client_partial, a_promise_that_is_relied_on_outlives_one_who_tidies_up)
 {
 	struct bole_oid first, second;
@@ -238,76 +229,49 @@ Test(client_partial, an_origin_that_could_not_have_been_recorded_does_not_read)
 
 /* -- Power -- */
 
-typedef enum bole_status step_fn(struct bole_store *, uint32_t repo);
-
-static bool cut_run(struct bole_block *base, uint32_t repo, step_fn *step, uint64_t n,
-                    enum bole_block_sim_tear tear, unsigned *after)
+/* Each tree's blob is here or promised, also to who collects. */
+static struct bole_verify_result sound(struct bole_store *store, uint32_t repo, uint64_t ro_compat,
+                                       bool *partial)
 {
-	struct bole_block *device;
-	struct bole_store *store;
-	bool partial;
+	struct bole_verify_result is = verified(store, repo, partial);
+	bool after;
 
-	OK(bole_block_sim_clone(&test.alloc, base, &device));
-	bole_block_sim_seed(device, n);
-	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
-	bole_block_sim_cut_at(device, n, tear);
-	enum bole_status rc = step(store, repo);
-	bool cut = bole_block_sim_is_off(device);
-	(void)bole_store_close(store);
-	bole_block_sim_cut_at(device, 0, BOLE_SIM_TEAR_RANDOM);
-	bole_block_sim_power_on(device);
-	bool knows = knows_partial(device);
-	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
-	struct bole_verify_result is = verified(store, repo, &partial);
-	bool done = step == fill ? is.blobs == 1 && !partial : is.refs > 1;
-	cr_assert(knows || !partial);
+	cr_assert((ro_compat & FLASH_RO_COMPAT_PARTIAL) != 0 || !*partial);
 	cr_assert_eq(is.trees, is.commits);
 	cr_assert_eq(is.promised + is.blobs, is.commits);
-	cr_assert(step == fill || partial == (is.commits == 1));
-	cr_assert(done || rc != BOLE_OK);
-	*after += done;
 	collect(store, repo);
-	cr_assert_eq(verified(store, repo, &partial).promised, is.promised);
-	OK(bole_store_close(store));
-	bole_block_close(device);
-	return cut;
+	cr_assert_eq(verified(store, repo, &after).promised, is.promised);
+	return is;
 }
 
-static void cut_everywhere(const char *geometry, step_fn *step, unsigned *cuts, unsigned *after)
+static bool has_part(struct bole_store *store, uint32_t repo, uint64_t ro_compat)
 {
-	struct bole_block_sim_options options;
-	struct bole_block *base;
-	struct bole_store *store;
-	struct bole_repo repo;
+	bool partial;
+	struct bole_verify_result is = sound(store, repo, ro_compat, &partial);
 
-	test_platform_init(&test, 5);
-	test.quiet = true;
-	OK(bole_block_sim_geometry(geometry, &options));
-	options.seed = 3;
-	OK(bole_block_sim_open(&test.alloc, &options, &base));
-	OK(bole_flash_format(base, &test.base, NULL));
-	OK(bole_flash_open(base, &test.base, &test.alloc, NULL, &store));
-	OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
-	if (step == fill)
-		OK(clone_part(store, repo.id));
-	OK(bole_store_close(store));
-	bool on = true;
-	for (uint64_t n = 1; on; n++)
-		for (int tear = 0; on && tear < BOLE_SIM_TEARS; tear++, ++*cuts)
-			on = cut_run(base, repo.id, step, n, (enum bole_block_sim_tear)tear, after);
-	bole_block_close(base);
-	test_platform_release(&test);
+	cr_assert_eq(partial, is.commits == 1);
+	return is.refs > 1;
+}
+
+static bool is_whole(struct bole_store *store, uint32_t repo, uint64_t ro_compat)
+{
+	bool partial;
+	struct bole_verify_result is = sound(store, repo, ro_compat, &partial);
+
+	return is.blobs == 1 && !partial;
 }
 
 Test(client_partial, power_lost_at_any_operation_leaves_objects_with_their_promises_or_neither)
 {
-	unsigned cuts = 0, after = 0;
+	struct power_cuts part = {.test = &test, .change = clone_part, .happened = has_part};
+	struct power_cuts rest = {
+	        .test = &test, .before = clone_part, .change = fill, .happened = is_whole};
 
-	cut_everywhere("virtio", clone_part, &cuts, &after);
-	cut_everywhere("nor64k", clone_part, &cuts, &after);
-	cut_everywhere("virtio", fill, &cuts, &after);
-	printf("%u cuts, done after %u\n", cuts, after);
-	cr_assert(after > 0 && after < cuts);
+	power_cuts_run(&part, "virtio");
+	power_cuts_run(&part, "nor64k");
+	power_cuts_run(&rest, "virtio");
+	cr_assert(part.after > 0 && part.after < part.cuts);
+	cr_assert(rest.after > 0 && rest.after < rest.cuts);
 }
 
 /* -- Memory -- */

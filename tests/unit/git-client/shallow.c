@@ -9,10 +9,11 @@
 #include "bole/block_sim.h"
 #include "bole/gc.h"
 #include "bole/verify.h"
-#include "flash/checkpoint/anchor.h"
+#include "flash/volume/flash_format.h"
 #include "git/boundary.h"
 #include "git/object/write.h"
 #include "support/client_script.h"
+#include "support/power_cuts.h"
 #include "support/suite_help.h"
 
 /* Two commits: a server offers the younger one alone, then the older. */
@@ -346,19 +347,8 @@ Test(client_shallow, of_two_changes_at_once_none_is_lost)
 	test_platform_release(&test);
 }
 
-/* What a program that does not know ends would find. */
-static bool is_bound(struct bole_block *device)
-{
-	struct flash_anchor_place place;
-	struct flash_anchor anchor;
-
-	OK(bole_flash_anchor_load(device, &test.base, &test.alloc, &anchor, &place));
-	bole_flash_anchor_release(&test.alloc, &anchor);
-	return (anchor.ro_compat & FLASH_RO_COMPAT_BINDING) != 0;
-}
-
 /* Before or after, never between. */
-static bool published(struct bole_store *store, uint32_t repo)
+static bool published(struct bole_store *store, uint32_t repo, uint64_t ro_compat)
 {
 	const struct bole_verify_report report = {.finding = NULL};
 	struct bole_verify_result result;
@@ -370,63 +360,15 @@ static bool published(struct bole_store *store, uint32_t repo)
 	cr_assert_eq(result.errors, 0);
 	cr_assert_eq(result.ends, result.commits);
 	cr_assert_eq(result.refs > 1, result.commits == 1);
+	cr_assert((ro_compat & FLASH_RO_COMPAT_BINDING) != 0 || result.ends == 0);
 	return result.ends == 1;
-}
-
-static bool cut_run(struct bole_block *base, uint32_t repo, uint64_t n,
-                    enum bole_block_sim_tear tear, unsigned *after)
-{
-	struct bole_block *device;
-	struct bole_store *store;
-
-	OK(bole_block_sim_clone(&test.alloc, base, &device));
-	bole_block_sim_seed(device, n);
-	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
-	bole_block_sim_cut_at(device, n, tear);
-	enum bole_status rc = publish_end(store, repo);
-	bool cut = bole_block_sim_is_off(device);
-	(void)bole_store_close(store);
-	bole_block_sim_cut_at(device, 0, BOLE_SIM_TEAR_RANDOM);
-	bole_block_sim_power_on(device);
-	bool bound = is_bound(device);
-	OK(bole_flash_open(device, &test.base, &test.alloc, NULL, &store));
-	bool is = published(store, repo);
-	cr_assert(is || rc != BOLE_OK);
-	cr_assert(bound || !is);
-	*after += is;
-	OK(bole_store_close(store));
-	bole_block_close(device);
-	return cut;
 }
 
 Test(client_shallow, power_lost_at_any_operation_leaves_an_end_with_its_record_or_neither)
 {
-	static const char *const geometries[] = {"virtio", "nor64k"};
-	unsigned cuts = 0, after = 0;
+	struct power_cuts p = {.test = &test, .change = publish_end, .happened = published};
 
-	for (size_t i = 0; i < sizeof geometries / sizeof geometries[0]; i++) {
-		struct bole_block_sim_options options;
-		struct bole_block *base;
-		struct bole_store *store;
-		struct bole_repo repo;
-
-		test_platform_init(&test, 5);
-		test.quiet = true;
-		OK(bole_block_sim_geometry(geometries[i], &options));
-		options.seed = i + 1;
-		OK(bole_block_sim_open(&test.alloc, &options, &base));
-		OK(bole_flash_format(base, &test.base, NULL));
-		OK(bole_flash_open(base, &test.base, &test.alloc, NULL, &store));
-		OK(bole_repo_create(store, "r", test_algo(), "refs/heads/main", &repo));
-		OK(bole_store_close(store));
-		bool on = true;
-		for (uint64_t n = 1; on; n++)
-			for (int tear = 0; on && tear < BOLE_SIM_TEARS; tear++, cuts++)
-				on = cut_run(base, repo.id, n, (enum bole_block_sim_tear)tear,
-				             &after);
-		bole_block_close(base);
-		test_platform_release(&test);
-	}
-	printf("%u cuts, the end is there after %u\n", cuts, after);
-	cr_assert(after > 0 && after < cuts);
+	power_cuts_run(&p, "virtio");
+	power_cuts_run(&p, "nor64k");
+	cr_assert(p.after > 0 && p.after < p.cuts);
 }
