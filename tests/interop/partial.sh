@@ -48,7 +48,11 @@ serve() { # image
 	store=$1
 	start receive.enable=true receive.create=true uploadpack.packfileURIs=false
 }
+format_of() { (($1 % 3 == 2)) && echo sha256 || echo sha1; } # round
 passes "$bole" init own.img --size 256M
+for round in $(seq $ROUNDS); do # git of this age creates none of the other format by a push
+	[[ $(format_of "$round") == sha1 ]] || passes "$bole" repo "own.img#r$round" create --sha256
+done
 serve own.img
 declare -A base=([daemon]=git://127.0.0.1:$daemon [backend]=http://127.0.0.1:$backend
 	[bhttp]=http://127.0.0.1:$http [bgit]=git://127.0.0.1:$git)
@@ -58,9 +62,8 @@ filters=(blob:none blob:limit=60 tree:0 tree:1 tree:2 object:type=commit combine
 servers=(daemon backend bhttp bgit)
 "$bole" init d.img --size 256M >/dev/null || die init
 for round in $(seq $ROUNDS); do
-	format=$([[ $((round % 3)) == 2 ]] && echo sha256 || echo sha1)
+	format=$(format_of "$round")
 	peer=${servers[$(((round + SEED) % 4))]}
-	[[ $format == sha1 ]] || peer=${servers[$(((round + SEED) % 2))]}
 	src=src$round
 	git init -q --bare --object-format=$format $src
 	grow $src $((SEED + round)) 1 40
