@@ -248,12 +248,16 @@ done
 
 # -- the server has the last word --
 git init -q --bare srv/hooked.git
-printf '#!/bin/sh\necho "looked at it" >&2\ncase $1 in *bad) echo no such thing >&2; exit 1;; esac\n' \
-	>srv/hooked.git/hooks/update
+cat >srv/hooked.git/hooks/update <<'EOF'
+#!/bin/sh
+echo "looked at it" >&2
+case $1 in *bad) printf 'no such \342\206\222 a\302\2331mthing\n' >&2 && exit 1 ;; esac
+EOF
 chmod +x srv/hooked.git/hooks/update
 url=${base[daemon]}/hooked.git
 refused 'refs/heads/bad.*: hook declined' "$bole" push 'd.img#push-sha1' "$url" main main:bad
-grep -q 'remote: no such thing' refused.log || die "the hook is not heard"
+# What is no ASCII is shown, but for what commands terminals.
+grep -q 'remote: no such → a?1mthing' refused.log || die "the hook is not heard: $(cat refused.log)"
 bo ls-remote "$url" | grep -q 'refs/heads/main$' || die "the other reference did not move"
 refused '40[034])\|answers 400' "$bole" push 'd.img#push-sha1' "http://127.0.0.1:$http/../x.git"
 refused 'those of' "$bole" push 'd.img#push-sha256' "$url"

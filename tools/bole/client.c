@@ -22,19 +22,23 @@ static void show_text(void *ctx, struct bole_bytes text)
 	struct bole_cli_client *c = ctx;
 
 	bole_cli_progress_end(&c->progress);
-	for (size_t i = 0; i < text.len; i++) {
-		uint8_t ch = text.ptr[i];
+	while (text.len > 0) {
+		size_t len = 0;
 
-		if (!c->line_open && (ch == '\n' || ch == '\r'))
-			continue;
-		if (!c->line_open)
+		while (len < text.len && text.ptr[len] != '\n' && text.ptr[len] != '\r')
+			len++;
+		if (len > 0 && !c->line_open)
 			fputs("remote: ", stderr);
-		c->line_open = ch != '\n' && ch != '\r';
-		if (c->line_open)
-			putc(ch < ' ' || ch == 0x7f || (ch >= 0x80 && ch < 0xa0) ? '?' : ch,
-			     stderr);
-		else
-			fputs(ch == '\n' || !c->progress.on ? "\n" : "\033[K\r", stderr);
+		c->line_open |= len > 0;
+		bole_cli_plain(stderr, (struct bole_bytes){text.ptr, len});
+		if (len < text.len && c->line_open) {
+			bool line = text.ptr[len] == '\n' || !c->progress.on;
+
+			fputs(line ? "\n" : "\033[K\r", stderr);
+			c->line_open = false;
+		}
+		len += len < text.len;
+		text = (struct bole_bytes){text.ptr + len, text.len - len};
 	}
 	fflush(stderr);
 }
