@@ -77,7 +77,6 @@ CLI := $(sort $(wildcard tools/bole/*.c))
 SUPPORT := $(sort $(wildcard tests/support/*.c))
 UNIT_AREAS := $(sort $(patsubst tests/unit/%/,%,$(dir $(wildcard tests/unit/*/*.c))))
 TSAN := $(sort $(patsubst tests/tsan/%.c,%,$(wildcard tests/tsan/*.c)))
-MODEL := $(sort $(patsubst tests/model/%.c,%,$(wildcard tests/model/*.c)))
 FUZZ := $(sort $(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
 SRC := $(CORE) $(HOST)
 
@@ -148,17 +147,12 @@ $(TSAN:%=build/tsan/tests/tsan-%): build/tsan/tests/tsan-%: build/tsan/tests/tsa
 		$(call objs,tsan,$(SUPPORT)) build/tsan/libposix.a build/tsan/libbole.a
 	$(SAY) "  link  $@"
 	$(Q)$(call LINK,tsan,)
-$(MODEL:%=build/asan/tests/model-%): build/asan/tests/model-%: build/asan/tests/model/%.o \
-		$(call objs,asan,$(SUPPORT)) build/asan/libposix.a build/asan/libbole.a
-	$(SAY) "  link  $@"
-	$(Q)$(call LINK,asan,)
 $(FUZZ:%=build/fuzz/fuzz-%): build/fuzz/fuzz-%: build/fuzz/fuzz/%.o \
 		$(call objs,fuzz,$(SUPPORT)) build/fuzz/libposix.a build/fuzz/libbole.a
 	$(SAY) "  link  $@"
 	$(Q)$(call LINK,fuzz,-fsanitize=fuzzer)
 
 UNIT_BINS := $(UNIT_AREAS:%=build/asan/tests/unit-%)
-MODEL_BINS := $(MODEL:%=build/asan/tests/model-%)
 TSAN_BINS := $(TSAN:%=build/tsan/tests/tsan-%)
 FUZZ_BINS := $(FUZZ:%=build/fuzz/fuzz-%)
 CLI_BINS := $(if $(CLI),build/host/bole build/asan/bole)
@@ -191,7 +185,7 @@ help: ## list the targets
 
 lib: build/host/libbole.a ## build the library (build/host/libbole.a)
 all: lib $(CLI_BINS) ## build the library and the command line
-test-bins: $(UNIT_BINS) $(MODEL_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) build/tsan/bole lib \
+test-bins: $(UNIT_BINS) $(TSAN_BINS) $(FUZZ_BINS) $(CLI_BINS) build/tsan/bole lib \
 	test-tools install-files
 
 deps: ## install missing Debian packages and fetch the pinned sources
