@@ -14,6 +14,12 @@ ROUNDS=${ROUNDS:-$([[ $where == host ]] && echo 4 || echo 2)}
 
 bo() { timeout 60 "$bole" "$@" >bo.log 2>&1; }
 heads() { git -C "$1" rev-list --objects --branches | cut -d' ' -f1 | sort; }
+# What git has and Bole has not. Who had less may be sent more, from behind an end that the other has.
+lacks() { # git folder, whether Bole had more
+	comm -23 <(heads "$1") <(heads out) | if [[ -z $2 ]]; then cat; else
+		comm -23 - <(git -C "$src" rev-list --objects --stdin 2>/dev/null <out/shallow | cut -d' ' -f1 | sort)
+	fi
+}
 beside() { # git folder, STORE#REPO, what
 	rm -rf out
 	# Ends that nothing reaches count for the next step, and both keep others of them.
@@ -30,7 +36,7 @@ beside() { # git folder, STORE#REPO, what
 	cmp -s <(heads "$1") <(heads out) || {
 		# git forgets what it had where a server counts from the nearest end
 		[[ ${ways[0]:-} != --deepen && (-z $had || ${#ways[@]} != 0) ]] ||
-			[[ -n $(comm -23 <(heads "$1") <(heads out)) ]] || more=1
+			[[ -n $(lacks "$1" "$had") ]] || more=1
 		[[ -z $more ]] || return
 		diff <(heads "$1") <(heads out) | grep -c '^<' >&2
 		diff <(heads "$1") <(heads out) | grep -c '^>' >&2
