@@ -117,7 +117,8 @@ for round in $(seq $ROUNDS); do
 			;;
 		esac
 		[[ -z $more || ${#ways[@]} == 0 ]] || ways=(--depth $((1 + RANDOM % 9)))
-		[[ ${ways[*]} != --unshallow || -s g$round/shallow ]] || continue
+		# Only what ends somewhere can be completed; who has more may be whole before git is.
+		[[ ${ways[*]} != --unshallow || (-s g$round/shallow && -s out/shallow) ]] || continue
 		what="$what; ${ways[*]}"
 		git -c protocol.version=$version -C g$round fetch -q --no-tags "${ways[@]}" "$url" "$specs" \
 			>git.log 2>&1
