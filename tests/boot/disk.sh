@@ -67,10 +67,12 @@ verify() { # everything that the self test wrote, and that the rest is untouched
 }
 passes() { ((status <= 1)) && printed 'disk: passed'; }
 depth() { printed 'disk: reads .* errors 0 depth (3[0-9]|4[0-9]|[56][0-9]) left 0'; }
-shrunk() { # the discarded 4 MiB are a hole now
+# The discarded 4 MiB are a hole now. The host counts its own blocks, too: of a file that lies in more
+# than four pieces it keeps the list in one (seen: 28 MiB and 4 KiB).
+shrunk() {
 	local used=$(($(stat -c '%b * %B' "$disk")))
 	echo "$used bytes in use"
-	((used <= 28 << 20))
+	((used <= (28 << 20) + 65536))
 }
 
 while read -r name machine device; do
