@@ -97,25 +97,34 @@ static bool collect_badly(struct bole_block *device, int tip, uint64_t n, bool m
 }
 
 /* Goal: what a volume without room keeps of sets does not keep it from being collected. */
-Test(bitmap, sets_of_a_full_volume_go_with_what_is_collected)
-{
-	struct bole_block_sim_options sim;
-	struct bole_bitmap *bitmap;
+struct disk {
 	struct test_platform test;
 	struct bole_block *device;
-	struct bole_snapshot *snapshot;
-	struct bole_gc_result result;
-	int tip = DAG_NONE;
-	int pushes = 0;
+};
 
-	test_platform_init(&test, 1);
+static void disk_open(struct disk *disk, uint64_t bytes)
+{
+	struct bole_block_sim_options sim;
+
+	test_platform_init(&disk->test, 1);
 	OK(bole_block_sim_geometry("virtio", &sim));
-	sim.size_bytes = 8 << 20;
-	OK(bole_block_sim_open(&test.alloc, &sim, &device));
-	dag_open(&w, device, test_algo(), 1);
-	for (int i = 0; i < 20; i++)
-		tip = dag_grow(&w, 4);
-	cr_assert(dag_push(&w, true, 0, tip));
+	sim.size_bytes = bytes;
+	OK(bole_block_sim_open(&disk->test.alloc, &sim, &disk->device));
+	dag_open(&w, disk->device, test_algo(), 1);
+}
+
+static void disk_close(struct disk *disk)
+{
+	dag_close(&w);
+	bole_block_close(disk->device);
+	test_platform_release(&disk->test);
+}
+
+static void save_sets(void)
+{
+	struct bole_snapshot *snapshot;
+	struct bole_bitmap *bitmap;
+
 	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
 	struct bole_bitmap_job job = {
 	        .platform = &w.test.base, .alloc = &w.test.alloc, .snapshot = snapshot};
@@ -123,6 +132,21 @@ Test(bitmap, sets_of_a_full_volume_go_with_what_is_collected)
 	bole_snapshot_close(snapshot);
 	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
 	bole_bitmap_release(bitmap);
+}
+
+Test(bitmap, sets_of_a_full_volume_go_with_what_is_collected)
+{
+	struct bole_bitmap *bitmap;
+	struct disk disk;
+	struct bole_gc_result result;
+	int tip = DAG_NONE;
+	int pushes = 0;
+
+	disk_open(&disk, 8 << 20);
+	for (int i = 0; i < 20; i++)
+		tip = dag_grow(&w, 4);
+	cr_assert(dag_push(&w, true, 0, tip));
+	save_sets();
 	do {
 		for (int i = 0; i < 20; i++)
 			tip = dag_grow(&w, 4);
@@ -133,48 +157,30 @@ Test(bitmap, sets_of_a_full_volume_go_with_what_is_collected)
 	OK(bole_gc(&w.test.base, &w.test.alloc, w.store, w.repo.id, NULL, &result));
 	cr_assert_gt(result.store.objects_dropped, 0);
 	cr_assert_eq(load(&bitmap), BOLE_E_NOT_FOUND);
-	dag_close(&w);
-	bole_block_close(device);
-	test_platform_release(&test);
+	disk_close(&disk);
 }
 
 /* Goal: no cut and no lack of memory leaves sets of objects that are gone. */
 Test(bitmap, no_failure_leaves_sets_of_what_was_collected)
 {
-	struct bole_block_sim_options sim;
-	struct bole_bitmap *bitmap;
-	struct test_platform test;
-	struct bole_block *device;
-	struct bole_snapshot *snapshot;
+	struct disk disk;
 	int tip = DAG_NONE;
 
-	test_platform_init(&test, 1);
-	OK(bole_block_sim_geometry("virtio", &sim));
-	sim.size_bytes = 16 << 20;
-	OK(bole_block_sim_open(&test.alloc, &sim, &device));
-	dag_open(&w, device, test_algo(), 1);
+	disk_open(&disk, 16 << 20);
 	for (int i = 0; i < 20; i++)
 		tip = dag_grow(&w, 4);
 	cr_assert(dag_push(&w, true, 0, tip));
 	cr_assert(dag_push(&w, true, 1, w.nodes[tip].links[0]));
-	OK(bole_snapshot_open(w.store, w.repo.id, &snapshot));
-	struct bole_bitmap_job job = {
-	        .platform = &w.test.base, .alloc = &w.test.alloc, .snapshot = snapshot};
-	OK(bole_bitmap_build(&job, &bitmap));
-	bole_snapshot_close(snapshot);
-	OK(bole_bitmap_save(bitmap, NULL, w.store, w.repo.id));
-	bole_bitmap_release(bitmap);
+	save_sets();
 	cr_assert(dag_push(&w, true, 0, DAG_NONE));
 	OK(bole_store_close(w.store));
-	for (uint64_t n = 1; collect_badly(device, tip, n, false); n++)
+	for (uint64_t n = 1; collect_badly(disk.device, tip, n, false); n++)
 		;
-	for (uint64_t n = 1; collect_badly(device, tip, n, true); n += 1 + n / 16)
+	for (uint64_t n = 1; collect_badly(disk.device, tip, n, true); n += 1 + n / 16)
 		;
-	w.device = device;
-	OK(bole_flash_open(device, &w.test.base, &w.test.alloc, NULL, &w.store));
-	dag_close(&w);
-	bole_block_close(device);
-	test_platform_release(&test);
+	w.device = disk.device;
+	OK(bole_flash_open(disk.device, &w.test.base, &w.test.alloc, NULL, &w.store));
+	disk_close(&disk);
 }
 
 /* Other repositories take all places of the cache. */
@@ -188,18 +194,12 @@ static void forget_all(void)
  * before, neither those in memory nor those in the store, where a snapshot of before sees them. */
 Test(bitmap, sets_from_before_a_collection_are_gone)
 {
-	struct bole_block_sim_options sim;
 	struct bole_bitmap *bitmap;
-	struct test_platform test;
-	struct bole_block *device;
+	struct disk disk;
 	struct bole_snapshot *before;
 	int tip = DAG_NONE;
 
-	test_platform_init(&test, 1);
-	OK(bole_block_sim_geometry("virtio", &sim));
-	sim.size_bytes = 32 << 20;
-	OK(bole_block_sim_open(&test.alloc, &sim, &device));
-	dag_open(&w, device, test_algo(), 1);
+	disk_open(&disk, 32 << 20);
 	w.test.manual_clock = true;
 	OK(bole_git_cache_open(&w.test.base, &w.test.alloc, 64 << 20, &cache));
 	for (int i = 0; i < 40; i++)
@@ -227,7 +227,5 @@ Test(bitmap, sets_from_before_a_collection_are_gone)
 	cr_assert_null(cached());
 	bole_bitmap_release(make(100));
 	bole_git_cache_close(cache);
-	dag_close(&w);
-	bole_block_close(device);
-	test_platform_release(&test);
+	disk_close(&disk);
 }
